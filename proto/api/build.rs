@@ -1,0 +1,57 @@
+//! Compiles the Temporal API's messages from the sources inside the `temporalio-protos` crate.
+//! Writes two descriptor sets: `api.bin` keeps extension options (the HTTP routes), and is what reflection serves.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use prost::Message;
+
+/// The entry files; everything else comes in by import.
+const ROOTS: &[&str] = &[
+    "temporal/api/workflowservice/v1/service.proto",
+    "temporal/api/operatorservice/v1/service.proto",
+    "temporal/api/errordetails/v1/message.proto",
+    "temporal/api/testservice/v1/service.proto",
+];
+
+fn main() -> Result<()> {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=Cargo.toml");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let sources = protos_folder()?;
+    let includes: Vec<PathBuf> = ["api_upstream", "testsrv_upstream", "google", "."]
+        .iter()
+        .map(|folder| sources.join(folder))
+        .filter(|folder| folder.is_dir())
+        .collect();
+
+    let mut compiler = protox::Compiler::new(&includes).context("open the proto folders")?;
+    compiler.include_imports(true).include_source_info(false);
+    for root in ROOTS {
+        compiler.open_file(root).with_context(|| format!("compile {root}"))?;
+    }
+    let descriptors = out.join("api.bin");
+    std::fs::write(&descriptors, compiler.encode_file_descriptor_set())?;
+    println!("cargo:descriptor_path={}", descriptors.display());
+
+    let mut files = prost_types::FileDescriptorSet::decode(&*std::fs::read(&descriptors)?)?;
+    for file in &mut files.file {
+        file.service.clear();
+    }
+    prost_build::Config::new().bytes(["."]).btree_map(["."]).include_file("all.rs").compile_fds(files)?;
+    Ok(())
+}
+
+/// The folder `protos/` of the locked `temporalio-protos` package.
+fn protos_folder() -> Result<PathBuf> {
+    let manifest = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
+    let metadata =
+        cargo_metadata::MetadataCommand::new().manifest_path(manifest).exec().context("run cargo metadata")?;
+    let package = metadata
+        .packages
+        .iter()
+        .find(|package| package.name.as_str() == "temporalio-protos")
+        .context("temporalio-protos is not in the dependency graph")?;
+    let folder = package.manifest_path.parent().context("a manifest lies in a folder")?.join("protos");
+    Ok(folder.into_std_path_buf())
+}

@@ -1,0 +1,11 @@
+//! Newtypes for identities and instants, and the one hash that says where a workflow lives.
+//!
+//! Absent on purpose: anything that draws an id or reads a clock (crate `runtime`), and anything that does I/O.
+
+mod names;
+mod slot;
+mod timestamp;
+
+pub use names::{NamespaceId, RunId, WorkflowId};
+pub use slot::{SLOTS, ShardId, Slot};
+pub use timestamp::Timestamp;

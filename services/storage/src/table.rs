@@ -1,0 +1,90 @@
+//! The table port: versioned rows in partitions. For each row the highest version wins, in whatever order writes
+//! arrive.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::StorageResult;
+
+/// Names a partition: rows that are written atomically and scanned together.
+pub type PartitionKey = Bytes;
+/// Names and orders a row within its partition, bytewise.
+pub type RowKey = Bytes;
+/// The log position from which a row was written.
+pub type Version = u64;
+
+/// A row as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its key.
+    pub key: RowKey,
+    /// Its content.
+    pub value: Bytes,
+    /// The version with which it was put.
+    pub version: Version,
+}
+
+/// A write to one partition, applied as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PartitionWrite {
+    /// The partition.
+    pub partition: PartitionKey,
+    /// The version of every put and delete in it. A put or delete loses against a stored row or tombstone with a
+    /// higher version; at the same version a put wins over a delete, and equal puts are the same write repeated.
+    pub version: Version,
+    /// Rows to put.
+    pub puts: Vec<(RowKey, Bytes)>,
+    /// Rows to delete. A delete keeps a tombstone of its version, so that a late put of a lower one stays deleted.
+    pub deletes: Vec<RowKey>,
+}
+
+/// Which rows a scan reads: from `from` (inclusive) to `to` (exclusive; `None` for the end of the partition).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ScanRange {
+    /// The lowest key.
+    pub from: RowKey,
+    /// The key above the highest.
+    pub to: Option<RowKey>,
+}
+
+/// In which order a scan reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum ScanOrder {
+    /// From the lowest key up.
+    #[default]
+    Ascending,
+    /// From the highest key down.
+    Descending,
+}
+
+/// Rows of a scan, in its order.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct ScanPage {
+    /// At most as many as asked for. A short page is not the end: only `more` tells.
+    pub rows: Vec<Row>,
+    /// Whether rows may remain beyond the last one returned. To go on, scan from just after it.
+    pub more: bool,
+}
+
+/// Versioned rows in partitions.
+#[async_trait]
+pub trait Table: Send + Sync + 'static {
+    /// Writes to any number of partitions: each partition's write is atomic and durable on return, the whole is not
+    /// one. On an error each may or may not have happened; repeating all of them is safe.
+    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()>;
+
+    /// One row; `None` if it does not exist or is deleted.
+    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>>;
+
+    /// Up to `limit` rows of a partition.
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage>;
+
+    /// Removes a whole partition with its tombstones. Only for partitions that nobody will write again.
+    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()>;
+}
