@@ -1,0 +1,80 @@
+//! The one error of the services. The frontend maps each variant to a gRPC status and `errordetails` in one table.
+
+pub use api::temporal::api::enums::v1::ResourceExhaustedCause;
+use api::temporal::api::failure::v1::Failure;
+
+/// What a service call returns.
+pub type ServiceResult<T> = Result<T, ServiceError>;
+
+/// Why a call was refused or failed, by what the caller would do about it. Messages are shown to users.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ServiceError {
+    /// The request makes no sense, whatever the state. INVALID_ARGUMENT.
+    #[error("{0}")]
+    InvalidArgument(String),
+    /// The workflow, run, task or activity is not there (any more). NOT_FOUND with NotFoundFailure.
+    #[error("{0}")]
+    NotFound(String),
+    /// There is no such namespace. NOT_FOUND with NamespaceNotFoundFailure.
+    #[error("Namespace {0} is not found.")]
+    NamespaceNotFound(String),
+    /// The namespace's name is taken. ALREADY_EXISTS with NamespaceAlreadyExistsFailure.
+    #[error("{0}")]
+    NamespaceAlreadyExists(String),
+    /// A policy forbids another run. ALREADY_EXISTS with WorkflowExecutionAlreadyStartedFailure.
+    #[error("{message}")]
+    WorkflowAlreadyStarted {
+        /// What is said.
+        message: String,
+        /// The request id that started the run in the way.
+        start_request_id: String,
+        /// The run in the way.
+        run_id: String,
+        /// The first run of its chain.
+        first_execution_run_id: String,
+    },
+    /// ALREADY_EXISTS with CancellationAlreadyRequestedFailure.
+    #[error("{0}")]
+    CancellationAlreadyRequested(String),
+    /// The worker answered a query with a failure. INVALID_ARGUMENT with QueryFailedFailure.
+    #[error("{message}")]
+    QueryFailed {
+        /// What is said.
+        message: String,
+        /// The worker's failure.
+        failure: Option<Box<Failure>>,
+    },
+    /// The workflow cannot do this yet (no completed first task to query, say). FAILED_PRECONDITION with
+    /// WorkflowNotReadyFailure.
+    #[error("{0}")]
+    WorkflowNotReady(String),
+    /// The state forbids it. FAILED_PRECONDITION.
+    #[error("{0}")]
+    FailedPrecondition(String),
+    /// A quota or bound. RESOURCE_EXHAUSTED with ResourceExhaustedFailure.
+    #[error("{message}")]
+    ResourceExhausted {
+        /// Which bound.
+        cause: ResourceExhaustedCause,
+        /// What is said.
+        message: String,
+    },
+    /// PERMISSION_DENIED with PermissionDeniedFailure.
+    #[error("{0}")]
+    PermissionDenied(String),
+    /// Try again soon: shedding, lost ownership, storage away. UNAVAILABLE.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The caller's time ran out. DEADLINE_EXCEEDED.
+    #[error("{0}")]
+    DeadlineExceeded(String),
+    /// The stored bytes cannot be used; operators have been alarmed. DATA_LOSS.
+    #[error("{0}")]
+    DataLoss(String),
+    /// UNIMPLEMENTED.
+    #[error("{0}")]
+    Unimplemented(String),
+    /// A bug in us. INTERNAL.
+    #[error("{0}")]
+    Internal(String),
+}
