@@ -7,6 +7,7 @@
 //! Start at [`Log`] and [`Table`].
 
 pub mod conformance;
+mod dice;
 mod error;
 pub mod fault;
 mod log;
