@@ -1,0 +1,119 @@
+//! Keeps the write-ahead log short.
+//!
+//! SQLite begins the write-ahead log anew only once all of it has been copied into the file, which under steady load
+//! never happens by itself: while it is being copied, it grows. So a thread of its own copies most of it, fsyncing
+//! beside the writer, and then the writer, between two transactions, copies the little that has come meanwhile.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use rusqlite::Connection;
+
+use crate::error::Cause;
+use crate::queue::WorkQueue;
+use crate::schema::PAGE_BYTES;
+use crate::stats::Counters;
+use crate::store::Fuse;
+use crate::thread;
+
+/// At this multiple of its bound the write-ahead log stops the writer until it has begun anew.
+const HARD_FACTOR: u64 = 4;
+
+/// The writer's side: watches the write-ahead log's length after each commit.
+pub(crate) struct WalBound {
+    bound_bytes: u64,
+    wal_bytes: Arc<AtomicU64>,
+    progress: Arc<Progress>,
+    passes: Arc<WorkQueue<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    is_copying: AtomicBool,
+    /// A pass is done, and what has come since is left to the writer.
+    is_rest_due: AtomicBool,
+}
+
+impl WalBound {
+    /// Starts the copying thread on a connection of its own, and watches the writer's.
+    pub(crate) fn start(
+        writer: &mut Connection,
+        copier: Connection,
+        bound_bytes: u64,
+        counters: Arc<Counters>,
+        fuse: Arc<Fuse>,
+    ) -> Result<Self, Cause> {
+        let wal_bytes = Arc::new(AtomicU64::new(0));
+        let seen = wal_bytes.clone();
+        writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: std::ffi::c_int| {
+            seen.store(u64::from(pages.unsigned_abs()) * PAGE_BYTES, Ordering::Relaxed);
+            Ok(())
+        }))?;
+        let (progress, passes) = (Arc::new(Progress::default()), Arc::new(WorkQueue::new()));
+        let copying = Copying { copier, progress: progress.clone(), passes: passes.clone(), counters, fuse };
+        let thread = thread::start("sqlite-checkpoint", move || copying.run())?;
+        Ok(Self { bound_bytes, wal_bytes, progress, passes, thread: Some(thread) })
+    }
+
+    /// To be called after each commit, outside a transaction.
+    pub(crate) fn keep(&mut self, writer: &Connection, counters: &Counters) -> rusqlite::Result<()> {
+        let wal_bytes = self.wal_bytes.load(Ordering::Relaxed);
+        counters.wal_bytes.store(wal_bytes, Ordering::Relaxed);
+        if wal_bytes < self.bound_bytes {
+            return Ok(());
+        }
+        if wal_bytes >= self.bound_bytes.saturating_mul(HARD_FACTOR) {
+            // Waits for readers and for the other thread.
+            checkpoint(writer, "PRAGMA wal_checkpoint(RESTART)", counters)?;
+        } else if self.progress.is_rest_due.swap(false, Ordering::Acquire) {
+            checkpoint(writer, "PRAGMA wal_checkpoint(PASSIVE)", counters)?;
+            // The next commit begins anew, unless a reader is in the way; then it tells the true length.
+            self.wal_bytes.store(0, Ordering::Relaxed);
+        } else if !self.progress.is_copying.swap(true, Ordering::Acquire) {
+            self.passes.push(());
+        }
+        Ok(())
+    }
+
+    /// Ends the copying thread.
+    pub(crate) fn finish(&mut self) {
+        self.passes.abandon();
+        if let Some(thread) = self.thread.take() {
+            // If it panicked there is nothing left to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The copying thread's side.
+struct Copying {
+    copier: Connection,
+    progress: Arc<Progress>,
+    passes: Arc<WorkQueue<()>>,
+    counters: Arc<Counters>,
+    fuse: Arc<Fuse>,
+}
+
+impl Copying {
+    fn run(self) {
+        while self.passes.take(|waiting| waiting).is_some() {
+            match checkpoint(&self.copier, "PRAGMA wal_checkpoint(PASSIVE)", &self.counters) {
+                Ok(()) => {
+                    self.progress.is_rest_due.store(true, Ordering::Release);
+                    self.progress.is_copying.store(false, Ordering::Release);
+                }
+                // Part of the file may be lost although a later fsync would succeed.
+                Err(error) => return self.fuse.blow(error),
+            }
+        }
+    }
+}
+
+fn checkpoint(connection: &Connection, pragma: &'static str, counters: &Counters) -> rusqlite::Result<()> {
+    // That it could not copy everything, or had to leave because the other thread is at it, is no error.
+    connection.prepare_cached(pragma)?.query_row([], |_| Ok(()))?;
+    counters.checkpointed();
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! The file's format, and how connections to it are set up.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{OpenError, SqliteOptions, Synchronous};
+
+/// Rises whenever a release writes what the previous ones cannot read.
+const FORMAT: i64 = 1;
+
+/// "Outl", in the place where SQLite files say whose they are.
+const APPLICATION: i64 = 0x4F75_746C;
+
+pub(crate) const PAGE_BYTES: u64 = 4096;
+
+/// How many low bits of a group's position are its `Seq`; its log's number stands above them. One table for all logs
+/// with one integer as its key keeps an append at one insertion, and a log's groups together and in order.
+const SEQ_BITS: u32 = 44;
+
+/// `row` is clustered by its key, so that what belongs to one partition shares pages. Tombstones lie apart, so that
+/// scans never wade through them.
+const TABLES: &str = "
+CREATE TABLE log_head (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    epoch INTEGER NOT NULL,
+    owner BLOB NOT NULL,
+    reopened_from INTEGER,
+    trimmed_below INTEGER NOT NULL,
+    watermark INTEGER NOT NULL
+) STRICT;
+CREATE TABLE log_group (
+    position INTEGER PRIMARY KEY,
+    id BLOB NOT NULL,
+    epoch INTEGER NOT NULL,
+    bytes BLOB NOT NULL
+) STRICT;
+CREATE TABLE row (
+    partition BLOB NOT NULL,
+    key BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (partition, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE tombstone (
+    partition BLOB NOT NULL,
+    key BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    written INTEGER NOT NULL,
+    PRIMARY KEY (partition, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE registry (
+    key TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// The key of a group. Both parts are far from their limits: half a million logs, 17 million million groups in each.
+pub(crate) fn position(log_number: i64, seq: u64) -> i64 {
+    (log_number << SEQ_BITS) | seq.min((1 << SEQ_BITS) - 1).cast_signed()
+}
+
+/// The `Seq` in a group's key.
+pub(crate) fn seq_of(position: i64) -> u64 {
+    (position & ((1 << SEQ_BITS) - 1)).cast_unsigned()
+}
+
+/// Opens the connection that writes: checks whose file it is and of which format, and creates what is missing.
+pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
+    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE);
+    let connection = connection.map_err(sqlite)?;
+    let is_new = match whose(&connection) {
+        Ok((0, 0, 0)) => true,
+        Ok((APPLICATION, format, _)) if format <= FORMAT => false,
+        Ok((APPLICATION, found, _)) => {
+            return Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT });
+        }
+        Ok(_) => return Err(OpenError::NotAStore(path.to_owned())),
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
+            return Err(OpenError::NotAStore(path.to_owned()));
+        }
+        Err(error) => return Err(sqlite(error)),
+    };
+    set_up_writer(&connection, options, is_new).map_err(sqlite)?;
+    Ok(connection)
+}
+
+/// The application, the format and the number of tables of the file. A new file has 0 of each.
+fn whose(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+    let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok((pragma("application_id")?, pragma("user_version")?, tables))
+}
+
+fn set_up_writer(connection: &Connection, options: &SqliteOptions, is_new: bool) -> rusqlite::Result<()> {
+    if is_new {
+        connection.pragma_update(None, "page_size", PAGE_BYTES.cast_signed())?;
+    }
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // The checkpointer and the writer choose the moment themselves.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // After a burst the write-ahead log is cut down to this; overwriting a file is cheaper than growing it.
+    connection.pragma_update(None, "journal_size_limit", options.checkpoint_after_bytes.cast_signed() * 2)?;
+    // KiB, when negative.
+    connection.pragma_update(None, "cache_size", -16 * 1024)?;
+    if is_new {
+        let create = format!(
+            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        );
+        connection.execute_batch(&create)?;
+    }
+    Ok(())
+}
+
+/// Opens a connection that reads.
+pub(crate) fn open_reader(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
+    let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// Opens a connection that checkpoints.
+pub(crate) fn open_checkpointer(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
+    let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path, options: &SqliteOptions, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    // Each connection stays with one thread, so its own mutex would only cost.
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match &options.vfs {
+        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
+        None => Connection::open_with_flags(path, flags)?,
+    };
+    // Nobody else should hold SQLite's locks, but a person may look at the file with a tool.
+    connection.busy_timeout(Duration::from_secs(10))?;
+    let synchronous = match options.synchronous {
+        Synchronous::Full => "FULL",
+        Synchronous::Off => "OFF",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}

@@ -1,0 +1,164 @@
+//! The open store: starts the threads, hands out the ports, closes.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use storage::Store;
+use tokio::sync::watch;
+
+use crate::checkpointer::WalBound;
+use crate::command::Command;
+use crate::error::Cause;
+use crate::file_lock::FileLock;
+use crate::options::OnFailure;
+use crate::queue::WorkQueue;
+use crate::reader::{Readers, Request};
+use crate::schema;
+use crate::stats::Counters;
+use crate::thread;
+use crate::writer::{Epochs, Remains, Sweeper, Writer, WriterShared};
+use crate::{OpenError, SqliteOptions, SqliteStats, WriteFailure};
+
+/// A store in one SQLite file. Cheap to clone; the file is let go of by [`close`](Self::close), or some time after the
+/// last clone and the last of its ports are dropped.
+#[derive(Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+/// What the ports use.
+pub(crate) struct Shared {
+    pub(crate) commands: Arc<WorkQueue<Command>>,
+    pub(crate) requests: Arc<WorkQueue<Request>>,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) registry_changes: Arc<watch::Sender<u64>>,
+    counters: Arc<Counters>,
+    closed: watch::Receiver<bool>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.commands.close();
+    }
+}
+
+impl SqliteStore {
+    /// Opens the store at `path` with default options, creating it if need be; its directory must exist. Blocks for some
+    /// milliseconds. Refuses a file that another process has open, that belongs to something else, or that a newer
+    /// release wrote.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        SqliteOptions::default().open(path)
+    }
+
+    pub(crate) fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
+        create_if_missing(path).map_err(|error| Cause::from(error).at(path))?;
+        let lock = FileLock::take(path)?;
+        let connection = schema::open_writer(path, &options)?;
+        Self::start(path, connection, lock, options).map_err(|cause| cause.at(path))
+    }
+
+    fn start(
+        path: &Path,
+        mut connection: rusqlite::Connection,
+        lock: FileLock,
+        options: SqliteOptions,
+    ) -> Result<Self, Cause> {
+        let (closing, closed) = watch::channel(false);
+        let shared = Shared {
+            commands: Arc::new(WorkQueue::new()),
+            requests: Arc::new(WorkQueue::new()),
+            epochs: Arc::default(),
+            registry_changes: Arc::new(watch::Sender::new(0)),
+            counters: Arc::default(),
+            closed,
+        };
+        let fuse = Arc::new(Fuse::new(path, options.on_failure.clone()));
+        let readers = Readers::start(path, &options, shared.requests.clone(), &shared.counters)?;
+        let wal = WalBound::start(
+            &mut connection,
+            schema::open_checkpointer(path, &options)?,
+            options.checkpoint_after_bytes,
+            shared.counters.clone(),
+            fuse.clone(),
+        )?;
+        let for_writer = WriterShared {
+            commands: shared.commands.clone(),
+            epochs: shared.epochs.clone(),
+            registry_changes: shared.registry_changes.clone(),
+            counters: shared.counters.clone(),
+            fuse,
+            on_step: options.on_step,
+        };
+        let writer = Writer::new(connection, wal, Sweeper::new(options.tombstone_age), for_writer)?;
+        let remains = Remains { readers, lock, closed: closing };
+        thread::start("sqlite-write", move || writer.run(remains))?;
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The ports of this store.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        Store { log: self.shared.clone(), table: self.shared.clone(), registry: self.shared.clone() }
+    }
+
+    /// What this store has done since it was opened.
+    #[must_use]
+    pub fn stats(&self) -> SqliteStats {
+        self.shared.counters.stats()
+    }
+
+    /// Carries out what was asked for before, folds the write-ahead log into the file and lets go of it. Later calls
+    /// through any port are answered with `Unavailable` (or `Unknown`, where that is the only way to say no).
+    pub async fn close(&self) {
+        self.shared.commands.close();
+        // An error means that the writer's thread is gone, and the file with it.
+        let _ = self.shared.closed.clone().wait_for(|closed| *closed).await;
+    }
+}
+
+/// The lock's name depends on where the file really is, so there must be a file. Opening one that exists is left to
+/// SQLite: closing our handle would drop the POSIX locks of a store that this process has open already.
+fn create_if_missing(path: &Path) -> std::io::Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    match File::options().create_new(true).write(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+/// Blows at the first failed write, and lets nothing be written afterwards.
+pub(crate) struct Fuse {
+    path: PathBuf,
+    on_failure: OnFailure,
+    is_blown: AtomicBool,
+}
+
+impl Fuse {
+    fn new(path: &Path, on_failure: OnFailure) -> Self {
+        Self { path: path.to_owned(), on_failure, is_blown: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_blown(&self) -> bool {
+        self.is_blown.load(Ordering::SeqCst)
+    }
+
+    /// Writing failed.
+    pub(crate) fn blow(&self, source: rusqlite::Error) {
+        self.react(&WriteFailure::Sqlite { path: self.path.clone(), source });
+    }
+
+    /// The writer has a bug.
+    pub(crate) fn blow_by_panic(&self) {
+        self.react(&WriteFailure::Panicked { path: self.path.clone() });
+    }
+
+    fn react(&self, failure: &WriteFailure) {
+        if !self.is_blown.swap(true, Ordering::SeqCst) {
+            (self.on_failure)(failure);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The thread that writes: takes all that waits, carries it out in one transaction, commits with one fsync, answers.
+//!
+//! An answer is given only after the commit. Any error ends writing for good, so nothing that was decided in memory
+//! during a transaction ever needs to be taken back.
+
+mod logs;
+mod registry;
+mod rows;
+mod session;
+mod tombstones;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use tokio::sync::watch;
+
+pub(crate) use self::logs::Epochs;
+use self::logs::Logs;
+use self::rows::DropProgress;
+use self::session::Session;
+pub(crate) use self::tombstones::Sweeper;
+use crate::checkpointer::WalBound;
+use crate::command::{Bulk, Command, Reply};
+use crate::file_lock::FileLock;
+use crate::options::{OnStep, Step};
+use crate::queue::WorkQueue;
+use crate::reader::Readers;
+use crate::stats::Counters;
+use crate::store::Fuse;
+
+/// How much bulk a transaction takes before it commits and lets waiting logs have their turn. Some 10 ms of work.
+const BULK_BUDGET_BYTES: u64 = 1 << 20;
+
+/// What the writer's thread owns.
+pub(crate) struct Writer {
+    connection: Connection,
+    logs: Logs,
+    sweeper: Sweeper,
+    wal: WalBound,
+    /// Bulk that did not fit into earlier transactions.
+    backlog: VecDeque<Bulk>,
+    shared: WriterShared,
+}
+
+/// What the writer shares with the rest of the store.
+pub(crate) struct WriterShared {
+    pub(crate) commands: Arc<WorkQueue<Command>>,
+    pub(crate) epochs: Arc<Epochs>,
+    pub(crate) registry_changes: Arc<watch::Sender<u64>>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) fuse: Arc<Fuse>,
+    pub(crate) on_step: Option<OnStep>,
+}
+
+/// What outlives the writer's work and is let go of in order.
+pub(crate) struct Remains {
+    pub(crate) readers: Readers,
+    pub(crate) lock: FileLock,
+    pub(crate) closed: watch::Sender<bool>,
+}
+
+impl Writer {
+    /// Takes over the connection and reads the heads of all logs.
+    pub(crate) fn new(
+        connection: Connection,
+        wal: WalBound,
+        sweeper: Sweeper,
+        shared: WriterShared,
+    ) -> rusqlite::Result<Self> {
+        let logs = Logs::load(&connection, &shared.epochs)?;
+        Ok(Self { connection, logs, sweeper, wal, backlog: VecDeque::new(), shared })
+    }
+
+    /// Works until the queue is closed and empty or something fails, then closes everything.
+    pub(crate) fn run(mut self, remains: Remains) {
+        let fuse = self.shared.fuse.clone();
+        match catch_unwind(AssertUnwindSafe(|| self.work())) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => fuse.blow(error),
+            Err(_) => fuse.blow_by_panic(),
+        }
+        self.shared.commands.abandon();
+        remains.readers.finish();
+        self.wal.finish();
+        if fuse.is_blown() {
+            // The last connection to close would otherwise copy the write-ahead log into the file.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        drop(self);
+        drop(remains.lock);
+        remains.closed.send_replace(true);
+    }
+
+    fn work(&mut self) -> rusqlite::Result<()> {
+        loop {
+            let taken = if self.backlog.is_empty() {
+                self.shared.commands.take(|waiting| waiting)
+            } else {
+                Some(self.shared.commands.take_waiting())
+            };
+            let Some(commands) = taken else { return Ok(()) };
+            if self.shared.fuse.is_blown() {
+                return Ok(());
+            }
+            self.transact(commands)?;
+            self.wal.keep(&self.connection, &self.shared.counters)?;
+        }
+    }
+
+    /// One transaction with all `commands` and as much bulk as fits.
+    fn transact(&mut self, commands: VecDeque<Command>) -> rusqlite::Result<()> {
+        let Self { connection, logs, sweeper, backlog, shared, .. } = self;
+        let mut session = Session::begin(connection, shared.on_step.as_ref())?;
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut registry_changed = false;
+        for command in commands {
+            let reply = match command {
+                Command::Open { log, owner, answer } => Reply::Opened(answer, logs.open(&mut session, &log, owner)?),
+                Command::Reopen { log, epoch, owner, answer } => {
+                    Reply::Reopened(answer, logs.reopen(&mut session, &log, epoch, owner)?)
+                }
+                Command::Append { log, epoch, seq, id, bytes, answer } => {
+                    Reply::Append(answer, logs.append(&mut session, &log, epoch, seq, id, &bytes)?)
+                }
+                Command::SetWatermark { log, epoch, at, answer } => {
+                    Reply::Append(answer, logs.set_watermark(&mut session, &log, epoch, at)?)
+                }
+                Command::Trim { log, epoch, below, answer } => {
+                    Reply::Append(answer, logs.trim(&mut session, &log, epoch, below)?)
+                }
+                Command::CompareAndSet { key, expected, value, answer } => {
+                    let outcome = registry::compare_and_set(&mut session, &key, expected, value.as_deref())?;
+                    registry_changed |= outcome == storage::CompareAndSet::Applied;
+                    Reply::CompareAndSet(answer, outcome)
+                }
+                Command::Bulk(bulk) => {
+                    backlog.push_back(bulk);
+                    continue;
+                }
+            };
+            replies.push(reply);
+        }
+        while session.written_bytes() < BULK_BUDGET_BYTES
+            && let Some(bulk) = backlog.pop_front()
+        {
+            match carry_out(&mut session, bulk)? {
+                Carried::Done(reply) => replies.push(reply),
+                Carried::Remains(bulk) => backlog.push_front(bulk),
+            }
+        }
+        sweeper.sweep_if_due(&mut session)?;
+        if let Some(tally) = session.commit()? {
+            shared.counters.committed(&tally);
+        }
+        logs.publish(&shared.epochs);
+        if registry_changed {
+            shared.registry_changes.send_modify(|changes| *changes += 1);
+        }
+        replies.into_iter().for_each(Reply::send);
+        if let Some(on_step) = &shared.on_step {
+            on_step(Step::AfterReplies);
+        }
+        Ok(())
+    }
+}
+
+enum Carried {
+    Done(Reply),
+    Remains(Bulk),
+}
+
+fn carry_out(session: &mut Session<'_>, bulk: Bulk) -> rusqlite::Result<Carried> {
+    match bulk {
+        Bulk::Write { writes, answer } => {
+            for write in &writes {
+                rows::write(session, write)?;
+            }
+            Ok(Carried::Done(Reply::Done(answer)))
+        }
+        Bulk::DropPartition { partition, answer } => match rows::drop_some(session, &partition)? {
+            DropProgress::Gone => Ok(Carried::Done(Reply::Done(answer))),
+            DropProgress::SomeLeft => Ok(Carried::Remains(Bulk::DropPartition { partition, answer })),
+        },
+    }
+}
