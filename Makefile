@@ -1,0 +1,71 @@
+# What a person does daily. `make` alone lists it.
+#
+# There is one build profile for everything but benchmarks: tests, the SDK suites and `make dev` run the same artifacts,
+# and plain `cargo build`, `cargo test` and `cargo clippy` share them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+# CI starts from a fresh clone each time. What it builds and downloads lies outside, so that the next run finds it.
+ifeq ($(CI),true)
+OUTLAST_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/outlast-ci
+CARGO_TARGET_DIR ?= $(OUTLAST_CACHE)/target
+CARGO_INCREMENTAL ?= 0
+LOCKED := --locked
+export CARGO_TARGET_DIR CARGO_INCREMENTAL
+endif
+OUTLAST_CACHE ?= $(CURDIR)/.cache
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+# The server that the SDK suites start.
+OUTLAST_BIN ?= $(TARGET)/debug/outlast
+export OUTLAST_CACHE OUTLAST_BIN
+
+STAGE := tools/stage
+CARGO_TEST := cargo test --workspace $(LOCKED)
+
+.PHONY: help dev test test-long check bench fmt build laws sdk ratchet
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+dev: ## build and run a server on localhost:7233 that keeps its data in .outlast/dev.db
+	@mkdir -p .outlast
+	cargo run --package cli --bin outlast -- server start-dev --db-filename .outlast/dev.db
+
+test: check build laws sdk ## everything that CI runs
+	@tools/tally "$(OUTLAST_CACHE)/stages/cargo-test.log"
+
+check: ## formatting, lints, licenses: what is quick and changes nothing
+	@$(STAGE) fmt cargo fmt --all --check
+	@$(STAGE) deny tools/cargo-deny $(LOCKED) check bans licenses sources
+	@$(STAGE) clippy cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+
+# Binaries and tests together, so that both are built with the same features and nothing is compiled twice.
+build:
+	@$(STAGE) build cargo build --workspace --bins --tests $(LOCKED)
+
+laws: build
+	@$(STAGE) cargo-test $(CARGO_TEST) --no-fail-fast
+
+sdk: build
+	@$(STAGE) sdk-python sdk/conformance/run python
+	@$(STAGE) sdk-go sdk/conformance/run go
+	@$(STAGE) sdk-crash sdk/conformance/run crash
+
+test-long: build ## longer: more cases for every property, more kills
+	@PROPTEST_CASES=20000 $(STAGE) cargo-test-long $(CARGO_TEST) --no-fail-fast
+	@$(STAGE) sdk-crash-long sdk/conformance/run crash-long
+	@tools/tally "$(OUTLAST_CACHE)/stages/cargo-test-long.log"
+
+bench: ## build for release, load it over gRPC, print the numbers of docs/performance.md
+	cargo build --release --package cli --package loadtest $(LOCKED)
+	"$(TARGET)/release/loadtest" bench --server "$(TARGET)/release/outlast"
+
+fmt: ## format everything
+	cargo fmt --all
+
+ratchet: ## record the present sizes as the ones that may not grow
+	cargo run --quiet --package tidy -- record
