@@ -1,0 +1,485 @@
+//! The durable part of a partition: tasks that wait for a poller, by level and order.
+//!
+//! Tasks lie in pages of neighbouring orders; a page is a row, and a header row lists the pages, so a partition is loaded
+//! without a scan and one old task pins nothing but its page. A clean page that is far from the front may be left in its
+//! row ([`Backlog::shed`]) and is asked for when it is needed ([`Rejected::Needs`]).
+//!
+//! Every change touches the header too, so the header's version tells up to where all rows are: what a checkpoint writes,
+//! it writes together.
+
+mod change;
+mod page;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use ids::Timestamp;
+
+use crate::stored::{Record, StoredHeader, StoredLevel, StoredRun};
+use crate::{Corrupt, Level, Levels, Position, Task};
+pub use change::Change;
+use page::Page;
+pub use page::PageId;
+
+/// How many pages at the front of each level stay in memory: more than a queue's window reads ahead.
+const FRONT_PAGES: usize = 12;
+
+/// What can be asked of a backlog.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// Keep this task until it is acknowledged.
+    Keep(Box<Task>),
+    /// These tasks need not wait any longer. Unknown positions are passed over.
+    Acknowledge(Vec<Position>),
+    /// Show up to `limit` tasks of each level that come after the given orders.
+    Read {
+        /// The order after which to begin, per level.
+        after: Levels<u64>,
+        /// At most so many per level.
+        limit: usize,
+    },
+    /// Say how much is waiting.
+    Describe,
+    /// The time has come to look for tasks that expired.
+    WakeUp,
+}
+
+/// The answer to an input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The task waits here.
+    Kept(Position),
+    /// Acknowledged, or looked after.
+    Done,
+    /// What was read.
+    Read(Reading),
+    /// How much is waiting.
+    Standing(Standing),
+}
+
+/// Part of a backlog, as read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// The tasks, by position.
+    pub tasks: Vec<(Position, Task)>,
+    /// The last order that each level has given out.
+    pub last: Levels<u64>,
+    /// Whether the level has tasks after those that are in `tasks`.
+    pub more: Levels<bool>,
+}
+
+/// How much is waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Tasks, per level.
+    pub waiting: Levels<u64>,
+    /// When the oldest task that is in memory was scheduled, per level: the front of each level is always in memory.
+    pub oldest: Levels<Option<Timestamp>>,
+}
+
+impl Standing {
+    /// Tasks in all levels.
+    pub fn total(&self) -> u64 {
+        Level::all().map(|level| self.waiting[level]).sum()
+    }
+}
+
+/// Why an input did nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rejected {
+    /// These pages must be supplied first.
+    Needs(Vec<PageId>, Input),
+}
+
+/// The rows that a checkpoint writes, by their keys within the partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rows {
+    /// To put.
+    pub puts: Vec<(Bytes, Bytes)>,
+    /// To delete.
+    pub deletes: Vec<Bytes>,
+}
+
+/// One level of a backlog.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Line {
+    /// The last order given out.
+    last: u64,
+    /// Pages with tasks.
+    pages: BTreeMap<u64, Page>,
+    /// Tasks in all of them.
+    waiting: u64,
+}
+
+/// The durable part of a partition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Backlog {
+    lines: Levels<Line>,
+    /// Tasks in memory that expire, soonest first.
+    expiries: BTreeSet<(Timestamp, Position)>,
+    /// Rises each time that a task comes to an empty backlog.
+    generation: u64,
+    /// Whether the header's row is behind.
+    dirty: bool,
+    /// Rows of pages that have gone.
+    gone: BTreeSet<PageId>,
+    /// Bytes in memory.
+    weight: usize,
+}
+
+impl Backlog {
+    /// The key of the header's row within the partition's rows.
+    pub fn header_key() -> Bytes {
+        Bytes::from_static(b"h")
+    }
+
+    /// Decides, and applies what was decided.
+    pub fn step(&mut self, input: Input, now: Timestamp) -> Result<(Vec<Change>, Reply), Rejected> {
+        let (changes, reply) = self.decide(input, now)?;
+        for change in &changes {
+            let applied = self.apply(change);
+            debug_assert_eq!(applied, Ok(()), "what was decided can be applied");
+        }
+        Ok((changes, reply))
+    }
+
+    /// What an input changes. Pure.
+    pub fn decide(&self, input: Input, now: Timestamp) -> Result<(Vec<Change>, Reply), Rejected> {
+        match input {
+            Input::Keep(task) => self.decide_keep(task),
+            Input::Acknowledge(positions) => self.decide_acknowledge(positions),
+            Input::Read { after, limit } => self.decide_read(after, limit).map(|read| (Vec::new(), Reply::Read(read))),
+            Input::Describe => Ok((Vec::new(), Reply::Standing(self.standing()))),
+            Input::WakeUp => {
+                let expired: Vec<_> =
+                    self.expiries.iter().take_while(|(at, _)| *at <= now).map(|(_, at)| *at).collect();
+                let changes = if expired.is_empty() { Vec::new() } else { vec![Change::Removed(expired)] };
+                Ok((changes, Reply::Done))
+            }
+        }
+    }
+
+    fn decide_keep(&self, task: Box<Task>) -> Result<(Vec<Change>, Reply), Rejected> {
+        let position = Position { level: task.level(), order: self.lines[task.level()].last + 1 };
+        let page = PageId::of(position);
+        if self.is_away(page) {
+            return Err(Rejected::Needs(vec![page], Input::Keep(task)));
+        }
+        Ok((vec![Change::Added { order: position.order, task }], Reply::Kept(position)))
+    }
+
+    fn decide_acknowledge(&self, positions: Vec<Position>) -> Result<(Vec<Change>, Reply), Rejected> {
+        let needs: BTreeSet<_> =
+            positions.iter().map(|at| PageId::of(*at)).filter(|page| self.is_away(*page)).collect();
+        if !needs.is_empty() {
+            return Err(Rejected::Needs(needs.into_iter().collect(), Input::Acknowledge(positions)));
+        }
+        let present: BTreeSet<_> = positions.into_iter().filter(|at| self.task(*at).is_some()).collect();
+        let changes =
+            if present.is_empty() { Vec::new() } else { vec![Change::Removed(present.into_iter().collect())] };
+        Ok((changes, Reply::Done))
+    }
+
+    fn decide_read(&self, after: Levels<u64>, limit: usize) -> Result<Reading, Rejected> {
+        let mut reading = Reading::default();
+        let mut needs = Vec::new();
+        for level in Level::all() {
+            let line = &self.lines[level];
+            reading.last[level] = line.last;
+            let first = PageId::of(Position { level, order: after[level] }).number;
+            let mut taken = 0;
+            for (number, page) in line.pages.range(first..) {
+                match page {
+                    Page::Away { tasks } => {
+                        if taken < limit {
+                            needs.push(PageId { level, number: *number });
+                        } else {
+                            reading.more[level] = true;
+                            break;
+                        }
+                        taken += *tasks as usize;
+                    }
+                    Page::Here { tasks, .. } => {
+                        let rest = tasks.range(after[level] + 1..);
+                        for (order, task) in rest {
+                            if taken == limit {
+                                reading.more[level] = true;
+                                break;
+                            }
+                            taken += 1;
+                            reading.tasks.push((Position { level, order: *order }, task.clone()));
+                        }
+                    }
+                }
+                if reading.more[level] {
+                    break;
+                }
+            }
+        }
+        if needs.is_empty() { Ok(reading) } else { Err(Rejected::Needs(needs, Input::Read { after, limit })) }
+    }
+
+    /// Makes a change so. A change that has been made already makes no difference, so a log tail may be applied over rows
+    /// that hold a part of it.
+    ///
+    /// All pages that the change touches must be here.
+    pub fn apply(&mut self, change: &Change) -> Result<(), Corrupt> {
+        self.dirty = true;
+        match change {
+            Change::Added { order, task } => {
+                if self.is_empty() {
+                    self.generation += 1;
+                }
+                self.insert(Position { level: task.level(), order: *order }, (**task).clone())
+            }
+            Change::Removed(positions) => positions.iter().try_for_each(|position| self.remove(*position)),
+        }
+    }
+
+    fn insert(&mut self, position: Position, task: Task) -> Result<(), Corrupt> {
+        let line = &mut self.lines[position.level];
+        line.last = line.last.max(position.order);
+        let page = line.pages.entry(PageId::of(position).number).or_insert_with(Page::new);
+        let Page::Here { tasks, dirty, .. } = page else { return Err(absent(position)) };
+        *dirty = true;
+        let (weight, expires_at) = (task.weight(), task.expires_at);
+        if let Some(former) = tasks.insert(position.order, task) {
+            self.weight -= former.weight();
+            self.expiries.remove(&(former.expires_at.unwrap_or_default(), position));
+        } else {
+            line.waiting += 1;
+        }
+        self.weight += weight;
+        self.expiries.extend(expires_at.map(|at| (at, position)));
+        Ok(())
+    }
+
+    fn remove(&mut self, position: Position) -> Result<(), Corrupt> {
+        let id = PageId::of(position);
+        let line = &mut self.lines[id.level];
+        let Some(page) = line.pages.get_mut(&id.number) else { return Ok(()) };
+        let Page::Here { tasks, dirty, stored } = page else { return Err(absent(position)) };
+        let Some(task) = tasks.remove(&position.order) else { return Ok(()) };
+        *dirty = true;
+        line.waiting -= 1;
+        self.weight -= task.weight();
+        if let Some(at) = task.expires_at {
+            self.expiries.remove(&(at, position));
+        }
+        if tasks.is_empty() {
+            if *stored {
+                self.gone.insert(id);
+            }
+            line.pages.remove(&id.number);
+        }
+        Ok(())
+    }
+
+    fn task(&self, position: Position) -> Option<&Task> {
+        let id = PageId::of(position);
+        match self.lines[id.level].pages.get(&id.number)? {
+            Page::Here { tasks, .. } => tasks.get(&position.order),
+            Page::Away { .. } => None,
+        }
+    }
+
+    fn is_away(&self, id: PageId) -> bool {
+        matches!(self.lines[id.level].pages.get(&id.number), Some(Page::Away { .. }))
+    }
+
+    /// How much is waiting.
+    pub fn standing(&self) -> Standing {
+        let mut standing = Standing::default();
+        for level in Level::all() {
+            let line = &self.lines[level];
+            standing.waiting[level] = line.waiting;
+            let here = line.pages.values().find_map(|page| match page {
+                Page::Here { tasks, .. } => tasks.values().next(),
+                Page::Away { .. } => None,
+            });
+            standing.oldest[level] = here.map(|task| task.scheduled_at);
+        }
+        standing
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        Level::all().all(|level| self.lines[level].waiting == 0)
+    }
+
+    /// While tasks wait: a number that is the same until none do, and another when some do again.
+    pub fn owed(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.generation)
+    }
+
+    /// When the next task in memory expires.
+    pub fn next_wake_up(&self) -> Option<Timestamp> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Roughly how many bytes of memory it holds.
+    pub fn weight(&self) -> usize {
+        self.weight + std::mem::size_of::<Self>()
+    }
+}
+
+fn absent(position: Position) -> Corrupt {
+    Corrupt(format!("a change touches {position:?}, whose page is not in memory"))
+}
+
+/// Rows.
+impl Backlog {
+    /// From the header's row: all pages are still away.
+    pub fn from_header(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let header = StoredHeader::from_bytes(bytes)?;
+        let mut backlog = Self { generation: header.generation, ..Self::default() };
+        for (level, stored) in Level::all().zip(header.levels) {
+            let line = &mut backlog.lines[level];
+            line.last = stored.last;
+            for run in stored.runs {
+                let end = run.first.checked_add(run.pages).filter(|_| run.tasks_each > 0);
+                let end = end.ok_or_else(|| Corrupt(format!("task queue header lists pages {run:?}")))?;
+                line.waiting = line.waiting.saturating_add(u64::from(run.tasks_each).saturating_mul(run.pages));
+                line.pages.extend((run.first..end).map(|number| (number, Page::Away { tasks: run.tasks_each })));
+            }
+        }
+        Ok(backlog)
+    }
+
+    /// The pages that are only in their rows.
+    pub fn pages_away(&self) -> Vec<PageId> {
+        let away = |level| {
+            let pages = self.lines[level].pages.iter();
+            pages
+                .filter(|(_, page)| matches!(page, Page::Away { .. }))
+                .map(move |(number, _)| PageId { level, number: *number })
+        };
+        Level::all().flat_map(away).collect()
+    }
+
+    /// Brings a page in from its row; a page that is here already stays as it is. A page without a row is an empty one:
+    /// a former owner's last write may have come between reading the header and the page, and the log knows the rest.
+    pub fn supply(&mut self, id: PageId, row: Option<&[u8]>) -> Result<(), Corrupt> {
+        let tasks = row.map_or(Ok(BTreeMap::new()), |bytes| Page::decode(id, bytes))?;
+        let line = &mut self.lines[id.level];
+        let Some(page @ Page::Away { .. }) = line.pages.get_mut(&id.number) else { return Ok(()) };
+        line.waiting = line.waiting.saturating_sub(page.len() as u64) + tasks.len() as u64;
+        if tasks.is_empty() {
+            line.pages.remove(&id.number);
+            self.dirty = true;
+            return Ok(());
+        }
+        for (order, task) in &tasks {
+            line.last = line.last.max(*order);
+            self.weight += task.weight();
+            self.expiries.extend(task.expires_at.map(|at| (at, Position { level: id.level, order: *order })));
+        }
+        *page = Page::Here { tasks, dirty: false, stored: true };
+        Ok(())
+    }
+
+    /// The rows that changed since the last call, which are then clean.
+    pub fn take_dirty(&mut self) -> Option<Rows> {
+        if !std::mem::take(&mut self.dirty) {
+            return None;
+        }
+        let mut rows = Rows::default();
+        for level in Level::all() {
+            for (number, page) in &mut self.lines[level].pages {
+                if let Page::Here { tasks, dirty: dirty @ true, stored } = page {
+                    (*dirty, *stored) = (false, true);
+                    let id = PageId { level, number: *number };
+                    self.gone.remove(&id);
+                    rows.puts.push((id.row_key(), Page::encode(tasks)));
+                }
+            }
+        }
+        rows.deletes = std::mem::take(&mut self.gone).into_iter().map(PageId::row_key).collect();
+        rows.puts.push((Self::header_key(), self.encode_header()));
+        Some(rows)
+    }
+
+    fn encode_header(&self) -> Bytes {
+        let levels = Level::all().map(|level| {
+            let line = &self.lines[level];
+            let mut runs: Vec<StoredRun> = Vec::new();
+            for (number, page) in &line.pages {
+                let tasks_each = page.len() as u32;
+                match runs.last_mut() {
+                    Some(run) if run.first + run.pages == *number && run.tasks_each == tasks_each => run.pages += 1,
+                    _ => runs.push(StoredRun { first: *number, pages: 1, tasks_each }),
+                }
+            }
+            StoredLevel { last: line.last, runs }
+        });
+        StoredHeader { levels: levels.collect(), generation: self.generation, ..Default::default() }.to_bytes()
+    }
+
+    /// Marks everything in memory dirty, and every page as one whose row may exist.
+    pub fn mark_all_dirty(&mut self) {
+        self.dirty = true;
+        for level in Level::all() {
+            for page in self.lines[level].pages.values_mut() {
+                if let Page::Here { dirty, stored, .. } = page {
+                    (*dirty, *stored) = (true, true);
+                }
+            }
+        }
+    }
+
+    /// Leaves clean pages in their rows, except those at the front and the last, to which tasks are added.
+    pub fn shed(&mut self) {
+        for level in Level::all() {
+            let line = &mut self.lines[level];
+            let last = PageId::of(Position { level, order: line.last + 1 }).number;
+            for (number, page) in line.pages.iter_mut().skip(FRONT_PAGES) {
+                let Page::Here { tasks, dirty: false, .. } = page else { continue };
+                if *number == last {
+                    continue;
+                }
+                for (order, task) in tasks.iter() {
+                    self.weight -= task.weight();
+                    if let Some(at) = task.expires_at {
+                        self.expiries.remove(&(at, Position { level, order: *order }));
+                    }
+                }
+                *page = Page::Away { tasks: tasks.len() as u32 };
+            }
+        }
+    }
+
+    /// What must always hold; says what does not.
+    pub fn invariants(&self) -> Result<(), String> {
+        let mut weight = 0;
+        let mut expiries = BTreeSet::new();
+        for level in Level::all() {
+            let line = &self.lines[level];
+            let waiting: usize = line.pages.values().map(Page::len).sum();
+            if waiting as u64 != line.waiting {
+                return Err(format!("level {level:?} counts {} tasks and has {waiting}", line.waiting));
+            }
+            for (number, page) in &line.pages {
+                if page.len() == 0 {
+                    return Err(format!("page {number} of {level:?} is empty"));
+                }
+                let Page::Here { tasks, .. } = page else { continue };
+                for (order, task) in tasks {
+                    let position = Position { level, order: *order };
+                    if *order > line.last || PageId::of(position).number != *number || task.level() != level {
+                        return Err(format!("task {position:?} is out of place"));
+                    }
+                    weight += task.weight();
+                    expiries.extend(task.expires_at.map(|at| (at, position)));
+                }
+            }
+        }
+        if weight != self.weight || expiries != self.expiries {
+            return Err("weight or expiries do not fit the tasks in memory".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "backlog/backlog_test.rs"]
+mod backlog_test;

@@ -1,0 +1,50 @@
+//! What can happen to a backlog.
+
+use bytes::Bytes;
+
+use crate::stored::{Record, StoredChange, StoredPosition, StoredTask};
+use crate::{Corrupt, Level, Position, Task};
+
+/// A durable fact about a partition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A task waits.
+    Added {
+        /// Its order within its level.
+        order: u64,
+        /// The task.
+        task: Box<Task>,
+    },
+    /// Tasks no longer wait: history recorded their start, did not want them, or their time was over.
+    Removed(Vec<Position>),
+}
+
+impl Change {
+    /// As the log holds it.
+    pub fn encode(&self) -> Bytes {
+        let stored = match self {
+            Self::Added { order, task } => {
+                StoredChange { added: Some(StoredTask::from_task(*order, task)), ..Default::default() }
+            }
+            Self::Removed(positions) => {
+                let stored = |at: &Position| StoredPosition { level: u32::from(at.level.number()), order: at.order };
+                StoredChange { removed: positions.iter().map(stored).collect(), ..Default::default() }
+            }
+        };
+        stored.to_bytes()
+    }
+
+    /// The inverse of [`Change::encode`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let stored = StoredChange::from_bytes(bytes)?;
+        if let Some(added) = stored.added {
+            return Ok(Self::Added { order: added.order, task: Box::new(added.into_task()) });
+        }
+        let position = |at: StoredPosition| {
+            let level = u8::try_from(at.level).ok().and_then(Level::numbered);
+            let level = level.ok_or_else(|| Corrupt(format!("task queue level {}, known are 1 to 5", at.level)))?;
+            Ok(Position { level, order: at.order })
+        };
+        Ok(Self::Removed(stored.removed.into_iter().map(position).collect::<Result<_, _>>()?))
+    }
+}

@@ -1,0 +1,177 @@
+//! What a partition writes down: its changes in the log, its header and its pages in rows. Every record has a format
+//! number; a record of a higher one is refused rather than misread.
+
+use api::temporal::api::common::v1::Priority;
+use bytes::Bytes;
+use ids::Timestamp;
+use prost::Message;
+
+use crate::{Corrupt, Task};
+
+/// The format that this release writes, and the highest that it reads.
+const FORMAT: u32 = 1;
+
+/// A task.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredTask {
+    #[prost(string, tag = "1")]
+    workflow_id: String,
+    #[prost(string, tag = "2")]
+    run_id: String,
+    #[prost(int64, tag = "3")]
+    scheduled_event_id: i64,
+    #[prost(int32, tag = "4")]
+    attempt: i32,
+    #[prost(int64, tag = "5")]
+    stamp: i64,
+    #[prost(message, optional, tag = "6")]
+    priority: Option<Priority>,
+    #[prost(int64, tag = "7")]
+    scheduled_at: i64,
+    #[prost(int64, optional, tag = "8")]
+    expires_at: Option<i64>,
+    #[prost(string, optional, tag = "9")]
+    request_id: Option<String>,
+    /// Its order within its level.
+    #[prost(uint64, tag = "10")]
+    pub order: u64,
+}
+
+impl StoredTask {
+    pub fn from_task(order: u64, task: &Task) -> Self {
+        Self {
+            workflow_id: task.workflow_id.as_str().to_owned(),
+            run_id: task.run_id.as_str().to_owned(),
+            scheduled_event_id: task.scheduled_event_id,
+            attempt: task.attempt,
+            stamp: task.stamp,
+            priority: task.priority.clone(),
+            scheduled_at: task.scheduled_at.nanos(),
+            expires_at: task.expires_at.map(Timestamp::nanos),
+            request_id: task.request_id.clone(),
+            order,
+        }
+    }
+
+    pub fn into_task(self) -> Task {
+        Task {
+            workflow_id: self.workflow_id.into(),
+            run_id: self.run_id.into(),
+            scheduled_event_id: self.scheduled_event_id,
+            attempt: self.attempt,
+            stamp: self.stamp,
+            priority: self.priority,
+            scheduled_at: Timestamp::from_nanos(self.scheduled_at),
+            expires_at: self.expires_at.map(Timestamp::from_nanos),
+            request_id: self.request_id,
+        }
+    }
+}
+
+/// A place in line.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct StoredPosition {
+    #[prost(uint32, tag = "1")]
+    pub level: u32,
+    #[prost(uint64, tag = "2")]
+    pub order: u64,
+}
+
+/// A change in the log: a task added, or tasks removed.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredChange {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(message, optional, tag = "2")]
+    pub added: Option<StoredTask>,
+    #[prost(message, repeated, tag = "3")]
+    pub removed: Vec<StoredPosition>,
+}
+
+/// Neighbouring pages that hold equally many tasks each.
+#[derive(Clone, Copy, PartialEq, Message)]
+pub(crate) struct StoredRun {
+    #[prost(uint64, tag = "1")]
+    pub first: u64,
+    #[prost(uint64, tag = "2")]
+    pub pages: u64,
+    #[prost(uint32, tag = "3")]
+    pub tasks_each: u32,
+}
+
+/// One level of the header.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredLevel {
+    #[prost(uint64, tag = "1")]
+    pub last: u64,
+    #[prost(message, repeated, tag = "2")]
+    pub runs: Vec<StoredRun>,
+}
+
+/// The header row: which pages there are.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredHeader {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(message, repeated, tag = "2")]
+    pub levels: Vec<StoredLevel>,
+    #[prost(uint64, tag = "3")]
+    pub generation: u64,
+}
+
+/// A page row.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredPage {
+    #[prost(uint32, tag = "1")]
+    pub format: u32,
+    #[prost(message, repeated, tag = "2")]
+    pub tasks: Vec<StoredTask>,
+}
+
+/// A record that says in which format it is.
+pub(crate) trait Record: Message + Default {
+    /// What it is called in messages.
+    const NAME: &'static str;
+    fn format(&mut self) -> &mut u32;
+
+    fn to_bytes(mut self) -> Bytes {
+        *self.format() = FORMAT;
+        self.encode_to_vec().into()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let mut record = Self::decode(bytes).map_err(|e| Corrupt(format!("task queue {}: {e}", Self::NAME)))?;
+        match *record.format() {
+            FORMAT => Ok(record),
+            format => Err(Corrupt(format!("task queue {} of format {format}, known is {FORMAT}", Self::NAME))),
+        }
+    }
+}
+
+macro_rules! record {
+    ($record:ty, $name:literal) => {
+        impl Record for $record {
+            const NAME: &'static str = $name;
+            fn format(&mut self) -> &mut u32 {
+                &mut self.format
+            }
+        }
+    };
+}
+
+record!(StoredChange, "change");
+record!(StoredHeader, "header");
+record!(StoredPage, "page");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_format_is_refused() {
+        let later = StoredHeader { format: FORMAT + 1, ..Default::default() };
+        assert!(StoredHeader::from_bytes(&later.encode_to_vec()).is_err());
+        assert!(StoredHeader::from_bytes(b"\xff\xff").is_err());
+        assert!(StoredHeader::from_bytes(&StoredHeader::default().to_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,123 @@
+//! A waiting task, and where it stands in line.
+
+use api::temporal::api::common::v1::Priority;
+use ids::{RunId, Timestamp, WorkflowId};
+
+/// How many priority levels there are.
+pub const LEVELS: usize = 5;
+
+/// A priority level: 1 is served first, 5 last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Level(u8);
+
+impl Level {
+    /// What a task without a priority gets.
+    pub const DEFAULT: Self = Self(3);
+
+    /// The level that a priority asks for: unset means 3, anything beyond 5 means 5.
+    pub fn of(priority: Option<&Priority>) -> Self {
+        match priority.map_or(0, |priority| priority.priority_key) {
+            key if key <= 0 => Self::DEFAULT,
+            key => Self(u8::try_from(key).unwrap_or(u8::MAX).min(LEVELS as u8)),
+        }
+    }
+
+    /// The level with this number, if it is one.
+    pub fn numbered(number: u8) -> Option<Self> {
+        (1..=LEVELS as u8).contains(&number).then_some(Self(number))
+    }
+
+    /// 1 to 5.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// All levels, the first served first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (1..=LEVELS as u8).map(Self)
+    }
+}
+
+/// One value per level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels<T>([T; LEVELS]);
+
+impl<T> std::ops::Index<Level> for Levels<T> {
+    type Output = T;
+    fn index(&self, level: Level) -> &T {
+        &self.0[usize::from(level.0) - 1]
+    }
+}
+
+impl<T> std::ops::IndexMut<Level> for Levels<T> {
+    fn index_mut(&mut self, level: Level) -> &mut T {
+        &mut self.0[usize::from(level.0) - 1]
+    }
+}
+
+/// Where a kept task stands in its partition: by level, then by order. Orders of one level count from 1 without gaps and
+/// are never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// The level.
+    pub level: Level,
+    /// The order within the level.
+    pub order: u64,
+}
+
+/// A task that wants a poller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// The workflow.
+    pub workflow_id: WorkflowId,
+    /// The run.
+    pub run_id: RunId,
+    /// The event that scheduled it.
+    pub scheduled_event_id: i64,
+    /// The attempt, from 1.
+    pub attempt: i32,
+    /// Rises with each dispatch of the same attempt.
+    pub stamp: i64,
+    /// As it was offered.
+    pub priority: Option<Priority>,
+    /// When history scheduled it.
+    pub scheduled_at: Timestamp,
+    /// After this it is of no use.
+    pub expires_at: Option<Timestamp>,
+    /// The request id under which history may have recorded its start for a poller that then got nothing. Whoever takes
+    /// the task next asks with the same id, so that history recognises it.
+    pub request_id: Option<String>,
+}
+
+impl Task {
+    /// Its level.
+    pub fn level(&self) -> Level {
+        Level::of(self.priority.as_ref())
+    }
+
+    /// Whether its time is over at `now`.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    /// Roughly how many bytes of memory it holds.
+    pub fn weight(&self) -> usize {
+        let priority = self.priority.as_ref().map_or(0, |priority| priority.fairness_key.len());
+        let request = self.request_id.as_ref().map_or(0, String::len);
+        std::mem::size_of::<Self>() + self.workflow_id.as_str().len() + self.run_id.as_str().len() + priority + request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unset_means_three_and_beyond_five_means_five() {
+        let level = |key| Level::of(Some(&Priority { priority_key: key, ..Default::default() })).number();
+        assert_eq!(Level::of(None).number(), 3);
+        for (key, expected) in [(0, 3), (1, 1), (2, 2), (5, 5), (6, 5), (1000, 5), (-1, 3)] {
+            assert_eq!(level(key), expected, "{key}");
+        }
+    }
+}
