@@ -1,10 +1,36 @@
 //! The shard: the one task that owns its entities' memory, decides, logs in groups, and lets nothing out before it is
 //! durable (DESIGN §4). It hosts any [`Kind`] of entity: a state, its inputs, a step, and nothing else.
 //!
-//! Start at [`Kind`] for what an entity is, at [`ShardHandle`] for how to talk to one.
+//! Absent on purpose: any knowledge of workflows or task queues, and any waiting for storage inside the shard's task.
+//!
+//! Start at [`Kind`] for what an entity is, at [`ShardHandle`] for how to talk to one, and at `shard.rs` for the task.
 
+mod arrival;
+mod checkpoint;
+mod deciding;
+mod entity_slot;
+mod eviction;
+mod group;
+mod handle;
+mod held_replies;
+mod inbox;
 mod kind;
+mod loading;
+mod log_writer;
+mod measures;
+mod obligations;
+mod panics;
+mod quarantine;
+mod recovery;
+mod request;
+mod settings;
+mod shard;
+mod wake_ups;
 
+pub use handle::{CallError, ShardHandle, ShardStats};
 pub use kind::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
+    Transition,
 };
+pub use settings::ShardSettings;
+pub use shard::Shard;

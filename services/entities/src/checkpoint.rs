@@ -1,0 +1,492 @@
+//! Writing dirty entities to their tables, so that the log can be trimmed.
+//!
+//! Entities are taken oldest first, since the oldest holds the log. What is taken is a snapshot of the rows with the
+//! position of the entity's latest change as their version; it is written only once that position is durable. The log is
+//! trimmed below the oldest change that no write acknowledged to this owner carries.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use ids::Timestamp;
+use runtime::Runtime;
+use storage::{Append, Epoch, GroupId, PartitionWrite, Seq, StorageError, Table};
+
+use crate::arrival::Arrival;
+use crate::entity_slot::{Residence, Slot, SlotId, Taken};
+use crate::panics::caught;
+use crate::shard::{ShardTask, Stop};
+use crate::{Kind, ShardSettings};
+
+/// One table write carries about this much at most.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// How long to wait before a trim that failed is tried again.
+const TRIM_REST: Duration = Duration::from_millis(200);
+
+/// A group in the log's tail.
+struct TailGroup {
+    seq: Seq,
+    /// Bytes of all groups up to and with this one, since the shard was opened.
+    end: u64,
+    landed: Timestamp,
+}
+
+/// What one entity contributes to a write.
+pub(crate) struct Part {
+    /// `None` for what is copied aside.
+    pub(crate) slot: Option<SlotId>,
+    pub(crate) taken: Taken,
+    /// The wake-up of which a row goes with it.
+    pub(crate) wake_up: Option<Timestamp>,
+    pub(crate) writes: Vec<PartitionWrite>,
+}
+
+struct Batch {
+    id: u64,
+    /// The position that must be durable first.
+    needs: Seq,
+    parts: Vec<Part>,
+    wake_ups: Vec<PartitionWrite>,
+}
+
+/// An acknowledged write.
+pub(crate) struct Written {
+    id: u64,
+    parts: Vec<Part>,
+    /// Parts that the table will never take, and why.
+    refused: Vec<(usize, String)>,
+}
+
+/// What is dirty, what is being written, and how far the log may be trimmed.
+pub(crate) struct Checkpoints {
+    /// What may be taken, by its oldest change.
+    dirty: BTreeSet<(Seq, SlotId)>,
+    /// How many hold the log from which position.
+    holds: BTreeMap<Seq, usize>,
+    dirty_entities: usize,
+    dirty_bytes: usize,
+    /// While a round runs: it takes whatever is dirty since before this.
+    round: Option<Seq>,
+    waiting: VecDeque<Batch>,
+    running: BTreeSet<u64>,
+    next_batch: u64,
+    trimmed_below: Seq,
+    trimming: bool,
+    no_trim_before: Timestamp,
+    tail: VecDeque<TailGroup>,
+    tail_start: u64,
+    tail_end: u64,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(trimmed_below: Seq) -> Self {
+        Self {
+            dirty: BTreeSet::new(),
+            holds: BTreeMap::new(),
+            dirty_entities: 0,
+            dirty_bytes: 0,
+            round: None,
+            waiting: VecDeque::new(),
+            running: BTreeSet::new(),
+            next_batch: 0,
+            trimmed_below,
+            trimming: false,
+            no_trim_before: Timestamp::EPOCH,
+            tail: VecDeque::new(),
+            tail_start: 0,
+            tail_end: 0,
+        }
+    }
+
+    pub(crate) fn dirty_entities(&self) -> usize {
+        self.dirty_entities
+    }
+
+    pub(crate) fn dirty_bytes(&self) -> usize {
+        self.dirty_bytes
+    }
+
+    pub(crate) fn log_depth(&self) -> u64 {
+        self.tail.len() as u64
+    }
+
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.tail_end - self.tail_start
+    }
+
+    /// Whether nothing is dirty or being written, and the log is trimmed up to `durable`.
+    pub(crate) fn is_done(&self, durable: Seq) -> bool {
+        let written = self.dirty_entities == 0 && self.waiting.is_empty() && self.running.is_empty();
+        written && !self.trimming && self.trim_bound(durable) <= self.trimmed_below
+    }
+
+    /// When a trim that failed may be tried again.
+    pub(crate) fn next_trim(&self) -> Timestamp {
+        self.no_trim_before
+    }
+
+    /// The id that the next write will have: every earlier one that still runs is below it.
+    pub(crate) fn next_batch(&self) -> u64 {
+        self.next_batch
+    }
+
+    /// Whether every write with an id below `batch` is acknowledged.
+    pub(crate) fn finished_before(&self, batch: u64) -> bool {
+        self.running.first().is_none_or(|&oldest| oldest >= batch) && self.waiting.front().is_none_or(|b| b.id >= batch)
+    }
+
+    /// A group is durable.
+    pub(crate) fn group_landed(&mut self, seq: Seq, bytes: usize, at: Timestamp) {
+        self.tail_end += bytes as u64;
+        self.tail.push_back(TailGroup { seq, end: self.tail_end, landed: at });
+    }
+
+    /// The entity has changed at `seq`.
+    pub(crate) fn mark_dirty<K: Kind>(&mut self, id: SlotId, slot: &mut Slot<K>, seq: Seq, now: Timestamp) {
+        if slot.dirty_since.is_some() {
+            return;
+        }
+        if !slot.is_dirty() {
+            self.dirty_entities += 1;
+            self.dirty_bytes += slot.weight();
+        }
+        slot.dirty_since = Some((seq, now));
+        self.hold(seq);
+        self.may_take(id, slot);
+    }
+
+    /// Lets rounds take the entity, if it is dirty and there to be taken.
+    pub(crate) fn may_take<K: Kind>(&mut self, id: SlotId, slot: &Slot<K>) {
+        if let (Some((seq, _)), None, Residence::Ready(_)) = (slot.dirty_since, slot.taken, &slot.residence) {
+            self.dirty.insert((seq, id));
+        }
+    }
+
+    /// A dirty entity's weight has changed.
+    pub(crate) fn reweigh(&mut self, before: usize, after: usize) {
+        self.dirty_bytes = (self.dirty_bytes + after).saturating_sub(before);
+    }
+
+    fn hold(&mut self, seq: Seq) {
+        *self.holds.entry(seq).or_insert(0) += 1;
+    }
+
+    fn release(&mut self, seq: Seq) {
+        if let Some(count) = self.holds.get_mut(&seq) {
+            *count -= 1;
+            if *count == 0 {
+                self.holds.remove(&seq);
+            }
+        }
+    }
+
+    /// The entity's memory is given up: what it held is released once `copy`, if there is one, is written.
+    pub(crate) fn forget<K: Kind>(&mut self, id: SlotId, slot: &Slot<K>, copy: Option<Vec<PartitionWrite>>) {
+        let oldest = slot.taken.map(|taken| taken.since).or(slot.dirty_since.map(|(seq, _)| seq));
+        if let (Some(since), Some(writes)) = (oldest, copy) {
+            self.hold(since);
+            let part = Part { slot: None, taken: Taken { since, version: slot.last_change }, wake_up: None, writes };
+            self.enqueue(vec![part], Vec::new());
+        }
+        if slot.is_dirty() {
+            self.dirty_entities -= 1;
+            self.dirty_bytes = self.dirty_bytes.saturating_sub(slot.weight());
+        }
+        if let Some((seq, _)) = slot.dirty_since {
+            self.dirty.remove(&(seq, id));
+            self.release(seq);
+        }
+    }
+
+    fn enqueue(&mut self, parts: Vec<Part>, wake_ups: Vec<PartitionWrite>) {
+        let needs = parts.iter().map(|part| part.taken.version).max().unwrap_or_default();
+        self.waiting.push_back(Batch { id: self.next_batch, needs, parts, wake_ups });
+        self.next_batch += 1;
+    }
+
+    /// The position below which a round has something to do now, if it has.
+    fn due(
+        &self,
+        settings: &ShardSettings,
+        now: Timestamp,
+        oldest: Option<(Seq, Timestamp)>,
+        urgent: bool,
+    ) -> Option<Seq> {
+        let (oldest, since) = oldest?;
+        let last = self.tail.back()?.seq;
+        if oldest > last {
+            return None;
+        }
+        let all = last.next();
+        if urgent || self.dirty_bytes > settings.dirty_bytes || self.dirty_entities > settings.dirty_entities {
+            return Some(all);
+        }
+        if self.log_bytes() > settings.tail_bytes {
+            let keep_from = self.tail_end - settings.tail_bytes / 2;
+            let kept = self.tail.partition_point(|group| group.end <= keep_from);
+            return Some(self.tail.get(kept).map_or(all, |group| group.seq).max(oldest.next()));
+        }
+        if now.since(since) >= settings.checkpoint_age {
+            // What is only half that old is left for the next round, so that short lives are written once.
+            let young = now - settings.checkpoint_age / 2;
+            let kept = self.tail.partition_point(|group| group.landed <= young);
+            return Some(self.tail.get(kept).map_or(all, |group| group.seq).max(oldest.next()));
+        }
+        None
+    }
+
+    /// Below which position the log is not needed any more.
+    fn trim_bound(&self, durable: Seq) -> Seq {
+        self.holds.first_key_value().map_or(durable.next(), |(&seq, _)| seq.min(durable.next()))
+    }
+
+    fn trimmed(&mut self, below: Seq) {
+        self.trimmed_below = self.trimmed_below.max(below);
+        while let Some(group) = self.tail.front()
+            && group.seq < below
+        {
+            self.tail_start = group.end;
+            self.tail.pop_front();
+        }
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    fn oldest_dirty(&self) -> Option<(Seq, Timestamp)> {
+        let &(_, id) = self.checkpoints.dirty.first()?;
+        self.entities.get(id)?.dirty_since
+    }
+
+    /// When a round is due by age.
+    pub(crate) fn next_checkpoint(&self) -> Option<Timestamp> {
+        if self.checkpoints.round.is_some() {
+            return None;
+        }
+        let (seq, since) = self.oldest_dirty()?;
+        (seq <= self.writer.durable()).then(|| since + self.settings.checkpoint_age)
+    }
+
+    /// Begins and carries on rounds, and trims after them.
+    pub(crate) fn checkpoint(&mut self, now: Timestamp) {
+        if self.checkpoints.round.is_none() {
+            let urgent = self.closing.is_some() || self.memory_is_short;
+            self.checkpoints.round = self.checkpoints.due(&self.settings, now, self.oldest_dirty(), urgent);
+        }
+        while let Some(below) = self.checkpoints.round
+            && self.checkpoints.waiting.len() + self.checkpoints.running.len() < self.settings.concurrent_checkpoints
+        {
+            self.take_batch(below, now);
+        }
+        self.write_batches();
+        self.trim(now);
+    }
+
+    /// Takes the oldest dirty entities; ends the round when nothing dirty is left below `below`.
+    fn take_batch(&mut self, below: Seq, now: Timestamp) {
+        let (mut parts, mut bytes) = (Vec::new(), 0);
+        while parts.len() < self.settings.checkpoint_batch && bytes < BATCH_BYTES {
+            let id = match self.checkpoints.dirty.first() {
+                Some(&(since, id)) if since < below => id,
+                _ => {
+                    self.checkpoints.round = None;
+                    break;
+                }
+            };
+            self.checkpoints.dirty.pop_first();
+            if let Some(part) = self.take(id, now) {
+                bytes += part.writes.iter().flat_map(|write| &write.puts).map(|(_, value)| value.len()).sum::<usize>();
+                parts.push(part);
+            }
+        }
+        if !parts.is_empty() {
+            let needs = parts.iter().map(|part| part.taken.version).max().unwrap_or_default();
+            let wake_ups = self.wake_up_rows(&parts, needs);
+            self.checkpoints.enqueue(parts, wake_ups);
+        }
+    }
+
+    /// Takes a snapshot of one entity's dirty rows.
+    fn take(&mut self, id: SlotId, now: Timestamp) -> Option<Part> {
+        let slot = self.entities.get_mut(id)?;
+        let Residence::Ready(state) = &mut slot.residence else { return None };
+        let (since, _) = slot.dirty_since?;
+        let version = slot.last_change;
+        if version >= self.writer.open_position() {
+            // A further change in the same group would have the same version and other rows.
+            self.writer.close_forming(GroupId(self.runtime.seed()));
+        }
+        let (kind, key) = (&*self.kind, &slot.key);
+        let mut writes = match caught(|| kind.take_dirty(key, state)) {
+            Ok(writes) => writes,
+            Err(panic) => {
+                self.quarantine(id, format!("panicked in a checkpoint: {panic}"));
+                return None;
+            }
+        };
+        for write in &mut writes {
+            write.version = version.0;
+        }
+        // Whoever owes anything is to be looked at as soon as somebody owns the shard again.
+        let wake_up = if slot.owed.is_empty() { slot.next_wake_up } else { Some(now) };
+        let is_stored = wake_up.is_some_and(|at| slot.stored_wake_up == Some(at) && self.wake_ups.is_kept(at));
+        let wake_up = wake_up.filter(|_| !is_stored);
+        let taken = Taken { since, version };
+        slot.taken = Some(taken);
+        slot.dirty_since = None;
+        Some(Part { slot: Some(id), taken, wake_up, writes })
+    }
+
+    fn write_batches(&mut self) {
+        let durable = self.writer.durable();
+        let mut index = 0;
+        while index < self.checkpoints.waiting.len() {
+            if self.checkpoints.waiting[index].needs > durable {
+                index += 1;
+                continue;
+            }
+            let Some(batch) = self.checkpoints.waiting.remove(index) else { return };
+            self.checkpoints.running.insert(batch.id);
+            let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
+            self.outside.spawn(async move { Arrival::Checkpointed(write_patiently(&*table, batch, &runtime).await) });
+        }
+    }
+
+    /// A write is acknowledged: what it carries need not stay in the log.
+    pub(crate) fn on_checkpointed(&mut self, written: Written) {
+        self.checkpoints.running.remove(&written.id);
+        self.metrics.checkpoints.increment(1);
+        for (index, reason) in written.refused {
+            match written.parts.get(index).and_then(|part| part.slot) {
+                Some(slot) => self.quarantine(slot, format!("cannot be written: {reason}")),
+                None => {
+                    tracing::error!(log = %self.log.0, reason, "changes of a quarantined entity cannot be copied aside")
+                }
+            }
+        }
+        for part in written.parts {
+            self.checkpoints.release(part.taken.since);
+            if let Some(id) = part.slot {
+                self.part_written(id, part.taken, part.wake_up);
+            }
+        }
+    }
+
+    fn part_written(&mut self, id: SlotId, taken: Taken, wake_up: Option<Timestamp>) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        slot.taken = None;
+        slot.stored_wake_up = wake_up.or(slot.stored_wake_up);
+        slot.recent.retain(|(seq, _)| *seq > taken.version);
+        let Residence::Ready(state) = &mut slot.residence else { return };
+        let kind = &*self.kind;
+        let weight = match caught(|| {
+            kind.shed(state);
+            kind.weight(state)
+        }) {
+            Ok(weight) => weight,
+            Err(panic) => return self.quarantine(id, format!("panicked after a checkpoint: {panic}")),
+        };
+        if slot.is_dirty() {
+            self.checkpoints.may_take(id, slot);
+            self.weigh(id, weight);
+        } else {
+            if slot.recent.is_empty() {
+                slot.recent = Vec::new();
+            }
+            self.checkpoints.dirty_entities -= 1;
+            self.checkpoints.dirty_bytes = self.checkpoints.dirty_bytes.saturating_sub(slot.weight());
+            self.weigh(id, weight);
+        }
+    }
+
+    /// Trims, if there is enough to trim.
+    fn trim(&mut self, now: Timestamp) {
+        if now < self.checkpoints.no_trim_before {
+            return;
+        }
+        let durable = self.writer.durable();
+        let bound = self.checkpoints.trim_bound(durable);
+        let quiet = self.checkpoints.running.is_empty() && self.checkpoints.waiting.is_empty();
+        if self.checkpoints.trimming || self.resolving || bound <= self.checkpoints.trimmed_below {
+            return;
+        }
+        let freed = self.checkpoints.tail.partition_point(|group| group.seq < bound);
+        let bytes =
+            freed.checked_sub(1).map_or(0, |last| self.checkpoints.tail[last].end - self.checkpoints.tail_start);
+        // One trim per round is enough, unless much can go.
+        if !(quiet && self.checkpoints.round.is_none() || bytes > self.settings.tail_bytes / 8) {
+            return;
+        }
+        self.checkpoints.trimming = true;
+        let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
+        self.outside.spawn(async move {
+            let trim = AssertUnwindSafe(log.trim(&name, epoch, bound)).catch_unwind();
+            Arrival::Trimmed { epoch, below: bound, outcome: trim.await.unwrap_or(Append::Unknown) }
+        });
+    }
+
+    pub(crate) fn on_trimmed(&mut self, epoch: Epoch, below: Seq, outcome: Append) {
+        self.checkpoints.trimming = false;
+        match outcome {
+            Append::Appended => self.checkpoints.trimmed(below),
+            // Reopening by ourselves fences our own earlier epoch; the next trim tells.
+            Append::Fenced if self.resolving || epoch != self.epoch => {
+                self.checkpoints.no_trim_before = self.runtime.now() + TRIM_REST;
+            }
+            Append::Fenced => self.stop(Stop::Fenced),
+            // The next one goes at least as far.
+            Append::Unknown => {
+                tracing::warn!(log = %self.log.0, "cannot trim the log yet");
+                self.checkpoints.no_trim_before = self.runtime.now() + TRIM_REST;
+            }
+        }
+    }
+}
+
+/// Writes a batch, for as long as it takes. Until then the log keeps what it carries.
+async fn write_patiently(table: &dyn Table, mut batch: Batch, runtime: &Runtime) -> Written {
+    let mut rest = Duration::from_millis(20);
+    let mut refused = Vec::new();
+    loop {
+        let entities = batch.parts.iter().flat_map(|part| part.writes.iter().cloned());
+        let writes: Vec<PartitionWrite> = entities.chain(batch.wake_ups.iter().cloned()).collect();
+        if writes.is_empty() {
+            break;
+        }
+        match AssertUnwindSafe(table.write(writes)).catch_unwind().await {
+            Ok(Ok(())) => break,
+            Ok(Err(StorageError::Invalid(reason))) => {
+                tracing::error!(reason, "a checkpoint write makes no sense to the store, finding out which");
+                refused.extend(refused_parts(table, &mut batch, runtime).await);
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "cannot write a checkpoint yet"),
+            Err(_) => tracing::error!("writing a checkpoint panicked"),
+        }
+        runtime.sleep(rest).await;
+        rest = (rest * 2).min(Duration::from_secs(5));
+    }
+    for part in &mut batch.parts {
+        part.writes = Vec::new();
+    }
+    Written { id: batch.id, parts: batch.parts, refused }
+}
+
+/// Writes part by part, and takes out those that the table will never take.
+async fn refused_parts(table: &dyn Table, batch: &mut Batch, runtime: &Runtime) -> Vec<(usize, String)> {
+    let mut refused = Vec::new();
+    for (index, part) in batch.parts.iter_mut().enumerate() {
+        while !part.writes.is_empty() {
+            match AssertUnwindSafe(table.write(part.writes.clone())).catch_unwind().await {
+                Ok(Ok(())) => part.writes = Vec::new(),
+                Ok(Err(StorageError::Invalid(reason))) => {
+                    refused.push((index, reason));
+                    part.writes = Vec::new();
+                }
+                Ok(Err(_)) | Err(_) => runtime.sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+    refused
+}

@@ -1,0 +1,182 @@
+//! One step: an input meets its entity, its changes join the group that forms, and its answer waits for them.
+
+use bytes::Bytes;
+use ids::Timestamp;
+use storage::{GroupId, Seq};
+
+use crate::entity_slot::{Residence, SlotId};
+use crate::held_replies::HeldReply;
+use crate::panics::caught;
+use crate::request::{Origin, Outcome, Request};
+use crate::shard::ShardTask;
+use crate::{CallError, Env, Kind, ObligationId, Refusal, Release};
+
+/// What follows from a step's changes, computed together with them, so that a panic strikes all or nothing.
+struct Consequences<K: Kind> {
+    owed: Vec<(ObligationId, K::Obligation)>,
+    next_wake_up: Option<Timestamp>,
+    weight: usize,
+}
+
+struct Decided<K: Kind> {
+    reply: K::Reply,
+    release: Release,
+    /// `None` when nothing changed.
+    consequences: Option<Consequences<K>>,
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// Gives a request to its entity, or puts it into the entity's mailbox while that is not there.
+    pub(crate) fn give(&mut self, request: Request<K>) {
+        let Some(id) = self.find_or_load(&request.key) else {
+            let reason = self.quarantined.get(&request.key).map(|reason| reason.to_string());
+            request.origin.answer(Err(CallError::Quarantined(reason.unwrap_or_default())));
+            return;
+        };
+        let Some(slot) = self.entities.touch(id) else { return };
+        let ready = matches!(slot.residence, Residence::Ready(_));
+        if ready && slot.stalled.is_none() && slot.mailbox.is_empty() {
+            self.decide(id, request.input, request.origin);
+        } else {
+            slot.mailbox.push_back(request);
+            self.mailboxed += 1;
+        }
+    }
+
+    /// Decides on what waits in the mailbox, in order, until something stalls.
+    pub(crate) fn drain_mailbox(&mut self, id: SlotId) {
+        loop {
+            let Some(slot) = self.entities.get_mut(id) else { return };
+            if slot.stalled.is_some() || !matches!(slot.residence, Residence::Ready(_)) {
+                return;
+            }
+            let Some(request) = slot.mailbox.pop_front() else { return };
+            self.mailboxed -= 1;
+            self.decide(id, request.input, request.origin);
+        }
+    }
+
+    /// One step of a loaded entity.
+    pub(crate) fn decide(&mut self, id: SlotId, input: K::Input, origin: Origin<K>) {
+        if let Origin::Call(to) = &origin
+            && to.is_closed()
+        {
+            return;
+        }
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let Residence::Ready(state) = &mut slot.residence else { return };
+        let env = Env { now: self.runtime.now(), seed: self.runtime.seed() };
+        let (kind, key, encoded) = (&*self.kind, &slot.key, &mut self.encoded);
+        encoded.clear();
+        let stepped = caught(|| {
+            let transition = kind.step(key, state, input, &env)?;
+            let consequences = (!transition.changes.is_empty()).then(|| {
+                encoded.extend(transition.changes.iter().map(|change| kind.encode_change(change)));
+                Consequences {
+                    owed: kind.obligations(key, state),
+                    next_wake_up: kind.next_wake_up(state),
+                    weight: kind.weight(state),
+                }
+            });
+            Ok(Decided { reply: transition.reply, release: transition.release, consequences })
+        });
+        let position = slot.last_change;
+        match stepped {
+            Ok(Ok(decided)) => self.finish(id, position, decided, origin, env.now),
+            Ok(Err(Refusal::Rejected(rejection))) => {
+                self.unstall(id);
+                self.answer_unchanged(id, position, Err(CallError::Rejected(rejection)), origin, env.now);
+            }
+            Ok(Err(Refusal::Needs(rows, input))) => self.stall(id, rows, input, origin),
+            Err(panic) => {
+                let reason = format!("panicked in a step: {panic}");
+                origin.answer(Err(CallError::Quarantined(reason.clone())));
+                self.quarantine(id, reason);
+            }
+        }
+    }
+
+    fn finish(&mut self, id: SlotId, position: Seq, decided: Decided<K>, origin: Origin<K>, now: Timestamp) {
+        self.unstall(id);
+        let Decided { reply, release, consequences } = decided;
+        let Some(consequences) = consequences else {
+            if release == Release::Lazy {
+                self.after_step(id, origin, Some(Ok(reply)), false, now);
+            } else {
+                self.answer_unchanged(id, position, Ok(reply), origin, now);
+            }
+            return;
+        };
+        let seq = self.record(id, consequences.next_wake_up, now);
+        self.weigh(id, consequences.weight);
+        let at_once = match (release, origin) {
+            (Release::Lazy, origin) => (origin, Some(Ok(reply))),
+            (Release::Durable, Origin::Call(to)) => (self.hold_for(seq, to, Ok(reply)), None),
+            (Release::Durable, Origin::Tell(to)) => (self.hold_for(seq, to, Ok(reply)), None),
+            (Release::Durable, origin) => (origin, None),
+        };
+        self.reconcile_obligations(id, consequences.owed, seq);
+        self.after_step(id, at_once.0, at_once.1, true, now);
+    }
+
+    fn hold_for(&mut self, seq: Seq, to: crate::request::ReplyTo<K>, outcome: Outcome<K>) -> Origin<K> {
+        if let Some(reply) = self.writer.attach_reply(seq, HeldReply { to, outcome }) {
+            // A position that was just added to cannot be durable; if it were, the reply could go.
+            reply.send();
+        }
+        Origin::Answered
+    }
+
+    /// Puts the encoded changes into the group that forms, and notes what they mean for checkpoints.
+    fn record(&mut self, id: SlotId, next_wake_up: Option<Timestamp>, now: Timestamp) -> Seq {
+        let Some(slot) = self.entities.get_mut(id) else { return self.writer.durable() };
+        let runtime = &self.runtime;
+        let seq = self.writer.add(id, &slot.key, &self.encoded, now, || GroupId(runtime.seed()));
+        slot.last_change = seq;
+        slot.next_wake_up = next_wake_up;
+        self.metrics.changes.increment(self.encoded.len() as u64);
+        slot.recent.extend(self.encoded.drain(..).map(|change: Bytes| (seq, change)));
+        self.checkpoints.mark_dirty(id, slot, seq, now);
+        seq
+    }
+
+    fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome<K>, origin: Origin<K>, now: Timestamp) {
+        let origin = match origin {
+            Origin::Call(to) | Origin::Tell(to) => {
+                self.hold_read(position, HeldReply { to, outcome });
+                Origin::Answered
+            }
+            other => other,
+        };
+        self.after_step(id, origin, None, false, now);
+    }
+
+    /// What the shard itself does after a step: sends what may leave at once, settles the obligation or the wake-up that
+    /// gave the input, and schedules the next wake-up.
+    fn after_step(
+        &mut self,
+        id: SlotId,
+        origin: Origin<K>,
+        at_once: Option<Outcome<K>>,
+        changed: bool,
+        now: Timestamp,
+    ) {
+        let woken = matches!(origin, Origin::WakeUp);
+        match (origin, at_once) {
+            (Origin::Call(to) | Origin::Tell(to), Some(outcome)) => HeldReply::<K> { to, outcome }.send(),
+            (Origin::Obligation(obligation), _) => self.settle_obligation(id, obligation),
+            _ => {}
+        }
+        if woken || changed {
+            self.schedule_wake_up(id, woken, changed, now);
+        }
+    }
+
+    /// Notes the weight of a state in all the sums that it is part of.
+    pub(crate) fn weigh(&mut self, id: SlotId, state_bytes: usize) {
+        let (before, after) = self.entities.weigh(id, state_bytes);
+        if self.entities.get(id).is_some_and(|slot| slot.is_dirty()) {
+            self.checkpoints.reweigh(before, after);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The memory of a shard: one slot per entity that is loaded or loading, and which to evict first.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use ids::Timestamp;
+use storage::Seq;
+
+use crate::obligations::Owed;
+use crate::request::{Origin, Request};
+use crate::{EntityKey, Kind};
+
+/// What a slot itself takes, beyond the state in it.
+const SLOT_WEIGHT: usize = 512;
+
+/// Names a slot; a slot that was vacated and used again has another name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct SlotId {
+    index: u32,
+    generation: u32,
+}
+
+/// Where an entity's state is.
+pub(crate) enum Residence<S> {
+    /// On its way from the tables.
+    Loading,
+    /// In memory.
+    Ready(S),
+}
+
+/// What a checkpoint has taken of an entity and not yet seen acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Taken {
+    /// The oldest change that the write covers: the log is held from here.
+    pub(crate) since: Seq,
+    /// The newest change that the write covers, and its version.
+    pub(crate) version: Seq,
+}
+
+/// One entity in memory.
+pub(crate) struct Slot<K: Kind> {
+    pub(crate) key: EntityKey,
+    pub(crate) residence: Residence<K::State>,
+    /// Whether a load was begun.
+    pub(crate) load_begun: bool,
+    /// A step that waits for rows; whatever comes after it waits in the mailbox.
+    pub(crate) stalled: Option<(K::Input, Origin<K>)>,
+    /// How often in a row the stalled step asked for rows.
+    pub(crate) stalls: u32,
+    pub(crate) mailbox: VecDeque<Request<K>>,
+    /// The position of the latest change since the entity is in memory; 0 if there was none.
+    pub(crate) last_change: Seq,
+    /// The oldest change that no checkpoint has taken yet, and when it was made.
+    pub(crate) dirty_since: Option<(Seq, Timestamp)>,
+    pub(crate) taken: Option<Taken>,
+    /// The changes that the tables may not show yet, encoded: recovery applies them, quarantine copies them aside.
+    pub(crate) recent: Vec<(Seq, Bytes)>,
+    pub(crate) owed: Owed,
+    /// When the state wants to be looked at.
+    pub(crate) next_wake_up: Option<Timestamp>,
+    /// When it will be: the entry in the shard's wake-ups.
+    pub(crate) scheduled: Option<Timestamp>,
+    /// The wake-up of which a row is known to lie in the tables.
+    pub(crate) stored_wake_up: Option<Timestamp>,
+    /// Whether a wake-up is being delivered.
+    pub(crate) waking: bool,
+    /// Wake-ups in a row that changed nothing although the entity is due.
+    pub(crate) idle_wake_ups: u32,
+    /// Bytes of memory, as counted in [`Entities::bytes`].
+    weight: usize,
+    /// Looked at since the eviction's hand last passed.
+    touched: bool,
+}
+
+impl<K: Kind> Slot<K> {
+    fn new(key: EntityKey) -> Self {
+        Self {
+            key,
+            residence: Residence::Loading,
+            load_begun: false,
+            stalled: None,
+            stalls: 0,
+            mailbox: VecDeque::new(),
+            last_change: Seq(0),
+            dirty_since: None,
+            taken: None,
+            recent: Vec::new(),
+            owed: Owed::default(),
+            next_wake_up: None,
+            scheduled: None,
+            stored_wake_up: None,
+            waking: false,
+            idle_wake_ups: 0,
+            weight: SLOT_WEIGHT,
+            touched: true,
+        }
+    }
+
+    /// Whether the tables may not show the entity's latest changes yet.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty_since.is_some() || self.taken.is_some()
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn is_evictable(&self) -> bool {
+        matches!(self.residence, Residence::Ready(_))
+            && !self.is_dirty()
+            && self.stalled.is_none()
+            && self.mailbox.is_empty()
+            && self.owed.is_empty()
+            && !self.waking
+            && self.idle_wake_ups == 0
+    }
+}
+
+struct Place<K: Kind> {
+    generation: u32,
+    // Boxed, so that a vacant place is small and growing the arena moves no states.
+    slot: Option<Box<Slot<K>>>,
+}
+
+/// All slots of a shard.
+pub(crate) struct Entities<K: Kind> {
+    places: Vec<Place<K>>,
+    by_key: HashMap<EntityKey, SlotId>,
+    vacant: Vec<u32>,
+    hand: usize,
+    bytes: usize,
+}
+
+impl<K: Kind> Entities<K> {
+    pub(crate) fn new() -> Self {
+        Self { places: Vec::new(), by_key: HashMap::new(), vacant: Vec::new(), hand: 0, bytes: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Bytes of memory in all slots.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn find(&self, key: &EntityKey) -> Option<SlotId> {
+        self.by_key.get(key).copied()
+    }
+
+    pub(crate) fn get(&self, id: SlotId) -> Option<&Slot<K>> {
+        let place = self.places.get(id.index as usize)?;
+        if place.generation == id.generation { place.slot.as_deref() } else { None }
+    }
+
+    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot<K>> {
+        let place = self.places.get_mut(id.index as usize)?;
+        if place.generation == id.generation { place.slot.as_deref_mut() } else { None }
+    }
+
+    /// The slot, noted as used.
+    pub(crate) fn touch(&mut self, id: SlotId) -> Option<&mut Slot<K>> {
+        let slot = self.get_mut(id)?;
+        slot.touched = true;
+        Some(slot)
+    }
+
+    /// A new slot for an entity that has none, waiting to be loaded.
+    pub(crate) fn insert(&mut self, key: EntityKey) -> SlotId {
+        let slot = Some(Box::new(Slot::new(key.clone())));
+        let id = if let Some(index) = self.vacant.pop() {
+            let place = &mut self.places[index as usize];
+            place.slot = slot;
+            SlotId { index, generation: place.generation }
+        } else {
+            self.places.push(Place { generation: 0, slot });
+            SlotId { index: (self.places.len() - 1) as u32, generation: 0 }
+        };
+        self.by_key.insert(key, id);
+        self.bytes += SLOT_WEIGHT;
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot<K>> {
+        let place = self.places.get_mut(id.index as usize)?;
+        if place.generation != id.generation {
+            return None;
+        }
+        let slot = place.slot.take()?;
+        place.generation = place.generation.wrapping_add(1);
+        self.vacant.push(id.index);
+        self.by_key.remove(&slot.key);
+        self.bytes -= slot.weight;
+        Some(*slot)
+    }
+
+    /// Notes how much memory the state in a slot takes; returns the slot's weight before and after.
+    pub(crate) fn weigh(&mut self, id: SlotId, state_bytes: usize) -> (usize, usize) {
+        let Some(slot) = self.get_mut(id) else { return (0, 0) };
+        let before = slot.weight;
+        slot.weight = SLOT_WEIGHT + state_bytes;
+        let after = slot.weight;
+        self.bytes = self.bytes - before + after;
+        (before, after)
+    }
+
+    /// The next slot to evict: clean, owing nothing, wanted by nobody, and not looked at since the hand last passed. Looks
+    /// at no more than `most` places.
+    pub(crate) fn next_evictable(&mut self, most: usize) -> Option<SlotId> {
+        for _ in 0..most.min(self.places.len() * 2) {
+            self.hand = if self.hand + 1 >= self.places.len() { 0 } else { self.hand + 1 };
+            let place = &mut self.places[self.hand];
+            let Some(slot) = &mut place.slot else { continue };
+            if std::mem::take(&mut slot.touched) || !slot.is_evictable() {
+                continue;
+            }
+            return Some(SlotId { index: self.hand as u32, generation: place.generation });
+        }
+        None
+    }
+
+    /// Every slot. Not for use per step.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot<K>> {
+        self.places.iter().filter_map(|place| place.slot.as_deref())
+    }
+}

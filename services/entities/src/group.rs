@@ -1,0 +1,166 @@
+//! A group as the log holds it: which entities changed, and how. Protobuf with a format number.
+//!
+//! Groups are written entry by entry while they form, so that closing one copies nothing; [`GroupRecord`] says what
+//! comes out, and reads it.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+
+use crate::EntityKey;
+
+/// The format that this release writes, and the newest that it reads.
+const FORMAT: u32 = 1;
+
+const TAG_FORMAT: u32 = 1;
+const TAG_ENTRIES: u32 = 2;
+const TAG_NAMESPACE: u32 = 1;
+const TAG_ID: u32 = 2;
+const TAG_CHANGES: u32 = 3;
+
+/// What one append carries.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct GroupRecord {
+    /// The format number.
+    #[prost(uint32, tag = "1")]
+    pub(crate) format: u32,
+    /// The transitions, in the order in which they were decided.
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) entries: Vec<EntryRecord>,
+}
+
+/// The changes of one transition.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct EntryRecord {
+    /// The entity's namespace id.
+    #[prost(string, tag = "1")]
+    pub(crate) namespace: String,
+    /// The entity's id.
+    #[prost(string, tag = "2")]
+    pub(crate) id: String,
+    /// The changes as the kind encodes them, in order.
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub(crate) changes: Vec<Bytes>,
+}
+
+impl EntryRecord {
+    /// The entity that the entry is about.
+    pub(crate) fn key(&self) -> EntityKey {
+        EntityKey { namespace: self.namespace.as_str().into(), id: self.id.as_str().into() }
+    }
+}
+
+/// Reads a group. The error says what is wrong with the bytes.
+pub(crate) fn decode_group(bytes: Bytes) -> Result<GroupRecord, String> {
+    let record = GroupRecord::decode(bytes).map_err(|error| format!("undecodable group: {error}"))?;
+    if record.format == FORMAT {
+        Ok(record)
+    } else {
+        Err(format!("group of format {}, this release reads format {FORMAT}", record.format))
+    }
+}
+
+/// The bytes of a group while it forms.
+#[derive(Default)]
+pub(crate) struct GroupBuffer(BytesMut);
+
+impl GroupBuffer {
+    /// Bytes so far; 0 when nothing was added.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many bytes [`GroupBuffer::push`] would add for this entry.
+    pub(crate) fn cost(key: &EntityKey, changes: &[Bytes]) -> usize {
+        let body = entry_len(key, changes);
+        key_len(TAG_ENTRIES) + encoded_len_varint(body as u64) + body
+    }
+
+    /// Adds a transition.
+    pub(crate) fn push(&mut self, key: &EntityKey, changes: &[Bytes]) {
+        if self.0.is_empty() {
+            encode_key(TAG_FORMAT, WireType::Varint, &mut self.0);
+            encode_varint(u64::from(FORMAT), &mut self.0);
+        }
+        self.0.reserve(Self::cost(key, changes));
+        encode_key(TAG_ENTRIES, WireType::LengthDelimited, &mut self.0);
+        encode_varint(entry_len(key, changes) as u64, &mut self.0);
+        push_field(TAG_NAMESPACE, key.namespace.as_str().as_bytes(), &mut self.0);
+        push_field(TAG_ID, key.id.as_bytes(), &mut self.0);
+        for change in changes {
+            // An element of a repeated field is written even when it is empty.
+            push_element(TAG_CHANGES, change, &mut self.0);
+        }
+    }
+
+    /// The finished bytes.
+    pub(crate) fn finish(self) -> Bytes {
+        self.0.freeze()
+    }
+}
+
+fn entry_len(key: &EntityKey, changes: &[Bytes]) -> usize {
+    let named = field_len(TAG_NAMESPACE, key.namespace.as_str().len()) + field_len(TAG_ID, key.id.len());
+    named + changes.iter().map(|change| element_len(TAG_CHANGES, change.len())).sum::<usize>()
+}
+
+fn field_len(tag: u32, len: usize) -> usize {
+    if len == 0 { 0 } else { element_len(tag, len) }
+}
+
+fn element_len(tag: u32, len: usize) -> usize {
+    key_len(tag) + encoded_len_varint(len as u64) + len
+}
+
+fn push_field(tag: u32, bytes: &[u8], buffer: &mut BytesMut) {
+    if !bytes.is_empty() {
+        push_element(tag, bytes, buffer);
+    }
+}
+
+fn push_element(tag: u32, bytes: &[u8], buffer: &mut BytesMut) {
+    encode_key(tag, WireType::LengthDelimited, buffer);
+    encode_varint(bytes.len() as u64, buffer);
+    buffer.put_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What is written entry by entry is byte for byte the record, and reads back as it.
+        #[test]
+        fn a_group_reads_back_as_written(entries in prop::collection::vec(
+            (".{0,20}", ".{0,20}", prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..4)), 1..6))
+        {
+            let mut buffer = GroupBuffer::default();
+            let mut record = GroupRecord { format: FORMAT, entries: Vec::new() };
+            for (namespace, id, changes) in entries {
+                let changes: Vec<Bytes> = changes.into_iter().map(Bytes::from).collect();
+                let entry = EntryRecord { namespace, id, changes };
+                let before = buffer.len();
+                buffer.push(&entry.key(), &entry.changes);
+                let first = if before == 0 { 2 } else { 0 };
+                prop_assert_eq!(buffer.len() - before - first, GroupBuffer::cost(&entry.key(), &entry.changes));
+                record.entries.push(entry);
+            }
+            let bytes = buffer.finish();
+            prop_assert_eq!(&bytes, &Bytes::from(record.encode_to_vec()));
+            prop_assert_eq!(decode_group(bytes), Ok(record));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused_or_read_but_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode_group(Bytes::from(bytes));
+        }
+    }
+
+    #[test]
+    fn a_group_of_a_later_format_is_refused() {
+        let record = GroupRecord { format: FORMAT + 1, entries: Vec::new() };
+        assert!(decode_group(Bytes::from(record.encode_to_vec())).unwrap_err().contains("format 2"));
+    }
+}

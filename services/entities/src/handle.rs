@@ -1,0 +1,171 @@
+//! How the rest of the process talks to a shard.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ids::NamespaceId;
+use storage::{Epoch, Seq};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::inbox::{Inbox, NotAdmitted};
+use crate::request::{Origin, Request};
+use crate::{EntityKey, Kind};
+
+/// Why a request has no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError<R> {
+    /// The entity said no, and that answer is as good as a read.
+    #[error("rejected")]
+    Rejected(R),
+    /// The shard is not (or no longer) served here. The request may or may not have taken effect; ask the owner.
+    #[error("the shard is not served here")]
+    NotOwner,
+    /// There is no room now. The request had no effect.
+    #[error("the shard is overloaded, retry after {retry_after:?}")]
+    Overloaded {
+        /// When a retry makes sense.
+        retry_after: Duration,
+    },
+    /// The entity's stored state cannot be read. The request had no effect.
+    #[error("the entity is quarantined: {0}")]
+    Quarantined(String),
+    /// The rows that were needed could not be had. The request had no effect.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// What a shard looks like from outside, as of its last turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShardStats {
+    /// Groups in the log that are not trimmed yet.
+    pub log_depth: u64,
+    /// Their bytes.
+    pub log_bytes: u64,
+    /// Entities whose latest changes the tables may not show yet.
+    pub dirty_entities: usize,
+    /// The memory they take.
+    pub dirty_bytes: usize,
+    /// Entities in memory.
+    pub loaded_entities: usize,
+    /// The memory they take.
+    pub loaded_bytes: usize,
+    /// The last durable position.
+    pub last: Seq,
+    /// The epoch under which the shard writes.
+    pub epoch: Epoch,
+}
+
+/// The same numbers where the shard's task leaves them.
+#[derive(Default)]
+pub(crate) struct StatsBoard {
+    pub(crate) log_depth: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) dirty_entities: AtomicUsize,
+    pub(crate) dirty_bytes: AtomicUsize,
+    pub(crate) loaded_entities: AtomicUsize,
+    pub(crate) loaded_bytes: AtomicUsize,
+    pub(crate) last: AtomicU64,
+    pub(crate) epoch: AtomicU64,
+}
+
+/// What handles ask of the task beyond requests.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    /// Checkpoint, trim, stop.
+    pub(crate) close: CancellationToken,
+    /// Stop as you are.
+    pub(crate) abandon: CancellationToken,
+}
+
+/// Talks to one shard. Cheap to clone; dropping it does not stop the shard.
+pub struct ShardHandle<K: Kind> {
+    pub(crate) inbox: Arc<Inbox<Request<K>>>,
+    pub(crate) stopped: CancellationToken,
+    pub(crate) wishes: Arc<Wishes>,
+    pub(crate) stats: Arc<StatsBoard>,
+    pub(crate) retry_after: Duration,
+}
+
+impl<K: Kind> Clone for ShardHandle<K> {
+    fn clone(&self) -> Self {
+        Self {
+            inbox: Arc::clone(&self.inbox),
+            stopped: self.stopped.clone(),
+            wishes: Arc::clone(&self.wishes),
+            stats: Arc::clone(&self.stats),
+            retry_after: self.retry_after,
+        }
+    }
+}
+
+impl<K: Kind> ShardHandle<K> {
+    /// A user's request. Refused with [`CallError::Overloaded`] when the shard is behind.
+    pub async fn call(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
+        let (to, answer) = oneshot::channel();
+        let namespace = key.namespace.clone();
+        let request = Request { key, input, origin: Origin::Call(to) };
+        self.inbox.push_call(&namespace, request).map_err(|refused| self.not_admitted(refused))?;
+        answer.await.unwrap_or(Err(CallError::NotOwner))
+    }
+
+    /// A completion or an answer that the shard itself waits for: has room of its own and is never refused as overload,
+    /// though it may have to wait. Once let in it is decided even if the returned future is dropped.
+    pub async fn tell(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
+        let (to, answer) = oneshot::channel();
+        let namespace = key.namespace.clone();
+        let request = Request { key, input, origin: Origin::Tell(to) };
+        self.inbox.push_tell(&namespace, request).await.map_err(|refused| self.not_admitted(refused))?;
+        answer.await.unwrap_or(Err(CallError::NotOwner))
+    }
+
+    /// Writes what is dirty to the tables, trims the log, and stops. Later requests get [`CallError::NotOwner`], as do those
+    /// not yet decided. Returns when the shard has stopped, whoever stopped it.
+    pub async fn close(&self) {
+        self.wishes.close.cancel();
+        self.inbox.nudge();
+        self.stopped.cancelled().await;
+    }
+
+    /// Stops at once and leaves everything to the log, as a crash would.
+    pub async fn abandon(&self) {
+        self.wishes.abandon.cancel();
+        self.inbox.nudge();
+        self.stopped.cancelled().await;
+    }
+
+    /// Resolves when the shard has stopped: closed, abandoned, or fenced by another owner.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.stopped.clone().cancelled_owned()
+    }
+
+    /// How many requests of a namespace are decided per turn of the fair queue; 1 unless set.
+    pub fn set_weight(&self, namespace: &NamespaceId, weight: u32) {
+        self.inbox.set_weight(namespace, weight);
+    }
+
+    /// What the shard looked like at the end of its last turn.
+    pub fn stats(&self) -> ShardStats {
+        let board = &self.stats;
+        ShardStats {
+            log_depth: board.log_depth.load(Ordering::Relaxed),
+            log_bytes: board.log_bytes.load(Ordering::Relaxed),
+            dirty_entities: board.dirty_entities.load(Ordering::Relaxed),
+            dirty_bytes: board.dirty_bytes.load(Ordering::Relaxed),
+            loaded_entities: board.loaded_entities.load(Ordering::Relaxed),
+            loaded_bytes: board.loaded_bytes.load(Ordering::Relaxed),
+            last: Seq(board.last.load(Ordering::Relaxed)),
+            epoch: Epoch(board.epoch.load(Ordering::Relaxed)),
+        }
+    }
+
+    fn not_admitted(&self, refused: NotAdmitted) -> CallError<K::Rejection> {
+        match refused {
+            NotAdmitted::Overloaded => CallError::Overloaded { retry_after: self.retry_after },
+            NotAdmitted::Closed => CallError::NotOwner,
+        }
+    }
+}

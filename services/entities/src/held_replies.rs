@@ -1,0 +1,121 @@
+//! Replies that wait until they may leave: for durability, and, when nothing was changed, for proof that this shard was
+//! still ours after the request came.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use storage::{Epoch, Seq, StorageError, StorageResult};
+
+use crate::Kind;
+use crate::arrival::Arrival;
+use crate::request::{Outcome, ReplyTo};
+use crate::shard::{ShardTask, Stop};
+
+/// An answer and who waits for it.
+pub(crate) struct HeldReply<K: Kind> {
+    pub(crate) to: ReplyTo<K>,
+    pub(crate) outcome: Outcome<K>,
+}
+
+impl<K: Kind> HeldReply<K> {
+    /// Lets it go. A caller that is gone needs no answer.
+    pub(crate) fn send(self) {
+        let _ = self.to.send(self.outcome);
+    }
+}
+
+/// An answer to something that changed nothing.
+struct HeldRead<K: Kind> {
+    /// The position that it saw.
+    position: Seq,
+    reply: HeldReply<K>,
+}
+
+/// Reads that wait for a quorum read of the log's epoch, shared by all who came before it began.
+pub(crate) struct FenceChecks<K: Kind> {
+    /// Those whom the check that runs now serves.
+    checking: Vec<HeldRead<K>>,
+    running: bool,
+    /// Those who came since it began.
+    next: Vec<HeldRead<K>>,
+}
+
+impl<K: Kind> FenceChecks<K> {
+    pub(crate) fn new() -> Self {
+        Self { checking: Vec::new(), running: false, next: Vec::new() }
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.running && self.next.is_empty()
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// Lets an answer that changed nothing leave once `position` is durable and a fence check begun from now on has passed.
+    pub(crate) fn hold_read(&mut self, position: Seq, reply: HeldReply<K>) {
+        if let Some(epoch) = self.store.log.epoch_if_local(&self.log) {
+            if epoch == self.epoch {
+                self.release_at(position, reply);
+            } else if let (true, Some(in_flight)) = (self.resolving, self.writer.in_flight()) {
+                // Reopening, perhaps already under our own new epoch: its outcome is the check.
+                self.release_at(position.max(in_flight), reply);
+            } else {
+                drop(reply);
+                self.stop(Stop::Fenced);
+            }
+        } else if let Some(unlaunched) = self.writer.first_unlaunched() {
+            self.release_at(position.max(unlaunched), reply);
+        } else {
+            self.fences.next.push(HeldRead { position, reply });
+        }
+    }
+
+    fn release_at(&mut self, position: Seq, reply: HeldReply<K>) {
+        if let Some(reply) = self.writer.attach_reply(position, reply) {
+            reply.send();
+        }
+    }
+
+    /// Starts a fence check for those who wait for one.
+    pub(crate) fn check_fence(&mut self) {
+        if self.fences.running || self.fences.next.is_empty() {
+            return;
+        }
+        self.fences.running = true;
+        std::mem::swap(&mut self.fences.checking, &mut self.fences.next);
+        let (log, name) = (Arc::clone(&self.store.log), self.log.clone());
+        self.outside.spawn(async move {
+            let epoch = AssertUnwindSafe(log.epoch(&name)).catch_unwind().await;
+            Arrival::Fence(epoch.unwrap_or_else(|_| Err(StorageError::Unknown("fence check panicked".to_owned()))))
+        });
+    }
+
+    /// A fence check is back. Reopening by ourselves raises the epoch too, and proves nothing until it is done.
+    pub(crate) fn on_fence(&mut self, epoch: StorageResult<Epoch>) {
+        match epoch {
+            Ok(epoch) if epoch <= self.epoch => {
+                self.fences.running = false;
+                for read in std::mem::take(&mut self.fences.checking) {
+                    self.release_at(read.position, read.reply);
+                }
+            }
+            Ok(_) if self.resolving => self.retry_fence_check(),
+            Ok(_) => self.stop(Stop::Fenced),
+            Err(error) => {
+                tracing::warn!(log = %self.log.0, %error, "fence check failed, trying again");
+                self.retry_fence_check();
+            }
+        }
+    }
+
+    fn retry_fence_check(&mut self) {
+        let (log, name, runtime) = (Arc::clone(&self.store.log), self.log.clone(), self.runtime.clone());
+        self.outside.spawn(async move {
+            runtime.sleep(Duration::from_millis(50)).await;
+            let epoch = AssertUnwindSafe(log.epoch(&name)).catch_unwind().await;
+            Arrival::Fence(epoch.unwrap_or_else(|_| Err(StorageError::Unknown("fence check panicked".to_owned()))))
+        });
+    }
+}

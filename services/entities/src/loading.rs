@@ -1,0 +1,244 @@
+//! Bringing entities, and rows that steps ask for, from the tables. The work is done outside the shard's task.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::try_join_all;
+use runtime::Runtime;
+use storage::{StorageError, Table, Version};
+
+use crate::arrival::Arrival;
+use crate::entity_slot::{Residence, SlotId};
+use crate::panics::caught;
+use crate::request::Origin;
+use crate::shard::ShardTask;
+use crate::{CallError, EntityKey, Kind, Load, RowAddress, StoredRow};
+
+/// How often in a row a step may ask for rows before it is refused.
+const MOST_STALLS: u32 = 16;
+
+/// How a load ended. Storage that cannot be reached is no end: the load goes on.
+pub(crate) enum Loaded<K: Kind> {
+    /// The state, and the highest version among its rows.
+    State(K::State, Version),
+    /// What is stored makes no sense.
+    Corrupt(String),
+}
+
+/// How a fetch ended.
+pub(crate) enum Fetched {
+    /// The rows, found or not.
+    Rows(Vec<StoredRow>),
+    /// What is stored makes no sense.
+    Corrupt(String),
+}
+
+/// Entities that wait to be loaded.
+#[derive(Default)]
+pub(crate) struct Loads {
+    /// Somebody waits for these.
+    wanted: VecDeque<SlotId>,
+    /// These have changes in the log's tail that the tables may not show.
+    background: VecDeque<SlotId>,
+    running: usize,
+}
+
+impl Loads {
+    pub(crate) fn recover(&mut self, id: SlotId) {
+        self.background.push_back(id);
+    }
+
+    /// Whether more loads wait than may run.
+    pub(crate) fn is_saturated(&self, most: usize) -> bool {
+        self.running + self.wanted.len() >= most
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// The slot of an entity, which starts to load if it was not in memory; `None` if it is quarantined.
+    pub(crate) fn find_or_load(&mut self, key: &EntityKey) -> Option<SlotId> {
+        if let Some(id) = self.entities.find(key) {
+            if self.entities.get(id).is_some_and(|slot| !slot.load_begun) {
+                self.loads.wanted.push_back(id);
+            }
+            return Some(id);
+        }
+        if !self.quarantined.is_empty() && self.quarantined.contains_key(key) {
+            return None;
+        }
+        let id = self.entities.insert(key.clone());
+        self.loads.wanted.push_back(id);
+        Some(id)
+    }
+
+    /// Starts as many loads as may run at once; those that somebody waits for come first.
+    pub(crate) fn begin_loads(&mut self) {
+        while self.loads.running < self.settings.concurrent_loads {
+            let id = if let Some(id) = self.loads.wanted.pop_front() {
+                id
+            } else if self.loads.running < self.settings.background_loads
+                && let Some(id) = self.loads.background.pop_front()
+            {
+                id
+            } else {
+                return;
+            };
+            let Some(slot) = self.entities.get_mut(id) else { continue };
+            if std::mem::replace(&mut slot.load_begun, true) {
+                continue;
+            }
+            self.loads.running += 1;
+            self.metrics.loads.increment(1);
+            let (kind, key) = (Arc::clone(&self.kind), slot.key.clone());
+            let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
+            self.outside.spawn(async move {
+                let loading = AssertUnwindSafe(load::<K>(kind, key, table, runtime)).catch_unwind();
+                let loaded = loading.await.unwrap_or_else(|_| Loaded::Corrupt("loading panicked".to_owned()));
+                Arrival::Loaded { slot: id, loaded }
+            });
+        }
+    }
+
+    /// An entity has come: brings it up to date with the log's tail and gives it what waited.
+    pub(crate) fn on_loaded(&mut self, id: SlotId, loaded: Loaded<K>) {
+        self.loads.running -= 1;
+        match loaded {
+            Loaded::Corrupt(reason) => self.quarantine(id, format!("cannot be loaded: {reason}")),
+            Loaded::State(_, version) if version > self.writer.durable().0 => {
+                let last = self.writer.durable().0;
+                self.quarantine(id, format!("has a row of version {version}, but the log ends at {last}"));
+            }
+            Loaded::State(state, _) => self.take_up(id, state),
+        }
+    }
+
+    /// Makes a loaded state the entity's live one.
+    fn take_up(&mut self, id: SlotId, mut state: K::State) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let (kind, key, recent) = (&*self.kind, &slot.key, &slot.recent);
+        let brought_up = caught(|| {
+            for (seq, bytes) in recent {
+                let change = kind.decode_change(bytes.clone())?;
+                if seq.0 > kind.loaded_version(&state, &change) {
+                    kind.apply(key, &mut state, &change)?;
+                }
+            }
+            if !recent.is_empty() {
+                kind.mark_all_dirty(&mut state);
+            }
+            Ok((kind.obligations(key, &state), kind.next_wake_up(&state), kind.weight(&state)))
+        });
+        let (owed, next_wake_up, weight) = match brought_up {
+            Ok(Ok(consequences)) => consequences,
+            Ok(Err(crate::Corrupt(reason))) => return self.quarantine(id, format!("cannot be recovered: {reason}")),
+            Err(panic) => return self.quarantine(id, format!("panicked while being recovered: {panic}")),
+        };
+        slot.residence = Residence::Ready(state);
+        slot.next_wake_up = next_wake_up;
+        slot.waking = false;
+        let seq = slot.last_change;
+        self.checkpoints.may_take(id, slot);
+        self.weigh(id, weight);
+        self.reconcile_obligations(id, owed, seq);
+        let now = self.runtime.now();
+        self.schedule_wake_up(id, false, true, now);
+        self.drain_mailbox(id);
+    }
+
+    /// A step needs rows: it waits, and with it whatever comes later for its entity.
+    pub(crate) fn stall(&mut self, id: SlotId, rows: Vec<RowAddress>, input: K::Input, origin: Origin<K>) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        slot.stalls += 1;
+        if slot.stalls > MOST_STALLS {
+            tracing::error!(log = %self.log.0, key = ?slot.key, "a step asks for rows again and again");
+            slot.stalls = 0;
+            origin.answer(Err(CallError::Unavailable("the rows that were asked for do not suffice".to_owned())));
+            return;
+        }
+        slot.stalled = Some((input, origin));
+        let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
+        self.outside.spawn(async move {
+            let fetching = AssertUnwindSafe(fetch_patiently(&*table, &rows, &runtime)).catch_unwind();
+            let fetched = match fetching.await {
+                Ok(Ok(rows)) => Fetched::Rows(rows),
+                Ok(Err(reason)) => Fetched::Corrupt(reason),
+                Err(_) => Fetched::Corrupt("fetching panicked".to_owned()),
+            };
+            Arrival::Fetched { slot: id, fetched }
+        });
+    }
+
+    /// A step that may have been stalled has ended.
+    pub(crate) fn unstall(&mut self, id: SlotId) {
+        if let Some(slot) = self.entities.get_mut(id) {
+            slot.stalls = 0;
+        }
+    }
+
+    /// The rows are here: supplies them, takes the stalled step again, then what waited behind it.
+    pub(crate) fn on_fetched(&mut self, id: SlotId, fetched: Fetched) {
+        let rows = match fetched {
+            Fetched::Rows(rows) => rows,
+            Fetched::Corrupt(reason) => return self.quarantine(id, format!("has corrupt rows: {reason}")),
+        };
+        let durable = self.writer.durable().0;
+        if let Some(row) = rows.iter().filter_map(|found| found.row.as_ref()).find(|row| row.version > durable) {
+            let reason = format!("has a row of version {}, but the log ends at {durable}", row.version);
+            return self.quarantine(id, reason);
+        }
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let Residence::Ready(state) = &mut slot.residence else { return };
+        let Some((input, origin)) = slot.stalled.take() else { return };
+        let (kind, key) = (&*self.kind, &slot.key);
+        let supplied = caught(|| kind.supply(key, state, rows).map(|()| kind.weight(state)));
+        let reason = match supplied {
+            Ok(Ok(weight)) => {
+                self.weigh(id, weight);
+                self.decide(id, input, origin);
+                return self.drain_mailbox(id);
+            }
+            Ok(Err(crate::Corrupt(reason))) => format!("has corrupt rows: {reason}"),
+            Err(panic) => format!("panicked while being supplied with rows: {panic}"),
+        };
+        origin.answer(Err(CallError::Quarantined(reason.clone())));
+        self.quarantine(id, reason);
+    }
+}
+
+async fn load<K: Kind>(kind: Arc<K>, key: EntityKey, table: Arc<dyn Table>, runtime: Runtime) -> Loaded<K> {
+    let mut found: Vec<StoredRow> = Vec::new();
+    loop {
+        match kind.load(&key, &found) {
+            Ok(Load::Ready(state)) => {
+                let version = found.iter().filter_map(|stored| stored.row.as_ref()).map(|row| row.version).max();
+                return Loaded::State(state, version.unwrap_or(0));
+            }
+            Ok(Load::Fetch(rows)) => match fetch_patiently(&*table, &rows, &runtime).await {
+                Ok(rows) => found.extend(rows),
+                Err(reason) => return Loaded::Corrupt(reason),
+            },
+            Err(crate::Corrupt(reason)) => return Loaded::Corrupt(reason),
+        }
+    }
+}
+
+/// Looks rows up, for as long as it takes. The error says what is corrupt.
+async fn fetch_patiently(table: &dyn Table, rows: &[RowAddress], runtime: &Runtime) -> Result<Vec<StoredRow>, String> {
+    let mut rest = Duration::from_millis(20);
+    loop {
+        let lookups = rows.iter().map(|address| async move {
+            let row = table.get(&address.partition, &address.key).await?;
+            Ok(StoredRow { address: address.clone(), row })
+        });
+        match try_join_all(lookups).await {
+            Ok(found) => return Ok(found),
+            Err(StorageError::Corrupt(reason)) => return Err(reason),
+            Err(error) => tracing::warn!(%error, "cannot read rows yet"),
+        }
+        runtime.sleep(rest).await;
+        rest = (rest * 2).min(Duration::from_secs(5));
+    }
+}

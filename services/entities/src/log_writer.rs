@@ -1,0 +1,308 @@
+//! Groups on their way to the log: one in flight, everything decided meanwhile in the next; and what an append's three
+//! outcomes mean.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use ids::Timestamp;
+use runtime::Runtime;
+use storage::{Append, Epoch, GroupId, Log, LogId, OwnerNonce, Reopen, Seq};
+
+use crate::arrival::{Arrival, Resolved};
+use crate::entity_slot::SlotId;
+use crate::group::GroupBuffer;
+use crate::held_replies::HeldReply;
+use crate::shard::{ShardTask, Stop};
+use crate::{EntityKey, Kind, ObligationId};
+
+/// An obligation that waits for its group.
+pub(crate) struct Start<K: Kind> {
+    pub(crate) slot: SlotId,
+    pub(crate) id: ObligationId,
+    pub(crate) obligation: K::Obligation,
+    /// The group that must be durable first.
+    pub(crate) seq: Seq,
+}
+
+/// What leaves when a group is durable.
+pub(crate) struct Cargo<K: Kind> {
+    pub(crate) replies: Vec<HeldReply<K>>,
+    pub(crate) starts: Vec<Start<K>>,
+    /// The entities that changed, each once.
+    pub(crate) changed: Vec<SlotId>,
+}
+
+impl<K: Kind> Default for Cargo<K> {
+    fn default() -> Self {
+        Self { replies: Vec::new(), starts: Vec::new(), changed: Vec::new() }
+    }
+}
+
+struct Forming<K: Kind> {
+    seq: Seq,
+    buffer: GroupBuffer,
+    begun: Timestamp,
+    cargo: Cargo<K>,
+}
+
+struct Closed<K: Kind> {
+    seq: Seq,
+    id: GroupId,
+    bytes: Bytes,
+    begun: Timestamp,
+    cargo: Cargo<K>,
+}
+
+/// The groups that are not durable yet.
+pub(crate) struct LogWriter<K: Kind> {
+    forming: Forming<K>,
+    full: VecDeque<Closed<K>>,
+    in_flight: Option<Closed<K>>,
+    durable: Seq,
+    waiting_bytes: usize,
+    group_bytes: usize,
+}
+
+impl<K: Kind> LogWriter<K> {
+    pub(crate) fn new(last: Seq, group_bytes: usize) -> Self {
+        Self {
+            forming: Self::empty_group(last.next()),
+            full: VecDeque::new(),
+            in_flight: None,
+            durable: last,
+            waiting_bytes: 0,
+            group_bytes,
+        }
+    }
+
+    fn empty_group(seq: Seq) -> Forming<K> {
+        Forming { seq, buffer: GroupBuffer::default(), begun: Timestamp::EPOCH, cargo: Cargo::default() }
+    }
+
+    /// The last position that is known to be durable.
+    pub(crate) fn durable(&self) -> Seq {
+        self.durable
+    }
+
+    /// The position below which no further change can come: groups before it are closed.
+    pub(crate) fn open_position(&self) -> Seq {
+        self.forming.seq
+    }
+
+    /// Bytes that are not durable yet.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// When the oldest group that is not durable began.
+    pub(crate) fn oldest_waiting(&self) -> Option<Timestamp> {
+        let closed = self.in_flight.as_ref().or_else(|| self.full.front()).map(|group| group.begun);
+        closed.or_else(|| (self.forming.buffer.len() > 0).then_some(self.forming.begun))
+    }
+
+    /// Whether every change is durable.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.is_none() && self.full.is_empty() && self.forming.buffer.len() == 0
+    }
+
+    /// Adds a transition to the group that forms and returns its position. `id` is called to name a group that this closes.
+    pub(crate) fn add(
+        &mut self,
+        slot: SlotId,
+        key: &EntityKey,
+        changes: &[Bytes],
+        at: Timestamp,
+        id: impl Fn() -> GroupId,
+    ) -> Seq {
+        let cost = GroupBuffer::cost(key, changes);
+        if self.forming.buffer.len() > 0 && self.forming.buffer.len() + cost > self.group_bytes {
+            self.close_forming(id());
+        }
+        if self.forming.buffer.len() == 0 {
+            self.forming.begun = at;
+        }
+        self.forming.buffer.push(key, changes);
+        self.waiting_bytes += cost;
+        if self.forming.cargo.changed.last() != Some(&slot) {
+            self.forming.cargo.changed.push(slot);
+        }
+        self.forming.seq
+    }
+
+    /// Closes the group that forms, if there is anything in it.
+    pub(crate) fn close_forming(&mut self, id: GroupId) {
+        if self.forming.buffer.len() == 0 {
+            return;
+        }
+        let next = Self::empty_group(self.forming.seq.next());
+        let Forming { seq, buffer, begun, cargo } = std::mem::replace(&mut self.forming, next);
+        self.full.push_back(Closed { seq, id, bytes: buffer.finish(), begun, cargo });
+    }
+
+    /// The next group to append, if none is in flight.
+    fn launch(&mut self, id: impl Fn() -> GroupId) -> Option<(Seq, GroupId, Bytes)> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if self.full.is_empty() {
+            if self.forming.buffer.len() == 0 {
+                return None;
+            }
+            self.close_forming(id());
+        }
+        self.in_flight = self.full.pop_front();
+        self.in_flight_group()
+    }
+
+    fn in_flight_group(&self) -> Option<(Seq, GroupId, Bytes)> {
+        self.in_flight.as_ref().map(|group| (group.seq, group.id, group.bytes.clone()))
+    }
+
+    /// The group in flight has landed: what may leave now.
+    fn landed(&mut self) -> Option<(Seq, usize, Cargo<K>)> {
+        let group = self.in_flight.take()?;
+        self.durable = group.seq;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(group.bytes.len());
+        if self.is_idle() {
+            self.waiting_bytes = 0;
+        }
+        Some((group.seq, group.bytes.len(), group.cargo))
+    }
+
+    fn cargo_of(&mut self, seq: Seq) -> Option<&mut Cargo<K>> {
+        if seq <= self.durable {
+            return None;
+        }
+        if let Some(group) = &mut self.in_flight
+            && group.seq >= seq
+        {
+            return Some(&mut group.cargo);
+        }
+        if let Some(group) = self.full.iter_mut().find(|group| group.seq >= seq) {
+            return Some(&mut group.cargo);
+        }
+        (self.forming.buffer.len() > 0).then_some(&mut self.forming.cargo)
+    }
+
+    /// Lets a reply leave when `seq` is durable; gives it back if it already is.
+    pub(crate) fn attach_reply(&mut self, seq: Seq, reply: HeldReply<K>) -> Option<HeldReply<K>> {
+        match self.cargo_of(seq) {
+            Some(cargo) => {
+                cargo.replies.push(reply);
+                None
+            }
+            None => Some(reply),
+        }
+    }
+
+    /// Lets an obligation start when its position is durable; gives it back if it already is.
+    pub(crate) fn attach_start(&mut self, start: Start<K>) -> Option<Start<K>> {
+        match self.cargo_of(start.seq) {
+            Some(cargo) => {
+                cargo.starts.push(start);
+                None
+            }
+            None => Some(start),
+        }
+    }
+
+    /// The first group whose append has not begun, if any: its outcome is a fence check for whoever waits now.
+    pub(crate) fn first_unlaunched(&self) -> Option<Seq> {
+        let full = self.full.front().map(|group| group.seq);
+        full.or_else(|| (self.forming.buffer.len() > 0).then_some(self.forming.seq))
+    }
+
+    /// The position of the group in flight, if any.
+    pub(crate) fn in_flight(&self) -> Option<Seq> {
+        self.in_flight.as_ref().map(|group| group.seq)
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// Starts the next append, if none is in flight and there is anything to append.
+    pub(crate) fn flush(&mut self) {
+        let runtime = &self.runtime;
+        if let Some((seq, id, bytes)) = self.writer.launch(|| GroupId(runtime.seed())) {
+            self.append(seq, id, bytes);
+        }
+    }
+
+    fn append(&mut self, seq: Seq, id: GroupId, bytes: Bytes) {
+        let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
+        self.outside.spawn(async move {
+            let append = AssertUnwindSafe(log.append(&name, epoch, seq, id, bytes)).catch_unwind();
+            Arrival::Appended(append.await.unwrap_or(Append::Unknown))
+        });
+    }
+
+    pub(crate) fn on_append(&mut self, outcome: Append) {
+        match outcome {
+            Append::Appended => self.release_landed(),
+            Append::Fenced => self.stop(Stop::Fenced),
+            Append::Unknown => {
+                tracing::warn!(log = %self.log.0, "append outcome unknown, reopening the log");
+                self.metrics.unknown_appends.increment(1);
+                self.resolving = true;
+                let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
+                let (nonce, runtime) = (self.nonce, self.runtime.clone());
+                self.outside.spawn(async move { Arrival::Resolved(resolve(log, name, epoch, nonce, runtime).await) });
+            }
+        }
+    }
+
+    /// The log is reopened: either our group is in it, or it is appended again under the new epoch.
+    pub(crate) fn on_resolved(&mut self, resolved: Resolved) {
+        let opened = match resolved {
+            Resolved::Ours(opened) => opened,
+            Resolved::Fenced => return self.stop(Stop::Fenced),
+        };
+        self.resolving = false;
+        self.epoch = opened.head.epoch;
+        let Some((seq, id, bytes)) = self.writer.in_flight_group() else { return };
+        if opened.head.last < seq && opened.head.last.next() == seq {
+            self.append(seq, id, bytes);
+        } else if opened.tail.iter().any(|group| group.seq == seq && group.id == id) {
+            self.release_landed();
+        } else {
+            // Nobody came between, and yet the position is not ours: one of the two statements is false.
+            tracing::error!(log = %self.log.0, seq = seq.0, last = opened.head.last.0, "the log holds a foreign group");
+            self.stop(Stop::Fenced);
+        }
+    }
+
+    fn release_landed(&mut self) {
+        let Some((seq, bytes, cargo)) = self.writer.landed() else { return };
+        self.checkpoints.group_landed(seq, bytes, self.turn_began);
+        self.metrics.groups.increment(1);
+        for reply in cargo.replies {
+            reply.send();
+        }
+        for start in cargo.starts {
+            self.start(start);
+        }
+        for slot in cargo.changed {
+            if let Some(slot) = self.entities.get(slot) {
+                self.host.committed(&slot.key);
+            }
+        }
+    }
+}
+
+async fn resolve(log: Arc<dyn Log>, name: LogId, epoch: Epoch, nonce: OwnerNonce, runtime: Runtime) -> Resolved {
+    let mut rest = Duration::from_millis(20);
+    loop {
+        match AssertUnwindSafe(log.reopen(&name, epoch, nonce)).catch_unwind().await {
+            Ok(Ok(Reopen::Reopened(opened))) => return Resolved::Ours(opened),
+            Ok(Ok(Reopen::Fenced)) => return Resolved::Fenced,
+            Ok(Ok(Reopen::Unknown)) => {}
+            Ok(Err(error)) => tracing::warn!(log = %name.0, %error, "cannot reopen the log yet"),
+            Err(_) => tracing::error!(log = %name.0, "reopening the log panicked"),
+        }
+        runtime.sleep(rest).await;
+        rest = (rest * 2).min(Duration::from_secs(1));
+    }
+}

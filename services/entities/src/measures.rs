@@ -1,0 +1,42 @@
+//! What a shard counts, for operators.
+
+use metrics::{Counter, Gauge, counter, gauge};
+use storage::LogId;
+
+/// The shard's metrics, looked up once.
+pub(crate) struct Measures {
+    pub(crate) groups: Counter,
+    pub(crate) changes: Counter,
+    pub(crate) unknown_appends: Counter,
+    pub(crate) loads: Counter,
+    pub(crate) checkpoints: Counter,
+    pub(crate) evictions: Counter,
+    pub(crate) quarantined: Counter,
+    pub(crate) dirty_entities: Gauge,
+    pub(crate) dirty_bytes: Gauge,
+    pub(crate) loaded_entities: Gauge,
+    pub(crate) loaded_bytes: Gauge,
+    pub(crate) log_bytes: Gauge,
+    pub(crate) wake_ups: Gauge,
+}
+
+impl Measures {
+    pub(crate) fn new(kind: &'static str, log: &LogId) -> Self {
+        let log = log.0.clone();
+        Self {
+            groups: counter!("outlast_shard_groups_total", "kind" => kind),
+            changes: counter!("outlast_shard_changes_total", "kind" => kind),
+            unknown_appends: counter!("outlast_shard_unknown_appends_total", "kind" => kind),
+            loads: counter!("outlast_shard_loads_total", "kind" => kind),
+            checkpoints: counter!("outlast_shard_checkpoints_total", "kind" => kind),
+            evictions: counter!("outlast_shard_evictions_total", "kind" => kind),
+            quarantined: counter!("outlast_shard_quarantined_total", "kind" => kind),
+            dirty_entities: gauge!("outlast_shard_dirty_entities", "log" => log.clone()),
+            dirty_bytes: gauge!("outlast_shard_dirty_bytes", "log" => log.clone()),
+            loaded_entities: gauge!("outlast_shard_loaded_entities", "log" => log.clone()),
+            loaded_bytes: gauge!("outlast_shard_loaded_bytes", "log" => log.clone()),
+            log_bytes: gauge!("outlast_shard_log_bytes", "log" => log.clone()),
+            wake_ups: gauge!("outlast_shard_wake_ups", "log" => log),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What entities owe to the outside: carried out once the group that owes it is durable, answered as an input, and
+//! carried out again, more and more slowly, while it is still owed.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use storage::Seq;
+
+use crate::arrival::Arrival;
+use crate::entity_slot::{Residence, SlotId};
+use crate::log_writer::Start;
+use crate::panics::caught;
+use crate::request::{Origin, Request};
+use crate::shard::ShardTask;
+use crate::{Kind, ObligationId};
+
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LONGEST_REST: Duration = Duration::from_secs(10);
+
+/// How long to wait before the `attempts`-th repetition of something that did not help.
+pub(crate) fn rest_before(attempts: u32) -> Duration {
+    FIRST_REST.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST_REST)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Until this position is durable.
+    Waiting(Seq),
+    /// In the host's hands.
+    Running,
+    /// The answer was given to the entity, which has not decided on it yet.
+    Answered,
+    /// Carried out in vain; will be again.
+    Resting,
+}
+
+struct Debt {
+    phase: Phase,
+    attempts: u32,
+    /// False once the state does not owe it any more while the host still works on it.
+    owed: bool,
+    seen: u32,
+}
+
+/// The obligations of one entity that are under way.
+#[derive(Default)]
+pub(crate) struct Owed {
+    debts: HashMap<ObligationId, Debt>,
+    round: u32,
+}
+
+impl Owed {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.debts.is_empty()
+    }
+
+    /// Compares with what the state owes as of `seq`; returns what is new, to be started once `seq` is durable.
+    fn reconcile<O>(&mut self, now_owed: Vec<(ObligationId, O)>, seq: Seq) -> Vec<(ObligationId, O)> {
+        if now_owed.is_empty() && self.debts.is_empty() {
+            return Vec::new();
+        }
+        self.round = self.round.wrapping_add(1);
+        let round = self.round;
+        let mut fresh = Vec::new();
+        for (id, obligation) in now_owed {
+            if let Some(debt) = self.debts.get_mut(&id) {
+                debt.owed = true;
+                debt.seen = round;
+            } else {
+                let debt = Debt { phase: Phase::Waiting(seq), attempts: 0, owed: true, seen: round };
+                self.debts.insert(id.clone(), debt);
+                fresh.push((id, obligation));
+            }
+        }
+        self.debts.retain(|_, debt| {
+            if debt.seen == round {
+                return true;
+            }
+            debt.owed = false;
+            // What the host works on is not torn from its hands; its answer will find nothing to do.
+            debt.phase == Phase::Running
+        });
+        fresh
+    }
+
+    fn may_start(&mut self, id: &ObligationId, seq: Seq) -> bool {
+        match self.debts.get_mut(id) {
+            Some(debt) if debt.phase == Phase::Waiting(seq) => {
+                debt.phase = Phase::Running;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// Attaches what the entity has newly come to owe to the group at `seq`, and starts it if that is durable.
+    pub(crate) fn reconcile_obligations(&mut self, id: SlotId, now_owed: Vec<(ObligationId, K::Obligation)>, seq: Seq) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        for (obligation_id, obligation) in slot.owed.reconcile(now_owed, seq) {
+            self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
+        }
+    }
+
+    fn start_when_durable(&mut self, start: Start<K>) {
+        if let Some(start) = self.writer.attach_start(start) {
+            self.start(start);
+        }
+    }
+
+    /// Hands an obligation to the host, if it is still owed.
+    pub(crate) fn start(&mut self, start: Start<K>) {
+        if self.closing.is_some() {
+            return;
+        }
+        let Some(slot) = self.entities.get_mut(start.slot) else { return };
+        if !slot.owed.may_start(&start.id, start.seq) {
+            return;
+        }
+        let carried = Arc::clone(&self.host).carry_out(slot.key.clone(), start.obligation);
+        let (slot, id) = (start.slot, start.id);
+        self.obligations.spawn(async move {
+            // A host that panics has carried nothing out.
+            let input = AssertUnwindSafe(carried).catch_unwind().await.unwrap_or(None);
+            Arrival::CarriedOut { slot, id, input }
+        });
+    }
+
+    /// The host is done: gives its answer to the entity.
+    pub(crate) fn on_carried_out(&mut self, id: SlotId, obligation: ObligationId, input: Option<K::Input>) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        match slot.owed.debts.get_mut(&obligation) {
+            Some(debt) if debt.owed => debt.phase = Phase::Answered,
+            Some(_) => {
+                slot.owed.debts.remove(&obligation);
+            }
+            None => {}
+        }
+        match input {
+            Some(input) => {
+                let key = slot.key.clone();
+                self.give(Request { key, input, origin: Origin::Obligation(obligation) });
+            }
+            None => self.settle_obligation(id, obligation),
+        }
+    }
+
+    /// After the entity has seen the answer: an obligation that it owes all the same rests before it is carried out again.
+    pub(crate) fn settle_obligation(&mut self, id: SlotId, obligation: ObligationId) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let Some(debt) = slot.owed.debts.get_mut(&obligation) else { return };
+        if debt.phase != Phase::Answered {
+            return;
+        }
+        debt.phase = Phase::Resting;
+        debt.attempts += 1;
+        let rest = rest_before(debt.attempts);
+        let runtime = self.runtime.clone();
+        self.obligations.spawn(async move {
+            runtime.sleep(rest).await;
+            Arrival::Rested { slot: id, id: obligation }
+        });
+    }
+
+    /// The rest is over: carries the obligation out again as the state has it now.
+    pub(crate) fn on_rested(&mut self, id: SlotId, obligation_id: ObligationId) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let Residence::Ready(state) = &slot.residence else { return };
+        let Some(debt) = slot.owed.debts.get_mut(&obligation_id) else { return };
+        if debt.phase != Phase::Resting {
+            return;
+        }
+        let (kind, key) = (&self.kind, &slot.key);
+        let now_owed = match caught(|| kind.obligations(key, state)) {
+            Ok(now_owed) => now_owed,
+            Err(panic) => return self.quarantine(id, format!("panicked while computing obligations: {panic}")),
+        };
+        match now_owed.into_iter().find(|(id, _)| *id == obligation_id) {
+            Some((_, obligation)) => {
+                let seq = slot.last_change;
+                debt.phase = Phase::Waiting(seq);
+                self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
+            }
+            None => {
+                slot.owed.debts.remove(&obligation_id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(fresh: Vec<(ObligationId, ())>) -> Vec<ObligationId> {
+        fresh.into_iter().map(|(id, ())| id).collect()
+    }
+
+    fn owing(ids: &[&str]) -> Vec<(ObligationId, ())> {
+        ids.iter().map(|id| ((*id).to_owned(), ())).collect()
+    }
+
+    #[test]
+    fn each_debt_is_started_once() {
+        let mut owed = Owed::default();
+        assert_eq!(ids(owed.reconcile(owing(&["a"]), Seq(1))), ["a"]);
+        assert_eq!(ids(owed.reconcile(owing(&["a", "b"]), Seq(2))), ["b"]);
+        assert!(owed.may_start(&"a".to_owned(), Seq(1)));
+        assert!(!owed.may_start(&"a".to_owned(), Seq(1)));
+    }
+
+    #[test]
+    fn a_debt_discharged_before_its_group_is_durable_is_not_started() {
+        let mut owed = Owed::default();
+        owed.reconcile(owing(&["a"]), Seq(1));
+        owed.reconcile(owing(&[]), Seq(2));
+        assert!(!owed.may_start(&"a".to_owned(), Seq(1)));
+        assert!(owed.is_empty());
+    }
+
+    #[test]
+    fn a_debt_owed_again_waits_for_the_later_group() {
+        let mut owed = Owed::default();
+        owed.reconcile(owing(&["a"]), Seq(1));
+        owed.reconcile(owing(&[]), Seq(2));
+        assert_eq!(ids(owed.reconcile(owing(&["a"]), Seq(3))), ["a"]);
+        assert!(!owed.may_start(&"a".to_owned(), Seq(1)));
+        assert!(owed.may_start(&"a".to_owned(), Seq(3)));
+    }
+
+    #[test]
+    fn rests_double_up_to_ten_seconds() {
+        assert_eq!(rest_before(1), Duration::from_millis(100));
+        assert_eq!(rest_before(2), Duration::from_millis(200));
+        assert_eq!(rest_before(50), Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,113 @@
+//! Entities whose bytes cannot be decoded or applied, or whose kind panicked on them: set aside, so that the rest of the
+//! shard is served.
+//!
+//! The changes that the tables do not show yet are copied into a partition of their own; only then may the log forget
+//! them. As long as that copy is there the entity stays set aside, whoever owns the shard, since its rows alone would
+//! tell an old story. An entity that had no such changes is tried again by the next owner.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use storage::{LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageResult, Table};
+
+use crate::entity_slot::{Slot, SlotId};
+use crate::group::GroupBuffer;
+use crate::request::Request;
+use crate::shard::ShardTask;
+use crate::{CallError, EntityKey, Kind};
+
+fn partition(log: &LogId) -> PartitionKey {
+    Bytes::from(format!("quarantine/{}", log.0))
+}
+
+/// The row of what was changed at `seq`; at 0 the row that says why the entity is here.
+fn row_key(key: &EntityKey, seq: Seq) -> RowKey {
+    let (namespace, id) = (key.namespace.as_str().as_bytes(), key.id.as_bytes());
+    let mut bytes = BytesMut::with_capacity(16 + namespace.len() + id.len());
+    bytes.put_u32(namespace.len() as u32);
+    bytes.put_slice(namespace);
+    bytes.put_u32(id.len() as u32);
+    bytes.put_slice(id);
+    bytes.put_u64(seq.0);
+    bytes.freeze()
+}
+
+fn parse_row_key(row: &[u8]) -> Option<(EntityKey, Seq)> {
+    let (len, rest) = row.split_first_chunk::<4>()?;
+    let (namespace, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    let (len, rest) = rest.split_first_chunk::<4>()?;
+    let (id, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    let seq = Seq(u64::from_be_bytes(rest.try_into().ok()?));
+    let namespace = std::str::from_utf8(namespace).ok()?.into();
+    Some((EntityKey { namespace, id: std::str::from_utf8(id).ok()?.into() }, seq))
+}
+
+fn copy_of<K: Kind>(log: &LogId, slot: &Slot<K>, reason: &str) -> PartitionWrite {
+    let mut puts = vec![(row_key(&slot.key, Seq(0)), Bytes::copy_from_slice(reason.as_bytes()))];
+    for changes in slot.recent.chunk_by(|(left, _), (right, _)| left == right) {
+        let mut buffer = GroupBuffer::default();
+        let bytes: Vec<Bytes> = changes.iter().map(|(_, bytes)| bytes.clone()).collect();
+        buffer.push(&slot.key, &bytes);
+        puts.push((row_key(&slot.key, changes[0].0), buffer.finish()));
+    }
+    PartitionWrite { partition: partition(log), version: slot.last_change.0, puts, deletes: Vec::new() }
+}
+
+/// Which entities are set aside, and why.
+pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageResult<HashMap<EntityKey, Arc<str>>> {
+    let mut quarantined = HashMap::new();
+    let mut from = RowKey::new();
+    loop {
+        let range = ScanRange { from: from.clone(), to: None };
+        let page = table.scan(&partition(log), range, ScanOrder::Ascending, 1000).await?;
+        for row in &page.rows {
+            match parse_row_key(&row.key) {
+                Some((key, Seq(0))) => {
+                    quarantined.insert(key, Arc::from(String::from_utf8_lossy(&row.value)));
+                }
+                Some(_) => {}
+                None => tracing::error!(log = %log.0, key = ?row.key, "unreadable quarantine row"),
+            }
+        }
+        match page.rows.last() {
+            Some(last) if page.more => {
+                let mut next = BytesMut::from(&last.key[..]);
+                next.put_u8(0);
+                from = next.freeze();
+            }
+            _ => return Ok(quarantined),
+        }
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// Sets an entity aside: whoever waits for it is told why, and the shard goes on without it.
+    pub(crate) fn quarantine(&mut self, id: SlotId, reason: String) {
+        let Some(slot) = self.entities.remove(id) else { return };
+        tracing::error!(log = %self.log.0, kind = self.kind.name(), key = ?slot.key, reason, "entity quarantined");
+        self.metrics.quarantined.increment(1);
+        let copy = (!slot.recent.is_empty()).then(|| vec![copy_of(&self.log, &slot, &reason)]);
+        self.checkpoints.forget(id, &slot, copy);
+        self.wake_ups.forget(&slot.key, slot.scheduled);
+        let Slot { key, stalled, mailbox, .. } = slot;
+        self.mailboxed -= mailbox.len();
+        let waiting = mailbox.into_iter().map(|Request { origin, .. }| origin);
+        for origin in stalled.map(|(_, origin)| origin).into_iter().chain(waiting) {
+            origin.answer(Err(CallError::Quarantined(reason.clone())));
+        }
+        self.quarantined.insert(key, Arc::from(reason));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_keys_read_back() {
+        let key = EntityKey { namespace: "n".into(), id: "ünd so".into() };
+        assert_eq!(parse_row_key(&row_key(&key, Seq(7))), Some((key, Seq(7))));
+        assert_eq!(parse_row_key(b"\0\0\0\x09short"), None);
+    }
+}

@@ -1,0 +1,121 @@
+//! Taking a shard over: what the log's tail says, before anything is loaded.
+//!
+//! Serving begins as soon as the tail is read. Its changes wait at their entities, which load on first touch or in the
+//! background, and are dirty in all parts until this owner has written them.
+
+use bytes::Bytes;
+use storage::{LogId, Opened, Seq, StorageError, StorageResult};
+
+use crate::group::{EntryRecord, decode_group};
+use crate::shard::ShardTask;
+use crate::{EntityKey, Kind};
+
+/// A group of the tail.
+pub(crate) struct TailGroup {
+    pub(crate) seq: Seq,
+    pub(crate) bytes: usize,
+    pub(crate) entries: Vec<EntryRecord>,
+}
+
+/// Reads the tail; refuses one with holes or with groups that this release cannot read.
+pub(crate) fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailGroup>> {
+    let corrupt = |what: String| StorageError::Corrupt(format!("log {}: {what}", log.0));
+    let mut expected = opened.head.trimmed_below;
+    let mut tail = Vec::with_capacity(opened.tail.len());
+    for group in &opened.tail {
+        if group.seq != expected {
+            return Err(corrupt(format!("a hole, position {} where {} is due", group.seq.0, expected.0)));
+        }
+        let record = decode_group(Bytes::clone(&group.bytes))
+            .map_err(|reason| corrupt(format!("position {}: {reason}", group.seq.0)))?;
+        tail.push(TailGroup { seq: group.seq, bytes: group.bytes.len(), entries: record.entries });
+        expected = expected.next();
+    }
+    if expected != opened.head.last.next() {
+        return Err(corrupt(format!(
+            "a hole, the tail ends before {} and the log at {}",
+            expected.0, opened.head.last.0
+        )));
+    }
+    Ok(tail)
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// Attaches the tail's changes to their entities.
+    pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
+        let now = self.runtime.now();
+        for group in tail {
+            self.checkpoints.group_landed(group.seq, group.bytes, now);
+            for entry in group.entries {
+                self.attach(group.seq, entry.key(), entry.changes);
+            }
+        }
+    }
+
+    fn attach(&mut self, seq: Seq, key: EntityKey, changes: Vec<Bytes>) {
+        // Its changes were copied aside before the former owner stopped.
+        if self.quarantined.contains_key(&key) {
+            return;
+        }
+        let now = self.runtime.now();
+        let id = match self.entities.find(&key) {
+            Some(id) => id,
+            None => {
+                let id = self.entities.insert(key);
+                self.loads.recover(id);
+                id
+            }
+        };
+        if let Some(slot) = self.entities.get_mut(id) {
+            slot.recent.extend(changes.into_iter().map(|change| (seq, change)));
+            slot.last_change = seq;
+            self.checkpoints.mark_dirty(id, slot, seq, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::Timestamp;
+    use storage::{Epoch, Group, GroupId, Head};
+
+    use super::*;
+
+    fn opened(trimmed_below: u64, seqs: &[u64], last: u64) -> Opened {
+        let group = |seq: &u64| Group {
+            seq: Seq(*seq),
+            id: GroupId(0),
+            epoch: Epoch(1),
+            bytes: Bytes::from_static(&[0x08, 0x01]),
+        };
+        Opened {
+            head: Head {
+                epoch: Epoch(2),
+                last: Seq(last),
+                trimmed_below: Seq(trimmed_below),
+                watermark: Timestamp::EPOCH,
+            },
+            tail: seqs.iter().map(group).collect(),
+        }
+    }
+
+    #[test]
+    fn a_hole_anywhere_in_the_tail_is_refused() {
+        let log = LogId("test".to_owned());
+        let read = |opened| read_tail(&log, &opened).map(|tail| tail.len());
+        assert_eq!(read(opened(1, &[], 0)).ok(), Some(0));
+        assert_eq!(read(opened(3, &[3, 4, 5], 5)).ok(), Some(3));
+        assert_eq!(read(opened(6, &[], 5)).ok(), Some(0));
+        for holed in [opened(3, &[4, 5], 5), opened(3, &[3, 5], 5), opened(3, &[3, 4], 5), opened(3, &[], 5)] {
+            assert!(matches!(read(holed), Err(StorageError::Corrupt(_))));
+        }
+    }
+
+    #[test]
+    fn an_unreadable_group_is_refused_with_its_position() {
+        let mut opened = opened(1, &[1], 1);
+        opened.tail[0].bytes = Bytes::from_static(b"\xff\xff");
+        let error = read_tail(&LogId("test".to_owned()), &opened).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|text| text.contains("position 1")));
+    }
+}

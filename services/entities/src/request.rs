@@ -1,0 +1,48 @@
+//! An input on its way to an entity, and who waits for the answer.
+
+use tokio::sync::oneshot;
+
+use crate::{CallError, EntityKey, Kind, ObligationId};
+
+/// What a caller gets.
+pub(crate) type Outcome<K> = Result<<K as Kind>::Reply, CallError<<K as Kind>::Rejection>>;
+
+/// Where a caller waits.
+pub(crate) type ReplyTo<K> = oneshot::Sender<Outcome<K>>;
+
+/// Who gave an input.
+pub(crate) enum Origin<K: Kind> {
+    /// A user's request; not worth deciding once nobody waits for it.
+    Call(ReplyTo<K>),
+    /// A completion or an answer.
+    Tell(ReplyTo<K>),
+    /// The shard, since the time has come.
+    WakeUp,
+    /// The host, having carried this obligation out.
+    Obligation(ObligationId),
+    /// Somebody whose answer is on its way already.
+    Answered,
+}
+
+impl<K: Kind> Origin<K> {
+    /// Answers whoever waits, now. Only for answers that say nothing about the entity's state.
+    pub(crate) fn answer(self, outcome: Outcome<K>) {
+        match self {
+            Self::Call(to) | Self::Tell(to) => {
+                // A caller that is gone needs no answer.
+                let _ = to.send(outcome);
+            }
+            Self::WakeUp | Self::Obligation(_) | Self::Answered => {}
+        }
+    }
+}
+
+/// An input on its way to an entity.
+pub(crate) struct Request<K: Kind> {
+    /// The entity.
+    pub(crate) key: EntityKey,
+    /// What is asked.
+    pub(crate) input: K::Input,
+    /// By whom.
+    pub(crate) origin: Origin<K>,
+}

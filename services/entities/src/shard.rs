@@ -1,0 +1,371 @@
+//! The shard's task: it owns all memory, never waits for storage, and does a bounded amount of everything per turn.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ids::Timestamp;
+use runtime::Runtime;
+use storage::{Epoch, LogId, OwnerNonce, StorageError, Store};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::arrival::Arrival;
+use crate::checkpoint::Checkpoints;
+use crate::entity_slot::Entities;
+use crate::handle::{ShardHandle, StatsBoard, Wishes};
+use crate::held_replies::FenceChecks;
+use crate::inbox::Inbox;
+use crate::loading::Loads;
+use crate::log_writer::LogWriter;
+use crate::measures::Measures;
+use crate::quarantine::read_quarantined;
+use crate::recovery::read_tail;
+use crate::request::Request;
+use crate::wake_ups::{WakeUps, ensure_watermark};
+use crate::{EntityKey, Host, Kind, ShardSettings};
+
+/// How many requests, and how many messages, one turn takes in before the group that they form may leave.
+const PER_TURN: usize = 64;
+
+/// Why a shard stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// Somebody else has opened the log.
+    Fenced,
+    /// By request, everything written.
+    Closed,
+    /// By request, in time rather than completely.
+    ClosedEarly,
+    /// By request, as it was.
+    Abandoned,
+}
+
+/// Opens shards.
+pub struct Shard;
+
+impl Shard {
+    /// Takes the log over, fencing every earlier owner, and serves as soon as its tail is read. Fails with
+    /// [`StorageError::Corrupt`] if the tail has a hole or cannot be read, and with other errors when it makes sense to try
+    /// again.
+    pub async fn open<K: Kind>(
+        log: LogId,
+        kind: Arc<K>,
+        host: Arc<dyn Host<K>>,
+        store: Store,
+        runtime: Runtime,
+        settings: ShardSettings,
+    ) -> Result<ShardHandle<K>, StorageError> {
+        let nonce = OwnerNonce(runtime.seed());
+        let mut opened = store.log.open(&log, nonce).await?;
+        let tail = read_tail(&log, &opened)?;
+        opened.tail = Vec::new();
+        ensure_watermark(&store, &log, &mut opened.head, runtime.now()).await?;
+        let quarantined = read_quarantined(&*store.table, &log).await?;
+        tracing::info!(log = %log.0, epoch = opened.head.epoch.0, last = opened.head.last.0, tail = tail.len(), "shard opened");
+
+        let lifeline = Lifeline {
+            inbox: Arc::new(Inbox::new(settings.inbox_calls, settings.inbox_tells)),
+            stopped: CancellationToken::new(),
+        };
+        let handle = ShardHandle {
+            inbox: Arc::clone(&lifeline.inbox),
+            stopped: lifeline.stopped.clone(),
+            wishes: Arc::new(Wishes::default()),
+            stats: Arc::new(StatsBoard::default()),
+            retry_after: settings.shed_age / 4,
+        };
+        let mut task = ShardTask {
+            metrics: Measures::new(kind.name(), &log),
+            log,
+            kind,
+            host,
+            store,
+            settings,
+            nonce,
+            epoch: opened.head.epoch,
+            resolving: false,
+            writer: LogWriter::new(opened.head.last, 0),
+            fences: FenceChecks::new(),
+            entities: Entities::new(),
+            quarantined,
+            checkpoints: Checkpoints::new(opened.head.trimmed_below),
+            wake_ups: WakeUps::new(&opened.head),
+            loads: Loads::default(),
+            mailboxed: 0,
+            memory_is_short: false,
+            encoded: Vec::new(),
+            taken_in: Vec::new(),
+            turn_began: runtime.now(),
+            alarm: Alarm::default(),
+            runtime: runtime.clone(),
+            outside: JoinSet::new(),
+            obligations: JoinSet::new(),
+            wishes: Arc::clone(&handle.wishes),
+            stats: Arc::clone(&handle.stats),
+            closing: None,
+            stopped: None,
+            lifeline,
+        };
+        task.writer = LogWriter::new(opened.head.last, task.settings.group_bytes);
+        task.recover(tail);
+        task.publish_stats();
+        runtime.spawn(task.run());
+        Ok(handle)
+    }
+}
+
+/// Tells everyone that the shard is gone, however its task ended.
+struct Lifeline<K: Kind> {
+    inbox: Arc<Inbox<Request<K>>>,
+    stopped: CancellationToken,
+}
+
+impl<K: Kind> Drop for Lifeline<K> {
+    fn drop(&mut self) {
+        self.inbox.close();
+        self.stopped.cancel();
+    }
+}
+
+/// The task's own clock: rings no later than the earliest time it was set to.
+#[derive(Default)]
+struct Alarm {
+    at: Timestamp,
+    sleep: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Alarm {
+    fn set(&mut self, at: Timestamp, runtime: &Runtime) {
+        if self.sleep.is_some() && self.at <= at {
+            return;
+        }
+        let runtime = runtime.clone();
+        self.at = at;
+        self.sleep = Some(Box::pin(async move { runtime.sleep_until(at).await }));
+    }
+
+    async fn ring(&mut self) {
+        match &mut self.sleep {
+            Some(sleep) => sleep.await,
+            None => std::future::pending().await,
+        }
+        self.sleep = None;
+    }
+}
+
+/// Everything that a shard is. Its parts are in the files named for them.
+pub(crate) struct ShardTask<K: Kind> {
+    pub(crate) log: LogId,
+    pub(crate) kind: Arc<K>,
+    pub(crate) host: Arc<dyn Host<K>>,
+    pub(crate) store: Store,
+    pub(crate) runtime: Runtime,
+    pub(crate) settings: ShardSettings,
+    pub(crate) metrics: Measures,
+    pub(crate) nonce: OwnerNonce,
+    pub(crate) epoch: Epoch,
+    /// While the log is being reopened after an unknown outcome: its epoch may be our own next one.
+    pub(crate) resolving: bool,
+    pub(crate) writer: LogWriter<K>,
+    pub(crate) fences: FenceChecks<K>,
+    pub(crate) entities: Entities<K>,
+    pub(crate) quarantined: HashMap<EntityKey, Arc<str>>,
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) wake_ups: WakeUps,
+    pub(crate) loads: Loads,
+    /// Requests in mailboxes.
+    pub(crate) mailboxed: usize,
+    pub(crate) memory_is_short: bool,
+    /// The changes of the step at hand, encoded.
+    pub(crate) encoded: Vec<Bytes>,
+    taken_in: Vec<Request<K>>,
+    pub(crate) turn_began: Timestamp,
+    alarm: Alarm,
+    /// Work of the shard that others do. Ends with the task.
+    pub(crate) outside: JoinSet<Arrival<K>>,
+    /// Obligations in the host's hands, or resting. Ends with the task.
+    pub(crate) obligations: JoinSet<Arrival<K>>,
+    wishes: Arc<Wishes>,
+    stats: Arc<StatsBoard>,
+    /// When a close that was asked for gives up on completeness.
+    pub(crate) closing: Option<Timestamp>,
+    stopped: Option<Stop>,
+    lifeline: Lifeline<K>,
+}
+
+impl<K: Kind> ShardTask<K> {
+    async fn run(mut self) {
+        loop {
+            let more = self.turn();
+            if let Some(stop) = self.stopped {
+                tracing::info!(log = %self.log.0, epoch = self.epoch.0, ?stop, "shard stopped");
+                return;
+            }
+            if more {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            self.set_alarm();
+            let arrival = tokio::select! {
+                biased;
+                Some(arrival) = self.outside.join_next(), if !self.outside.is_empty() => Some(arrival),
+                Some(arrival) = self.obligations.join_next(), if !self.obligations.is_empty() => Some(arrival),
+                () = self.lifeline.inbox.wait() => None,
+                () = self.alarm.ring() => None,
+            };
+            if let Some(arrival) = arrival {
+                self.accept(arrival);
+            }
+        }
+    }
+
+    /// Stops the shard at the end of this turn. Whoever still waits learns of it when the memory is dropped.
+    pub(crate) fn stop(&mut self, why: Stop) {
+        self.stopped.get_or_insert(why);
+    }
+
+    /// A bounded amount of everything; says whether more is there to be done at once.
+    fn turn(&mut self) -> bool {
+        self.turn_began = self.runtime.now();
+        let now = self.turn_began;
+        self.obey_wishes(now);
+        let mut more = self.take_arrivals();
+        more |= self.take_requests();
+        more |= self.fire_due(now);
+        self.begin_loads();
+        self.keep_wake_ups(now);
+        self.checkpoint(now);
+        self.evict();
+        self.check_fence();
+        self.flush();
+        self.note_pressure(now);
+        self.finish_closing(now);
+        self.publish_stats();
+        more
+    }
+
+    fn take_arrivals(&mut self) -> bool {
+        for _ in 0..PER_TURN {
+            if self.stopped.is_some() {
+                return false;
+            }
+            let Some(arrival) = self.outside.try_join_next().or_else(|| self.obligations.try_join_next()) else {
+                return false;
+            };
+            self.accept(arrival);
+        }
+        true
+    }
+
+    fn take_requests(&mut self) -> bool {
+        let mut requests = std::mem::take(&mut self.taken_in);
+        let more = self.lifeline.inbox.drain(PER_TURN, &mut requests);
+        for request in requests.drain(..) {
+            if self.stopped.is_none() {
+                self.give(request);
+            }
+        }
+        self.taken_in = requests;
+        more
+    }
+
+    fn accept(&mut self, arrival: Result<Arrival<K>, JoinError>) {
+        let arrival = match arrival {
+            Ok(arrival) => arrival,
+            // Every job catches the panics of what it calls, so only a job of a closing shard ends like this.
+            Err(error) if error.is_cancelled() => return,
+            Err(error) => {
+                tracing::error!(log = %self.log.0, %error, "a job of the shard panicked");
+                return self.stop(Stop::Abandoned);
+            }
+        };
+        match arrival {
+            Arrival::Appended(outcome) => self.on_append(outcome),
+            Arrival::Resolved(resolved) => self.on_resolved(resolved),
+            Arrival::Fence(epoch) => self.on_fence(epoch),
+            Arrival::Loaded { slot, loaded } => self.on_loaded(slot, loaded),
+            Arrival::Fetched { slot, fetched } => self.on_fetched(slot, fetched),
+            Arrival::Checkpointed(written) => self.on_checkpointed(written),
+            Arrival::Trimmed { epoch, below, outcome } => self.on_trimmed(epoch, below, outcome),
+            Arrival::WakeUps(page) => self.on_wake_ups(page),
+            Arrival::Watermark { epoch, at, outcome } => self.on_watermark(epoch, at, outcome),
+            Arrival::BucketsDropped => self.on_buckets_dropped(),
+            Arrival::CarriedOut { slot, id, input } => self.on_carried_out(slot, id, input),
+            Arrival::Rested { slot, id } => self.on_rested(slot, id),
+        }
+    }
+
+    fn obey_wishes(&mut self, now: Timestamp) {
+        if self.wishes.abandon.is_cancelled() {
+            self.stop(Stop::Abandoned);
+        } else if self.closing.is_none() && self.wishes.close.is_cancelled() {
+            self.closing = Some(now + self.settings.close_deadline);
+            self.lifeline.inbox.close();
+            // Whoever owns the shard next computes them again.
+            self.obligations.abort_all();
+        }
+    }
+
+    fn finish_closing(&mut self, now: Timestamp) {
+        let Some(deadline) = self.closing else { return };
+        let answered = self.writer.is_idle() && self.fences.is_idle() && self.mailboxed == 0;
+        if answered && self.checkpoints.is_done(self.writer.durable()) {
+            self.stop(Stop::Closed);
+        } else if now >= deadline {
+            tracing::warn!(log = %self.log.0, dirty = self.checkpoints.dirty_entities(), "closing before all is checkpointed");
+            self.stop(Stop::ClosedEarly);
+        }
+    }
+
+    /// Refuses calls while the shard is behind: with the log, with loads, or with checkpoints.
+    fn note_pressure(&mut self, now: Timestamp) {
+        let log_is_slow = self.writer.oldest_waiting().is_some_and(|begun| now.since(begun) > self.settings.shed_age);
+        let shedding = log_is_slow
+            || self.writer.waiting_bytes() > self.settings.waiting_bytes
+            || self.mailboxed > self.settings.inbox_calls
+            || self.checkpoints.dirty_bytes() > self.settings.dirty_bytes / 2 * 3;
+        if shedding != self.lifeline.inbox.is_shedding() {
+            tracing::info!(log = %self.log.0, shedding, log_is_slow, "refusing calls");
+            self.lifeline.inbox.set_shedding(shedding);
+        }
+    }
+
+    fn set_alarm(&mut self) {
+        let now = self.turn_began;
+        let shedding = self.lifeline.inbox.is_shedding();
+        let shed = self.writer.oldest_waiting().filter(|_| !shedding);
+        let times = [
+            self.next_wake_up(now),
+            self.next_checkpoint(),
+            shed.map(|begun| begun + self.settings.shed_age + Duration::from_millis(1)),
+            Some(self.checkpoints.next_trim()).filter(|at| *at > now),
+            self.closing,
+        ];
+        if let Some(at) = times.into_iter().flatten().min() {
+            self.alarm.set(at, &self.runtime);
+        }
+    }
+
+    fn publish_stats(&self) {
+        let (stats, checkpoints, metrics) = (&self.stats, &self.checkpoints, &self.metrics);
+        stats.log_depth.store(checkpoints.log_depth(), Ordering::Relaxed);
+        stats.log_bytes.store(checkpoints.log_bytes(), Ordering::Relaxed);
+        stats.dirty_entities.store(checkpoints.dirty_entities(), Ordering::Relaxed);
+        stats.dirty_bytes.store(checkpoints.dirty_bytes(), Ordering::Relaxed);
+        stats.loaded_entities.store(self.entities.len(), Ordering::Relaxed);
+        stats.loaded_bytes.store(self.entities.bytes(), Ordering::Relaxed);
+        stats.last.store(self.writer.durable().0, Ordering::Relaxed);
+        stats.epoch.store(self.epoch.0, Ordering::Relaxed);
+        metrics.dirty_entities.set(checkpoints.dirty_entities() as f64);
+        metrics.dirty_bytes.set(checkpoints.dirty_bytes() as f64);
+        metrics.loaded_entities.set(self.entities.len() as f64);
+        metrics.loaded_bytes.set(self.entities.bytes() as f64);
+        metrics.log_bytes.set(checkpoints.log_bytes() as f64);
+        metrics.wake_ups.set(self.wake_ups.len() as f64);
+    }
+}

@@ -1,0 +1,484 @@
+//! When entities must be looked at again: in memory what is due soon, in rows what is due later.
+//!
+//! Rows lie in buckets by log and time. A row goes into the bucket of its due time or of the watermark, whichever is
+//! later; buckets are read ahead of time, once; a bucket is dropped only after a watermark beyond it is durable, and
+//! before the watermark moves, the rows of whoever is still due, or owes something, are written again beyond it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::FutureExt;
+use ids::Timestamp;
+use runtime::Runtime;
+use storage::{
+    Append, Epoch, Head, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageError,
+    StorageResult, Store, Table,
+};
+
+use crate::arrival::Arrival;
+use crate::checkpoint::Part;
+use crate::entity_slot::{Residence, SlotId};
+use crate::obligations::rest_before;
+use crate::request::{Origin, Request};
+use crate::shard::{ShardTask, Stop};
+use crate::{EntityKey, Kind};
+
+/// The span of a bucket. Part of the stored format.
+const BUCKET_NANOS: i64 = 600 * 1_000_000_000;
+/// How many rows one read brings.
+const PAGE: usize = 1000;
+/// How many buckets the watermark passes at a time, and so how many could be left behind by a crash before they are dropped.
+const STRIDE: i64 = 16;
+/// How many due wake-ups one turn of the shard's task delivers.
+const PER_TURN: usize = 128;
+/// How long to wait before trying again to move a watermark that could not be moved.
+const WATERMARK_REST: Duration = Duration::from_secs(60);
+
+/// A span of time whose wake-up rows share a partition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Bucket(i64);
+
+impl Bucket {
+    fn of(at: Timestamp) -> Self {
+        Self(at.nanos().div_euclid(BUCKET_NANOS))
+    }
+
+    fn start(self) -> Timestamp {
+        Timestamp::from_nanos(self.0.saturating_mul(BUCKET_NANOS))
+    }
+
+    fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    fn partition(self, log: &LogId) -> PartitionKey {
+        Bytes::from(format!("wake-ups/{}/{}", log.0, self.0))
+    }
+}
+
+fn row_key(due: Timestamp, key: &EntityKey) -> RowKey {
+    let namespace = key.namespace.as_str().as_bytes();
+    let mut bytes = BytesMut::with_capacity(12 + namespace.len() + key.id.len());
+    // Offset, so that rows sort by time on both sides of the epoch.
+    bytes.put_u64((due.nanos() as u64) ^ (1 << 63));
+    bytes.put_u32(namespace.len() as u32);
+    bytes.put_slice(namespace);
+    bytes.put_slice(key.id.as_bytes());
+    bytes.freeze()
+}
+
+fn parse_row_key(row: &[u8]) -> Option<(Timestamp, EntityKey)> {
+    let (due, rest) = row.split_first_chunk::<8>()?;
+    let (len, rest) = rest.split_first_chunk::<4>()?;
+    let (namespace, id) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    let due = Timestamp::from_nanos((u64::from_be_bytes(*due) ^ (1 << 63)) as i64);
+    let namespace = std::str::from_utf8(namespace).ok()?.into();
+    Some((due, EntityKey { namespace, id: std::str::from_utf8(id).ok()?.into() }))
+}
+
+/// Rows that were read ahead.
+pub(crate) struct WakeUpPage {
+    bucket: Bucket,
+    due: Vec<(Timestamp, EntityKey)>,
+    unreadable: usize,
+    /// Where to go on within the bucket; `None` at its end.
+    after: Option<RowKey>,
+}
+
+/// Buckets that may go once the writes that could still touch them are through.
+struct Passed {
+    from: Bucket,
+    to: Bucket,
+    /// Writes of checkpoints before this one may be into them.
+    batch: u64,
+}
+
+/// The wake-ups of a shard.
+pub(crate) struct WakeUps {
+    pending: BTreeSet<(Timestamp, EntityKey)>,
+    /// Rows go into this bucket or later ones.
+    watermark: Bucket,
+    /// The next bucket to read, and the row in it.
+    reading: Bucket,
+    from: RowKey,
+    /// Buckets below this are in memory or being read into it.
+    horizon: Bucket,
+    read_running: bool,
+    moving: bool,
+    not_before: Timestamp,
+    passed: VecDeque<Passed>,
+    dropping: bool,
+}
+
+impl WakeUps {
+    pub(crate) fn new(head: &Head) -> Self {
+        let watermark = Bucket::of(head.watermark);
+        Self {
+            pending: BTreeSet::new(),
+            watermark,
+            reading: watermark,
+            from: RowKey::new(),
+            horizon: watermark,
+            read_running: false,
+            moving: false,
+            not_before: Timestamp::EPOCH,
+            // What the former owner may have passed without getting to drop it.
+            passed: VecDeque::from([Passed { from: Bucket(watermark.0 - STRIDE), to: watermark, batch: 0 }]),
+            dropping: false,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether a row written for this time is still there.
+    pub(crate) fn is_kept(&self, due: Timestamp) -> bool {
+        Bucket::of(due) >= self.watermark
+    }
+
+    fn reschedule(&mut self, key: &EntityKey, from: Option<Timestamp>, to: Option<Timestamp>) {
+        if from == to {
+            return;
+        }
+        if let Some(at) = from {
+            self.pending.remove(&(at, key.clone()));
+        }
+        if let Some(at) = to {
+            self.pending.insert((at, key.clone()));
+        }
+    }
+
+    /// The entity leaves memory: what is due beyond the horizon will be read again in time.
+    pub(crate) fn forget_far(&mut self, key: &EntityKey, scheduled: Option<Timestamp>) {
+        if let Some(at) = scheduled
+            && Bucket::of(at) >= self.horizon
+        {
+            self.pending.remove(&(at, key.clone()));
+        }
+    }
+
+    /// The entity leaves memory for good.
+    pub(crate) fn forget(&mut self, key: &EntityKey, scheduled: Option<Timestamp>) {
+        self.reschedule(key, scheduled, None);
+    }
+
+    fn wants_reading(&self) -> bool {
+        self.reading < self.horizon
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// Schedules the entity's next wake-up. `woken`: a wake-up has just been delivered; `changed`: the state is new.
+    pub(crate) fn schedule_wake_up(&mut self, id: SlotId, woken: bool, changed: bool, now: Timestamp) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        if woken {
+            slot.waking = false;
+        }
+        if slot.waking {
+            return;
+        }
+        if changed {
+            slot.idle_wake_ups = 0;
+        }
+        let mut at = slot.next_wake_up;
+        if woken && !changed && at.is_some_and(|at| at <= now) {
+            // Due, and yet it did nothing: not again at once.
+            slot.idle_wake_ups += 1;
+            at = Some(now + rest_before(slot.idle_wake_ups));
+        } else if woken && !changed {
+            slot.idle_wake_ups = 0;
+        }
+        let before = std::mem::replace(&mut slot.scheduled, at);
+        self.wake_ups.reschedule(&slot.key, before, at);
+    }
+
+    /// Delivers what is due; says whether more is.
+    pub(crate) fn fire_due(&mut self, now: Timestamp) -> bool {
+        if self.closing.is_some() {
+            return false;
+        }
+        for _ in 0..PER_TURN {
+            match self.wake_ups.pending.first() {
+                Some((due, _)) if *due <= now => {}
+                _ => return false,
+            }
+            let Some((due, key)) = self.wake_ups.pending.pop_first() else { return false };
+            let Some(id) = self.entities.find(&key) else {
+                if self.loads.is_saturated(self.settings.concurrent_loads) {
+                    // A load that ends brings the task back here.
+                    self.wake_ups.pending.insert((due, key));
+                    return false;
+                }
+                // Once loaded, it is scheduled for what its state says.
+                if let Some(id) = self.find_or_load(&key)
+                    && let Some(slot) = self.entities.get_mut(id)
+                {
+                    slot.waking = true;
+                }
+                continue;
+            };
+            let Some(slot) = self.entities.get_mut(id) else { continue };
+            // Otherwise a stale row: the state says another time, and is scheduled for that.
+            if slot.scheduled == Some(due) {
+                slot.scheduled = None;
+                slot.waking = true;
+                self.give(Request { key, input: self.kind.wake_up(), origin: Origin::WakeUp });
+            }
+        }
+        true
+    }
+
+    /// When the task must look at wake-ups again without anything else happening.
+    pub(crate) fn next_wake_up(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.closing.is_some() {
+            return None;
+        }
+        let first = self.wake_ups.pending.first().map(|(due, _)| *due);
+        // What is due and still here waits for a load to end.
+        let first = first.filter(|due| *due > now);
+        let read = self.wake_ups.horizon.start() - self.settings.wake_up_horizon;
+        let moved = self.wake_ups.watermark.next().start().max(self.wake_ups.not_before);
+        let upkeep = if self.wake_ups.moving { read } else { read.min(moved) };
+        [first, (upkeep > now).then_some(upkeep)].into_iter().flatten().min()
+    }
+
+    /// Reads ahead, moves the watermark, and drops what it has passed.
+    pub(crate) fn keep_wake_ups(&mut self, now: Timestamp) {
+        self.read_wake_ups(now);
+        self.move_watermark(now);
+        self.drop_passed();
+    }
+
+    fn read_wake_ups(&mut self, now: Timestamp) {
+        // Raised before the read begins: whatever leaves memory meanwhile keeps its wake-up if the read may have missed it.
+        let horizon = Bucket::of(now + self.settings.wake_up_horizon).next();
+        self.wake_ups.horizon = self.wake_ups.horizon.max(horizon);
+        if self.wake_ups.read_running || !self.wake_ups.wants_reading() {
+            return;
+        }
+        self.wake_ups.read_running = true;
+        let (bucket, from) = (self.wake_ups.reading, self.wake_ups.from.clone());
+        let (table, partition) = (Arc::clone(&self.store.table), bucket.partition(&self.log));
+        let runtime = self.runtime.clone();
+        self.outside
+            .spawn(async move { Arrival::WakeUps(read_page(&*table, bucket, partition, from, &runtime).await) });
+    }
+
+    pub(crate) fn on_wake_ups(&mut self, page: WakeUpPage) {
+        self.wake_ups.read_running = false;
+        if page.unreadable > 0 {
+            tracing::error!(log = %self.log.0, bucket = page.bucket.0, rows = page.unreadable, "unreadable wake-up rows");
+        }
+        for (due, key) in page.due {
+            // Who is in memory knows better.
+            if self.entities.find(&key).is_none() && !self.quarantined.contains_key(&key) {
+                self.wake_ups.pending.insert((due, key));
+            }
+        }
+        match page.after {
+            Some(after) => self.wake_ups.from = after,
+            None => {
+                self.wake_ups.reading = page.bucket.next();
+                self.wake_ups.from = RowKey::new();
+            }
+        }
+    }
+
+    fn move_watermark(&mut self, now: Timestamp) {
+        let wake_ups = &self.wake_ups;
+        if wake_ups.moving || self.resolving || now < wake_ups.not_before || now < wake_ups.watermark.next().start() {
+            return;
+        }
+        let first = wake_ups.pending.first().map_or(Timestamp::MAX, |(due, _)| *due);
+        let limit = Bucket::of(now.min(first)).min(wake_ups.reading);
+        let target = Bucket(limit.0.min(wake_ups.watermark.0 + STRIDE));
+        if target <= wake_ups.watermark {
+            self.wake_ups.not_before = now + WATERMARK_REST;
+            return;
+        }
+        let rows = self.standing_rows(target, now);
+        self.wake_ups.moving = true;
+        // From now on checkpoints write beyond it, whether or not the move succeeds.
+        let batch = self.checkpoints.next_batch();
+        let from = std::mem::replace(&mut self.wake_ups.watermark, target);
+        self.wake_ups.passed.push_back(Passed { from, to: target, batch });
+        let write = PartitionWrite {
+            partition: target.partition(&self.log),
+            version: self.writer.durable().0,
+            puts: rows,
+            deletes: Vec::new(),
+        };
+        let (store, name, epoch) = (self.store.clone(), self.log.clone(), self.epoch);
+        self.outside.spawn(async move {
+            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, write, target)).catch_unwind();
+            Arrival::Watermark { epoch, at: target, outcome: moving.await.unwrap_or(Append::Unknown) }
+        });
+    }
+
+    /// Rows for whoever must be looked at although the bucket that says so is about to be passed. Looks at every slot;
+    /// the watermark moves a few times an hour.
+    fn standing_rows(&self, target: Bucket, now: Timestamp) -> Vec<(RowKey, Bytes)> {
+        let standing = self.entities.iter().filter(|slot| {
+            let is_due = slot.next_wake_up.is_some_and(|at| Bucket::of(at) < target);
+            let is_loading = matches!(slot.residence, Residence::Loading);
+            is_due || is_loading || slot.waking || !slot.owed.is_empty()
+        });
+        standing.map(|slot| (row_key(now, &slot.key), Bytes::new())).collect()
+    }
+
+    pub(crate) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
+        let now = self.runtime.now();
+        match outcome {
+            Append::Appended => {
+                self.wake_ups.moving = false;
+                return;
+            }
+            // Reopening by ourselves fences our own earlier epoch.
+            Append::Fenced if self.resolving || epoch != self.epoch => {}
+            Append::Fenced => return self.stop(Stop::Fenced),
+            Append::Unknown => tracing::warn!(log = %self.log.0, "cannot move the wake-up watermark yet"),
+        }
+        let (store, name, runtime) = (self.store.clone(), self.log.clone(), self.runtime.clone());
+        let epoch = self.epoch;
+        let write = PartitionWrite {
+            partition: at.partition(&self.log),
+            version: self.writer.durable().0,
+            puts: self.standing_rows(at, now),
+            deletes: Vec::new(),
+        };
+        self.outside.spawn(async move {
+            runtime.sleep(Duration::from_secs(1)).await;
+            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, write, at)).catch_unwind();
+            Arrival::Watermark { epoch, at, outcome: moving.await.unwrap_or(Append::Unknown) }
+        });
+    }
+
+    fn drop_passed(&mut self) {
+        let wake_ups = &mut self.wake_ups;
+        if wake_ups.dropping || wake_ups.moving {
+            return;
+        }
+        let Some(passed) = wake_ups.passed.front() else { return };
+        if !self.checkpoints.finished_before(passed.batch) {
+            return;
+        }
+        let partitions: Vec<_> =
+            (passed.from.0..passed.to.0).map(|bucket| Bucket(bucket).partition(&self.log)).collect();
+        wake_ups.passed.pop_front();
+        wake_ups.dropping = true;
+        let table = Arc::clone(&self.store.table);
+        self.outside.spawn(async move {
+            for partition in partitions {
+                // Rows left behind cost room and nothing else.
+                match AssertUnwindSafe(table.drop_partition(&partition)).catch_unwind().await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(?partition, %error, "cannot drop wake-up rows, leaving them"),
+                    Err(_) => tracing::error!(?partition, "dropping wake-up rows panicked, leaving them"),
+                }
+            }
+            Arrival::BucketsDropped
+        });
+    }
+
+    pub(crate) fn on_buckets_dropped(&mut self) {
+        self.wake_ups.dropping = false;
+    }
+
+    /// The wake-up rows that go with the parts of a checkpoint, many to a write.
+    pub(crate) fn wake_up_rows(&self, parts: &[Part], version: Seq) -> Vec<PartitionWrite> {
+        let mut by_bucket: BTreeMap<Bucket, Vec<(RowKey, Bytes)>> = BTreeMap::new();
+        for part in parts {
+            if let (Some(id), Some(due)) = (part.slot, part.wake_up)
+                && let Some(slot) = self.entities.get(id)
+            {
+                let bucket = Bucket::of(due).max(self.wake_ups.watermark);
+                by_bucket.entry(bucket).or_default().push((row_key(due, &slot.key), Bytes::new()));
+            }
+        }
+        let writes = by_bucket.into_iter().map(|(bucket, puts)| PartitionWrite {
+            partition: bucket.partition(&self.log),
+            version: version.0,
+            puts,
+            deletes: Vec::new(),
+        });
+        writes.collect()
+    }
+}
+
+/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.
+pub(crate) async fn ensure_watermark(store: &Store, log: &LogId, head: &mut Head, now: Timestamp) -> StorageResult<()> {
+    if head.watermark != Timestamp::EPOCH {
+        return Ok(());
+    }
+    let at = Bucket::of(now).start();
+    match store.log.set_watermark(log, head.epoch, at).await {
+        Append::Appended => {
+            head.watermark = at;
+            Ok(())
+        }
+        Append::Fenced => Err(StorageError::Unavailable {
+            message: format!("log {} was opened by somebody else meanwhile", log.0),
+            retry_after: Duration::from_millis(100),
+        }),
+        Append::Unknown => Err(StorageError::Unknown(format!("setting the first watermark of log {}", log.0))),
+    }
+}
+
+async fn rewrite_and_move(store: Store, log: LogId, epoch: Epoch, rows: PartitionWrite, to: Bucket) -> Append {
+    if !rows.puts.is_empty()
+        && let Err(error) = store.table.write(vec![rows]).await
+    {
+        tracing::warn!(log = %log.0, %error, "cannot write standing wake-ups yet");
+        return Append::Unknown;
+    }
+    store.log.set_watermark(&log, epoch, to.start()).await
+}
+
+async fn read_page(
+    table: &dyn Table,
+    bucket: Bucket,
+    partition: PartitionKey,
+    from: RowKey,
+    runtime: &Runtime,
+) -> WakeUpPage {
+    let mut rest = Duration::from_millis(20);
+    let page = loop {
+        let range = ScanRange { from: from.clone(), to: None };
+        match AssertUnwindSafe(table.scan(&partition, range, ScanOrder::Ascending, PAGE)).catch_unwind().await {
+            Ok(Ok(page)) => break page,
+            Ok(Err(error)) => tracing::warn!(%error, "cannot read wake-ups yet"),
+            Err(_) => tracing::error!("reading wake-ups panicked"),
+        }
+        runtime.sleep(rest).await;
+        rest = (rest * 2).min(Duration::from_secs(5));
+    };
+    let after = page.rows.last().filter(|_| page.more).map(|row| {
+        let mut next = BytesMut::from(&row.key[..]);
+        next.put_u8(0);
+        next.freeze()
+    });
+    let total = page.rows.len();
+    let due: Vec<_> = page.rows.iter().filter_map(|row| parse_row_key(&row.key)).collect();
+    WakeUpPage { bucket, unreadable: total - due.len(), due, after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_sort_by_time_and_read_back() {
+        let key = |id: &str| EntityKey { namespace: "n".into(), id: id.into() };
+        let times = [Timestamp::from_nanos(-5), Timestamp::EPOCH, Timestamp::from_millis(7), Timestamp::MAX];
+        let rows: Vec<_> = times.iter().map(|at| row_key(*at, &key("workflow é"))).collect();
+        assert!(rows.is_sorted());
+        for (row, at) in rows.iter().zip(times) {
+            assert_eq!(parse_row_key(row), Some((at, key("workflow é"))));
+        }
+        assert_eq!(parse_row_key(b"short"), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! The surroundings of a shard in these tests: a store that survives restarts, the virtual clock, and a host that pays.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use entities::{BoxFuture, CallError, EntityKey, Host, Shard, ShardHandle, ShardSettings};
+use ids::Timestamp;
+use runtime::Runtime;
+use storage::fault::{FaultControl, FaultPlan, FaultyStore};
+use storage::memory::MemoryStore;
+use storage::{LogId, StorageError, Store};
+
+use crate::ledger::{Input, Ledger, Overdrawn, Reply, View};
+
+pub type Handle = ShardHandle<Ledger>;
+
+/// Pays what it is asked to, unless it refuses.
+#[derive(Default)]
+pub struct Bank {
+    pub paid: Mutex<BTreeMap<(String, u64), usize>>,
+    pub committed: AtomicUsize,
+    pub refuses: AtomicBool,
+    pub panics: AtomicBool,
+}
+
+impl Bank {
+    /// How often this was asked for.
+    pub fn asked(&self, id: &str, name: u64) -> usize {
+        self.paid.lock().unwrap().get(&(id.to_owned(), name)).copied().unwrap_or(0)
+    }
+}
+
+impl Host<Ledger> for Bank {
+    fn carry_out(self: Arc<Self>, key: EntityKey, name: u64) -> BoxFuture<Option<Input>> {
+        Box::pin(async move {
+            *self.paid.lock().unwrap().entry((key.id.to_string(), name)).or_default() += 1;
+            assert!(!self.panics.load(Ordering::Relaxed), "a host that panics");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if self.refuses.load(Ordering::Relaxed) { Some(Input::NotPaid) } else { Some(Input::Paid(name)) }
+        })
+    }
+
+    fn committed(&self, _: &EntityKey) {
+        self.committed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+pub struct World {
+    pub memory: MemoryStore,
+    pub faulty: FaultyStore,
+    pub runtime: Runtime,
+    pub bank: Arc<Bank>,
+    pub settings: ShardSettings,
+}
+
+pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+impl World {
+    /// A store whose fence checks are free.
+    pub fn new() -> Self {
+        Self::with(FaultPlan::new(1))
+    }
+
+    pub fn with(plan: FaultPlan) -> Self {
+        let memory = MemoryStore::new();
+        let faulty = FaultyStore::wrap(memory.store(), plan);
+        Self {
+            memory,
+            faulty,
+            runtime: Runtime::virtual_from(START),
+            bank: Arc::new(Bank::default()),
+            settings: ShardSettings::default(),
+        }
+    }
+
+    pub fn faults(&self) -> FaultControl {
+        self.faulty.control()
+    }
+
+    pub fn store(&self) -> Store {
+        self.memory.store()
+    }
+
+    pub fn log(&self) -> LogId {
+        LogId("test/0".to_owned())
+    }
+
+    pub async fn try_open(&self) -> Result<Handle, StorageError> {
+        let (kind, host) = (Arc::new(Ledger), Arc::clone(&self.bank) as Arc<dyn Host<Ledger>>);
+        let (store, runtime) = (self.faulty.store(), self.runtime.clone());
+        Shard::open(self.log(), kind, host, store, runtime, self.settings.clone()).await
+    }
+
+    pub async fn open(&self) -> Handle {
+        self.try_open().await.unwrap()
+    }
+
+    /// Lets everything that needs no time happen, and `duration` pass.
+    pub async fn pass(&self, duration: Duration) {
+        self.runtime.sleep(duration).await;
+    }
+
+    pub async fn settle(&self) {
+        self.pass(Duration::from_millis(5)).await;
+    }
+}
+
+pub fn key(id: &str) -> EntityKey {
+    key_in("namespace", id)
+}
+
+pub fn key_in(namespace: &str, id: &str) -> EntityKey {
+    EntityKey { namespace: namespace.into(), id: id.into() }
+}
+
+pub fn deposit(request: u64, amount: i64) -> Input {
+    Input::Deposit { request, amount }
+}
+
+pub async fn read(shard: &Handle, id: &str) -> View {
+    shard.call(key(id), Input::Read).await.unwrap().view()
+}
+
+pub const DONE: Result<Reply, CallError<Overdrawn>> = Ok(Reply::Done { repeated: false });
