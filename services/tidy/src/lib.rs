@@ -9,6 +9,7 @@
 pub mod arrows;
 mod function;
 mod graph;
+mod links;
 mod mask;
 mod names;
 pub mod ratchet;
@@ -46,6 +47,8 @@ pub enum Rule {
     ModuleDoc,
     /// No macros, markers, skips or machine paths that belong to unfinished work.
     Word,
+    /// What documents point at exists.
+    Link,
     /// Files stay within 800 lines.
     FileLength,
     /// Functions outside tests stay within 70 lines.
@@ -77,6 +80,7 @@ pub fn findings() -> anyhow::Result<Vec<Finding>> {
     let root = repository();
     let tree = Tree::read(&root)?;
     let mut all = names::check(&tree);
+    all.extend(links::check(&tree));
     all.extend(words::check(&tree));
     all.extend(ratchet::check(&sizes::measure(&tree), &ratchet::read(&root)?));
     all.sort();

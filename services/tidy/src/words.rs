@@ -8,13 +8,17 @@ const MACROS: &[(&str, &str)] = &[
     (concat!("to", "do!("), "finish it, or leave it out and say so"),
     (concat!("unimple", "mented!("), "finish it, or leave it out and say so"),
     (concat!("db", "g!("), "use tracing, or remove it"),
-    (concat!("#[ig", "nore"), "a test that does not run proves nothing: move long ones behind `make test-long`"),
 ];
+
+/// A test that does not run proves nothing. One that another test runs, in a process of its own, says so as its reason.
+const IGNORED: &str = concat!("#[ig", "nore");
+const RUN_BY_ANOTHER: &str = concat!("#[ig", "nore = \"run by ");
 
 /// Searched in every text file.
 const MARKERS: &[(&str, &str)] = &[
     (concat!("TO", "DO"), "do it, or write an issue"),
     (concat!("FIX", "ME"), "fix it, or write an issue"),
+    (concat!("DES", "IGN §"), "readers have docs/ only: say it, or name the document there"),
     (concat!("pytest.mark.", "skip"), "nothing passes by not running"),
     (concat!("t.", "Skip("), "nothing passes by not running"),
 ];
@@ -30,6 +34,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
         found.extend(machine_paths(file));
         if file.is_rust() {
             found.extend(search(file, &file.code, MACROS));
+            found.extend(ignored_tests(file));
             found.extend(module_doc(file));
         }
     }
@@ -44,6 +49,13 @@ fn search(file: &SourceFile, text: &str, words: &[(&str, &str)]) -> Vec<Finding>
         }
     }
     found
+}
+
+fn ignored_tests(file: &SourceFile) -> Vec<Finding> {
+    let ignored = |line: &str| line.trim_start().starts_with(IGNORED) && !line.trim_start().starts_with(RUN_BY_ANOTHER);
+    let lines = file.text.lines().enumerate().filter(|(_, line)| ignored(line));
+    let what = "an ignored test proves nothing: run it, or give \"run by ...\" as the reason";
+    lines.map(|(at, _)| finding(file, at + 1, what.to_owned())).collect()
 }
 
 /// Whether `word` stands in `line` and is not the end of a longer one.

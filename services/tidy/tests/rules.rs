@@ -38,6 +38,11 @@ fn every_file_says_first_what_it_is() {
 }
 
 #[test]
+fn documents_point_at_what_exists() {
+    holds(Rule::Link);
+}
+
+#[test]
 fn nothing_unfinished_skipped_or_of_one_machine_is_committed() {
     holds(Rule::Word);
 }
