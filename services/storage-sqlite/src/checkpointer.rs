@@ -4,8 +4,8 @@
 //! never happens by itself: while it is being copied, it grows. So a thread of its own copies most of it, fsyncing
 //! beside the writer, and then the writer, between two transactions, copies the little that has come meanwhile.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
@@ -20,6 +20,11 @@ use crate::thread;
 /// At this multiple of its bound the write-ahead log stops the writer until it has begun anew.
 const HARD_FACTOR: u64 = 4;
 
+/// Copies what no reader needs where it is.
+const NOT_WAITING: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+/// Copies everything, waiting for readers, for some seconds if need be.
+const WAITING_FOR_READERS: &str = "PRAGMA wal_checkpoint(RESTART)";
+
 /// The writer's side: watches the write-ahead log's length after each commit.
 pub(crate) struct WalBound {
     bound_bytes: u64,
@@ -31,9 +36,43 @@ pub(crate) struct WalBound {
 
 #[derive(Default)]
 struct Progress {
-    is_copying: AtomicBool,
-    /// A pass is done, and what has come since is left to the writer.
-    is_rest_due: AtomicBool,
+    pass: Mutex<Pass>,
+    changed: Condvar,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Pass {
+    /// Nothing is to be copied.
+    #[default]
+    Idle,
+    /// The copying thread is at it.
+    Copying,
+    /// It has finished, and what has come since is left to the writer.
+    RestDue,
+    /// It has failed and ended.
+    Failed,
+}
+
+impl Progress {
+    fn now(&self) -> Pass {
+        *self.lock()
+    }
+
+    fn set(&self, pass: Pass) {
+        *self.lock() = pass;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the copying thread to finish its pass, if it is at one.
+    fn settled(&self) -> Pass {
+        let settled = self.changed.wait_while(self.lock(), |pass| *pass == Pass::Copying);
+        *settled.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pass> {
+        // Nothing panics while holding the lock.
+        self.pass.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl WalBound {
@@ -64,16 +103,25 @@ impl WalBound {
         if wal_bytes < self.bound_bytes {
             return Ok(());
         }
-        if wal_bytes >= self.bound_bytes.saturating_mul(HARD_FACTOR) {
-            // Waits for readers and for the other thread.
-            checkpoint(writer, "PRAGMA wal_checkpoint(RESTART)", counters)?;
-        } else if self.progress.is_rest_due.swap(false, Ordering::Acquire) {
-            checkpoint(writer, "PRAGMA wal_checkpoint(PASSIVE)", counters)?;
-            // The next commit begins anew, unless a reader is in the way; then it tells the true length.
-            self.wal_bytes.store(0, Ordering::Relaxed);
-        } else if !self.progress.is_copying.swap(true, Ordering::Acquire) {
-            self.passes.push(());
+        let is_far_over = wal_bytes >= self.bound_bytes.saturating_mul(HARD_FACTOR);
+        // A checkpoint does not wait for another one by itself, whatever its mode.
+        match if is_far_over { self.progress.settled() } else { self.progress.now() } {
+            Pass::Idle | Pass::RestDue if is_far_over => self.copy_rest(writer, WAITING_FOR_READERS, counters)?,
+            Pass::RestDue => self.copy_rest(writer, NOT_WAITING, counters)?,
+            Pass::Idle => {
+                self.progress.set(Pass::Copying);
+                self.passes.push(());
+            }
+            Pass::Copying | Pass::Failed => {}
         }
+        Ok(())
+    }
+
+    fn copy_rest(&self, writer: &Connection, pragma: &'static str, counters: &Counters) -> rusqlite::Result<()> {
+        checkpoint(writer, pragma, counters)?;
+        self.progress.set(Pass::Idle);
+        // The next commit begins anew, unless a reader is in the way; then it tells the true length.
+        self.wal_bytes.store(0, Ordering::Relaxed);
         Ok(())
     }
 
@@ -99,13 +147,13 @@ struct Copying {
 impl Copying {
     fn run(self) {
         while self.passes.take(|waiting| waiting).is_some() {
-            match checkpoint(&self.copier, "PRAGMA wal_checkpoint(PASSIVE)", &self.counters) {
-                Ok(()) => {
-                    self.progress.is_rest_due.store(true, Ordering::Release);
-                    self.progress.is_copying.store(false, Ordering::Release);
-                }
+            match checkpoint(&self.copier, NOT_WAITING, &self.counters) {
+                Ok(()) => self.progress.set(Pass::RestDue),
                 // Part of the file may be lost although a later fsync would succeed.
-                Err(error) => return self.fuse.blow(error),
+                Err(error) => {
+                    self.fuse.blow(error);
+                    return self.progress.set(Pass::Failed);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{OpenError, SqliteOptions, Synchronous};
 
@@ -70,20 +70,19 @@ pub(crate) fn seq_of(position: i64) -> u64 {
 
 /// Opens the connection that writes: checks whose file it is and of which format, and creates what is missing.
 pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
-    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotAStore(path.to_owned()),
+        _ => OpenError::Sqlite { path: path.to_owned(), source },
+    };
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE);
     let connection = connection.map_err(sqlite)?;
-    let is_new = match whose(&connection) {
-        Ok((0, 0, 0)) => true,
-        Ok((APPLICATION, format, _)) if format <= FORMAT => false,
-        Ok((APPLICATION, found, _)) => {
+    let is_new = match whose(&connection).map_err(sqlite)? {
+        (0, 0, 0) => true,
+        (APPLICATION, format, _) if format <= FORMAT => false,
+        (APPLICATION, found, _) => {
             return Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT });
         }
-        Ok(_) => return Err(OpenError::NotAStore(path.to_owned())),
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            return Err(OpenError::NotAStore(path.to_owned()));
-        }
-        Err(error) => return Err(sqlite(error)),
+        _ => return Err(OpenError::NotAStore(path.to_owned())),
     };
     set_up_writer(&connection, options, is_new).map_err(sqlite)?;
     Ok(connection)

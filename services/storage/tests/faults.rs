@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use ids::Timestamp;
+use runtime::Runtime;
 use storage::fault::{Fate, FaultPlan, Faults, FaultyStore, Method};
 use storage::memory::MemoryStore;
 use storage::{Append, CompareAndSet, GroupId, LogId, OwnerNonce, PartitionWrite, Reopen, Seq, StorageError};
@@ -77,13 +79,13 @@ async fn every_method_fails_without_effect_and_with() {
         let appended = store.log.append(&log, epoch, Seq(1), GroupId(1), Bytes::new()).await;
         assert_eq!(appended, Append::Unknown);
         assert_eq!(store.log.trim(&log, epoch, Seq(2)).await, Append::Unknown);
-        assert_eq!(store.log.set_watermark(&log, epoch, ids::Timestamp::MAX).await, Append::Unknown);
+        assert_eq!(store.log.set_watermark(&log, epoch, Timestamp::MAX).await, Append::Unknown);
         assert_eq!(store.log.reopen(&log, epoch, owner).await.unwrap(), Reopen::Unknown);
         assert!(store.log.open(&log, owner).await.is_err());
         assert!(store.log.epoch(&log).await.is_err());
         assert_eq!(store.log.epoch_if_local(&log), None);
         let opened = inner.log.open(&log, owner).await.unwrap().head;
-        let expected = if happens { (4, 1, 2, ids::Timestamp::MAX) } else { (2, 0, 1, ids::Timestamp::EPOCH) };
+        let expected = if happens { (4, 1, 2, Timestamp::MAX) } else { (2, 0, 1, Timestamp::EPOCH) };
         assert_eq!((opened.epoch.0, opened.last.0, opened.trimmed_below.0, opened.watermark), expected);
 
         assert!(store.table.write(vec![write_of(0)]).await.is_err());
@@ -145,9 +147,9 @@ async fn a_stall_holds_a_call_up() {
     let stall_for = Duration::from_secs(3);
     let plan = FaultPlan::new(0).on(Method::Write, Faults { stall: 1.0, stall_for, ..Faults::default() });
     let store = FaultyStore::wrap(MemoryStore::new().store(), plan).store();
-    let before = tokio::time::Instant::now();
+    let runtime = Runtime::virtual_from(Timestamp::EPOCH);
     store.table.write(vec![]).await.unwrap();
-    assert_eq!(before.elapsed(), stall_for);
+    assert_eq!(runtime.now(), Timestamp::EPOCH + stall_for);
     store.table.get(&Bytes::new(), &Bytes::new()).await.unwrap();
-    assert_eq!(before.elapsed(), stall_for);
+    assert_eq!(runtime.now(), Timestamp::EPOCH + stall_for);
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use runtime::Runtime;
+
 use super::{Subject, text};
 use crate::{CompareAndSet, Registry, RegistryEntry};
 
@@ -59,7 +61,7 @@ pub async fn a_watcher_hears_of_changes(subject: &mut dyn Subject) {
     for (expected, value) in [(0, Some("one")), (1, Some("two")), (2, None)] {
         watcher.mark_unchanged();
         assert_eq!(registry.compare_and_set("k", expected, value.map(text)).await, CompareAndSet::Applied);
-        let heard = tokio::time::timeout(Duration::from_secs(2), watcher.changed()).await;
+        let heard = Runtime::system().timeout(Duration::from_secs(2), watcher.changed()).await;
         heard.expect("heard of within two seconds").expect("the registry is still there");
         assert_eq!(registry.get("k").await.unwrap().map(|entry| entry.value), value.map(text));
     }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use runtime::Runtime;
+
 use super::plan::{Fate, FaultPlan, Method};
 use crate::dice::Dice;
 
@@ -66,7 +68,7 @@ impl FaultControl {
     pub(super) async fn meet(&self, method: Method) -> Drawn {
         let (drawn, stall) = self.lock().draw(method);
         if let Some(stall) = stall {
-            tokio::time::sleep(stall).await;
+            Runtime::system().sleep(stall).await;
         }
         drawn
     }
