@@ -1,1 +1,30 @@
-//! Work in progress.
+//! The frontend: the Temporal API over gRPC. It checks requests, resolves tenants, authenticates tokens, limits, and
+//! passes on to [`cluster::History`] and [`cluster::Matching`]; what it keeps itself are namespaces and keys, in the
+//! registry.
+//!
+//! Absent on purpose: any state of workflows or queues, and any knowledge of where shards live.
+//!
+//! A request passes, in this order: [`transport`] (HTTP/2, unknown methods, deadlines, panics), the table in
+//! `workflow_service.rs` (rate limit, then the RPC's `check`), and the RPC's own file under `workflow_service/`, which
+//! resolves the tenant, opens tokens, calls on, and seals tokens on the way out.
+//!
+//! Start at [`Frontend`].
+
+// Clients of every age are served: fields that the API has deprecated are still sent, checked and answered.
+#![allow(deprecated)]
+
+mod deadline;
+mod errors;
+mod frontend;
+pub mod fuzz;
+mod namespaces;
+mod quotas;
+mod stored;
+mod tokens;
+mod transport;
+mod validation;
+mod workflow_service;
+
+pub use errors::{RpcStatus, to_status};
+pub use frontend::{Frontend, StartError};
+pub use transport::unknown_method_text;

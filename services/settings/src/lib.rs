@@ -1,1 +1,22 @@
-//! Work in progress.
+//! The numbers that the services obey, with their units and where they come from. Each service has its own struct;
+//! [`Default`] gives what clients of the API have come to rely on (docs: "limits").
+//!
+//! Absent on purpose: reading files, flags or environment. `server` decides where values come from and hands structs
+//! over, so a test can set any of them in one line.
+//!
+//! Start at [`FrontendSettings`].
+
+mod frontend;
+mod history;
+mod limits;
+mod matching;
+
+pub use frontend::{FrontendSettings, LongPollSettings, NamespaceSettings, QuotaSettings, TransportSettings};
+pub use history::HistorySettings;
+pub use limits::RequestLimits;
+pub use matching::MatchingSettings;
+
+/// One kibibyte, in bytes.
+pub const KIB: usize = 1024;
+/// One mebibyte, in bytes.
+pub const MIB: usize = 1024 * KIB;

@@ -1,0 +1,124 @@
+//! When an answer must have left: the caller's deadline, less what the way back takes.
+
+use std::time::Duration;
+
+use cluster::{ServiceError, ServiceResult};
+use ids::Timestamp;
+use settings::LongPollSettings;
+use tonic::metadata::MetadataMap;
+
+/// When a request arrived and how long its caller waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    /// When the handler began.
+    pub(crate) arrived: Timestamp,
+    /// The caller's `grpc-timeout`.
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl Call {
+    /// A call that arrives now with these headers.
+    pub(crate) fn new(arrived: Timestamp, metadata: &MetadataMap) -> Self {
+        let header = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
+        Self { arrived, timeout: header.and_then(parse_timeout) }
+    }
+
+    /// When a poll of a task queue gives up. Refused when the caller waits less than the shortest poll.
+    pub(crate) fn poll_deadline(&self, settings: &LongPollSettings) -> ServiceResult<Timestamp> {
+        if let Some(timeout) = self.timeout
+            && timeout < settings.shortest
+        {
+            return Err(ServiceError::InvalidArgument(format!(
+                "grpc-timeout of a poll is {timeout:?}, at least {:?} is needed",
+                settings.shortest
+            )));
+        }
+        // Unlike other waits, a poll keeps the whole margin: what was matched to it must reach its worker.
+        let wait = self.timeout.map_or(settings.task_queue, |timeout| timeout.saturating_sub(settings.margin));
+        Ok(self.arrived + wait.min(settings.task_queue))
+    }
+
+    /// When a wait of at most `longest` gives up: ahead of the caller's deadline by `margin`, or by a fifth of a short one.
+    pub(crate) fn deadline(&self, longest: Duration, margin: Duration) -> Timestamp {
+        let wait = self.timeout.map_or(longest, |timeout| longest.min(timeout - margin.min(timeout / 5)));
+        self.arrived + wait
+    }
+}
+
+/// Reads a `grpc-timeout`: at most eight digits and a unit.
+pub(crate) fn parse_timeout(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let digits = &text[..text.len() - unit.len_utf8()];
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let value: u64 = digits.parse().ok()?;
+    Some(match unit {
+        'H' => Duration::from_secs(value * 3600),
+        'M' => Duration::from_secs(value * 60),
+        'S' => Duration::from_secs(value),
+        'm' => Duration::from_millis(value),
+        'u' => Duration::from_micros(value),
+        'n' => Duration::from_nanos(value),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(timeout: Option<Duration>) -> Call {
+        Call { arrived: Timestamp::from_millis(1_000_000), timeout }
+    }
+
+    fn wait(timeout: Option<Duration>) -> ServiceResult<Duration> {
+        let call = call(timeout);
+        call.poll_deadline(&LongPollSettings::default()).map(|deadline| deadline.since(call.arrived))
+    }
+
+    #[test]
+    fn a_poll_answers_a_second_before_its_callers_deadline_and_never_later_than_the_longest_poll() {
+        assert_eq!(wait(None), Ok(Duration::from_secs(60)));
+        assert_eq!(wait(Some(Duration::from_secs(70))), Ok(Duration::from_secs(60)));
+        assert_eq!(wait(Some(Duration::from_secs(60))), Ok(Duration::from_secs(59)));
+        assert_eq!(wait(Some(Duration::from_secs(2))), Ok(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_poll_that_its_caller_would_not_wait_for_is_refused() {
+        let error = wait(Some(Duration::from_millis(1999))).unwrap_err();
+        assert_eq!(
+            error,
+            ServiceError::InvalidArgument("grpc-timeout of a poll is 1.999s, at least 2s is needed".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_short_wait_keeps_most_of_its_time() {
+        let call = call(Some(Duration::from_millis(500)));
+        let deadline = call.deadline(Duration::from_secs(10), Duration::from_secs(1));
+        assert_eq!(deadline.since(call.arrived), Duration::from_millis(400));
+    }
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        let table = [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("70S", Some(Duration::from_secs(70))),
+            ("5m", Some(Duration::from_millis(5))),
+            ("5u", Some(Duration::from_micros(5))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("999999999n", None),
+            ("", None),
+            ("S", None),
+            ("-1S", None),
+            ("1é", None),
+            ("1x", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse_timeout(text), expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The one table from service errors to what goes over the wire: gRPC code, `errordetails` message and text.
+
+use api::temporal::api::enums::v1::ResourceExhaustedScope;
+use api::temporal::api::errordetails::v1 as details;
+use bytes::Bytes;
+use cluster::{ResourceExhaustedCause, ServiceError};
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+
+use crate::validation::failures;
+
+/// `google.rpc.Status`, which gRPC carries in `grpc-status-details-bin`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RpcStatus {
+    /// The gRPC code.
+    #[prost(int32, tag = "1")]
+    pub code: i32,
+    /// The text, the same as in `grpc-message`.
+    #[prost(string, tag = "2")]
+    pub message: String,
+    /// What clients branch on.
+    #[prost(message, repeated, tag = "3")]
+    pub details: Vec<Any>,
+}
+
+/// The failure inside an error may take this much: clients bound the whole block of trailers at 16 KiB.
+const FAILURE_DETAIL_BYTES: usize = 3 * 1024;
+
+/// The gRPC status of `error`, its text cut to `message_chars`.
+pub fn to_status(error: &ServiceError, message_chars: usize) -> Status {
+    let message = cut(&error.to_string(), message_chars);
+    let (code, detail) = row(error);
+    let Some(detail) = detail else { return Status::new(code, message) };
+    let status = RpcStatus { code: code as i32, message: message.clone(), details: vec![detail] };
+    Status::with_details(code, message, Bytes::from(status.encode_to_vec()))
+}
+
+/// The row of the table that `error` belongs to.
+fn row(error: &ServiceError) -> (Code, Option<Any>) {
+    match error {
+        ServiceError::InvalidArgument(_) => (Code::InvalidArgument, None),
+        ServiceError::NotFound(_) => (Code::NotFound, detail("NotFoundFailure", &details::NotFoundFailure::default())),
+        ServiceError::NamespaceNotFound(name) => {
+            let failure = details::NamespaceNotFoundFailure { namespace: cut(name, 1000) };
+            (Code::NotFound, detail("NamespaceNotFoundFailure", &failure))
+        }
+        ServiceError::NamespaceAlreadyExists(_) => {
+            let failure = details::NamespaceAlreadyExistsFailure {};
+            (Code::AlreadyExists, detail("NamespaceAlreadyExistsFailure", &failure))
+        }
+        ServiceError::WorkflowAlreadyStarted { start_request_id, run_id, first_execution_run_id, .. } => {
+            let failure = details::WorkflowExecutionAlreadyStartedFailure {
+                start_request_id: start_request_id.clone(),
+                run_id: run_id.clone(),
+                first_execution_run_id: first_execution_run_id.clone(),
+            };
+            (Code::AlreadyExists, detail("WorkflowExecutionAlreadyStartedFailure", &failure))
+        }
+        ServiceError::CancellationAlreadyRequested(_) => {
+            let failure = details::CancellationAlreadyRequestedFailure {};
+            (Code::AlreadyExists, detail("CancellationAlreadyRequestedFailure", &failure))
+        }
+        ServiceError::QueryFailed { failure, .. } => {
+            let failure = failure.as_deref().map(|failure| failures::shortened(failure, FAILURE_DETAIL_BYTES));
+            (Code::InvalidArgument, detail("QueryFailedFailure", &details::QueryFailedFailure { failure }))
+        }
+        ServiceError::WorkflowNotReady(_) => {
+            (Code::FailedPrecondition, detail("WorkflowNotReadyFailure", &details::WorkflowNotReadyFailure {}))
+        }
+        ServiceError::FailedPrecondition(_) => (Code::FailedPrecondition, None),
+        ServiceError::ResourceExhausted { cause, .. } => {
+            let failure = details::ResourceExhaustedFailure { cause: *cause as i32, scope: scope(*cause) as i32 };
+            (Code::ResourceExhausted, detail("ResourceExhaustedFailure", &failure))
+        }
+        ServiceError::PermissionDenied(reason) => {
+            let failure = details::PermissionDeniedFailure { reason: cut(reason, 1000) };
+            (Code::PermissionDenied, detail("PermissionDeniedFailure", &failure))
+        }
+        ServiceError::Unavailable(_) => (Code::Unavailable, None),
+        ServiceError::DeadlineExceeded(_) => (Code::DeadlineExceeded, None),
+        ServiceError::DataLoss(_) => (Code::DataLoss, None),
+        ServiceError::Unimplemented(_) => (Code::Unimplemented, None),
+        ServiceError::Internal(_) => (Code::Internal, None),
+    }
+}
+
+/// Who shares the bound: everything that is not the whole server's business is the namespace's.
+fn scope(cause: ResourceExhaustedCause) -> ResourceExhaustedScope {
+    match cause {
+        ResourceExhaustedCause::SystemOverloaded
+        | ResourceExhaustedCause::PersistenceLimit
+        | ResourceExhaustedCause::PersistenceStorageLimit => ResourceExhaustedScope::System,
+        _ => ResourceExhaustedScope::Namespace,
+    }
+}
+
+fn detail(name: &str, message: &impl Message) -> Option<Any> {
+    let type_url = format!("type.googleapis.com/temporal.api.errordetails.v1.{name}");
+    Some(Any { type_url, value: message.encode_to_vec() })
+}
+
+/// `text`, at most `chars` long. Text that is not plain ASCII is cut earlier: headers carry each of its bytes as three.
+fn cut(text: &str, chars: usize) -> String {
+    let mut weight = 0;
+    for (position, character) in text.char_indices() {
+        weight += if matches!(character, ' '..='~') { 1 } else { 2 * character.len_utf8() };
+        if weight > chars {
+            return text[..position].to_owned();
+        }
+    }
+    text.to_owned()
+}
+
+#[cfg(test)]
+#[path = "errors_test.rs"]
+mod tests;

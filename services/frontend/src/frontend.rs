@@ -1,0 +1,256 @@
+//! The frontend as one value: everything that an RPC needs to answer.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use api::temporal::api::enums::v1::NamespaceState;
+use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
+use bytes::Bytes;
+use cluster::{History, Matching, Namespace, ServiceError, ServiceResult, TenantCtx};
+use ids::NamespaceId;
+use runtime::Runtime;
+use settings::FrontendSettings;
+use storage::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::deadline::Call;
+use crate::namespaces::Namespaces;
+use crate::quotas::{Poll, PollPlace, Quotas};
+use crate::stored::{Written, unavailable, write_once};
+use crate::tokens::{self, Content, Keys, Kind};
+
+/// Why a frontend cannot start or serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The registry does not give what every frontend needs.
+    #[error("the registry is of no use: {0}")]
+    Registry(#[from] ServiceError),
+    /// The API's descriptors cannot be served.
+    #[error("the reflection service cannot be built: {0}")]
+    Reflection(String),
+    /// The socket.
+    #[error("serving failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A frontend. Cheap to clone; the last clone ends its background work.
+#[derive(Clone)]
+pub struct Frontend(Arc<Inner>);
+
+struct Inner {
+    settings: FrontendSettings,
+    history: Arc<dyn History>,
+    matching: Arc<dyn Matching>,
+    registry: Arc<dyn Registry>,
+    runtime: Runtime,
+    namespaces: Namespaces,
+    quotas: Quotas,
+    keys: RwLock<Arc<Keys>>,
+    cluster_id: String,
+    /// Ends polls.
+    stopping: CancellationToken,
+    /// Ends the task that follows the registry.
+    gone: CancellationToken,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
+}
+
+const CLUSTER_ID_ROW: &str = "cluster/id";
+
+impl Frontend {
+    /// Reads namespaces, keys and the cluster's id from `registry` (creating the latter two once), and follows it.
+    pub async fn new(
+        settings: FrontendSettings,
+        history: Arc<dyn History>,
+        matching: Arc<dyn Matching>,
+        registry: Arc<dyn Registry>,
+        runtime: Runtime,
+    ) -> Result<Self, StartError> {
+        let keys = Keys::load_or_create(registry.as_ref(), &runtime).await?;
+        let cluster_id = load_or_draw_cluster_id(registry.as_ref(), &runtime).await?;
+        let namespaces = Namespaces::new(Arc::clone(&registry), runtime.clone());
+        // Watch first, then read: a change in between is seen by the watch.
+        let changes = registry.watch();
+        namespaces.refresh().await?;
+        let frontend = Self(Arc::new(Inner {
+            quotas: Quotas::new(settings.quotas.clone()),
+            keys: RwLock::new(Arc::new(keys)),
+            stopping: CancellationToken::new(),
+            gone: CancellationToken::new(),
+            settings,
+            history,
+            matching,
+            registry,
+            runtime,
+            namespaces,
+            cluster_id,
+        }));
+        frontend.follow_registry(changes);
+        Ok(frontend)
+    }
+
+    /// Creates the namespace `name` with the default retention, unless it exists.
+    pub async fn ensure_namespace(&self, name: &str) -> ServiceResult<()> {
+        match self.0.namespaces.by_name(name).await {
+            Err(ServiceError::NamespaceNotFound(_)) => {}
+            found => return found.map(drop),
+        }
+        let info = NamespaceInfo {
+            name: name.to_owned(),
+            state: NamespaceState::Registered as i32,
+            ..NamespaceInfo::default()
+        };
+        let config = NamespaceConfig {
+            workflow_execution_retention_ttl: proto_duration(self.settings().namespaces.default_retention),
+            ..NamespaceConfig::default()
+        };
+        let namespace = Namespace { id: NamespaceId::new(""), name: name.to_owned(), info, config };
+        match self.0.namespaces.create(namespace).await {
+            // Another process was quicker: as good.
+            Ok(_) | Err(ServiceError::NamespaceAlreadyExists(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Namespaces and keys change rarely; one listing follows each change of the registry.
+    fn follow_registry(&self, mut changes: tokio::sync::watch::Receiver<u64>) {
+        let (inner, gone) = (Arc::downgrade(&self.0), self.0.gone.clone());
+        self.0.runtime.spawn(async move {
+            loop {
+                tokio::select! {
+                    () = gone.cancelled() => return,
+                    changed = changes.changed() => if changed.is_err() { return },
+                }
+                changes.mark_unchanged();
+                let Some(inner) = inner.upgrade() else { return };
+                if let Err(error) = inner.refresh().await {
+                    tracing::warn!(%error, "namespaces may be out of date, trying again");
+                    inner.runtime.sleep(Duration::from_secs(1)).await;
+                    changes.mark_changed();
+                }
+            }
+        });
+    }
+
+    pub(crate) fn settings(&self) -> &FrontendSettings {
+        &self.0.settings
+    }
+
+    pub(crate) fn history(&self) -> &dyn History {
+        self.0.history.as_ref()
+    }
+
+    pub(crate) fn matching(&self) -> &dyn Matching {
+        self.0.matching.as_ref()
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    pub(crate) fn namespaces(&self) -> &Namespaces {
+        &self.0.namespaces
+    }
+
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.0.quotas
+    }
+
+    pub(crate) fn cluster_id(&self) -> &str {
+        &self.0.cluster_id
+    }
+
+    /// Cancelled once polls must end.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.0.stopping
+    }
+
+    /// The verified tenant of a request to the namespace of this name.
+    pub(crate) async fn tenant(&self, name: &str) -> ServiceResult<TenantCtx> {
+        let namespace = self.0.namespaces.by_name(name).await?;
+        self.admitted(namespace)
+    }
+
+    fn admitted(&self, namespace: Arc<Namespace>) -> ServiceResult<TenantCtx> {
+        self.0.quotas.admit_to(&namespace.id, &namespace.name, self.0.runtime.now())?;
+        Ok(TenantCtx { namespace })
+    }
+
+    /// The tenant of a request and its task token, opened. Workers that name no namespace are known by their token.
+    pub(crate) async fn tenant_and_token<T: Content>(
+        &self,
+        kind: Kind,
+        name: &str,
+        token: &Bytes,
+    ) -> ServiceResult<(TenantCtx, T)> {
+        let token: T = tokens::read(kind, &self.open(kind, token).await?)?;
+        let ctx = match name {
+            "" => self.admitted(self.0.namespaces.by_id(token.namespace_id()).await?)?,
+            name => self.tenant(name).await?,
+        };
+        tokens::check_namespace(kind, &token, &ctx.namespace)?;
+        Ok((ctx, token))
+    }
+
+    /// A place among the waiting polls of a tenant.
+    pub(crate) fn wait(&self, ctx: &TenantCtx, poll: Poll) -> ServiceResult<PollPlace> {
+        self.0.quotas.wait(&ctx.namespace.id, &ctx.namespace.name, poll)
+    }
+
+    /// The cluster's keys.
+    pub(crate) fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Opens a token that a client brings back.
+    pub(crate) async fn open(&self, kind: Kind, token: &Bytes) -> ServiceResult<Bytes> {
+        let keys = self.keys();
+        if tokens::has_unknown_key(&keys, token) {
+            // Sealed with a key newer than ours, or forged: forgers pay one read of one row each.
+            self.0.refresh_keys().await?;
+            return tokens::open(&self.keys(), kind, token);
+        }
+        tokens::open(&keys, kind, token)
+    }
+
+    /// A call that arrives now.
+    pub(crate) fn call<T>(&self, request: &tonic::Request<T>) -> Call {
+        Call::new(self.0.runtime.now(), request.metadata())
+    }
+}
+
+impl Inner {
+    async fn refresh(&self) -> ServiceResult<()> {
+        self.refresh_keys().await?;
+        self.namespaces.refresh().await
+    }
+
+    async fn refresh_keys(&self) -> ServiceResult<()> {
+        if let Some(keys) = Keys::load(self.registry.as_ref()).await? {
+            *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        }
+        Ok(())
+    }
+}
+
+async fn load_or_draw_cluster_id(registry: &dyn Registry, runtime: &Runtime) -> ServiceResult<String> {
+    let text = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
+    if let Some(entry) = registry.get(CLUSTER_ID_ROW).await.map_err(unavailable)? {
+        return Ok(text(&entry.value));
+    }
+    let fresh = Bytes::from(runtime.uuid());
+    match write_once(registry, runtime, CLUSTER_ID_ROW, 0, fresh.clone()).await? {
+        Written::Theirs(Some(entry)) => Ok(text(&entry.value)),
+        Written::Ours | Written::Theirs(None) => Ok(text(&fresh)),
+    }
+}
+
+/// A duration as protobuf has it.
+pub(crate) fn proto_duration(duration: Duration) -> Option<prost_types::Duration> {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+    Some(prost_types::Duration { seconds, nanos: i32::try_from(duration.subsec_nanos()).unwrap_or(0) })
+}

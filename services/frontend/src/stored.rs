@@ -1,0 +1,56 @@
+//! What the frontend keeps in the registry, and how it gets there when a store may answer "it may have happened".
+
+use bytes::Bytes;
+use cluster::{ServiceError, ServiceResult};
+use runtime::Runtime;
+use std::time::Duration;
+use storage::{CompareAndSet, Registry, RegistryEntry, StorageError};
+
+/// Tries of one write whose outcome stays unknown, before the caller is told to try again.
+const TRIES: u32 = 5;
+
+/// How a [`write_once`] ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Written {
+    /// The value is stored, by this call.
+    Ours,
+    /// The key has another version; nothing of ours is stored. Holds what is there now.
+    Theirs(Option<RegistryEntry>),
+}
+
+/// Stores `value` under `key` if its version is still `expected`, resolving "it may have happened" by looking. Values
+/// must be unique to their write (a fresh id inside) or the same whoever writes them.
+pub(crate) async fn write_once(
+    registry: &dyn Registry,
+    runtime: &Runtime,
+    key: &str,
+    expected: u64,
+    value: Bytes,
+) -> ServiceResult<Written> {
+    for tried in 0..TRIES {
+        match registry.compare_and_set(key, expected, Some(value.clone())).await {
+            CompareAndSet::Applied => return Ok(Written::Ours),
+            CompareAndSet::Conflict | CompareAndSet::Unknown => {}
+        }
+        match registry.get(key).await.map_err(unavailable)? {
+            Some(entry) if entry.version == expected + 1 && entry.value == value => return Ok(Written::Ours),
+            // Still as it was: the write did not happen, or has not yet. The next try settles it either way.
+            Some(entry) if entry.version == expected => {}
+            None if expected == 0 => {}
+            other => return Ok(Written::Theirs(other)),
+        }
+        runtime.sleep(Duration::from_millis(10 << tried)).await;
+    }
+    Err(ServiceError::Unavailable(format!("the registry did not say whether {key:?} was stored, try again")))
+}
+
+/// A storage error as callers see it. Reads have no effect, so that "it may have happened" is a reason to try again.
+pub(crate) fn unavailable(error: StorageError) -> ServiceError {
+    match error {
+        StorageError::Corrupt(_) => ServiceError::DataLoss(error.to_string()),
+        StorageError::Invalid(_) => ServiceError::Internal(error.to_string()),
+        StorageError::Unavailable { .. } | StorageError::Exhausted(_) | StorageError::Unknown(_) => {
+            ServiceError::Unavailable(error.to_string())
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! HTTP/2 and gRPC: the server, and the layer between it and the handlers.
+
+mod dispatch;
+mod oversize;
+mod reflection;
+mod request_metrics;
+mod server;
+
+pub use dispatch::unknown_method_text;

@@ -1,0 +1,133 @@
+//! The layer in front of every handler: which service a path means, what an unknown one is told, the caller's deadline,
+//! and what happens when a handler panics.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use runtime::Runtime;
+use tonic::Status;
+use tonic::body::Body;
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt};
+
+use super::oversize;
+use super::request_metrics::RequestMetrics;
+use crate::deadline::parse_timeout;
+use crate::workflow_service;
+
+/// A service that answers requests to one gRPC service.
+pub(super) type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
+
+/// Sends each request to the service that its path names.
+#[derive(Clone)]
+pub(super) struct Dispatch(Arc<Routes>);
+
+struct Routes {
+    workflow_service: Handler,
+    /// By the full name of the service, such as `grpc.health.v1.Health`.
+    others: Vec<(&'static str, Handler)>,
+    metrics: RequestMetrics,
+    request_bytes: usize,
+    runtime: Runtime,
+}
+
+/// What a caller of an RPC that is not served is told. SDKs look for these words.
+pub fn unknown_method_text(service: &str, method: &str) -> String {
+    format!("unknown method {method} for service {service}: not implemented")
+}
+
+impl Dispatch {
+    pub(super) fn new(
+        workflow_service: Handler,
+        others: Vec<(&'static str, Handler)>,
+        request_bytes: usize,
+        runtime: Runtime,
+    ) -> Self {
+        let metrics = RequestMetrics::new(workflow_service::SERVED);
+        Self(Arc::new(Routes { workflow_service, others, metrics, request_bytes, runtime }))
+    }
+}
+
+impl Service<Request<Body>> for Dispatch {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let routes = Arc::clone(&self.0);
+        Box::pin(async move { Ok(routes.answer(request).await) })
+    }
+}
+
+impl Routes {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path();
+        let (service, method) = split_path(path);
+        if service == workflow_service::NAME {
+            let Some(number) = workflow_service::SERVED.iter().position(|served| *served == method) else {
+                return unknown(service, method);
+            };
+            let began = self.runtime.now();
+            let response = self.guarded(self.workflow_service.clone(), request).await;
+            self.metrics.record(number, self.runtime.now().since(began), &response);
+            return response;
+        }
+        match self.others.iter().find(|(name, _)| *name == service) {
+            // These services answer streams too: a deadline there is the business of the transport.
+            Some((_, handler)) => caught(handler.clone().oneshot(request)).await,
+            None => unknown(service, method),
+        }
+    }
+
+    /// Runs a handler until the caller stops waiting. The transport would drop it then as well, but call it CANCELLED.
+    async fn guarded(&self, handler: Handler, request: Request<Body>) -> Response<Body> {
+        let header = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
+        let timeout = header.and_then(parse_timeout);
+        let answer = caught(handler.oneshot(request));
+        let response = match timeout {
+            None => Some(answer.await),
+            Some(timeout) => self.runtime.timeout(timeout, answer).await,
+        };
+        match response {
+            Some(response) => oversize::rewritten(response, self.request_bytes),
+            None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
+        }
+    }
+}
+
+/// A panic is a bug in us: its caller hears INTERNAL, other requests on the connection go on.
+async fn caught(answer: impl Future<Output = Result<Response<Body>, Infallible>>) -> Response<Body> {
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(panic) => {
+            let message = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            tracing::error!(message, "a handler panicked");
+            metrics::counter!("outlast_frontend_panics_total").increment(1);
+            Status::internal("a bug in the server: the request's handler panicked").into_http()
+        }
+    }
+}
+
+fn unknown(service: &str, method: &str) -> Response<Body> {
+    Status::unimplemented(unknown_method_text(service, method)).into_http()
+}
+
+/// `/package.Service/Method`, in its two parts.
+fn split_path(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    path.rsplit_once('/').unwrap_or(("", path))
+}

@@ -1,0 +1,72 @@
+//! Serves a frontend on a socket.
+
+use grpc::workflow_service_server::WorkflowServiceServer;
+use tokio::net::TcpListener;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
+use tonic::transport::Server;
+use tower::util::BoxCloneSyncService;
+
+use super::dispatch::Dispatch;
+use super::reflection;
+use crate::frontend::{Frontend, StartError};
+use crate::workflow_service;
+
+impl Frontend {
+    /// Serves on `listener` until `shutdown`. Then polls answer empty at once, other requests get the shutdown grace to
+    /// finish, and no new connections are taken.
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), StartError> {
+        let dispatch = self.dispatch().await?;
+        let transport = &self.settings().transport;
+        let connections = TcpListenerStream::new(listener).map(|connection| {
+            let connection = connection?;
+            // Answers are small and awaited: none may wait for the next one.
+            connection.set_nodelay(true)?;
+            Ok::<_, std::io::Error>(connection)
+        });
+        let server = Server::builder()
+            .max_concurrent_streams(transport.streams_per_connection)
+            .http2_max_header_list_size(transport.header_bytes)
+            .http2_max_pending_accept_reset_streams(Some(transport.pending_resets))
+            .http2_keepalive_interval(Some(transport.keepalive_interval))
+            .http2_keepalive_timeout(Some(transport.keepalive_timeout))
+            .initial_stream_window_size(transport.stream_window_bytes)
+            .initial_connection_window_size(transport.connection_window_bytes)
+            .serve_with_incoming_shutdown(dispatch, connections, shutdown.clone().cancelled_owned());
+        let grace = async {
+            shutdown.cancelled().await;
+            self.stopping().cancel();
+            self.runtime().sleep(transport.shutdown_grace).await;
+        };
+        tokio::select! {
+            served = server => served.map_err(StartError::Transport),
+            () = grace => {
+                tracing::warn!("some requests did not finish within the shutdown grace");
+                Ok(())
+            }
+        }
+    }
+
+    async fn dispatch(&self) -> Result<Dispatch, StartError> {
+        const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
+        let request_bytes = self.settings().transport.request_bytes;
+        let workflow_service = WorkflowServiceServer::new(self.clone())
+            .accept_compressed(GZIP)
+            .send_compressed(GZIP)
+            .max_decoding_message_size(request_bytes);
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_service_status(workflow_service::NAME, tonic_health::ServingStatus::Serving).await;
+        let health = health.accept_compressed(GZIP).send_compressed(GZIP);
+        let current = reflection::current()?.accept_compressed(GZIP).send_compressed(GZIP);
+        let former = reflection::former()?.accept_compressed(GZIP).send_compressed(GZIP);
+        let others = vec![
+            ("grpc.health.v1.Health", BoxCloneSyncService::new(health)),
+            ("grpc.reflection.v1.ServerReflection", BoxCloneSyncService::new(current)),
+            ("grpc.reflection.v1alpha.ServerReflection", BoxCloneSyncService::new(former)),
+        ];
+        let workflow_service = BoxCloneSyncService::new(workflow_service);
+        Ok(Dispatch::new(workflow_service, others, request_bytes, self.runtime().clone()))
+    }
+}

@@ -1,0 +1,123 @@
+//! Ids, names, executions and enum values.
+
+use api::temporal::api::common::v1::{WorkflowExecution, WorkflowType};
+use cluster::ServiceResult;
+use settings::RequestLimits;
+
+use super::invalid;
+
+/// An id or name that must be there.
+pub(crate) fn required_id(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
+    if value.is_empty() {
+        return invalid(format!("{field} is not set"));
+    }
+    optional_id(field, value, limits)
+}
+
+/// An id or name that may be empty.
+pub(crate) fn optional_id(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
+    if value.len() <= limits.id_bytes {
+        return Ok(());
+    }
+    invalid(format!(
+        "{field} {:?} is {} bytes long, at most {} are allowed",
+        beginning(value),
+        value.len(),
+        limits.id_bytes
+    ))
+}
+
+/// A run id: a UUID, or empty for the current run.
+pub(crate) fn run_id(field: &str, value: &str) -> ServiceResult<()> {
+    if value.is_empty() || is_uuid(value) {
+        return Ok(());
+    }
+    invalid(format!("{field} is {:?}, a UUID is needed", beginning(value)))
+}
+
+/// A workflow and perhaps its run.
+pub(crate) fn execution(field: &str, value: Option<&WorkflowExecution>, limits: &RequestLimits) -> ServiceResult<()> {
+    let Some(execution) = value else { return invalid(format!("{field} is not set")) };
+    required_id(&format!("{field}.workflow_id"), &execution.workflow_id, limits)?;
+    run_id(&format!("{field}.run_id"), &execution.run_id)
+}
+
+/// A workflow type.
+pub(crate) fn workflow_type(value: Option<&WorkflowType>, limits: &RequestLimits) -> ServiceResult<()> {
+    required_id("workflow_type.name", value.map_or("", |workflow_type| &workflow_type.name), limits)
+}
+
+/// A value of an enum that this release knows; 0 (unspecified) counts as known.
+pub(crate) fn known<E: TryFrom<i32>>(field: &str, value: i32) -> ServiceResult<E> {
+    match E::try_from(value) {
+        Ok(known) => Ok(known),
+        Err(_) => invalid(format!("{field} is {value}, which is not a value of that enum")),
+    }
+}
+
+/// A page size; 0 leaves it to us.
+pub(crate) fn page_size(field: &str, value: i32) -> ServiceResult<()> {
+    if value >= 0 {
+        return Ok(());
+    }
+    invalid(format!("{field} is {value}, 0 or more is allowed"))
+}
+
+/// As much of a value as an error needs to be recognised by.
+pub(crate) fn beginning(value: &str) -> String {
+    const SHOWN: usize = 64;
+    match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &value[..end]),
+        None => value.to_owned(),
+    }
+}
+
+fn is_uuid(value: &str) -> bool {
+    value.len() == 36
+        && value.bytes().enumerate().all(|(position, byte)| match position {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use api::temporal::api::enums::v1::WorkflowIdReusePolicy;
+    use cluster::ServiceError;
+
+    use super::*;
+
+    fn text<T>(result: ServiceResult<T>) -> String {
+        match result {
+            Ok(_) => String::new(),
+            Err(ServiceError::InvalidArgument(message)) => message,
+            Err(other) => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn ids_may_be_a_thousand_bytes_and_not_one_more() {
+        let limits = RequestLimits::default();
+        assert_eq!(text(required_id("workflow_id", &"a".repeat(1000), &limits)), "");
+        assert_eq!(text(required_id("workflow_id", &"é".repeat(500), &limits)), "");
+        let long = text(required_id("workflow_id", &"é".repeat(501), &limits));
+        assert!(long.starts_with("workflow_id \"éé"), "{long}");
+        assert!(long.ends_with("é…\" is 1002 bytes long, at most 1000 are allowed"), "{long}");
+        assert_eq!(text(required_id("signal_name", "", &limits)), "signal_name is not set");
+    }
+
+    #[test]
+    fn run_ids_are_uuids() {
+        assert_eq!(text(run_id("run_id", "")), "");
+        assert_eq!(text(run_id("run_id", "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c01")), "");
+        assert_eq!(text(run_id("run_id", "first")), "run_id is \"first\", a UUID is needed");
+        assert_eq!(text(run_id("run_id", "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c0é")).is_empty(), false);
+    }
+
+    #[test]
+    fn enum_values_that_this_release_does_not_know_are_refused() {
+        assert_eq!(text(known::<WorkflowIdReusePolicy>("workflow_id_reuse_policy", 4)), "");
+        let unknown = text(known::<WorkflowIdReusePolicy>("workflow_id_reuse_policy", 77));
+        assert_eq!(unknown, "workflow_id_reuse_policy is 77, which is not a value of that enum");
+    }
+}

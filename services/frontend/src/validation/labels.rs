@@ -1,0 +1,103 @@
+//! What describes a request beside its content: priority and links.
+
+use api::temporal::api::common::v1::{Link, Priority, link};
+use cluster::ServiceResult;
+use prost::Message;
+use settings::RequestLimits;
+
+use super::{fields, invalid};
+
+/// Priority and fairness; unset fields are defaults.
+pub(crate) fn priority(priority: Option<&Priority>, limits: &RequestLimits) -> ServiceResult<()> {
+    let Some(priority) = priority else { return Ok(()) };
+    if !(0..=limits.lowest_priority).contains(&priority.priority_key) {
+        return invalid(format!(
+            "priority.priority_key is {}, 1 (first) to {} is allowed, or 0 for the default",
+            priority.priority_key, limits.lowest_priority
+        ));
+    }
+    if priority.fairness_key.len() > limits.fairness_key_bytes {
+        return invalid(format!(
+            "priority.fairness_key {:?} is {} bytes long, at most {} are allowed",
+            fields::beginning(&priority.fairness_key),
+            priority.fairness_key.len(),
+            limits.fairness_key_bytes
+        ));
+    }
+    let weight = priority.fairness_weight;
+    if !(weight.is_finite() && weight >= 0.0) {
+        return invalid(format!("priority.fairness_weight is {weight}, 0 (the default) or more is allowed"));
+    }
+    Ok(())
+}
+
+/// Links: how many, how large, and that each says what it links to.
+pub(crate) fn links(links: &[Link], limits: &RequestLimits) -> ServiceResult<()> {
+    if links.len() > limits.links {
+        return invalid(format!("links has {} entries, at most {} are allowed", links.len(), limits.links));
+    }
+    for (position, link) in links.iter().enumerate() {
+        let bytes = link.encoded_len();
+        if bytes > limits.link_bytes {
+            return invalid(format!(
+                "links[{position}] is {bytes} bytes long, at most {} are allowed",
+                limits.link_bytes
+            ));
+        }
+        let missing = match &link.variant {
+            None => "variant",
+            Some(link::Variant::WorkflowEvent(event)) if event.namespace.is_empty() => "workflow_event.namespace",
+            Some(link::Variant::WorkflowEvent(event)) if event.workflow_id.is_empty() => "workflow_event.workflow_id",
+            Some(link::Variant::WorkflowEvent(event)) if event.run_id.is_empty() => "workflow_event.run_id",
+            Some(link::Variant::BatchJob(job)) if job.job_id.is_empty() => "batch_job.job_id",
+            Some(_) => continue,
+        };
+        return invalid(format!("links[{position}].{missing} is not set"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_levels_one_to_five() {
+        let limits = RequestLimits::default();
+        let with = |priority_key, fairness_key: &str, fairness_weight| Priority {
+            priority_key,
+            fairness_key: fairness_key.to_owned(),
+            fairness_weight,
+        };
+        for accepted in [with(0, "", 0.0), with(5, &"k".repeat(64), 2.5)] {
+            assert_eq!(priority(Some(&accepted), &limits), Ok(()));
+        }
+        for refused in [
+            with(-1, "", 0.0),
+            with(6, "", 0.0),
+            with(1, &"k".repeat(65), 0.0),
+            with(1, "", -1.0),
+            with(1, "", f32::NAN),
+        ] {
+            assert!(priority(Some(&refused), &limits).is_err(), "{refused:?}");
+        }
+        assert_eq!(
+            priority(Some(&with(6, "", 0.0)), &limits).unwrap_err().to_string(),
+            "priority.priority_key is 6, 1 (first) to 5 is allowed, or 0 for the default"
+        );
+    }
+
+    #[test]
+    fn links_are_bounded_and_say_what_they_link_to() {
+        let limits = RequestLimits::default();
+        let job = |id: &str| Link { variant: Some(link::Variant::BatchJob(link::BatchJob { job_id: id.to_owned() })) };
+        assert_eq!(links(&vec![job("a"); 10], &limits), Ok(()));
+        assert!(links(&vec![job("a"); 11], &limits).is_err());
+        assert!(links(&[job(&"a".repeat(4001))], &limits).is_err());
+        assert_eq!(
+            links(&[job("a"), job("")], &limits).unwrap_err().to_string(),
+            "links[1].batch_job.job_id is not set"
+        );
+        assert_eq!(links(&[Link::default()], &limits).unwrap_err().to_string(), "links[0].variant is not set");
+    }
+}

@@ -1,0 +1,133 @@
+//! Which activity a request speaks of, and what happens to answers that are too large to keep. Failing the call would
+//! only make the worker try again with the same bytes, so the activity itself fails, and says why.
+
+use api::temporal::api::failure::v1::Failure;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::token::ActivityTaskToken;
+use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use prost::Message;
+use settings::RequestLimits;
+
+use crate::Frontend;
+use crate::tokens::Kind;
+use crate::validation::{failures, fields, payloads};
+
+/// The activity of a token.
+pub(super) async fn by_token(
+    frontend: &Frontend,
+    namespace: &str,
+    token: &bytes::Bytes,
+) -> ServiceResult<(TenantCtx, ActivityRef)> {
+    let (ctx, token): (_, ActivityTaskToken) = frontend.tenant_and_token(Kind::ActivityTask, namespace, token).await?;
+    Ok((ctx, ActivityRef::Token(token)))
+}
+
+/// Checks the three ids that name an activity.
+pub(super) fn check_ids(
+    workflow_id: &str,
+    run_id: &str,
+    activity_id: &str,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
+    fields::required_id("workflow_id", workflow_id, limits)?;
+    fields::run_id("run_id", run_id)?;
+    fields::required_id("activity_id", activity_id, limits)
+}
+
+/// The activity of three ids.
+pub(super) async fn by_id(
+    frontend: &Frontend,
+    namespace: &str,
+    workflow_id: String,
+    run_id: String,
+    activity_id: String,
+) -> ServiceResult<(TenantCtx, ActivityRef)> {
+    let ctx = frontend.tenant(namespace).await?;
+    Ok((ctx, ActivityRef::Id { workflow_id, run_id, activity_id }))
+}
+
+/// Records a heartbeat.
+pub(super) async fn heartbeat(
+    frontend: &Frontend,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    request: wire::RecordActivityTaskHeartbeatRequest,
+) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
+    let limits = &frontend.settings().limits;
+    if payloads::fit(request.details.as_ref(), limits) {
+        return frontend.history().heartbeat_activity(ctx, activity, request).await;
+    }
+    let failure = too_large("heartbeat details", request.details.as_ref(), limits);
+    fail_instead(frontend, ctx, activity, failure, request.identity).await?;
+    // Ends the work: nobody waits for its result any more.
+    Ok(wire::RecordActivityTaskHeartbeatResponse { cancel_requested: true, ..Default::default() })
+}
+
+/// Records a result.
+pub(super) async fn complete(
+    frontend: &Frontend,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    request: wire::RespondActivityTaskCompletedRequest,
+) -> ServiceResult<()> {
+    let limits = &frontend.settings().limits;
+    if payloads::fit(request.result.as_ref(), limits) {
+        return frontend.history().complete_activity(ctx, activity, request).await.map(drop);
+    }
+    let failure = too_large("activity result", request.result.as_ref(), limits);
+    fail_instead(frontend, ctx, activity, failure, request.identity).await
+}
+
+/// Records that a cancellation was accepted.
+pub(super) async fn cancel(
+    frontend: &Frontend,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    request: wire::RespondActivityTaskCanceledRequest,
+) -> ServiceResult<()> {
+    let limits = &frontend.settings().limits;
+    if payloads::fit(request.details.as_ref(), limits) {
+        return frontend.history().cancel_activity(ctx, activity, request).await.map(drop);
+    }
+    let failure = too_large("cancellation details", request.details.as_ref(), limits);
+    fail_instead(frontend, ctx, activity, failure, request.identity).await
+}
+
+/// Records a failure; what is too large of it is left out.
+pub(super) async fn fail(
+    frontend: &Frontend,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    mut request: wire::RespondActivityTaskFailedRequest,
+) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
+    let limits = &frontend.settings().limits;
+    let mut failures = Vec::new();
+    if !payloads::fit(request.last_heartbeat_details.as_ref(), limits) {
+        failures.push(too_large("last_heartbeat_details", request.last_heartbeat_details.as_ref(), limits));
+        request.last_heartbeat_details = None;
+    }
+    let mut response = frontend.history().fail_activity(ctx, activity, request).await?;
+    response.failures.extend(failures);
+    Ok(response)
+}
+
+fn too_large(what: &str, details: Option<&impl Message>, limits: &RequestLimits) -> Failure {
+    let bytes = details.map_or(0, Message::encoded_len);
+    failures::server_failure(format!("{what} is {bytes} bytes long, at most {} are allowed", limits.blob_bytes))
+}
+
+async fn fail_instead(
+    frontend: &Frontend,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    failure: Failure,
+    identity: String,
+) -> ServiceResult<()> {
+    let request = wire::RespondActivityTaskFailedRequest {
+        failure: Some(failure),
+        identity,
+        namespace: ctx.namespace.name.clone(),
+        ..wire::RespondActivityTaskFailedRequest::default()
+    };
+    frontend.history().fail_activity(ctx, activity, request).await.map(drop)
+}

@@ -1,0 +1,92 @@
+//! What namespaces may be configured to, and how they are shown.
+
+use std::collections::BTreeMap;
+
+use api::temporal::api::enums::v1::ArchivalState;
+use api::temporal::api::namespace::v1::NamespaceInfo;
+use api::temporal::api::namespace::v1::namespace_info::{Capabilities, Limits};
+use api::temporal::api::replication::v1::{ClusterReplicationConfig, NamespaceReplicationConfig};
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{Namespace, ServiceResult};
+use prost_types::Duration;
+use settings::{FrontendSettings, RequestLimits};
+
+use crate::frontend::proto_duration;
+use crate::validation::{durations, fields, invalid};
+
+/// A retention that is set and not shorter than the shortest.
+pub(super) fn retention(field: &str, value: Option<&Duration>, settings: &FrontendSettings) -> ServiceResult<()> {
+    let shortest = proto_duration(settings.namespaces.shortest_retention).unwrap_or_default();
+    match value {
+        Some(value) if durations::nanos(value) >= durations::nanos(&shortest) => Ok(()),
+        Some(value) => invalid(format!("{field} is {value}, at least {shortest} is allowed")),
+        None => invalid(format!("{field} is not set, at least {shortest} is allowed")),
+    }
+}
+
+/// There is no archive.
+pub(super) fn no_archival(field: &str, value: i32) -> ServiceResult<()> {
+    match fields::known::<ArchivalState>(field, value)? {
+        ArchivalState::Unspecified | ArchivalState::Disabled => Ok(()),
+        ArchivalState::Enabled => {
+            invalid(format!("{field} is ENABLED, but this server has no archive: DISABLED is allowed"))
+        }
+    }
+}
+
+/// A description.
+pub(super) fn description(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
+    if value.len() <= limits.details_bytes {
+        return Ok(());
+    }
+    invalid(format!("{field} is {} bytes long, at most {} are allowed", value.len(), limits.details_bytes))
+}
+
+/// What users keep beside a namespace: every frontend holds it in memory.
+pub(super) fn data(field: &str, data: &BTreeMap<String, String>, limits: &RequestLimits) -> ServiceResult<()> {
+    let bytes: usize = data.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes <= limits.search_attributes_total_bytes {
+        return Ok(());
+    }
+    invalid(format!("{field} is {bytes} bytes long, at most {} are allowed", limits.search_attributes_total_bytes))
+}
+
+/// The namespace as the API shows it.
+pub(super) fn shown(namespace: &Namespace, settings: &FrontendSettings) -> wire::DescribeNamespaceResponse {
+    wire::DescribeNamespaceResponse {
+        namespace_info: Some(shown_info(namespace, settings)),
+        config: Some(namespace.config.clone()),
+        replication_config: Some(shown_replication(settings)),
+        is_global_namespace: false,
+        ..wire::DescribeNamespaceResponse::default()
+    }
+}
+
+/// Its info, with what this server can do for it.
+pub(super) fn shown_info(namespace: &Namespace, settings: &FrontendSettings) -> NamespaceInfo {
+    let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    NamespaceInfo {
+        capabilities: Some(Capabilities {
+            eager_workflow_start: true,
+            worker_poll_complete_on_shutdown: settings.namespaces.poll_completes_on_shutdown,
+            ..Capabilities::default()
+        }),
+        limits: Some(Limits {
+            blob_size_limit_error: bytes(settings.limits.blob_bytes),
+            memo_size_limit_error: bytes(settings.limits.memo_bytes),
+            ..Limits::default()
+        }),
+        supports_schedules: false,
+        ..namespace.info.clone()
+    }
+}
+
+/// One cluster, always active.
+pub(super) fn shown_replication(settings: &FrontendSettings) -> NamespaceReplicationConfig {
+    let cluster = ClusterReplicationConfig { cluster_name: settings.cluster_name.clone(), ..Default::default() };
+    NamespaceReplicationConfig {
+        active_cluster_name: settings.cluster_name.clone(),
+        clusters: vec![cluster],
+        ..NamespaceReplicationConfig::default()
+    }
+}

@@ -1,0 +1,22 @@
+//! ResetStickyTaskQueue: a worker has lost its cache of a run.
+
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::ServiceResult;
+use settings::RequestLimits;
+
+use crate::Frontend;
+use crate::deadline::Call;
+use crate::validation::fields;
+
+pub(crate) fn check(request: &mut wire::ResetStickyTaskQueueRequest, limits: &RequestLimits) -> ServiceResult<()> {
+    fields::execution("execution", request.execution.as_ref(), limits)
+}
+
+pub(crate) async fn serve(
+    frontend: &Frontend,
+    _: Call,
+    request: wire::ResetStickyTaskQueueRequest,
+) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
+    let ctx = frontend.tenant(&request.namespace).await?;
+    frontend.history().reset_sticky_task_queue(&ctx, request).await
+}

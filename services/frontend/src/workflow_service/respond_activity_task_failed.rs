@@ -1,0 +1,28 @@
+//! RespondActivityTaskFailed: an activity's failure.
+
+use api::temporal::api::enums::v1::ActivityTaskFailedCause;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::ServiceResult;
+use settings::RequestLimits;
+
+use super::activity;
+use crate::Frontend;
+use crate::deadline::Call;
+use crate::validation::{failures, fields, versioning};
+
+pub(crate) fn check(request: &mut wire::RespondActivityTaskFailedRequest, limits: &RequestLimits) -> ServiceResult<()> {
+    fields::optional_id("identity", &request.identity, limits)?;
+    fields::known::<ActivityTaskFailedCause>("cause", request.cause)?;
+    failures::fit(request.failure.as_mut(), limits);
+    versioning::stamp("worker_version", request.worker_version.as_ref(), limits)?;
+    versioning::deployment_options(request.deployment_options.as_ref(), limits)
+}
+
+pub(crate) async fn serve(
+    frontend: &Frontend,
+    _: Call,
+    request: wire::RespondActivityTaskFailedRequest,
+) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
+    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
+    activity::fail(frontend, &ctx, activity, request).await
+}

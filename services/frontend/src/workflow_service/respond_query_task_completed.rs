@@ -1,0 +1,41 @@
+//! RespondQueryTaskCompleted: a worker's answer to a query task.
+
+use api::temporal::api::enums::v1::{QueryResultType, WorkflowTaskFailedCause};
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::ServiceResult;
+use cluster::token::QueryTaskToken;
+use prost::Message;
+use settings::RequestLimits;
+
+use crate::Frontend;
+use crate::deadline::Call;
+use crate::tokens::Kind;
+use crate::validation::{failures, fields, payloads};
+
+pub(crate) fn check(
+    request: &mut wire::RespondQueryTaskCompletedRequest,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
+    fields::known::<QueryResultType>("completed_type", request.completed_type)?;
+    fields::known::<WorkflowTaskFailedCause>("cause", request.cause)?;
+    failures::fit(request.failure.as_mut(), limits);
+    // Somebody waits for an answer: tell them that there is none, rather than the worker that it may not answer.
+    if !payloads::fit(request.query_result.as_ref(), limits) {
+        let bytes = request.query_result.take().map_or(0, |result| result.encoded_len());
+        request.completed_type = QueryResultType::Failed as i32;
+        request.error_message =
+            format!("query_result is {bytes} bytes long, at most {} are allowed", limits.blob_bytes);
+        request.failure = Some(failures::server_failure(request.error_message.clone()));
+    }
+    Ok(())
+}
+
+pub(crate) async fn serve(
+    frontend: &Frontend,
+    _: Call,
+    request: wire::RespondQueryTaskCompletedRequest,
+) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
+    let (ctx, token): (_, QueryTaskToken) =
+        frontend.tenant_and_token(Kind::QueryTask, &request.namespace, &request.task_token).await?;
+    frontend.matching().respond_query_task_completed(&ctx, token, request).await
+}

@@ -1,0 +1,35 @@
+//! RespondWorkflowTaskFailed: a worker could not make decisions.
+
+use api::temporal::api::enums::v1::WorkflowTaskFailedCause;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::ServiceResult;
+use cluster::token::WorkflowTaskToken;
+use settings::RequestLimits;
+
+use crate::Frontend;
+use crate::deadline::Call;
+use crate::tokens::Kind;
+use crate::validation::{failures, fields, versioning};
+
+pub(crate) fn check(
+    request: &mut wire::RespondWorkflowTaskFailedRequest,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
+    fields::optional_id("identity", &request.identity, limits)?;
+    fields::optional_id("binary_checksum", &request.binary_checksum, limits)?;
+    fields::known::<WorkflowTaskFailedCause>("cause", request.cause)?;
+    versioning::stamp("worker_version", request.worker_version.as_ref(), limits)?;
+    versioning::deployment_options(request.deployment_options.as_ref(), limits)?;
+    failures::fit(request.failure.as_mut(), limits);
+    Ok(())
+}
+
+pub(crate) async fn serve(
+    frontend: &Frontend,
+    _: Call,
+    request: wire::RespondWorkflowTaskFailedRequest,
+) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
+    let (ctx, token): (_, WorkflowTaskToken) =
+        frontend.tenant_and_token(Kind::WorkflowTask, &request.namespace, &request.task_token).await?;
+    frontend.history().fail_workflow_task(&ctx, token, request).await
+}

@@ -1,0 +1,31 @@
+//! ShutdownWorker: a worker leaves, its polls come home.
+
+use api::temporal::api::enums::v1::TaskQueueType;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::ServiceResult;
+use settings::RequestLimits;
+
+use crate::Frontend;
+use crate::deadline::Call;
+use crate::validation::fields;
+
+pub(crate) fn check(request: &mut wire::ShutdownWorkerRequest, limits: &RequestLimits) -> ServiceResult<()> {
+    fields::optional_id("sticky_task_queue", &request.sticky_task_queue, limits)?;
+    fields::optional_id("task_queue", &request.task_queue, limits)?;
+    fields::optional_id("worker_instance_key", &request.worker_instance_key, limits)?;
+    fields::optional_id("identity", &request.identity, limits)?;
+    fields::optional_id("reason", &request.reason, limits)?;
+    for task_queue_type in &request.task_queue_types {
+        fields::known::<TaskQueueType>("task_queue_types", *task_queue_type)?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn serve(
+    frontend: &Frontend,
+    _: Call,
+    request: wire::ShutdownWorkerRequest,
+) -> ServiceResult<wire::ShutdownWorkerResponse> {
+    let ctx = frontend.tenant(&request.namespace).await?;
+    frontend.matching().shutdown_worker(&ctx, request).await
+}

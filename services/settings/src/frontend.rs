@@ -1,0 +1,159 @@
+//! What a frontend obeys.
+
+use std::time::Duration;
+
+use crate::{KIB, MIB, RequestLimits};
+
+/// Settings of one frontend.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FrontendSettings {
+    /// Bounds of single requests.
+    pub limits: RequestLimits,
+    /// Bounds of request rates and of polls that wait.
+    pub quotas: QuotaSettings,
+    /// HTTP/2 and gRPC.
+    pub transport: TransportSettings,
+    /// How long calls wait.
+    pub long_polls: LongPollSettings,
+    /// Namespaces.
+    pub namespaces: NamespaceSettings,
+    /// What GetSystemInfo and GetClusterInfo say. SDKs, CLI and UI read it as a semantic version of the API's server; the
+    /// build part names this one.
+    pub server_version: String,
+    /// The name of this cluster.
+    pub cluster_name: String,
+    /// History shards, as GetClusterInfo tells them. Count.
+    pub history_shards: i32,
+    /// The name of the store, as GetClusterInfo tells it.
+    pub persistence_store: String,
+    /// The name of the visibility store, as GetClusterInfo tells it; empty while there is none.
+    pub visibility_store: String,
+}
+
+impl Default for FrontendSettings {
+    fn default() -> Self {
+        Self {
+            limits: RequestLimits::default(),
+            quotas: QuotaSettings::default(),
+            transport: TransportSettings::default(),
+            long_polls: LongPollSettings::default(),
+            namespaces: NamespaceSettings::default(),
+            server_version: format!("1.31.0+outlast.{}", env!("CARGO_PKG_VERSION")),
+            cluster_name: "active".to_owned(),
+            history_shards: 4,
+            persistence_store: "memory".to_owned(),
+            visibility_store: String::new(),
+        }
+    }
+}
+
+/// Request rates and waiting polls. The public server allows 2400 requests a second by default; one machine of this
+/// server carries more, so the defaults only stop runaway callers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QuotaSettings {
+    /// All requests to one frontend. Per second; twice as many in a burst.
+    pub instance_rps: f64,
+    /// Requests to one namespace on one frontend. Per second; twice as many in a burst.
+    pub namespace_rps: f64,
+    /// Polls of one kind that wait at a time for one namespace on one frontend. Count.
+    pub waiting_polls: usize,
+}
+
+impl Default for QuotaSettings {
+    fn default() -> Self {
+        Self { instance_rps: 40_000.0, namespace_rps: 20_000.0, waiting_polls: 1200 }
+    }
+}
+
+/// HTTP/2 and gRPC.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransportSettings {
+    /// One request message, as sent and as decompressed. Bytes. Clients read the number in the error.
+    pub request_bytes: usize,
+    /// Smaller responses are not compressed: it costs more than it saves. Bytes.
+    pub compress_from_bytes: usize,
+    /// Requests at a time on one connection. Count. An SDK worker holds one for each of its polls.
+    pub streams_per_connection: u32,
+    /// The header block of one request. Bytes.
+    pub header_bytes: u32,
+    /// Streams that a client reset and the server still has to look at; more ends the connection. Count.
+    pub pending_resets: usize,
+    /// A silent connection is pinged this often.
+    pub keepalive_interval: Duration,
+    /// A ping without an answer ends the connection after this.
+    pub keepalive_timeout: Duration,
+    /// Flow-control window of a stream. Bytes.
+    pub stream_window_bytes: u32,
+    /// Flow-control window of a connection. Bytes.
+    pub connection_window_bytes: u32,
+    /// How long requests may go on once the server was told to stop.
+    pub shutdown_grace: Duration,
+    /// An error's text. Characters.
+    pub error_message_chars: usize,
+}
+
+impl Default for TransportSettings {
+    fn default() -> Self {
+        Self {
+            request_bytes: 4 * MIB,
+            compress_from_bytes: KIB,
+            streams_per_connection: 1000,
+            header_bytes: 16 * KIB as u32,
+            pending_resets: 20,
+            keepalive_interval: Duration::from_secs(60),
+            keepalive_timeout: Duration::from_secs(20),
+            stream_window_bytes: MIB as u32,
+            connection_window_bytes: 4 * MIB as u32,
+            shutdown_grace: Duration::from_secs(5),
+            error_message_chars: 4000,
+        }
+    }
+}
+
+/// How long calls wait for something to happen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LongPollSettings {
+    /// A poll of a task queue.
+    pub task_queue: Duration,
+    /// A wait for new history events.
+    pub history: Duration,
+    /// A query, when its caller names no deadline.
+    pub query: Duration,
+    /// The answer leaves this long before the caller's deadline.
+    pub margin: Duration,
+    /// A poll whose caller waits less than this is refused.
+    pub shortest: Duration,
+}
+
+impl Default for LongPollSettings {
+    fn default() -> Self {
+        Self {
+            task_queue: Duration::from_secs(60),
+            history: Duration::from_secs(20),
+            query: Duration::from_secs(10),
+            margin: Duration::from_secs(1),
+            shortest: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Namespaces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamespaceSettings {
+    /// The shortest retention of closed workflows.
+    pub shortest_retention: Duration,
+    /// The retention of a namespace that the server creates by itself.
+    pub default_retention: Duration,
+    /// Whether a worker's shutdown completes its polls: true once matching does so.
+    pub poll_completes_on_shutdown: bool,
+}
+
+impl Default for NamespaceSettings {
+    fn default() -> Self {
+        Self {
+            shortest_retention: Duration::from_secs(3600),
+            default_retention: Duration::from_secs(3 * 24 * 3600),
+            poll_completes_on_shutdown: true,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What matching obeys.
+
+use std::time::Duration;
+
+/// Settings of matching.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatchingSettings {
+    /// Partitions of a task queue. Count. The public server has four; one machine needs one.
+    pub partitions: u32,
+    /// How long an offer waits in memory for a poller before it is kept durably.
+    pub offer_patience: Duration,
+    /// A sticky queue without a poll for this long refuses offers.
+    pub sticky_patience: Duration,
+    /// A partition with neither tasks nor polls is unloaded after this.
+    pub idle_unload: Duration,
+    /// Polls that a partition forwards at a time. Count.
+    pub forwarded_polls: usize,
+    /// Tasks that a partition forwards at a time. Count.
+    pub forwarded_tasks: usize,
+    /// Children of a node in the tree of partitions. Count.
+    pub fan_out: u32,
+    /// How long a poller is shown after its last poll.
+    pub poller_history: Duration,
+}
+
+impl Default for MatchingSettings {
+    fn default() -> Self {
+        Self {
+            partitions: 1,
+            offer_patience: Duration::from_millis(200),
+            sticky_patience: Duration::from_secs(10),
+            idle_unload: Duration::from_secs(300),
+            forwarded_polls: 1,
+            forwarded_tasks: 1,
+            fan_out: 20,
+            poller_history: Duration::from_secs(300),
+        }
+    }
+}

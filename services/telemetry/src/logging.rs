@@ -1,0 +1,79 @@
+//! Log lines on standard error.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, anyhow};
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" | "pretty" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            other => Err(format!("log format is {other:?}, text and json are allowed")),
+        }
+    }
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
+}
+
+/// Sends log lines to standard error. `level` is a level (`info`, `never`) or a filter (`info,frontend=debug`).
+/// Fails when the filter makes no sense or logging was set up before.
+pub fn init_logging(level: &str, format: LogFormat) -> Result<()> {
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(level)?).with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|error| anyhow!("logging was set up before: {error}"))
+}
+
+fn filter(level: &str) -> Result<EnvFilter> {
+    let directives = match level {
+        "never" => "off",
+        "fatal" => "error",
+        other => other,
+    };
+    EnvFilter::try_new(directives)
+        .with_context(|| format!("log level is {level:?}, such as debug, info, warn, error or never is allowed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_that_people_know_are_understood() {
+        for level in ["debug", "info", "warn", "error", "fatal", "never", "info,frontend=debug"] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+        assert!(filter("info,=x=y=").is_err());
+    }
+
+    #[test]
+    fn formats_are_told_as_they_are_read() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            assert_eq!(format.to_string().parse(), Ok(format));
+        }
+        assert_eq!("xml".parse::<LogFormat>(), Err("log format is \"xml\", text and json are allowed".to_owned()));
+    }
+}
