@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use prost::Message;
+use prost_types::{DescriptorProto, EnumDescriptorProto};
 
 /// The entry files; everything else comes in by import.
 const ROOTS: &[&str] = &[
@@ -37,9 +38,33 @@ fn main() -> Result<()> {
     let mut files = prost_types::FileDescriptorSet::decode(&*std::fs::read(&descriptors)?)?;
     for file in &mut files.file {
         file.service.clear();
+        file.message_type.iter_mut().for_each(forget_deprecation);
+        file.enum_type.iter_mut().for_each(forget_deprecation_of_values);
     }
     prost_build::Config::new().bytes(["."]).btree_map(["."]).include_file("all.rs").compile_fds(files)?;
     Ok(())
+}
+
+/// A server reads and writes deprecated fields for as long as clients do: no warnings about them.
+fn forget_deprecation(message: &mut DescriptorProto) {
+    if let Some(options) = &mut message.options {
+        options.deprecated = None;
+    }
+    for field in &mut message.field {
+        if let Some(options) = &mut field.options {
+            options.deprecated = None;
+        }
+    }
+    message.enum_type.iter_mut().for_each(forget_deprecation_of_values);
+    message.nested_type.iter_mut().for_each(forget_deprecation);
+}
+
+fn forget_deprecation_of_values(values: &mut EnumDescriptorProto) {
+    for value in &mut values.value {
+        if let Some(options) = &mut value.options {
+            options.deprecated = None;
+        }
+    }
 }
 
 /// The folder `protos/` of the locked `temporalio-protos` package.

@@ -1,1 +1,62 @@
-//! Work in progress.
+//! A workflow execution as a value: what a workflow ID's chain of runs is, how an input changes it, what it owes to the
+//! outside and when it wants to be looked at again.
+//!
+//! Absent on purpose: tokio, clocks, randomness, I/O, logging. Everything a decision needs comes in [`Env`] or [`Input`].
+//!
+//! Start at [`decide()`] and [`Workflow::apply`]; the shapes are in [`Workflow`], [`Run`] and [`Change`].
+
+mod apply;
+mod chain;
+mod change;
+pub mod command_checks;
+pub mod cron;
+mod decide;
+mod draft;
+mod duration;
+mod failure;
+mod input;
+mod invariants;
+mod limits;
+mod obligations;
+mod pending;
+mod reply;
+mod retry;
+mod row;
+mod run;
+mod run_settings;
+mod wake_up;
+mod workflow;
+mod workflow_task;
+
+pub use chain::{Chain, ChainFact};
+pub use change::{Batch, Change, Fact, RunChange, Step};
+pub use decide::{decide, needs};
+pub use duration::{from_wire, to_wire, wire_time};
+pub use failure::cut_failure;
+pub use input::*;
+pub use invariants::invariants;
+pub use limits::Limits;
+pub use obligations::{Obligation, TaskOffer, obligations};
+pub use pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer, activity_state};
+pub use reply::{Rejection, Reply, Transition};
+pub use retry::ResolvedRetry;
+pub use row::{ChainRow, RunRow};
+pub use run::{Run, RunCore, TimeoutsOf};
+pub use wake_up::next_wake_up;
+pub use workflow::Workflow;
+pub use workflow_task::{WorkflowTask, timeout_of_attempt};
+
+/// What a decision knows of the world. `now` need not be monotonic: event times are made so.
+#[derive(Clone, Debug)]
+pub struct Env<'a> {
+    /// The clock.
+    pub now: ids::Timestamp,
+    /// Random bits for fresh run ids and request ids.
+    pub seed: u128,
+    /// The limits in force.
+    pub limits: &'a Limits,
+    /// The tenant's id.
+    pub namespace_id: &'a str,
+    /// The workflow ID.
+    pub workflow_id: &'a str,
+}

@@ -1,0 +1,355 @@
+//! The only place where state changes: deciding, recovery from the log and rebuilding from history all come through here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::temporal::api::common::v1::Payload;
+use api::temporal::api::enums::v1::{TaskQueueKind, TimeoutType, WorkflowExecutionStatus};
+use api::temporal::api::history::v1::HistoryEvent;
+use api::temporal::api::history::v1::history_event::Attributes;
+use ids::Timestamp;
+
+use crate::change::{Batch, Change, Fact, RunChange, Step};
+use crate::duration::{from_wire, nanos};
+use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::run::Run;
+use crate::workflow::Workflow;
+use crate::workflow_task::WorkflowTask;
+
+impl Workflow {
+    /// Makes a change so. An error means that the change contradicts the state: the bytes are corrupt.
+    pub fn apply(&mut self, change: &Change) -> Result<(), String> {
+        match change {
+            Change::Chain(fact) => Arc::make_mut(&mut self.chain).apply(fact),
+            Change::Run(change) => {
+                self.absent.remove(&change.run_id);
+                let run = self
+                    .runs
+                    .entry(change.run_id.clone())
+                    .or_insert_with(|| Arc::new(Run::unborn(change.run_id.clone())));
+                Arc::make_mut(run).apply(change)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    fn apply(&mut self, change: &RunChange) -> Result<(), String> {
+        let mut events = change.batch.iter().flat_map(|batch| &batch.events);
+        for step in &change.steps {
+            match step {
+                Step::Event => {
+                    let event = events.next().ok_or("a change has fewer events than it says")?;
+                    self.apply_event(event)?;
+                }
+                Step::Fact(fact) => self.apply_fact(fact),
+            }
+        }
+        if events.next().is_some() {
+            return Err("a change has more events than it says".to_owned());
+        }
+        self.end_transition(change.batch.clone());
+        Ok(())
+    }
+
+    /// Counts a transition whose steps have been applied.
+    pub(crate) fn end_transition(&mut self, batch: Option<Arc<Batch>>) {
+        self.core.transitions += 1;
+        if let Some(batch) = batch {
+            self.core.history_bytes += batch.bytes.len() as i64;
+            self.batches.push(batch);
+        }
+    }
+
+    /// Adds an event to the history.
+    pub(crate) fn apply_event(&mut self, event: &HistoryEvent) -> Result<(), String> {
+        let expected = self.core.next_event_id;
+        if event.event_id != expected {
+            return Err(format!("event {} where {expected} was expected", event.event_id));
+        }
+        if expected > 1 && !self.is_open() {
+            return Err(format!("event {expected} follows the closing event"));
+        }
+        self.core.next_event_id += 1;
+        self.core.last_event_at = self.core.last_event_at.max(event_nanos(event));
+        self.take_effect(event, false);
+        Ok(())
+    }
+
+    /// What an event means for the state. A buffered event takes effect when it comes, and again when it gets its id: both
+    /// times with the same result.
+    fn take_effect(&mut self, event: &HistoryEvent, buffered: bool) {
+        let id = event.event_id;
+        let at = event_nanos(event);
+        match &event.attributes {
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
+                self.core.started_at = at;
+                let backoff = from_wire(started.first_workflow_task_backoff.as_ref());
+                self.core.first_task_at = backoff.map_or(0, |backoff| at.saturating_add(nanos(backoff)));
+                self.memo = Arc::new(started.memo.clone().unwrap_or_default().fields);
+                let attributes = started.search_attributes.clone().unwrap_or_default();
+                self.search_attributes = Arc::new(attributes.indexed_fields);
+                self.start = Arc::new(started.clone());
+            }
+            Some(Attributes::WorkflowTaskScheduledEventAttributes(scheduled)) => {
+                self.core.first_task_at = 0;
+                self.core.last_stamp += 1;
+                let sticky =
+                    scheduled.task_queue.as_ref().is_some_and(|queue| queue.kind == TaskQueueKind::Sticky as i32);
+                self.core.task = Some(WorkflowTask {
+                    scheduled_event_id: id,
+                    attempt: scheduled.attempt,
+                    scheduled_at: at,
+                    first_scheduled_at: at,
+                    timeout_nanos: from_wire(scheduled.start_to_close_timeout.as_ref()).map_or(0, nanos),
+                    stamp: self.core.last_stamp,
+                    sticky,
+                    sticky_deadline: if sticky { at.saturating_add(self.core.sticky_timeout_nanos) } else { 0 },
+                    ..WorkflowTask::default()
+                });
+            }
+            Some(Attributes::WorkflowTaskStartedEventAttributes(started)) => {
+                if let Some(task) = &mut self.core.task {
+                    task.started_event_id = id;
+                    task.started_at = at;
+                    task.request_id.clone_from(&started.request_id);
+                    task.identity.clone_from(&started.identity);
+                    task.suggest_continue_as_new = started.suggest_continue_as_new;
+                    task.suggest_reasons.clone_from(&started.suggest_continue_as_new_reasons);
+                    task.history_size_bytes = started.history_size_bytes;
+                }
+            }
+            Some(Attributes::WorkflowTaskCompletedEventAttributes(completed)) => {
+                self.core.task = None;
+                self.core.task_failures = 0;
+                self.core.previous_started_event_id = completed.started_event_id;
+            }
+            Some(Attributes::WorkflowTaskFailedEventAttributes(_)) => self.lose_task(true),
+            Some(Attributes::WorkflowTaskTimedOutEventAttributes(timed_out)) => {
+                self.lose_task(timed_out.timeout_type != TimeoutType::ScheduleToStart as i32);
+            }
+            Some(Attributes::WorkflowExecutionSignaledEventAttributes(_)) if !buffered => self.core.signal_count += 1,
+            Some(Attributes::WorkflowExecutionCancelRequestedEventAttributes(_)) => self.core.cancel_requested = true,
+            Some(Attributes::UpsertWorkflowSearchAttributesEventAttributes(upsert)) => {
+                let changed = upsert.search_attributes.clone().unwrap_or_default().indexed_fields;
+                merge(Arc::make_mut(&mut self.search_attributes), changed);
+            }
+            Some(Attributes::WorkflowPropertiesModifiedEventAttributes(modified)) => {
+                merge(Arc::make_mut(&mut self.memo), modified.upserted_memo.clone().unwrap_or_default().fields);
+            }
+            Some(attributes) => {
+                self.take_effect_on_pending(attributes, id, at);
+                if let Some(status) = closing_status(attributes) {
+                    self.close(event, status, next_run_of(attributes));
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn take_effect_on_pending(&mut self, attributes: &Attributes, id: i64, at: i64) {
+        match attributes {
+            Attributes::ActivityTaskScheduledEventAttributes(scheduled) => {
+                let progress =
+                    ActivityProgress { attempt: 1, scheduled_at: at, due: true, ..ActivityProgress::default() };
+                let schedule = Arc::new(scheduled.clone());
+                let activity = Activity { scheduled_event_id: id, first_scheduled_at: at, schedule, progress };
+                self.activities.insert(id, Arc::new(activity));
+            }
+            Attributes::ActivityTaskCancelRequestedEventAttributes(requested) => {
+                if let Some(activity) = self.activities.get_mut(&requested.scheduled_event_id) {
+                    Arc::make_mut(activity).progress.cancel_requested_event_id = id;
+                }
+            }
+            Attributes::TimerStartedEventAttributes(started) => {
+                let timeout = from_wire(started.start_to_fire_timeout.as_ref()).map_or(0, nanos);
+                let timer = Timer {
+                    timer_id: started.timer_id.clone(),
+                    started_event_id: id,
+                    fires_at: at.saturating_add(timeout),
+                };
+                self.timers.insert(timer.timer_id.clone(), Arc::new(timer));
+            }
+            Attributes::TimerFiredEventAttributes(fired) => drop(self.timers.remove(&fired.timer_id)),
+            Attributes::TimerCanceledEventAttributes(canceled) => drop(self.timers.remove(&canceled.timer_id)),
+            Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(initiated) => {
+                let initiated = Arc::new(initiated.clone());
+                let child = Child { initiated_event_id: id, initiated, run_id: String::new(), started_event_id: 0 };
+                self.children.insert(id, Arc::new(child));
+            }
+            Attributes::ChildWorkflowExecutionStartedEventAttributes(started) => {
+                if let Some(child) = self.children.get_mut(&started.initiated_event_id) {
+                    let child = Arc::make_mut(child);
+                    child.run_id = started.workflow_execution.clone().unwrap_or_default().run_id;
+                    child.started_event_id = id;
+                }
+            }
+            Attributes::SignalExternalWorkflowExecutionInitiatedEventAttributes(initiated) => {
+                let initiated = Arc::new(initiated.clone());
+                self.signals.insert(id, Arc::new(ExternalSignal { initiated_event_id: id, initiated }));
+            }
+            Attributes::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(initiated) => {
+                let initiated = Arc::new(initiated.clone());
+                self.cancels.insert(id, Arc::new(ExternalCancel { initiated_event_id: id, initiated }));
+            }
+            other => match ended_by(other) {
+                Some(Ended::Activity(id)) => drop(self.activities.remove(&id)),
+                Some(Ended::Child(id)) => drop(self.children.remove(&id)),
+                Some(Ended::Signal(id)) => drop(self.signals.remove(&id)),
+                Some(Ended::Cancel(id)) => drop(self.cancels.remove(&id)),
+                None => {}
+            },
+        }
+    }
+
+    fn lose_task(&mut self, failed: bool) {
+        self.core.task = None;
+        self.core.task_failures += i32::from(failed);
+        self.forget_sticky();
+    }
+
+    fn forget_sticky(&mut self) {
+        self.core.sticky_queue.clear();
+        self.core.sticky_timeout_nanos = 0;
+    }
+
+    /// What is pending dies with the run, except children: they are owed the parent close policy.
+    fn close(&mut self, event: &HistoryEvent, status: WorkflowExecutionStatus, next_run_id: &str) {
+        self.core.status = status as i32;
+        self.core.task = None;
+        self.core.first_task_at = 0;
+        next_run_id.clone_into(&mut self.core.next_run_id);
+        self.core.owes_parent = self.start.parent_workflow_execution.is_some() && next_run_id.is_empty();
+        self.forget_sticky();
+        self.closing = Some(Arc::new(event.clone()));
+        self.activities.clear();
+        self.timers.clear();
+        self.signals.clear();
+        self.cancels.clear();
+        self.buffered.clear();
+        self.children.retain(|_, child| !child.is_started() || child.must_be_released());
+    }
+
+    /// Makes an internal fact so.
+    pub(crate) fn apply_fact(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Task(task) => {
+                self.core.last_stamp = self.core.last_stamp.max(task.stamp);
+                self.core.task_failures = self.core.task_failures.max(task.attempt - 1);
+                self.core.task = (task.scheduled_event_id != 0).then(|| task.clone());
+            }
+            Fact::Activity(moved) => {
+                if let Some(activity) = self.activities.get_mut(&moved.scheduled_event_id) {
+                    Arc::make_mut(activity).progress = moved.progress.clone();
+                }
+            }
+            Fact::Buffered(event) => {
+                self.take_effect(event, true);
+                self.buffered.push(Arc::new(event.clone()));
+            }
+            Fact::Unbuffered(_) => self.buffered.clear(),
+            Fact::UnbufferedTimer(timer_id) => self.buffered.retain(|event| !is_firing_of(event, timer_id)),
+            Fact::Sticky(sticky) => {
+                self.core.sticky_queue.clone_from(&sticky.queue);
+                self.core.sticky_timeout_nanos = sticky.timeout_nanos;
+            }
+            Fact::FirstTaskAt(at) => self.core.first_task_at = *at,
+            Fact::CancelRequestId(request_id) => self.core.cancel_request_id.clone_from(request_id),
+            Fact::ChildReleased(id) => drop(self.children.remove(id)),
+            Fact::ChildStarted(started) => {
+                if let Some(child) = self.children.get_mut(&started.initiated_event_id) {
+                    Arc::make_mut(child).run_id.clone_from(&started.run_id);
+                }
+            }
+            Fact::OwesParent(owes) => self.core.owes_parent = *owes,
+            Fact::StartRequestId(request_id) => self.core.start_request_id.clone_from(request_id),
+        }
+    }
+}
+
+/// When an event was, in nanoseconds since the epoch.
+pub(crate) fn event_nanos(event: &HistoryEvent) -> i64 {
+    event.event_time.as_ref().map_or(0, |at| Timestamp::from_seconds_and_nanos(at.seconds, at.nanos).nanos())
+}
+
+/// Whether an event is the firing of this timer.
+pub(crate) fn is_firing_of(event: &HistoryEvent, timer_id: &str) -> bool {
+    matches!(&event.attributes, Some(Attributes::TimerFiredEventAttributes(fired)) if fired.timer_id == timer_id)
+}
+
+/// What an event ends.
+enum Ended {
+    Activity(i64),
+    Child(i64),
+    Signal(i64),
+    Cancel(i64),
+}
+
+fn ended_by(attributes: &Attributes) -> Option<Ended> {
+    Some(match attributes {
+        Attributes::ActivityTaskCompletedEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
+        Attributes::ActivityTaskFailedEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
+        Attributes::ActivityTaskTimedOutEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
+        Attributes::ActivityTaskCanceledEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
+        Attributes::StartChildWorkflowExecutionFailedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
+        Attributes::ChildWorkflowExecutionCompletedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
+        Attributes::ChildWorkflowExecutionFailedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
+        Attributes::ChildWorkflowExecutionCanceledEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
+        Attributes::ChildWorkflowExecutionTimedOutEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
+        Attributes::ChildWorkflowExecutionTerminatedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
+        Attributes::SignalExternalWorkflowExecutionFailedEventAttributes(ended) => {
+            Ended::Signal(ended.initiated_event_id)
+        }
+        Attributes::ExternalWorkflowExecutionSignaledEventAttributes(ended) => Ended::Signal(ended.initiated_event_id),
+        Attributes::RequestCancelExternalWorkflowExecutionFailedEventAttributes(ended) => {
+            Ended::Cancel(ended.initiated_event_id)
+        }
+        Attributes::ExternalWorkflowExecutionCancelRequestedEventAttributes(ended) => {
+            Ended::Cancel(ended.initiated_event_id)
+        }
+        _ => return None,
+    })
+}
+
+fn closing_status(attributes: &Attributes) -> Option<WorkflowExecutionStatus> {
+    Some(match attributes {
+        Attributes::WorkflowExecutionCompletedEventAttributes(_) => WorkflowExecutionStatus::Completed,
+        Attributes::WorkflowExecutionFailedEventAttributes(_) => WorkflowExecutionStatus::Failed,
+        Attributes::WorkflowExecutionTimedOutEventAttributes(_) => WorkflowExecutionStatus::TimedOut,
+        Attributes::WorkflowExecutionCanceledEventAttributes(_) => WorkflowExecutionStatus::Canceled,
+        Attributes::WorkflowExecutionTerminatedEventAttributes(_) => WorkflowExecutionStatus::Terminated,
+        Attributes::WorkflowExecutionContinuedAsNewEventAttributes(_) => WorkflowExecutionStatus::ContinuedAsNew,
+        _ => return None,
+    })
+}
+
+fn next_run_of(attributes: &Attributes) -> &str {
+    match attributes {
+        Attributes::WorkflowExecutionCompletedEventAttributes(closed) => &closed.new_execution_run_id,
+        Attributes::WorkflowExecutionFailedEventAttributes(closed) => &closed.new_execution_run_id,
+        Attributes::WorkflowExecutionTimedOutEventAttributes(closed) => &closed.new_execution_run_id,
+        Attributes::WorkflowExecutionContinuedAsNewEventAttributes(closed) => &closed.new_execution_run_id,
+        _ => "",
+    }
+}
+
+/// Adds and replaces; a null or an empty list takes an entry away.
+fn merge(into: &mut BTreeMap<String, Payload>, changed: BTreeMap<String, Payload>) {
+    for (name, payload) in changed {
+        if is_null(&payload) {
+            into.remove(&name);
+        } else {
+            into.insert(name, payload);
+        }
+    }
+}
+
+fn is_null(payload: &Payload) -> bool {
+    match payload.metadata.get("encoding").map(|encoding| encoding.as_ref()) {
+        Some(b"binary/null") => true,
+        Some(b"json/plain") => matches!(payload.data.as_ref(), b"null" | b"[]"),
+        None => payload.data.is_empty(),
+        _ => false,
+    }
+}

@@ -1,0 +1,225 @@
+//! Durable facts about a workflow ID, and how the log holds them.
+
+use std::sync::Arc;
+
+use api::temporal::api::history::v1::{History, HistoryEvent};
+use bytes::Bytes;
+use prost::Message;
+
+use crate::chain::ChainFact;
+use crate::pending::ActivityProgress;
+use crate::workflow_task::WorkflowTask;
+
+/// One durable fact.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// About the chain of runs.
+    Chain(ChainFact),
+    /// About a run: all that one transition did to it.
+    Run(RunChange),
+}
+
+/// All that one transition did to a run, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunChange {
+    /// The run.
+    pub run_id: String,
+    /// What happened, in order.
+    pub steps: Vec<Step>,
+    /// The events among the steps.
+    pub batch: Option<Arc<Batch>>,
+}
+
+/// A step of a transition.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// The next event of the batch.
+    Event,
+    /// An internal fact.
+    Fact(Fact),
+}
+
+/// Facts that are no events: clients never see them in a history.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Fact {
+    /// The workflow task is now this; one without a scheduled event id is none.
+    #[prost(message, tag = "10")]
+    Task(WorkflowTask),
+    /// An activity's attempt, heartbeat or cancellation.
+    #[prost(message, tag = "11")]
+    Activity(ActivityMoved),
+    /// An event that waits for the workflow task to end. It has taken effect already.
+    #[prost(message, tag = "12")]
+    Buffered(HistoryEvent),
+    /// The buffered events are now in the history, or dropped with the run's close.
+    #[prost(message, tag = "13")]
+    Unbuffered(Empty),
+    /// A fired timer was cancelled while its event was still buffered: take that event out.
+    #[prost(string, tag = "14")]
+    UnbufferedTimer(String),
+    /// The sticky queue; empty for none.
+    #[prost(message, tag = "15")]
+    Sticky(Sticky),
+    /// The first task's backoff is over (or 0) or lasts until then.
+    #[prost(int64, tag = "16")]
+    FirstTaskAt(i64),
+    /// The request that asked for cancellation.
+    #[prost(string, tag = "17")]
+    CancelRequestId(String),
+    /// The parent close policy has been carried out on this child, or it need not be.
+    #[prost(int64, tag = "18")]
+    ChildReleased(i64),
+    /// A closed run's child turned out to have started.
+    #[prost(message, tag = "19")]
+    ChildStarted(ChildStarted),
+    /// Whether the parent is owed word of the close.
+    #[prost(bool, tag = "20")]
+    OwesParent(bool),
+    /// The request that started the run.
+    #[prost(string, tag = "21")]
+    StartRequestId(String),
+}
+
+/// Nothing.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct Empty {}
+
+/// An activity's progress.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ActivityMoved {
+    /// Which.
+    #[prost(int64, tag = "1")]
+    pub scheduled_event_id: i64,
+    /// Where it is now.
+    #[prost(message, required, tag = "2")]
+    pub progress: ActivityProgress,
+}
+
+/// A sticky queue.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Sticky {
+    /// Its name.
+    #[prost(string, tag = "1")]
+    pub queue: String,
+    /// Schedule to start.
+    #[prost(int64, tag = "2")]
+    pub timeout_nanos: i64,
+}
+
+/// A child's start.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ChildStarted {
+    /// Which.
+    #[prost(int64, tag = "1")]
+    pub initiated_event_id: i64,
+    /// Its first run.
+    #[prost(string, tag = "2")]
+    pub run_id: String,
+}
+
+/// The events of one transition: a history row, byte for byte what the log holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// The first event's id: the row's key.
+    pub first_event_id: i64,
+    /// The events, ids contiguous.
+    pub events: Vec<HistoryEvent>,
+    /// The same, as an encoded `temporal.api.history.v1.History`.
+    pub bytes: Bytes,
+}
+
+impl Batch {
+    /// Encodes events once, for log and history alike.
+    pub fn new(events: Vec<HistoryEvent>) -> Self {
+        let first_event_id = events.first().map_or(0, |event| event.event_id);
+        let history = History { events };
+        let bytes = Bytes::from(history.encode_to_vec());
+        Self { first_event_id, events: history.events, bytes }
+    }
+
+    /// From a stored row or group.
+    pub fn decode(bytes: Bytes) -> Result<Self, prost::DecodeError> {
+        let events = History::decode(bytes.clone())?.events;
+        let first_event_id = events.first().map_or(0, |event| event.event_id);
+        Ok(Self { first_event_id, events, bytes })
+    }
+
+    /// The last event's id.
+    pub fn last_event_id(&self) -> i64 {
+        self.first_event_id + self.events.len() as i64 - 1
+    }
+}
+
+/// A change as the log holds it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct ChangeRecord {
+    #[prost(string, tag = "1")]
+    run_id: String,
+    #[prost(message, repeated, tag = "2")]
+    steps: Vec<StepRecord>,
+    #[prost(bytes = "bytes", tag = "3")]
+    batch: Bytes,
+    #[prost(message, optional, tag = "4")]
+    chain: Option<ChainFact>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StepRecord {
+    /// How many events come before the fact.
+    #[prost(uint32, tag = "1")]
+    events: u32,
+    #[prost(oneof = "Fact", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    fact: Option<Fact>,
+}
+
+impl Change {
+    /// For the log.
+    pub fn encode(&self) -> Bytes {
+        let record = match self {
+            Self::Chain(fact) => ChangeRecord { chain: Some(fact.clone()), ..ChangeRecord::default() },
+            Self::Run(change) => ChangeRecord {
+                run_id: change.run_id.clone(),
+                steps: pack(&change.steps),
+                batch: change.batch.as_ref().map(|batch| batch.bytes.clone()).unwrap_or_default(),
+                chain: None,
+            },
+        };
+        record.encode_to_vec().into()
+    }
+
+    /// From the log.
+    pub fn decode(bytes: Bytes) -> Result<Self, prost::DecodeError> {
+        let record = ChangeRecord::decode(bytes)?;
+        if let Some(fact) = record.chain {
+            return Ok(Self::Chain(fact));
+        }
+        let batch = (!record.batch.is_empty()).then(|| Batch::decode(record.batch)).transpose()?;
+        Ok(Self::Run(RunChange { run_id: record.run_id, steps: unpack(record.steps), batch: batch.map(Arc::new) }))
+    }
+}
+
+fn pack(steps: &[Step]) -> Vec<StepRecord> {
+    let mut packed: Vec<StepRecord> = Vec::new();
+    let mut events = 0;
+    for step in steps {
+        match step {
+            Step::Event => events += 1,
+            Step::Fact(fact) => {
+                packed.push(StepRecord { events: std::mem::take(&mut events), fact: Some(fact.clone()) })
+            }
+        }
+    }
+    if events > 0 {
+        packed.push(StepRecord { events, fact: None });
+    }
+    packed
+}
+
+fn unpack(records: Vec<StepRecord>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for record in records {
+        steps.extend((0..record.events).map(|_| Step::Event));
+        steps.extend(record.fact.map(Step::Fact));
+    }
+    steps
+}

@@ -1,0 +1,138 @@
+//! Checks that requests and commands share. Messages name the field, the value and what is allowed.
+
+use std::time::Duration;
+
+use api::temporal::api::common::v1::{Payload, Payloads, RetryPolicy, SearchAttributes};
+use prost::Message;
+
+use crate::duration::from_wire;
+
+/// Search attributes on one workflow.
+const ATTRIBUTES_MAX: usize = 100;
+/// One value.
+const ATTRIBUTE_BYTES_MAX: usize = 2 * 1024;
+/// All of them.
+const ATTRIBUTES_BYTES_MAX: usize = 40 * 1024;
+/// Names that only the server may set.
+const SYSTEM_ATTRIBUTES: &[&str] = &[
+    "WorkflowId",
+    "RunId",
+    "WorkflowType",
+    "StartTime",
+    "ExecutionTime",
+    "CloseTime",
+    "ExecutionStatus",
+    "TaskQueue",
+    "HistoryLength",
+    "HistorySizeBytes",
+    "ExecutionDuration",
+    "StateTransitionCount",
+    "ParentWorkflowId",
+    "ParentRunId",
+    "RootWorkflowId",
+    "RootRunId",
+];
+
+/// The longest duration that the API accepts: 100 years.
+pub const LONGEST_DURATION_SECONDS: i64 = 100 * 365 * 24 * 3600;
+
+/// A duration of a request: `None` when unset or zero; negative and absurd ones are refused.
+pub fn checked_duration(field: &str, duration: Option<&prost_types::Duration>) -> Result<Option<Duration>, String> {
+    let Some(given) = duration else { return Ok(None) };
+    if given.seconds < 0 || given.nanos < 0 {
+        return Err(format!("{field} {}s {}ns must not be negative", given.seconds, given.nanos));
+    }
+    if given.seconds > LONGEST_DURATION_SECONDS || given.nanos > 999_999_999 {
+        let (seconds, nanos) = (given.seconds, given.nanos);
+        return Err(format!(
+            "{field} {seconds}s {nanos}ns must be at most {LONGEST_DURATION_SECONDS}s, with nanos below 1e9"
+        ));
+    }
+    Ok(from_wire(duration))
+}
+
+/// A retry policy that makes sense.
+pub fn checked_retry_policy(policy: Option<&RetryPolicy>) -> Result<(), String> {
+    let Some(policy) = policy else { return Ok(()) };
+    let initial = checked_duration("RetryPolicy.InitialInterval", policy.initial_interval.as_ref())?;
+    let maximum = checked_duration("RetryPolicy.MaximumInterval", policy.maximum_interval.as_ref())?;
+    let coefficient = policy.backoff_coefficient;
+    if coefficient != 0.0 && !(coefficient.is_finite() && coefficient >= 1.0) {
+        return Err(format!("RetryPolicy.BackoffCoefficient {coefficient} must be at least 1"));
+    }
+    if let (Some(initial), Some(maximum)) = (initial, maximum)
+        && maximum < initial
+    {
+        return Err(format!("RetryPolicy.MaximumInterval {maximum:?} must not be below InitialInterval {initial:?}"));
+    }
+    if policy.maximum_attempts < 0 {
+        return Err(format!("RetryPolicy.MaximumAttempts {} must not be negative", policy.maximum_attempts));
+    }
+    Ok(())
+}
+
+/// Search attributes within the limits, none of them the server's own, system-typed ones of the right type.
+pub fn checked_search_attributes(attributes: &SearchAttributes) -> Result<(), String> {
+    let count = attributes.indexed_fields.len();
+    if count > ATTRIBUTES_MAX {
+        return Err(format!("SearchAttributes has {count} keys, at most {ATTRIBUTES_MAX} are allowed"));
+    }
+    let mut total = 0;
+    for (name, value) in &attributes.indexed_fields {
+        if name.is_empty() {
+            return Err("SearchAttributes has an empty key".to_owned());
+        }
+        if SYSTEM_ATTRIBUTES.contains(&name.as_str()) {
+            return Err(format!("SearchAttributes {name:?} is set by the server only"));
+        }
+        let size = value.data.len();
+        if size > ATTRIBUTE_BYTES_MAX {
+            return Err(format!(
+                "SearchAttributes {name:?} has {size} bytes, at most {ATTRIBUTE_BYTES_MAX} are allowed"
+            ));
+        }
+        check_predefined(name, value)?;
+        total += name.len() + size;
+    }
+    if total > ATTRIBUTES_BYTES_MAX {
+        return Err(format!("SearchAttributes has {total} bytes, at most {ATTRIBUTES_BYTES_MAX} are allowed"));
+    }
+    Ok(())
+}
+
+/// Predefined attributes have known types.
+fn check_predefined(name: &str, value: &Payload) -> Result<(), String> {
+    let first = value.data.first().copied().unwrap_or(b'n');
+    let (fits, kind) = match name {
+        "TemporalChangeVersion" | "BinaryChecksums" | "BuildIds" | "TemporalUsedWorkerDeploymentVersions" => {
+            (matches!(first, b'[' | b'"' | b'n'), "a list of keywords")
+        }
+        "TemporalScheduledById"
+        | "TemporalNamespaceDivision"
+        | "BatcherNamespace"
+        | "BatcherUser"
+        | "TemporalScheduledStartTime" => (matches!(first, b'"' | b'n'), "a string"),
+        "TemporalSchedulePaused" => (matches!(first, b't' | b'f' | b'n'), "a bool"),
+        _ => return Ok(()),
+    };
+    if fits { Ok(()) } else { Err(format!("SearchAttributes {name:?} must be {kind}, encoded as JSON")) }
+}
+
+/// A text as payloads, for details that the server makes up.
+pub(crate) fn text_payloads(text: &str) -> Payloads {
+    let payload = Payload {
+        metadata: [("encoding".to_owned(), bytes::Bytes::from_static(b"json/plain"))].into(),
+        data: format!("{text:?}").into(),
+        ..Payload::default()
+    };
+    Payloads { payloads: vec![payload] }
+}
+
+/// Refuses a message above a limit.
+pub fn checked_size(field: &str, message: Option<&impl Message>, limit: usize) -> Result<(), String> {
+    let size = message.map_or(0, Message::encoded_len);
+    if size <= limit {
+        return Ok(());
+    }
+    Err(format!("{field} has {size} bytes, at most {limit} are allowed"))
+}

@@ -1,0 +1,146 @@
+//! Schedule and cancel activities.
+
+use std::time::Duration;
+
+use api::temporal::api::command::v1::{
+    RequestCancelActivityTaskCommandAttributes, ScheduleActivityTaskCommandAttributes,
+};
+use api::temporal::api::enums::v1::{TaskQueueKind, WorkflowTaskFailedCause as Cause};
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{
+    ActivityTaskCancelRequestedEventAttributes, ActivityTaskCanceledEventAttributes,
+    ActivityTaskScheduledEventAttributes,
+};
+use api::temporal::api::taskqueue::v1::TaskQueue;
+
+use super::{BadCommand, Carried, Commands, bad};
+use crate::change::{ActivityMoved, Fact};
+use crate::command_checks::{checked_duration, checked_retry_policy};
+use crate::draft::Notes;
+use crate::duration::to_wire;
+use crate::pending::{ActivityProgress, ActivityState, activity_state};
+use crate::retry::ResolvedRetry;
+
+/// What details a cancelled activity has that nobody had started.
+const NOT_STARTED: &str = "ACTIVITY_ID_NOT_STARTED";
+
+impl Commands<'_> {
+    pub(super) fn schedule_activity(
+        &mut self,
+        command: ScheduleActivityTaskCommandAttributes,
+        notes: Notes,
+    ) -> Carried {
+        let cause = Cause::BadScheduleActivityAttributes;
+        self.check_id(cause, "ActivityId", &command.activity_id)?;
+        let kind = command.activity_type.as_ref().map_or("", |kind| &kind.name);
+        self.check_id(cause, "ActivityType", kind)?;
+        self.check_size(cause, "ScheduleActivityTaskCommandAttributes.Input", command.input.as_ref())?;
+        self.check_pending(Cause::PendingActivitiesLimitExceeded, "activities", self.run().activities.len())?;
+        if self.run().activity_by_id(&command.activity_id).is_some() {
+            let message = format!("activity id {:?} is already in use", command.activity_id);
+            return bad(Cause::ScheduleActivityDuplicateId, message);
+        }
+        let eager = command.request_eager_execution;
+        let attributes = self.resolved(command).map_err(|message| BadCommand { cause, message, terminates: false })?;
+        let attributes = Attributes::ActivityTaskScheduledEventAttributes(attributes);
+        let id = self.draft.event_with(&self.run_id, attributes, notes);
+        if eager {
+            self.start_eagerly(id);
+        }
+        Ok(())
+    }
+
+    /// Fills in timeouts and retry policy: unset ones follow from those that are set, and from the run's own timeout.
+    fn resolved(
+        &self,
+        command: ScheduleActivityTaskCommandAttributes,
+    ) -> Result<ActivityTaskScheduledEventAttributes, String> {
+        let run_timeout = crate::duration::from_wire(self.run().start.workflow_run_timeout.as_ref());
+        let close = checked_duration("ScheduleToCloseTimeout", command.schedule_to_close_timeout.as_ref())?;
+        let start = checked_duration("ScheduleToStartTimeout", command.schedule_to_start_timeout.as_ref())?;
+        let run = checked_duration("StartToCloseTimeout", command.start_to_close_timeout.as_ref())?;
+        let heartbeat = checked_duration("HeartbeatTimeout", command.heartbeat_timeout.as_ref())?;
+        if close.is_none() && run.is_none() {
+            let id = &command.activity_id;
+            return Err(format!(
+                "a valid StartToClose or ScheduleToCloseTimeout is not set on command for activity {id:?}"
+            ));
+        }
+        let within = |timeout: Duration, bound: Option<Duration>| bound.map_or(timeout, |bound| timeout.min(bound));
+        let close = match (close, run_timeout) {
+            (Some(close), bound) => Some(within(close, bound)),
+            (None, bound) => bound,
+        };
+        let start = start.map(|start| within(start, close)).or(close);
+        let run = run.map(|run| within(run, close)).or(close);
+        let heartbeat = heartbeat.map(|heartbeat| within(heartbeat, run));
+        checked_retry_policy(command.retry_policy.as_ref())?;
+        let policy = command.retry_policy.clone().unwrap_or_default();
+        let queue = command.task_queue.filter(|queue| !queue.name.is_empty());
+        let name = queue.map_or_else(|| self.run().task_queue_name().to_owned(), |queue| queue.name);
+        let wire = |timeout: Option<Duration>| Some(to_wire(timeout.unwrap_or_default()));
+        Ok(ActivityTaskScheduledEventAttributes {
+            activity_id: command.activity_id,
+            activity_type: command.activity_type,
+            task_queue: Some(TaskQueue { name, kind: TaskQueueKind::Normal as i32, normal_name: String::new() }),
+            header: command.header,
+            input: command.input,
+            schedule_to_close_timeout: wire(close),
+            schedule_to_start_timeout: wire(start),
+            start_to_close_timeout: wire(run),
+            heartbeat_timeout: wire(heartbeat),
+            workflow_task_completed_event_id: self.completed_event_id,
+            retry_policy: Some(ResolvedRetry::of(&policy).to_policy()),
+            use_workflow_build_id: command.use_workflow_build_id,
+            priority: command.priority,
+        })
+    }
+
+    /// The worker that completes the task takes the activity along with the answer.
+    fn start_eagerly(&mut self, scheduled_event_id: i64) {
+        let request_id = self.draft.uuid();
+        let now = self.draft.time_in(&self.run_id).nanos();
+        let identity = self.identity.clone();
+        let Some(activity) = self.run().activities.get(&scheduled_event_id) else { return };
+        let progress = ActivityProgress { started_at: now, request_id, identity, ..activity.progress.clone() };
+        self.draft.fact(&self.run_id, Fact::Activity(ActivityMoved { scheduled_event_id, progress }));
+        self.eager.push(scheduled_event_id);
+    }
+
+    pub(super) fn cancel_activity(
+        &mut self,
+        command: RequestCancelActivityTaskCommandAttributes,
+        notes: Notes,
+    ) -> Carried {
+        let scheduled_event_id = command.scheduled_event_id;
+        if scheduled_event_id <= 0 || scheduled_event_id >= self.run().core.next_event_id {
+            let message = format!("ScheduledEventId {scheduled_event_id} names no scheduled activity");
+            return bad(Cause::BadRequestCancelActivityAttributes, message);
+        }
+        let activity = self.run().activities.get(&scheduled_event_id).cloned();
+        if activity.as_ref().is_some_and(|activity| activity.cancel_requested()) {
+            let message =
+                format!("cancellation of the activity with ScheduledEventId {scheduled_event_id} is requested already");
+            return bad(Cause::BadRequestCancelActivityAttributes, message);
+        }
+        let requested = ActivityTaskCancelRequestedEventAttributes {
+            scheduled_event_id,
+            workflow_task_completed_event_id: self.completed_event_id,
+        };
+        let attributes = Attributes::ActivityTaskCancelRequestedEventAttributes(requested);
+        let requested_event_id = self.draft.event_with(&self.run_id, attributes, notes);
+        // An activity that has ended meanwhile needs nothing more; one that nobody runs ends at once.
+        if activity.is_some_and(|activity| activity_state(&activity) != ActivityState::Started) {
+            let canceled = ActivityTaskCanceledEventAttributes {
+                details: Some(crate::command_checks::text_payloads(NOT_STARTED)),
+                latest_cancel_requested_event_id: requested_event_id,
+                scheduled_event_id,
+                identity: self.identity.clone(),
+                ..ActivityTaskCanceledEventAttributes::default()
+            };
+            self.draft.event(&self.run_id, Attributes::ActivityTaskCanceledEventAttributes(canceled));
+            self.unstarted_cancelled = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Signal other workflows, and ask them to cancel.
+
+use api::temporal::api::command::v1::{
+    RequestCancelExternalWorkflowExecutionCommandAttributes, SignalExternalWorkflowExecutionCommandAttributes,
+};
+use api::temporal::api::common::v1::WorkflowExecution;
+use api::temporal::api::enums::v1::WorkflowTaskFailedCause as Cause;
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{
+    RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
+    SignalExternalWorkflowExecutionInitiatedEventAttributes,
+};
+
+use super::{Carried, Commands};
+use crate::draft::Notes;
+
+impl Commands<'_> {
+    pub(super) fn signal_external(
+        &mut self,
+        command: SignalExternalWorkflowExecutionCommandAttributes,
+        notes: Notes,
+    ) -> Carried {
+        let cause = Cause::BadSignalWorkflowExecutionAttributes;
+        let target = command.execution.unwrap_or_default();
+        self.check_id(cause, "Execution.WorkflowId", &target.workflow_id)?;
+        self.check_id(cause, "SignalName", &command.signal_name)?;
+        self.check_own_namespace(cause, &command.namespace)?;
+        let size_cause = Cause::BadSignalInputSize;
+        self.check_size(size_cause, "SignalExternalWorkflowExecutionCommandAttributes.Input", command.input.as_ref())?;
+        self.check_pending(Cause::PendingSignalsLimitExceeded, "external signals", self.run().signals.len())?;
+        let attributes = SignalExternalWorkflowExecutionInitiatedEventAttributes {
+            workflow_task_completed_event_id: self.completed_event_id,
+            namespace: self.namespace.clone(),
+            namespace_id: self.draft.env.namespace_id.to_owned(),
+            workflow_execution: Some(target),
+            signal_name: command.signal_name,
+            input: command.input,
+            control: command.control,
+            child_workflow_only: command.child_workflow_only,
+            header: command.header,
+        };
+        let attributes = Attributes::SignalExternalWorkflowExecutionInitiatedEventAttributes(attributes);
+        self.draft.event_with(&self.run_id, attributes, notes);
+        Ok(())
+    }
+
+    pub(super) fn cancel_external(
+        &mut self,
+        command: RequestCancelExternalWorkflowExecutionCommandAttributes,
+        notes: Notes,
+    ) -> Carried {
+        let cause = Cause::BadRequestCancelExternalWorkflowExecutionAttributes;
+        self.check_id(cause, "WorkflowId", &command.workflow_id)?;
+        self.check_own_namespace(cause, &command.namespace)?;
+        self.check_pending(Cause::PendingRequestCancelLimitExceeded, "cancel requests", self.run().cancels.len())?;
+        let target = WorkflowExecution { workflow_id: command.workflow_id, run_id: command.run_id };
+        let attributes = RequestCancelExternalWorkflowExecutionInitiatedEventAttributes {
+            workflow_task_completed_event_id: self.completed_event_id,
+            namespace: self.namespace.clone(),
+            namespace_id: self.draft.env.namespace_id.to_owned(),
+            workflow_execution: Some(target),
+            control: command.control,
+            child_workflow_only: command.child_workflow_only,
+            reason: command.reason,
+        };
+        let attributes = Attributes::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(attributes);
+        self.draft.event_with(&self.run_id, attributes, notes);
+        Ok(())
+    }
+}

@@ -1,0 +1,176 @@
+//! A worker's decisions: the task completes, its commands are carried out, what was buffered comes in, and a next task
+//! follows if there is reason for one. All or nothing: a bad command fails the task instead.
+
+use std::sync::Arc;
+
+use api::temporal::api::enums::v1::TimeoutType;
+use api::temporal::api::failure::v1::failure::FailureInfo;
+use api::temporal::api::failure::v1::{ApplicationFailureInfo, Failure};
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{
+    WorkflowExecutionTerminatedEventAttributes, WorkflowTaskCompletedEventAttributes,
+    WorkflowTaskTimedOutEventAttributes,
+};
+use ids::Timestamp;
+
+use super::command::{BadCommand, Commands, Requester};
+use super::task::{self, LostTask};
+use crate::change::{Fact, Sticky};
+use crate::draft::Draft;
+use crate::duration::{from_wire, nanos};
+use crate::input::CompleteWorkflowTask;
+use crate::reply::{Rejection, Reply, Transition};
+use crate::workflow_task::WorkflowTask;
+use crate::{Env, Workflow};
+
+pub(super) fn complete(
+    workflow: &Workflow,
+    complete: CompleteWorkflowTask,
+    env: &Env<'_>,
+) -> Result<Transition, Rejection> {
+    let (_, task) = task::started_task(workflow, &complete.task, env)?;
+    if complete.request.force_create_new_workflow_task && heartbeats_too_long(task, env) {
+        return Ok(time_out_heartbeats(workflow, &complete, env));
+    }
+    let identity = complete.request.identity.clone();
+    let run_id = complete.task.run_id.clone();
+    let worker_version = complete.request.worker_version_stamp.clone();
+    try_complete(workflow, complete, env).or_else(|bad| {
+        let mut draft = Draft::of(workflow, env);
+        let reason = format!("{}: {}", short_name(&bad), bad.message);
+        if bad.terminates {
+            let attributes = WorkflowExecutionTerminatedEventAttributes {
+                reason: reason.clone(),
+                identity: "history-service".to_owned(),
+                ..WorkflowExecutionTerminatedEventAttributes::default()
+            };
+            let lost =
+                LostTask { cause: bad.cause, failure: Some(bad_command_failure(&reason)), identity, worker_version };
+            task::fail_without_retry(&mut draft, &run_id, lost);
+            draft.flush_buffered(&run_id);
+            draft.event(&run_id, Attributes::WorkflowExecutionTerminatedEventAttributes(attributes));
+        } else {
+            let lost =
+                LostTask { cause: bad.cause, failure: Some(bad_command_failure(&reason)), identity, worker_version };
+            task::lose_to_failure(&mut draft, &run_id, lost);
+        }
+        Ok(draft.finish(|_| Reply::Refused(Rejection::InvalidArgument(reason))))
+    })
+}
+
+fn bad_command_failure(message: &str) -> Failure {
+    Failure {
+        message: message.to_owned(),
+        source: "Server".to_owned(),
+        failure_info: Some(FailureInfo::ApplicationFailureInfo(ApplicationFailureInfo::default())),
+        ..Failure::default()
+    }
+}
+
+/// The cause as clients print it: `BadScheduleActivityAttributes`.
+fn short_name(bad: &BadCommand) -> String {
+    format!("{:?}", bad.cause)
+}
+
+fn heartbeats_too_long(task: &WorkflowTask, env: &Env<'_>) -> bool {
+    let since = env.now.since(Timestamp::from_nanos(task.first_scheduled_at));
+    since >= env.limits.workflow_task_heartbeat_max
+}
+
+/// Local activities have stretched one task for too long: its worker is taken for stuck.
+fn time_out_heartbeats(workflow: &Workflow, complete: &CompleteWorkflowTask, env: &Env<'_>) -> Transition {
+    let run_id = &complete.task.run_id;
+    let mut draft = Draft::of(workflow, env);
+    task::write_transient(&mut draft, run_id);
+    let task = draft.run(run_id).core.task.clone().unwrap_or_default();
+    let attributes = WorkflowTaskTimedOutEventAttributes {
+        scheduled_event_id: task.scheduled_event_id,
+        started_event_id: task.started_event_id,
+        timeout_type: TimeoutType::StartToClose as i32,
+    };
+    draft.event(run_id, Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
+    draft.flush_buffered(run_id);
+    task::schedule(&mut draft, run_id);
+    draft.finish(|_| Reply::Refused(Rejection::NotFound("workflow task heartbeat timeout".to_owned())))
+}
+
+fn try_complete(workflow: &Workflow, complete: CompleteWorkflowTask, env: &Env<'_>) -> Result<Transition, BadCommand> {
+    let CompleteWorkflowTask { task: id, request, more_wanted } = complete;
+    let run_id = id.run_id;
+    let mut draft = Draft::of(workflow, env);
+    task::write_transient(&mut draft, &run_id);
+    let task = draft.run(&run_id).core.task.clone().unwrap_or_default();
+    let completed_event_id = draft.event(
+        &run_id,
+        Attributes::WorkflowTaskCompletedEventAttributes(WorkflowTaskCompletedEventAttributes {
+            scheduled_event_id: task.scheduled_event_id,
+            started_event_id: task.started_event_id,
+            identity: request.identity.clone(),
+            binary_checksum: request.binary_checksum.clone(),
+            worker_version: request.worker_version_stamp.clone(),
+            sdk_metadata: request.sdk_metadata.clone(),
+            metering_metadata: request.metering_metadata,
+            deployment: request.deployment.clone(),
+            versioning_behavior: request.versioning_behavior,
+            worker_deployment_version: String::new(),
+            worker_deployment_name: request
+                .deployment_options
+                .as_ref()
+                .map(|options| options.deployment_name.clone())
+                .unwrap_or_default(),
+            deployment_version: None,
+        }),
+    );
+    set_sticky(&mut draft, &run_id, request.sticky_attributes.as_ref());
+    let who = Requester { identity: request.identity.clone(), namespace: request.namespace.clone() };
+    let mut commands = Commands::new(draft, run_id.clone(), completed_event_id, who);
+    for command in request.commands {
+        commands.carry_out(command)?;
+    }
+    let Commands { mut draft, eager, unstarted_cancelled, .. } = commands;
+
+    let mut new_task = false;
+    if draft.run(&run_id).is_open() {
+        let news = draft.flush_buffered(&run_id) || unstarted_cancelled;
+        if news || request.force_create_new_workflow_task || more_wanted {
+            task::schedule(&mut draft, &run_id);
+            if !news && request.force_create_new_workflow_task {
+                remember_first_of_heartbeats(&mut draft, &run_id, task.first_scheduled_at);
+            }
+            if request.return_new_workflow_task {
+                let request_id = draft.uuid();
+                task::take_task(&mut draft, &run_id, &request_id, &request.identity);
+                new_task = true;
+            }
+        }
+    }
+    Ok(draft.finish(|next| {
+        let run = next.runs[&run_id].clone();
+        let eager_activities = eager.iter().filter_map(|id| run.activities.get(id)).map(Arc::clone).collect();
+        Reply::TaskCompleted { run, new_task, eager_activities }
+    }))
+}
+
+fn set_sticky(
+    draft: &mut Draft<'_>,
+    run_id: &str,
+    wanted: Option<&api::temporal::api::taskqueue::v1::StickyExecutionAttributes>,
+) {
+    let queue = wanted.and_then(|wanted| wanted.worker_task_queue.as_ref()).map_or("", |queue| &queue.name);
+    let timeout = wanted.and_then(|wanted| from_wire(wanted.schedule_to_start_timeout.as_ref())).map_or(0, nanos);
+    let sticky = if queue.is_empty() || timeout == 0 {
+        Sticky::default()
+    } else {
+        Sticky { queue: queue.to_owned(), timeout_nanos: timeout }
+    };
+    let core = &draft.run(run_id).core;
+    if core.sticky_queue != sticky.queue || core.sticky_timeout_nanos != sticky.timeout_nanos {
+        draft.fact(run_id, Fact::Sticky(sticky));
+    }
+}
+
+fn remember_first_of_heartbeats(draft: &mut Draft<'_>, run_id: &str, first_scheduled_at: i64) {
+    if let Some(task) = draft.run(run_id).core.task.clone() {
+        draft.fact(run_id, Fact::Task(WorkflowTask { first_scheduled_at, ..task }));
+    }
+}

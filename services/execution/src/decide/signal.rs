@@ -1,0 +1,62 @@
+//! Signals.
+
+use api::temporal::api::common::v1::WorkflowExecution;
+use api::temporal::api::history::v1::WorkflowExecutionSignaledEventAttributes;
+use api::temporal::api::history::v1::history_event::Attributes;
+
+use super::{task, unchanged};
+use crate::draft::{Draft, Notes, resolve, resolve_open};
+use crate::input::Signal;
+use crate::reply::{Rejection, Reply, Transition};
+use crate::run::Run;
+use crate::{Env, Workflow};
+
+pub(super) fn signal(workflow: &Workflow, signal: Signal, env: &Env<'_>) -> Result<Transition, Rejection> {
+    if workflow.chain.seen("signal", &signal.request_id).is_some() {
+        let run = resolve(workflow, &signal.run_id, env)?;
+        return Ok(unchanged(workflow, Reply::Run(run.clone())));
+    }
+    let run = resolve_open(workflow, &signal.run_id, env)?;
+    if signal.child_only {
+        check_child_of(run, signal.sender.as_ref(), env)?;
+    }
+    let run_id = run.core.run_id.clone();
+    let mut draft = Draft::of(workflow, env);
+    take_signal(&mut draft, &run_id, signal)?;
+    task::wake_workflow(&mut draft, &run_id);
+    Ok(draft.finish(|next| Reply::Run(next.runs[&run_id].clone())))
+}
+
+/// Whether the run is a child of the workflow that wants something of it.
+pub(super) fn check_child_of(run: &Run, sender: Option<&WorkflowExecution>, env: &Env<'_>) -> Result<(), Rejection> {
+    let parent = run.start.parent_workflow_execution.as_ref();
+    if parent.is_some() && parent == sender {
+        return Ok(());
+    }
+    Err(Rejection::NotFound(format!("workflow {} is not a child of the sender", env.workflow_id)))
+}
+
+/// Adds a signal to an open run's history or buffer.
+pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -> Result<(), Rejection> {
+    if draft.next.chain.seen("signal", &signal.request_id).is_some() {
+        return Ok(());
+    }
+    let run = draft.run(run_id);
+    let limit = draft.env.limits.signals_max;
+    if run.core.signal_count + run.buffered.len() as i64 >= limit {
+        return Err(Rejection::LimitExceeded(format!("the run has received {limit} signals, which is the limit")));
+    }
+    draft.remember("signal", &signal.request_id, run_id);
+    let notes = Notes { links: signal.links, ..Notes::default() };
+    let attributes = WorkflowExecutionSignaledEventAttributes {
+        signal_name: signal.name,
+        input: signal.input,
+        identity: signal.identity,
+        header: signal.header,
+        external_workflow_execution: signal.sender,
+        request_id: signal.request_id,
+        ..WorkflowExecutionSignaledEventAttributes::default()
+    };
+    draft.arrive(run_id, Attributes::WorkflowExecutionSignaledEventAttributes(attributes), notes);
+    Ok(())
+}

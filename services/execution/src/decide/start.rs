@@ -1,0 +1,195 @@
+//! Start a run: by a caller, a parent, or the run before it.
+
+use api::temporal::api::enums::v1::{
+    WorkflowExecutionStatus as Status, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+};
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{
+    WorkflowExecutionStartedEventAttributes, WorkflowExecutionTerminatedEventAttributes,
+};
+
+use super::cancel::end_now;
+use super::close::NextRun;
+use super::signal::take_signal;
+use super::{task, unchanged};
+use crate::chain::{ChainMove, Current};
+use crate::change::Fact;
+use crate::draft::{Draft, Notes};
+use crate::duration::from_wire;
+use crate::input::{Signal, Start};
+use crate::reply::{Rejection, Reply, Transition};
+use crate::run_settings::started_by_request;
+use crate::{Chain, Env, Workflow};
+
+pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
+    let chain = &workflow.chain;
+    if let Some(run_id) = chain.seen("start", &start.request.request_id)
+        && let Some(run) = workflow.runs.get(run_id)
+    {
+        let eager = start.request.request_eager_execution && eager_task_is_callers(run);
+        let reply = Reply::Started { run: run.clone(), started: true, eager, signalled: start.signal.is_some() };
+        return Ok(unchanged(workflow, reply));
+    }
+    if workflow.is_vacant() {
+        return Ok(begin(Draft::of(workflow, env), start));
+    }
+    if chain.current_status == Status::Running as i32 {
+        return conflict(workflow, start, env);
+    }
+    match reuse_policy(&start) {
+        WorkflowIdReusePolicy::RejectDuplicate => Err(already_started(chain, env, "RejectDuplicate")),
+        WorkflowIdReusePolicy::AllowDuplicateFailedOnly if !ended_badly(chain) => {
+            Err(already_started(chain, env, "AllowDuplicateFailedOnly"))
+        }
+        _ => Ok(begin(Draft::of(workflow, env), start)),
+    }
+}
+
+/// Whether the first task is still the one that an eager start gave away.
+fn eager_task_is_callers(run: &crate::Run) -> bool {
+    run.start.eager_execution_accepted
+        && run.core.task.as_ref().is_some_and(|task| task.is_started() && task.scheduled_event_id == 2)
+}
+
+fn reuse_policy(start: &Start) -> WorkflowIdReusePolicy {
+    WorkflowIdReusePolicy::try_from(start.request.workflow_id_reuse_policy).unwrap_or_default()
+}
+
+fn ended_badly(chain: &Chain) -> bool {
+    let bad = [Status::Failed, Status::Canceled, Status::Terminated, Status::TimedOut];
+    bad.iter().any(|status| chain.current_status == *status as i32)
+}
+
+/// There is an open run.
+fn conflict(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
+    let asked = WorkflowIdConflictPolicy::try_from(start.request.workflow_id_conflict_policy).unwrap_or_default();
+    let terminate_if_running = reuse_policy(&start) == WorkflowIdReusePolicy::TerminateIfRunning;
+    let policy = match asked {
+        WorkflowIdConflictPolicy::Unspecified if terminate_if_running => WorkflowIdConflictPolicy::TerminateExisting,
+        WorkflowIdConflictPolicy::Unspecified if start.signal.is_some() => WorkflowIdConflictPolicy::UseExisting,
+        WorkflowIdConflictPolicy::Unspecified => WorkflowIdConflictPolicy::Fail,
+        policy => policy,
+    };
+    match policy {
+        WorkflowIdConflictPolicy::UseExisting => use_existing(workflow, start, env),
+        WorkflowIdConflictPolicy::TerminateExisting => {
+            let mut draft = Draft::of(workflow, env);
+            let current = workflow.chain.current_run_id.clone();
+            let attributes = WorkflowExecutionTerminatedEventAttributes {
+                reason: "TerminateIfRunning WorkflowIdReusePolicy Policy".to_owned(),
+                identity: start.request.identity.clone(),
+                ..WorkflowExecutionTerminatedEventAttributes::default()
+            };
+            end_now(
+                &mut draft,
+                &current,
+                Attributes::WorkflowExecutionTerminatedEventAttributes(attributes),
+                Notes::default(),
+            );
+            Ok(begin(draft, start))
+        }
+        WorkflowIdConflictPolicy::Unspecified | WorkflowIdConflictPolicy::Fail => {
+            Err(already_started(&workflow.chain, env, ""))
+        }
+    }
+}
+
+fn use_existing(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
+    let run_id = workflow.chain.current_run_id.clone();
+    let mut draft = Draft::of(workflow, env);
+    let signalled = start.signal.is_some();
+    if let Some(signal) = start.signal {
+        take_signal(&mut draft, &run_id, Signal { run_id: run_id.clone(), ..signal })?;
+        // A signal-with-start ends a start delay; cron and retry backoffs stay.
+        if draft.run(&run_id).core.first_task_at != 0 && draft.run(&run_id).start.initiator == 0 {
+            draft.fact(&run_id, Fact::FirstTaskAt(0));
+        }
+        task::wake_workflow(&mut draft, &run_id);
+    } else if start.request.on_conflict_options.as_ref().is_some_and(|options| options.attach_request_id) {
+        draft.remember("start", &start.request.request_id, &run_id);
+    }
+    Ok(draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: false, eager: false, signalled }))
+}
+
+fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
+    let (workflow_id, run_id) = (env.workflow_id, &chain.current_run_id);
+    let message = if policy.is_empty() {
+        format!("Workflow execution is already running. WorkflowId: {workflow_id}, RunId: {run_id}.")
+    } else {
+        format!(
+            "Workflow execution already finished. WorkflowId: {workflow_id}, RunId: {run_id}. \
+             Workflow Id reuse policy: {policy}."
+        )
+    };
+    Rejection::AlreadyStarted {
+        message,
+        start_request_id: chain.start_request_id.clone(),
+        run_id: run_id.clone(),
+        first_execution_run_id: chain.first_run_id.clone(),
+    }
+}
+
+/// Begins a new chain.
+fn begin(mut draft: Draft<'_>, start: Start) -> Transition {
+    let Start { mut request, parent, signal } = start;
+    let run_id = draft.uuid();
+    let notes = Notes {
+        user_metadata: request.user_metadata.take(),
+        links: std::mem::take(&mut request.links),
+        markers: Vec::new(),
+    };
+    let (request_id, identity) = (request.request_id.clone(), request.identity.clone());
+    let eager_wanted = request.request_eager_execution;
+    let mut started = started_by_request(request, parent, &run_id, draft.env.now, draft.env.limits);
+    let put_off = from_wire(started.first_workflow_task_backoff.as_ref()).is_some();
+    let eager = eager_wanted && !put_off;
+    started.eager_execution_accepted = eager;
+    let current = Current {
+        run_id: run_id.clone(),
+        first_run_id: run_id.clone(),
+        start_request_id: request_id.clone(),
+        status: Status::Running as i32,
+    };
+    draft.chain(ChainMove::Current(current));
+    draft.remember("start", &request_id, &run_id);
+    let signalled = signal.is_some();
+    let signal = signal.map(|signal| Signal { run_id: run_id.clone(), ..signal });
+    begin_run(&mut draft, &run_id, started, notes, &request_id);
+    if let Some(signal) = signal {
+        // A new run has no limits to exceed.
+        let taken = take_signal(&mut draft, &run_id, signal);
+        debug_assert!(taken.is_ok());
+    }
+    task::wake_workflow(&mut draft, &run_id);
+    if eager {
+        let task_request_id = draft.uuid();
+        task::take_task(&mut draft, &run_id, &task_request_id, &identity);
+    }
+    draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: true, eager, signalled })
+}
+
+/// Begins the run that follows `old` in its chain.
+pub(super) fn begin_next(draft: &mut Draft<'_>, old: &str, next: NextRun) {
+    let request_id = draft.run(old).core.start_request_id.clone();
+    let current = Current {
+        run_id: next.run_id.clone(),
+        first_run_id: next.start.first_execution_run_id.clone(),
+        start_request_id: draft.next.chain.start_request_id.clone(),
+        status: Status::Running as i32,
+    };
+    draft.chain(ChainMove::Current(current));
+    begin_run(draft, &next.run_id, next.start, Notes::default(), &request_id);
+    task::wake_workflow(draft, &next.run_id);
+}
+
+fn begin_run(
+    draft: &mut Draft<'_>,
+    run_id: &str,
+    started: WorkflowExecutionStartedEventAttributes,
+    notes: Notes,
+    request_id: &str,
+) {
+    draft.bear(run_id);
+    draft.event_with(run_id, Attributes::WorkflowExecutionStartedEventAttributes(started), notes);
+    draft.fact(run_id, Fact::StartRequestId(request_id.to_owned()));
+}

@@ -1,0 +1,302 @@
+//! The workflow task: schedule, start, fail, time out, and the sticky queue.
+
+use api::temporal::api::enums::v1::{SuggestContinueAsNewReason, TaskQueueKind, TimeoutType, WorkflowTaskFailedCause};
+use api::temporal::api::failure::v1::Failure;
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{
+    WorkflowTaskFailedEventAttributes, WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes,
+    WorkflowTaskTimedOutEventAttributes,
+};
+use api::temporal::api::taskqueue::v1::TaskQueue;
+
+use super::unchanged;
+use crate::change::{Fact, Sticky};
+use crate::draft::{Draft, resolve, resolve_open};
+use crate::duration::{nanos, to_wire};
+use crate::input::{FailWorkflowTask, StartTask, TaskId};
+use crate::reply::{Rejection, Reply, Transition};
+use crate::run::Run;
+use crate::workflow_task::{WorkflowTask, delay_of_attempt, timeout_of_attempt};
+use crate::{Env, Workflow};
+
+/// Wakes the workflow: schedules a task unless there is one, or the first one is still put off.
+pub(super) fn wake_workflow(draft: &mut Draft<'_>, run_id: &str) {
+    let run = draft.run(run_id);
+    if run.is_open() && run.core.task.is_none() && run.core.first_task_at == 0 {
+        schedule(draft, run_id);
+    }
+}
+
+/// Schedules a task, on the sticky queue where there is one: an event, or, after failures, a transient attempt.
+pub(super) fn schedule(draft: &mut Draft<'_>, run_id: &str) {
+    let run = draft.run(run_id).clone();
+    let attempt = run.core.task_failures + 1;
+    let timeout = timeout_of_attempt(run.timeouts().task, attempt, draft.env.limits.workflow_task_backoff_max);
+    if attempt > 1 {
+        let now = draft.time_in(run_id).nanos();
+        draft.fact(
+            run_id,
+            Fact::Task(WorkflowTask {
+                scheduled_event_id: run.core.next_event_id,
+                attempt,
+                scheduled_at: now,
+                first_scheduled_at: now,
+                timeout_nanos: nanos(timeout),
+                stamp: run.core.last_stamp + 1,
+                ..WorkflowTask::default()
+            }),
+        );
+        return;
+    }
+    let attributes = WorkflowTaskScheduledEventAttributes {
+        task_queue: Some(task_queue_of(&run, !run.core.sticky_queue.is_empty())),
+        start_to_close_timeout: Some(to_wire(timeout)),
+        attempt,
+    };
+    draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(attributes));
+}
+
+fn task_queue_of(run: &Run, sticky: bool) -> TaskQueue {
+    let normal = run.task_queue_name().to_owned();
+    if sticky {
+        TaskQueue { name: run.core.sticky_queue.clone(), kind: TaskQueueKind::Sticky as i32, normal_name: normal }
+    } else {
+        TaskQueue { name: normal, kind: TaskQueueKind::Normal as i32, normal_name: String::new() }
+    }
+}
+
+/// Why and whether the worker should continue as new.
+fn hints(run: &Run, env: &Env<'_>) -> Vec<i32> {
+    let size = run.core.history_bytes >= env.limits.history_hint_bytes;
+    let count = run.last_event_id() >= env.limits.history_hint_events;
+    let reasons = [
+        (size, SuggestContinueAsNewReason::HistorySizeTooLarge),
+        (count, SuggestContinueAsNewReason::TooManyHistoryEvents),
+    ];
+    reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason as i32).collect()
+}
+
+/// A poller takes the task.
+pub(super) fn start_task(workflow: &Workflow, start: StartTask, env: &Env<'_>) -> Result<Transition, Rejection> {
+    let stale = || Ok(unchanged(workflow, Reply::Stale));
+    let Ok(run) = resolve_open(workflow, &start.run_id, env) else { return stale() };
+    let Some(task) = &run.core.task else { return stale() };
+    if task.scheduled_event_id != start.scheduled_event_id || task.stamp != start.stamp {
+        return stale();
+    }
+    if task.is_started() {
+        let again = task.request_id == start.request_id;
+        return Ok(unchanged(workflow, if again { Reply::TaskStarted(run.clone()) } else { Reply::Stale }));
+    }
+    let mut draft = Draft::of(workflow, env);
+    take_task(&mut draft, &start.run_id, &start.request_id, &start.identity);
+    Ok(draft.finish(|next| Reply::TaskStarted(next.runs[&start.run_id].clone())))
+}
+
+/// Starts the scheduled task of a run. A transient attempt that has been overtaken by new events becomes a first attempt,
+/// so that its scheduled event follows them.
+pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, request_id: &str, identity: &str) {
+    let overtaken = |run: &Run| {
+        let task = run.core.task.as_ref();
+        task.is_some_and(|task| task.is_transient() && task.scheduled_event_id != run.core.next_event_id)
+    };
+    if overtaken(draft.run(run_id)) {
+        let run = draft.run(run_id).clone();
+        let attributes = WorkflowTaskScheduledEventAttributes {
+            task_queue: Some(task_queue_of(&run, false)),
+            start_to_close_timeout: Some(to_wire(run.timeouts().task)),
+            attempt: 1,
+        };
+        draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(attributes));
+    }
+    let run = draft.run(run_id).clone();
+    let Some(task) = run.core.task.clone() else { return };
+    let reasons = hints(&run, draft.env);
+    if task.is_transient() {
+        let started = WorkflowTask {
+            started_event_id: task.scheduled_event_id + 1,
+            started_at: draft.time_in(run_id).nanos(),
+            request_id: request_id.to_owned(),
+            identity: identity.to_owned(),
+            suggest_continue_as_new: !reasons.is_empty(),
+            suggest_reasons: reasons,
+            history_size_bytes: run.core.history_bytes,
+            ..task
+        };
+        draft.fact(run_id, Fact::Task(started));
+    } else {
+        let attributes = WorkflowTaskStartedEventAttributes {
+            scheduled_event_id: task.scheduled_event_id,
+            identity: identity.to_owned(),
+            request_id: request_id.to_owned(),
+            suggest_continue_as_new: !reasons.is_empty(),
+            suggest_continue_as_new_reasons: reasons,
+            history_size_bytes: run.core.history_bytes,
+            ..WorkflowTaskStartedEventAttributes::default()
+        };
+        draft.event(run_id, Attributes::WorkflowTaskStartedEventAttributes(attributes));
+    }
+}
+
+/// The started task that a token speaks of.
+pub(super) fn started_task<'w>(
+    workflow: &'w Workflow,
+    id: &TaskId,
+    env: &Env<'_>,
+) -> Result<(&'w Run, &'w WorkflowTask), Rejection> {
+    let gone = || Rejection::NotFound("Workflow task not found.".to_owned());
+    let run = resolve_open(workflow, &id.run_id, env)?;
+    let task = run.core.task.as_ref().filter(|task| task.is_started()).ok_or_else(gone)?;
+    let same = task.scheduled_event_id == id.scheduled_event_id && task.attempt == id.attempt && task.stamp == id.stamp;
+    if same { Ok((run, task)) } else { Err(gone()) }
+}
+
+/// Writes the events of a transient attempt, now that it counts.
+pub(super) fn write_transient(draft: &mut Draft<'_>, run_id: &str) {
+    let run = draft.run(run_id).clone();
+    let Some(task) = run.core.task.clone().filter(WorkflowTask::is_transient) else { return };
+    let scheduled = WorkflowTaskScheduledEventAttributes {
+        task_queue: Some(task_queue_of(&run, false)),
+        start_to_close_timeout: Some(to_wire(std::time::Duration::from_nanos(task.timeout_nanos.max(0) as u64))),
+        attempt: task.attempt,
+    };
+    draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(scheduled));
+    let started = WorkflowTaskStartedEventAttributes {
+        scheduled_event_id: task.scheduled_event_id,
+        identity: task.identity.clone(),
+        request_id: task.request_id.clone(),
+        suggest_continue_as_new: task.suggest_continue_as_new,
+        suggest_continue_as_new_reasons: task.suggest_reasons.clone(),
+        history_size_bytes: task.history_size_bytes,
+        ..WorkflowTaskStartedEventAttributes::default()
+    };
+    draft.event(run_id, Attributes::WorkflowTaskStartedEventAttributes(started));
+}
+
+/// A worker could not make decisions.
+pub(super) fn fail_task(workflow: &Workflow, fail: FailWorkflowTask, env: &Env<'_>) -> Result<Transition, Rejection> {
+    started_task(workflow, &fail.task, env)?;
+    let mut draft = Draft::of(workflow, env);
+    let mut failure = fail.request.failure;
+    if let Some(failure) = &mut failure {
+        crate::cut_failure(failure);
+    }
+    let lost = LostTask {
+        cause: WorkflowTaskFailedCause::try_from(fail.request.cause).unwrap_or_default(),
+        failure,
+        identity: fail.request.identity,
+        worker_version: fail.request.worker_version,
+    };
+    lose_to_failure(&mut draft, &fail.task.run_id, lost);
+    Ok(draft.finish(|_| Reply::Done))
+}
+
+/// How a workflow task failed.
+#[derive(Default)]
+pub(super) struct LostTask {
+    pub(super) cause: WorkflowTaskFailedCause,
+    pub(super) failure: Option<Failure>,
+    pub(super) identity: String,
+    pub(super) worker_version: Option<api::temporal::api::common::v1::WorkerVersionStamp>,
+}
+
+/// Fails the started task, takes in what was buffered, and schedules the next attempt.
+pub(super) fn lose_to_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
+    let failures = draft.run(run_id).core.task_failures + 1;
+    fail_without_retry(draft, run_id, lost);
+    after_loss(draft, run_id, failures, true);
+}
+
+/// Fails the started task and takes in what was buffered.
+pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
+    let Some(task) = draft.run(run_id).core.task.clone() else { return };
+    if task.is_transient() {
+        drop_transient(draft, run_id, &task);
+    } else {
+        let attributes = WorkflowTaskFailedEventAttributes {
+            scheduled_event_id: task.scheduled_event_id,
+            started_event_id: task.started_event_id,
+            cause: lost.cause as i32,
+            failure: lost.failure,
+            identity: lost.identity,
+            worker_version: lost.worker_version,
+            ..WorkflowTaskFailedEventAttributes::default()
+        };
+        draft.event(run_id, Attributes::WorkflowTaskFailedEventAttributes(attributes));
+    }
+}
+
+/// A transient attempt leaves no trace in the history but its count.
+fn drop_transient(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask) {
+    draft.fact(run_id, Fact::Task(WorkflowTask { attempt: task.attempt + 1, ..WorkflowTask::default() }));
+    if !draft.run(run_id).core.sticky_queue.is_empty() {
+        draft.fact(run_id, Fact::Sticky(Sticky::default()));
+    }
+}
+
+/// What follows a lost task: buffered events make the next one a first attempt, since its events must follow theirs.
+fn after_loss(draft: &mut Draft<'_>, run_id: &str, failures: i32, delay: bool) {
+    draft.flush_buffered(run_id);
+    if draft.run(run_id).is_open() {
+        schedule(draft, run_id);
+        let delay = if delay {
+            delay_of_attempt(failures + 1, draft.env.limits.workflow_task_backoff_max)
+        } else {
+            std::time::Duration::ZERO
+        };
+        let task = draft.run(run_id).core.task.clone();
+        if let Some(task) = task.filter(|task| task.is_transient() && !delay.is_zero()) {
+            let not_before = draft.time_in(run_id) + delay;
+            draft.fact(run_id, Fact::Task(WorkflowTask { not_before: not_before.nanos(), ..task }));
+        }
+    }
+}
+
+/// The worker's time is up.
+pub(super) fn time_out(draft: &mut Draft<'_>, run_id: &str) {
+    let Some(task) = draft.run(run_id).core.task.clone() else { return };
+    if task.is_transient() {
+        drop_transient(draft, run_id, &task);
+    } else {
+        write_time_out(draft, run_id, &task, TimeoutType::StartToClose);
+    }
+    after_loss(draft, run_id, task.attempt, false);
+}
+
+/// The sticky worker did not come: the task goes to the normal queue, as a task of its own, so that the history shows why.
+pub(super) fn time_out_sticky(draft: &mut Draft<'_>, run_id: &str) {
+    let Some(task) = draft.run(run_id).core.task.clone() else { return };
+    write_time_out(draft, run_id, &task, TimeoutType::ScheduleToStart);
+    schedule(draft, run_id);
+}
+
+fn write_time_out(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask, kind: TimeoutType) {
+    let attributes = WorkflowTaskTimedOutEventAttributes {
+        scheduled_event_id: task.scheduled_event_id,
+        started_event_id: task.started_event_id,
+        timeout_type: kind as i32,
+    };
+    draft.event(run_id, Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
+}
+
+/// Nobody attends the sticky queue: the same task is offered on the normal one.
+pub(super) fn leave_sticky(draft: &mut Draft<'_>, run_id: &str) {
+    let core = draft.run(run_id).core.clone();
+    draft.fact(run_id, Fact::Sticky(Sticky::default()));
+    if let Some(task) = core.task.filter(|task| task.sticky && !task.is_started()) {
+        let stamp = core.last_stamp + 1;
+        draft.fact(run_id, Fact::Task(WorkflowTask { sticky: false, sticky_deadline: 0, stamp, ..task }));
+    }
+}
+
+/// A caller wants the worker's cache forgotten.
+pub(super) fn reset_sticky(workflow: &Workflow, run_id: &str, env: &Env<'_>) -> Result<Transition, Rejection> {
+    let run = resolve(workflow, run_id, env)?;
+    if !run.is_open() || run.core.sticky_queue.is_empty() {
+        return Ok(unchanged(workflow, Reply::Done));
+    }
+    let run_id = run.core.run_id.clone();
+    let mut draft = Draft::of(workflow, env);
+    leave_sticky(&mut draft, &run_id);
+    Ok(draft.finish(|_| Reply::Done))
+}

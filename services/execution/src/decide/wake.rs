@@ -1,0 +1,142 @@
+//! What is due: timers, timeouts, retries, and a run that has outgrown its limits.
+
+use std::sync::Arc;
+
+use api::temporal::api::enums::v1::{RetryState, TimeoutType};
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{
+    ActivityTaskTimedOutEventAttributes, TimerFiredEventAttributes, WorkflowExecutionTimedOutEventAttributes,
+};
+use ids::Timestamp;
+
+use super::cancel::end_now;
+use super::close::{NextRun, next_after_failure};
+use super::start::begin_next;
+use super::{activity, task};
+use crate::change::{ActivityMoved, Fact};
+use crate::draft::{Draft, Notes};
+use crate::failure::timeout_failure;
+use crate::pending::{Activity, ActivityProgress};
+use crate::reply::{Reply, Transition};
+use crate::wake_up::{ActivityDeadline, activity_deadline};
+use crate::workflow_task::WorkflowTask;
+use crate::{Env, Run, Workflow};
+
+/// Does all that is due, run by run, in the order of what depends on what.
+pub(super) fn wake_up(workflow: &Workflow, env: &Env<'_>) -> Transition {
+    let mut draft = Draft::of(workflow, env);
+    let open: Vec<String> =
+        workflow.runs.iter().filter(|(_, run)| run.is_open()).map(|(run_id, _)| run_id.clone()).collect();
+    for run_id in open {
+        if time_out_run(&mut draft, &run_id) {
+            continue;
+        }
+        fire_timers(&mut draft, &run_id);
+        wake_activities(&mut draft, &run_id);
+        wake_task(&mut draft, &run_id);
+    }
+    draft.finish(|_| Reply::Done)
+}
+
+/// Ends a run whose time is up; whether it was.
+fn time_out_run(draft: &mut Draft<'_>, run_id: &str) -> bool {
+    let run = draft.run(run_id).clone();
+    let timeouts = run.timeouts();
+    let now = draft.env.now;
+    let due = |deadline: Option<Timestamp>| deadline.is_some_and(|deadline| deadline <= now);
+    let (state, next) = if due(timeouts.execution_deadline) {
+        (RetryState::Timeout, None)
+    } else if due(timeouts.run_deadline) {
+        let failure = timeout_failure(TimeoutType::StartToClose, None, None);
+        next_after_failure(draft, run_id, &failure)
+    } else {
+        return false;
+    };
+    let attributes = WorkflowExecutionTimedOutEventAttributes {
+        retry_state: state as i32,
+        new_execution_run_id: next.as_ref().map(|next: &NextRun| next.run_id.clone()).unwrap_or_default(),
+    };
+    let attributes = Attributes::WorkflowExecutionTimedOutEventAttributes(attributes);
+    end_now(draft, run_id, attributes, Notes::default());
+    if let Some(next) = next {
+        begin_next(draft, run_id, next);
+    }
+    true
+}
+
+fn fire_timers(draft: &mut Draft<'_>, run_id: &str) {
+    let now = draft.env.now.nanos();
+    let run = draft.run(run_id);
+    let mut due: Vec<_> = run.timers.values().filter(|timer| timer.fires_at <= now).cloned().collect();
+    due.sort_by_key(|timer| (timer.fires_at, timer.started_event_id));
+    for timer in due {
+        let attributes =
+            TimerFiredEventAttributes { timer_id: timer.timer_id.clone(), started_event_id: timer.started_event_id };
+        draft.arrive(run_id, Attributes::TimerFiredEventAttributes(attributes), Notes::default());
+        task::wake_workflow(draft, run_id);
+    }
+}
+
+fn wake_activities(draft: &mut Draft<'_>, run_id: &str) {
+    let now = draft.env.now;
+    let due: Vec<(Arc<Activity>, ActivityDeadline)> = draft
+        .run(run_id)
+        .activities
+        .values()
+        .filter_map(|activity| {
+            let (at, deadline) = activity_deadline(activity)?;
+            (at <= now).then(|| (activity.clone(), deadline))
+        })
+        .collect();
+    for (activity, deadline) in due {
+        match deadline {
+            ActivityDeadline::Due => {
+                let progress = ActivityProgress { due: true, ..activity.progress.clone() };
+                let scheduled_event_id = activity.scheduled_event_id;
+                draft.fact(run_id, Fact::Activity(ActivityMoved { scheduled_event_id, progress }));
+            }
+            ActivityDeadline::TimedOut(kind) => time_out_activity(draft, run_id, &activity, kind),
+        }
+    }
+}
+
+fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, kind: TimeoutType) {
+    let progress = &activity.progress;
+    let cause = (kind == TimeoutType::ScheduleToClose).then(|| progress.last_failure.clone()).flatten();
+    let failure = timeout_failure(kind, progress.heartbeat_details.clone(), cause);
+    let state = match kind {
+        TimeoutType::ScheduleToClose | TimeoutType::ScheduleToStart => RetryState::Timeout,
+        _ => match activity::retry_after(draft, run_id, activity, &failure) {
+            Ok(due) => return activity::try_again(draft, run_id, activity, &failure, None, due),
+            Err(state) => state,
+        },
+    };
+    let started_event_id = activity::write_started(draft, run_id, activity);
+    let attributes = ActivityTaskTimedOutEventAttributes {
+        failure: Some(failure),
+        scheduled_event_id: activity.scheduled_event_id,
+        started_event_id,
+        retry_state: state as i32,
+    };
+    draft.arrive(run_id, Attributes::ActivityTaskTimedOutEventAttributes(attributes), Notes::default());
+    task::wake_workflow(draft, run_id);
+}
+
+fn wake_task(draft: &mut Draft<'_>, run_id: &str) {
+    let now = draft.env.now;
+    let run: Arc<Run> = draft.run(run_id).clone();
+    if run.core.first_task_at != 0 && run.core.first_task_at <= now.nanos() {
+        draft.fact(run_id, Fact::FirstTaskAt(0));
+        task::wake_workflow(draft, run_id);
+        return;
+    }
+    // What came in just now may have scheduled another task than the one that is due.
+    let Some(task) = run.core.task.clone() else { return };
+    if task.deadline().is_some_and(|deadline| deadline <= now) {
+        task::time_out(draft, run_id);
+    } else if !task.is_started() && task.sticky && task.sticky_deadline <= now.nanos() {
+        task::time_out_sticky(draft, run_id);
+    } else if task.not_before != 0 && task.not_before <= now.nanos() {
+        draft.fact(run_id, Fact::Task(WorkflowTask { not_before: 0, ..task }));
+    }
+}

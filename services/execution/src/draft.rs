@@ -1,0 +1,344 @@
+//! A transition in the making: facts are applied to a copy as they are added, so that each decision sees the ones before
+//! it. A refusal just drops the copy.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use api::temporal::api::common::v1::Link;
+use api::temporal::api::enums::v1::EventType;
+use api::temporal::api::history::v1::HistoryEvent;
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::sdk::v1::{EventGroupMarker, UserMetadata};
+use ids::Timestamp;
+
+use crate::chain::{ChainFact, ChainMove, Current, Seen, request_key};
+use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
+use crate::duration::wire_time;
+use crate::reply::{Reply, Transition};
+use crate::run::Run;
+use crate::workflow::Workflow;
+use crate::{Env, Rejection};
+
+/// What goes with an event beside its attributes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Notes {
+    pub(crate) user_metadata: Option<UserMetadata>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) markers: Vec<EventGroupMarker>,
+}
+
+pub(crate) struct Draft<'a> {
+    pub(crate) env: &'a Env<'a>,
+    pub(crate) next: Workflow,
+    chain: Vec<ChainFact>,
+    runs: Vec<Touched>,
+    drawn: u64,
+}
+
+struct Touched {
+    run_id: String,
+    steps: Vec<Step>,
+    events: Vec<HistoryEvent>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn of(workflow: &Workflow, env: &'a Env<'a>) -> Self {
+        Self { env, next: workflow.clone(), chain: Vec::new(), runs: Vec::new(), drawn: 0 }
+    }
+
+    /// The run as it stands in this draft. Only for runs known to be in memory.
+    pub(crate) fn run(&self, run_id: &str) -> &Arc<Run> {
+        &self.next.runs[run_id]
+    }
+
+    /// A fresh UUID, derived from the transition's seed.
+    pub(crate) fn uuid(&mut self) -> String {
+        self.drawn += 1;
+        let high = mixed(self.env.seed as u64 ^ self.drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let low = mixed((self.env.seed >> 64) as u64 ^ high.rotate_left(17) ^ self.drawn);
+        let (a, b) = (high >> 32, high >> 16 & 0xffff);
+        let version = 0x4000 | high & 0x0fff;
+        let variant = 0x8000 | low >> 48 & 0x3fff;
+        format!("{a:08x}-{b:04x}-{version:04x}-{variant:04x}-{:012x}", low & 0xffff_ffff_ffff)
+    }
+
+    /// The time of the run's next event: never before its last.
+    pub(crate) fn time_in(&self, run_id: &str) -> Timestamp {
+        let last = self.next.runs.get(run_id).map_or(0, |run| run.core.last_event_at);
+        self.env.now.max(Timestamp::from_nanos(last))
+    }
+
+    /// Adds a run that does not exist yet.
+    pub(crate) fn bear(&mut self, run_id: &str) {
+        self.next.absent.remove(run_id);
+        self.next.runs.insert(run_id.to_owned(), Arc::new(Run::unborn(run_id.to_owned())));
+    }
+
+    /// Writes an event; its id.
+    pub(crate) fn event(&mut self, run_id: &str, attributes: Attributes) -> i64 {
+        self.event_with(run_id, attributes, Notes::default())
+    }
+
+    /// Writes an event with notes; its id.
+    pub(crate) fn event_with(&mut self, run_id: &str, attributes: Attributes, notes: Notes) -> i64 {
+        let mut event = self.new_event(run_id, attributes, notes);
+        event.event_id = self.run(run_id).core.next_event_id;
+        self.append(run_id, event)
+    }
+
+    /// Takes in what came from outside: into the history, or, while a worker has the workflow task, into the buffer.
+    /// Its id, 0 if buffered.
+    pub(crate) fn arrive(&mut self, run_id: &str, attributes: Attributes, notes: Notes) -> i64 {
+        let busy = self.run(run_id).core.task.as_ref().is_some_and(|task| task.is_started());
+        if busy {
+            let event = self.new_event(run_id, attributes, notes);
+            self.fact(run_id, Fact::Buffered(event));
+            0
+        } else {
+            self.event_with(run_id, attributes, notes)
+        }
+    }
+
+    /// Adds an internal fact about a run.
+    pub(crate) fn fact(&mut self, run_id: &str, fact: Fact) {
+        self.run_mut(run_id).apply_fact(&fact);
+        self.touched(run_id).steps.push(Step::Fact(fact));
+    }
+
+    /// Adds a fact about the chain.
+    pub(crate) fn chain(&mut self, fact: ChainMove) {
+        let fact = ChainFact { fact: Some(fact) };
+        Arc::make_mut(&mut self.next.chain).apply(&fact);
+        self.chain.push(fact);
+    }
+
+    /// Remembers that a request was carried out on a run.
+    pub(crate) fn remember(&mut self, kind: &str, request_id: &str, run_id: &str) {
+        if !request_id.is_empty() {
+            self.chain(ChainMove::Seen(Seen {
+                request: request_key(kind, request_id),
+                run_id: run_id.to_owned(),
+                keep: self.env.limits.request_ids_max as u64,
+            }));
+        }
+    }
+
+    /// Moves the buffered events into the history; whether there were any.
+    pub(crate) fn flush_buffered(&mut self, run_id: &str) -> bool {
+        let buffered = self.run(run_id).buffered.clone();
+        if buffered.is_empty() {
+            return false;
+        }
+        self.fact(run_id, Fact::Unbuffered(Empty {}));
+        let mut started = HashMap::new();
+        for event in buffered {
+            let mut event = (*event).clone();
+            event.event_id = self.run(run_id).core.next_event_id;
+            let at = Timestamp::from_nanos(crate::apply::event_nanos(&event));
+            let last = Timestamp::from_nanos(self.run(run_id).core.last_event_at);
+            event.event_time = Some(wire_time(at.max(last)));
+            refer_to_started(&mut event, &mut started);
+            self.append(run_id, event);
+        }
+        true
+    }
+
+    /// Ends the transition.
+    pub(crate) fn finish(mut self, reply: impl FnOnce(&Workflow) -> Reply) -> Transition {
+        crate::decide::enforce_limits(&mut self);
+        self.keep_chain_in_step();
+        let mut changes: Vec<Change> = Vec::with_capacity(self.runs.len() + self.chain.len());
+        for touched in std::mem::take(&mut self.runs) {
+            let batch = (!touched.events.is_empty()).then(|| Arc::new(Batch::new(touched.events)));
+            self.run_mut(&touched.run_id).end_transition(batch.clone());
+            changes.push(Change::Run(RunChange { run_id: touched.run_id, steps: touched.steps, batch }));
+        }
+        changes.extend(self.chain.into_iter().map(Change::Chain));
+        let reply = reply(&self.next);
+        Transition { changes, next: self.next, reply }
+    }
+
+    /// The chain knows its newest run's status, and which runs must stay in memory.
+    fn keep_chain_in_step(&mut self) {
+        let touched: Vec<String> = self.runs.iter().map(|touched| touched.run_id.clone()).collect();
+        for run_id in touched {
+            let run = self.run(&run_id).clone();
+            let chain = &self.next.chain;
+            if chain.current_run_id == run_id && chain.current_status != run.core.status {
+                let current = Current {
+                    run_id: run_id.clone(),
+                    first_run_id: chain.first_run_id.clone(),
+                    start_request_id: chain.start_request_id.clone(),
+                    status: run.core.status,
+                };
+                self.chain(ChainMove::Current(current));
+            }
+            if run.is_finished() && self.next.chain.live_runs.contains(&run_id) {
+                self.chain(ChainMove::Finished(run_id));
+            }
+        }
+    }
+
+    /// The open runs that this transition has touched.
+    pub(crate) fn touched_open_runs(&self) -> Vec<String> {
+        let touched = self.runs.iter().map(|touched| &touched.run_id);
+        touched.filter(|run_id| self.run(run_id).is_open()).cloned().collect()
+    }
+
+    fn new_event(&self, run_id: &str, attributes: Attributes, notes: Notes) -> HistoryEvent {
+        HistoryEvent {
+            event_time: Some(wire_time(self.time_in(run_id))),
+            event_type: event_type_of(&attributes) as i32,
+            user_metadata: notes.user_metadata,
+            links: notes.links,
+            event_group_markers: notes.markers,
+            attributes: Some(attributes),
+            ..HistoryEvent::default()
+        }
+    }
+
+    fn append(&mut self, run_id: &str, event: HistoryEvent) -> i64 {
+        let id = event.event_id;
+        let applied = self.run_mut(run_id).apply_event(&event);
+        debug_assert_eq!(applied, Ok(()));
+        let touched = self.touched(run_id);
+        touched.steps.push(Step::Event);
+        touched.events.push(event);
+        id
+    }
+
+    fn run_mut(&mut self, run_id: &str) -> &mut Run {
+        let run = self.next.runs.get_mut(run_id).expect("a draft touches only runs in memory");
+        Arc::make_mut(run)
+    }
+
+    fn touched(&mut self, run_id: &str) -> &mut Touched {
+        let at = self.runs.iter().position(|touched| touched.run_id == run_id).unwrap_or_else(|| {
+            self.runs.push(Touched { run_id: run_id.to_owned(), steps: Vec::new(), events: Vec::new() });
+            self.runs.len() - 1
+        });
+        &mut self.runs[at]
+    }
+}
+
+/// The run that an input names, or the current one; it must be in memory (see `needs`).
+pub(crate) fn resolve<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -> Result<&'w Arc<Run>, Rejection> {
+    let not_found = || Rejection::NotFound(format!("workflow not found for ID: {}", env.workflow_id));
+    if workflow.is_vacant() {
+        return Err(not_found());
+    }
+    let run_id = if run_id.is_empty() { &workflow.chain.current_run_id } else { run_id };
+    workflow.runs.get(run_id).ok_or_else(not_found)
+}
+
+/// The same, for what only an open run can take.
+pub(crate) fn resolve_open<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -> Result<&'w Arc<Run>, Rejection> {
+    let run = resolve(workflow, run_id, env)?;
+    if run.is_open() { Ok(run) } else { Err(Rejection::AlreadyCompleted) }
+}
+
+/// The finalizer of splitmix64.
+fn mixed(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A buffered closing event was made before its started event had an id: fills that in, now that it has one.
+fn refer_to_started(event: &mut HistoryEvent, started: &mut HashMap<i64, i64>) {
+    let id = event.event_id;
+    let refer = |by: i64, started_event_id: &mut i64| {
+        if *started_event_id == 0 {
+            *started_event_id = started.get(&by).copied().unwrap_or(0);
+        }
+    };
+    match &mut event.attributes {
+        Some(Attributes::ActivityTaskCompletedEventAttributes(a)) => {
+            refer(a.scheduled_event_id, &mut a.started_event_id)
+        }
+        Some(Attributes::ActivityTaskFailedEventAttributes(a)) => refer(a.scheduled_event_id, &mut a.started_event_id),
+        Some(Attributes::ActivityTaskTimedOutEventAttributes(a)) => {
+            refer(a.scheduled_event_id, &mut a.started_event_id)
+        }
+        Some(Attributes::ActivityTaskCanceledEventAttributes(a)) => {
+            refer(a.scheduled_event_id, &mut a.started_event_id)
+        }
+        Some(Attributes::ChildWorkflowExecutionCompletedEventAttributes(a)) => {
+            refer(a.initiated_event_id, &mut a.started_event_id);
+        }
+        Some(Attributes::ChildWorkflowExecutionFailedEventAttributes(a)) => {
+            refer(a.initiated_event_id, &mut a.started_event_id);
+        }
+        Some(Attributes::ChildWorkflowExecutionCanceledEventAttributes(a)) => {
+            refer(a.initiated_event_id, &mut a.started_event_id);
+        }
+        Some(Attributes::ChildWorkflowExecutionTimedOutEventAttributes(a)) => {
+            refer(a.initiated_event_id, &mut a.started_event_id);
+        }
+        Some(Attributes::ChildWorkflowExecutionTerminatedEventAttributes(a)) => {
+            refer(a.initiated_event_id, &mut a.started_event_id);
+        }
+        Some(Attributes::ActivityTaskStartedEventAttributes(a)) => drop(started.insert(a.scheduled_event_id, id)),
+        Some(Attributes::ChildWorkflowExecutionStartedEventAttributes(a)) => {
+            started.insert(a.initiated_event_id, id);
+        }
+        _ => {}
+    }
+}
+
+fn event_type_of(attributes: &Attributes) -> EventType {
+    use Attributes as A;
+    match attributes {
+        A::WorkflowExecutionStartedEventAttributes(_) => EventType::WorkflowExecutionStarted,
+        A::WorkflowExecutionCompletedEventAttributes(_) => EventType::WorkflowExecutionCompleted,
+        A::WorkflowExecutionFailedEventAttributes(_) => EventType::WorkflowExecutionFailed,
+        A::WorkflowExecutionTimedOutEventAttributes(_) => EventType::WorkflowExecutionTimedOut,
+        A::WorkflowTaskScheduledEventAttributes(_) => EventType::WorkflowTaskScheduled,
+        A::WorkflowTaskStartedEventAttributes(_) => EventType::WorkflowTaskStarted,
+        A::WorkflowTaskCompletedEventAttributes(_) => EventType::WorkflowTaskCompleted,
+        A::WorkflowTaskTimedOutEventAttributes(_) => EventType::WorkflowTaskTimedOut,
+        A::WorkflowTaskFailedEventAttributes(_) => EventType::WorkflowTaskFailed,
+        A::ActivityTaskScheduledEventAttributes(_) => EventType::ActivityTaskScheduled,
+        A::ActivityTaskStartedEventAttributes(_) => EventType::ActivityTaskStarted,
+        A::ActivityTaskCompletedEventAttributes(_) => EventType::ActivityTaskCompleted,
+        A::ActivityTaskFailedEventAttributes(_) => EventType::ActivityTaskFailed,
+        A::ActivityTaskTimedOutEventAttributes(_) => EventType::ActivityTaskTimedOut,
+        A::ActivityTaskCancelRequestedEventAttributes(_) => EventType::ActivityTaskCancelRequested,
+        A::ActivityTaskCanceledEventAttributes(_) => EventType::ActivityTaskCanceled,
+        A::TimerStartedEventAttributes(_) => EventType::TimerStarted,
+        A::TimerFiredEventAttributes(_) => EventType::TimerFired,
+        A::TimerCanceledEventAttributes(_) => EventType::TimerCanceled,
+        A::MarkerRecordedEventAttributes(_) => EventType::MarkerRecorded,
+        A::WorkflowExecutionSignaledEventAttributes(_) => EventType::WorkflowExecutionSignaled,
+        A::WorkflowExecutionTerminatedEventAttributes(_) => EventType::WorkflowExecutionTerminated,
+        A::WorkflowExecutionCancelRequestedEventAttributes(_) => EventType::WorkflowExecutionCancelRequested,
+        A::WorkflowExecutionCanceledEventAttributes(_) => EventType::WorkflowExecutionCanceled,
+        A::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(_) => {
+            EventType::RequestCancelExternalWorkflowExecutionInitiated
+        }
+        A::RequestCancelExternalWorkflowExecutionFailedEventAttributes(_) => {
+            EventType::RequestCancelExternalWorkflowExecutionFailed
+        }
+        A::ExternalWorkflowExecutionCancelRequestedEventAttributes(_) => {
+            EventType::ExternalWorkflowExecutionCancelRequested
+        }
+        A::WorkflowExecutionContinuedAsNewEventAttributes(_) => EventType::WorkflowExecutionContinuedAsNew,
+        A::StartChildWorkflowExecutionInitiatedEventAttributes(_) => EventType::StartChildWorkflowExecutionInitiated,
+        A::StartChildWorkflowExecutionFailedEventAttributes(_) => EventType::StartChildWorkflowExecutionFailed,
+        A::ChildWorkflowExecutionStartedEventAttributes(_) => EventType::ChildWorkflowExecutionStarted,
+        A::ChildWorkflowExecutionCompletedEventAttributes(_) => EventType::ChildWorkflowExecutionCompleted,
+        A::ChildWorkflowExecutionFailedEventAttributes(_) => EventType::ChildWorkflowExecutionFailed,
+        A::ChildWorkflowExecutionCanceledEventAttributes(_) => EventType::ChildWorkflowExecutionCanceled,
+        A::ChildWorkflowExecutionTimedOutEventAttributes(_) => EventType::ChildWorkflowExecutionTimedOut,
+        A::ChildWorkflowExecutionTerminatedEventAttributes(_) => EventType::ChildWorkflowExecutionTerminated,
+        A::SignalExternalWorkflowExecutionInitiatedEventAttributes(_) => {
+            EventType::SignalExternalWorkflowExecutionInitiated
+        }
+        A::SignalExternalWorkflowExecutionFailedEventAttributes(_) => EventType::SignalExternalWorkflowExecutionFailed,
+        A::ExternalWorkflowExecutionSignaledEventAttributes(_) => EventType::ExternalWorkflowExecutionSignaled,
+        A::UpsertWorkflowSearchAttributesEventAttributes(_) => EventType::UpsertWorkflowSearchAttributes,
+        A::WorkflowPropertiesModifiedEventAttributes(_) => EventType::WorkflowPropertiesModified,
+        _ => EventType::Unspecified,
+    }
+}

@@ -1,0 +1,77 @@
+//! What holds of every workflow after every change. Used by tests, by simulation, and in debug builds after each step.
+
+use crate::pending::{ActivityState, activity_state};
+use crate::{Run, Workflow};
+
+/// Checks everything; the error names the first rule that is broken.
+pub fn invariants(workflow: &Workflow) -> Result<(), String> {
+    let open: Vec<&str> =
+        workflow.runs.values().filter(|run| run.is_open()).map(|run| run.core.run_id.as_str()).collect();
+    if open.len() > 1 {
+        return Err(format!("more than one open run: {open:?}"));
+    }
+    if let Some(run_id) = open.first()
+        && *run_id != workflow.chain.current_run_id
+    {
+        return Err(format!("run {run_id} is open but not current"));
+    }
+    for run in workflow.runs.values() {
+        of_run(run).map_err(|broken| format!("run {}: {broken}", run.core.run_id))?;
+        let live = workflow.chain.live_runs.contains(&run.core.run_id);
+        if live == run.is_finished() {
+            return Err(format!("run {} is live: {live}, finished: {}", run.core.run_id, run.is_finished()));
+        }
+    }
+    Ok(())
+}
+
+fn of_run(run: &Run) -> Result<(), String> {
+    history_is_contiguous(run)?;
+    task_fits_history(run)?;
+    if !run.is_open() && (!run.activities.is_empty() || !run.timers.is_empty() || !run.buffered.is_empty()) {
+        return Err("a closed run has something pending".to_owned());
+    }
+    if run.core.task.as_ref().is_none_or(|task| !task.is_started()) && !run.buffered.is_empty() {
+        return Err("events are buffered although no worker has the workflow task".to_owned());
+    }
+    for activity in run.activities.values() {
+        if activity_state(activity) == ActivityState::Started && activity.progress.request_id.is_empty() {
+            return Err(format!("activity {} is started by nobody", activity.scheduled_event_id));
+        }
+    }
+    Ok(())
+}
+
+fn history_is_contiguous(run: &Run) -> Result<(), String> {
+    let mut expected = run.first_event_in_memory();
+    for batch in &run.batches {
+        for event in &batch.events {
+            if event.event_id != expected {
+                return Err(format!("event {} in memory where {expected} was expected", event.event_id));
+            }
+            expected += 1;
+        }
+    }
+    if expected == run.core.next_event_id {
+        return Ok(());
+    }
+    Err(format!("history in memory ends before {expected}, the next event is {}", run.core.next_event_id))
+}
+
+fn task_fits_history(run: &Run) -> Result<(), String> {
+    let Some(task) = &run.core.task else { return Ok(()) };
+    if !run.is_open() {
+        return Err("a closed run has a workflow task".to_owned());
+    }
+    let written = task.scheduled_event_id < run.core.next_event_id;
+    match (task.is_transient(), task.is_started()) {
+        (false, _) if !written => Err("a first attempt is not in the history".to_owned()),
+        (true, true) if task.scheduled_event_id != run.core.next_event_id => {
+            Err("a started transient task does not follow the history's end".to_owned())
+        }
+        (false, true) if task.started_event_id != run.core.next_event_id - 1 => {
+            Err("events follow the start of a workflow task".to_owned())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+//! The bounds of a run. Defaults are those that clients of the API have come to rely on.
+
+use std::time::Duration;
+
+/// Bounds and defaults. Sizes in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// A payload (input, result, details).
+    pub blob_bytes: usize,
+    /// A memo.
+    pub memo_bytes: usize,
+    /// Length of an id or name.
+    pub id_bytes: usize,
+    /// Suggest continue-as-new from this history size.
+    pub history_hint_bytes: i64,
+    /// Suggest continue-as-new from this many events.
+    pub history_hint_events: i64,
+    /// Terminate beyond this history size.
+    pub history_max_bytes: i64,
+    /// Terminate beyond this many events.
+    pub history_max_events: i64,
+    /// Activities, children, external signals, external cancels: each.
+    pub pending_max: usize,
+    /// Signals received by a run.
+    pub signals_max: i64,
+    /// Events that may wait for a workflow task to end.
+    pub buffered_max: usize,
+    /// Bytes of such events.
+    pub buffered_max_bytes: usize,
+    /// An activity's last failure as it is kept.
+    pub kept_failure_bytes: usize,
+    /// The workflow task timeout of a request that names none.
+    pub workflow_task_timeout: Duration,
+    /// The longest workflow task timeout; longer ones are cut.
+    pub workflow_task_timeout_max: Duration,
+    /// How long local activities may stretch a workflow task by heartbeats.
+    pub workflow_task_heartbeat_max: Duration,
+    /// The most that a workflow task's retry is put off.
+    pub workflow_task_backoff_max: Duration,
+    /// Signal, start and cancel request ids kept per workflow ID.
+    pub request_ids_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        const KIB: usize = 1024;
+        const MIB: usize = 1024 * KIB;
+        Self {
+            blob_bytes: 2 * MIB,
+            memo_bytes: 2 * MIB,
+            id_bytes: 1000,
+            history_hint_bytes: 4 * MIB as i64,
+            history_hint_events: 4096,
+            history_max_bytes: 50 * MIB as i64,
+            history_max_events: 51_200,
+            pending_max: 2000,
+            signals_max: 10_000,
+            buffered_max: 100,
+            buffered_max_bytes: 2 * MIB,
+            kept_failure_bytes: 4 * KIB,
+            workflow_task_timeout: Duration::from_secs(10),
+            workflow_task_timeout_max: Duration::from_secs(120),
+            workflow_task_heartbeat_max: Duration::from_secs(30 * 60),
+            workflow_task_backoff_max: Duration::from_secs(10 * 60),
+            request_ids_max: 10_000,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! A workflow's parts as rows store them, each with a format number.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::temporal::api::common::v1::Payload;
+use api::temporal::api::history::v1::{
+    ActivityTaskScheduledEventAttributes, HistoryEvent, RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
+    SignalExternalWorkflowExecutionInitiatedEventAttributes, StartChildWorkflowExecutionInitiatedEventAttributes,
+    WorkflowExecutionStartedEventAttributes,
+};
+
+use crate::chain::Chain;
+use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::run::{Run, RunCore};
+
+/// The format that this release writes; it reads no later one.
+const FORMAT: u32 = 1;
+
+/// The chain's row.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ChainRow {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(message, optional, tag = "2")]
+    chain: Option<Chain>,
+}
+
+/// A run's row. Its history lies beside it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RunRow {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(message, optional, tag = "2")]
+    core: Option<RunCore>,
+    #[prost(message, optional, tag = "3")]
+    start: Option<WorkflowExecutionStartedEventAttributes>,
+    #[prost(message, optional, tag = "4")]
+    closing: Option<HistoryEvent>,
+    #[prost(message, repeated, tag = "5")]
+    activities: Vec<ActivityRow>,
+    #[prost(message, repeated, tag = "6")]
+    timers: Vec<Timer>,
+    #[prost(message, repeated, tag = "7")]
+    children: Vec<ChildRow>,
+    #[prost(message, repeated, tag = "8")]
+    signals: Vec<SignalRow>,
+    #[prost(message, repeated, tag = "9")]
+    cancels: Vec<CancelRow>,
+    #[prost(message, repeated, tag = "10")]
+    buffered: Vec<HistoryEvent>,
+    #[prost(btree_map = "string, message", tag = "11")]
+    memo: BTreeMap<String, Payload>,
+    #[prost(btree_map = "string, message", tag = "12")]
+    search_attributes: BTreeMap<String, Payload>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ActivityRow {
+    #[prost(int64, tag = "1")]
+    scheduled_event_id: i64,
+    #[prost(int64, tag = "2")]
+    first_scheduled_at: i64,
+    #[prost(message, optional, tag = "3")]
+    schedule: Option<ActivityTaskScheduledEventAttributes>,
+    #[prost(message, optional, tag = "4")]
+    progress: Option<ActivityProgress>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct ChildRow {
+    #[prost(int64, tag = "1")]
+    initiated_event_id: i64,
+    #[prost(message, optional, tag = "2")]
+    initiated: Option<StartChildWorkflowExecutionInitiatedEventAttributes>,
+    #[prost(string, tag = "3")]
+    run_id: String,
+    #[prost(int64, tag = "4")]
+    started_event_id: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct SignalRow {
+    #[prost(int64, tag = "1")]
+    initiated_event_id: i64,
+    #[prost(message, optional, tag = "2")]
+    initiated: Option<SignalExternalWorkflowExecutionInitiatedEventAttributes>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CancelRow {
+    #[prost(int64, tag = "1")]
+    initiated_event_id: i64,
+    #[prost(message, optional, tag = "2")]
+    initiated: Option<RequestCancelExternalWorkflowExecutionInitiatedEventAttributes>,
+}
+
+impl ChainRow {
+    /// For the table.
+    pub fn of(chain: &Chain) -> Self {
+        Self { format: FORMAT, chain: Some(chain.clone()) }
+    }
+
+    /// From the table. An error means that the row cannot be used.
+    pub fn into_chain(self) -> Result<Chain, String> {
+        check_format(self.format)?;
+        self.chain.ok_or_else(|| "a chain row is empty".to_owned())
+    }
+}
+
+impl RunRow {
+    /// For the table.
+    pub fn of(run: &Run) -> Self {
+        Self {
+            format: FORMAT,
+            core: Some(run.core.clone()),
+            start: Some((*run.start).clone()),
+            closing: run.closing.as_deref().cloned(),
+            activities: run.activities.values().map(|activity| activity_row(activity)).collect(),
+            timers: run.timers.values().map(|timer| (**timer).clone()).collect(),
+            children: run.children.values().map(|child| child_row(child)).collect(),
+            signals: run
+                .signals
+                .values()
+                .map(|signal| SignalRow {
+                    initiated_event_id: signal.initiated_event_id,
+                    initiated: Some((*signal.initiated).clone()),
+                })
+                .collect(),
+            cancels: run
+                .cancels
+                .values()
+                .map(|cancel| CancelRow {
+                    initiated_event_id: cancel.initiated_event_id,
+                    initiated: Some((*cancel.initiated).clone()),
+                })
+                .collect(),
+            buffered: run.buffered.iter().map(|event| (**event).clone()).collect(),
+            memo: (*run.memo).clone(),
+            search_attributes: (*run.search_attributes).clone(),
+        }
+    }
+
+    /// From the table, without history in memory. An error means that the row cannot be used.
+    pub fn into_run(self) -> Result<Run, String> {
+        check_format(self.format)?;
+        let core = self.core.ok_or("a run row has no core")?;
+        let start = self.start.ok_or("a run row has no start")?;
+        Ok(Run {
+            core,
+            start: Arc::new(start),
+            closing: self.closing.map(Arc::new),
+            activities: self
+                .activities
+                .into_iter()
+                .map(|row| (row.scheduled_event_id, Arc::new(activity_of(row))))
+                .collect(),
+            timers: self.timers.into_iter().map(|timer| (timer.timer_id.clone(), Arc::new(timer))).collect(),
+            children: self.children.into_iter().map(|row| (row.initiated_event_id, Arc::new(child_of(row)))).collect(),
+            signals: self
+                .signals
+                .into_iter()
+                .map(|row| {
+                    let initiated = Arc::new(row.initiated.unwrap_or_default());
+                    let initiated_event_id = row.initiated_event_id;
+                    (initiated_event_id, Arc::new(ExternalSignal { initiated_event_id, initiated }))
+                })
+                .collect(),
+            cancels: self
+                .cancels
+                .into_iter()
+                .map(|row| {
+                    let initiated = Arc::new(row.initiated.unwrap_or_default());
+                    let initiated_event_id = row.initiated_event_id;
+                    (initiated_event_id, Arc::new(ExternalCancel { initiated_event_id, initiated }))
+                })
+                .collect(),
+            buffered: self.buffered.into_iter().map(Arc::new).collect(),
+            memo: Arc::new(self.memo),
+            search_attributes: Arc::new(self.search_attributes),
+            batches: Vec::new(),
+        })
+    }
+}
+
+fn check_format(format: u32) -> Result<(), String> {
+    if format == FORMAT { Ok(()) } else { Err(format!("row format {format} is unknown; this release reads {FORMAT}")) }
+}
+
+fn activity_row(activity: &Activity) -> ActivityRow {
+    ActivityRow {
+        scheduled_event_id: activity.scheduled_event_id,
+        first_scheduled_at: activity.first_scheduled_at,
+        schedule: Some((*activity.schedule).clone()),
+        progress: Some(activity.progress.clone()),
+    }
+}
+
+fn activity_of(row: ActivityRow) -> Activity {
+    Activity {
+        scheduled_event_id: row.scheduled_event_id,
+        first_scheduled_at: row.first_scheduled_at,
+        schedule: Arc::new(row.schedule.unwrap_or_default()),
+        progress: row.progress.unwrap_or_default(),
+    }
+}
+
+fn child_row(child: &Child) -> ChildRow {
+    ChildRow {
+        initiated_event_id: child.initiated_event_id,
+        initiated: Some((*child.initiated).clone()),
+        run_id: child.run_id.clone(),
+        started_event_id: child.started_event_id,
+    }
+}
+
+fn child_of(row: ChildRow) -> Child {
+    Child {
+        initiated_event_id: row.initiated_event_id,
+        initiated: Arc::new(row.initiated.unwrap_or_default()),
+        run_id: row.run_id,
+        started_event_id: row.started_event_id,
+    }
+}

@@ -1,0 +1,224 @@
+//! One run of a workflow ID, as a value that is cheap to copy: what is large or never changes is shared.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::temporal::api::common::v1::{Payload, WorkflowExecution};
+use api::temporal::api::enums::v1::WorkflowExecutionStatus;
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEventAttributes};
+use ids::Timestamp;
+
+use crate::change::Batch;
+use crate::duration::from_wire;
+use crate::pending::{Activity, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::workflow_task::WorkflowTask;
+
+/// A run. Everything but `batches` is what its row stores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Numbers, flags and the workflow task.
+    pub core: RunCore,
+    /// What the first event says.
+    pub start: Arc<WorkflowExecutionStartedEventAttributes>,
+    /// The closing event, once closed.
+    pub closing: Option<Arc<HistoryEvent>>,
+    /// By scheduled event id.
+    pub activities: BTreeMap<i64, Arc<Activity>>,
+    /// By timer id.
+    pub timers: BTreeMap<String, Arc<Timer>>,
+    /// By initiated event id.
+    pub children: BTreeMap<i64, Arc<Child>>,
+    /// By initiated event id.
+    pub signals: BTreeMap<i64, Arc<ExternalSignal>>,
+    /// By initiated event id.
+    pub cancels: BTreeMap<i64, Arc<ExternalCancel>>,
+    /// Events that wait for the started workflow task to end, in the order in which they came; ids are not yet set.
+    pub buffered: Vec<Arc<HistoryEvent>>,
+    /// The memo as it stands.
+    pub memo: Arc<BTreeMap<String, Payload>>,
+    /// The search attributes as they stand.
+    pub search_attributes: Arc<BTreeMap<String, Payload>>,
+    /// The newest history, contiguous up to the last event: all that is not yet in the table, and some that is.
+    pub batches: Vec<Arc<Batch>>,
+}
+
+/// The small and changing part of a run. Times in nanoseconds since the epoch, 0 for none.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RunCore {
+    /// The run.
+    #[prost(string, tag = "1")]
+    pub run_id: String,
+    /// Its status.
+    #[prost(enumeration = "WorkflowExecutionStatus", tag = "2")]
+    pub status: i32,
+    /// When its first event was.
+    #[prost(int64, tag = "3")]
+    pub started_at: i64,
+    /// The id that the next event gets; 1 before the first.
+    #[prost(int64, tag = "4")]
+    pub next_event_id: i64,
+    /// The time of the last event: times never go back.
+    #[prost(int64, tag = "5")]
+    pub last_event_at: i64,
+    /// Bytes of history, as encoded.
+    #[prost(int64, tag = "6")]
+    pub history_bytes: i64,
+    /// The workflow task, if one is scheduled or started.
+    #[prost(message, optional, tag = "7")]
+    pub task: Option<WorkflowTask>,
+    /// The started event of the last workflow task that completed; 0 before.
+    #[prost(int64, tag = "8")]
+    pub previous_started_event_id: i64,
+    /// The queue of the worker that has the run cached; empty for none.
+    #[prost(string, tag = "9")]
+    pub sticky_queue: String,
+    /// How long a task may wait on that queue.
+    #[prost(int64, tag = "10")]
+    pub sticky_timeout_nanos: i64,
+    /// Until when the first workflow task is put off (start delay, cron, retry).
+    #[prost(int64, tag = "11")]
+    pub first_task_at: i64,
+    /// Whether cancellation was requested.
+    #[prost(bool, tag = "12")]
+    pub cancel_requested: bool,
+    /// The request that did so.
+    #[prost(string, tag = "13")]
+    pub cancel_request_id: String,
+    /// Signals received.
+    #[prost(int64, tag = "14")]
+    pub signal_count: i64,
+    /// The stamp of the last dispatch.
+    #[prost(int64, tag = "15")]
+    pub last_stamp: i64,
+    /// Whether the parent is yet to be told that the chain has closed.
+    #[prost(bool, tag = "16")]
+    pub owes_parent: bool,
+    /// The run that follows this one in the chain; empty for none.
+    #[prost(string, tag = "17")]
+    pub next_run_id: String,
+    /// Transitions so far.
+    #[prost(int64, tag = "18")]
+    pub transitions: i64,
+    /// The request that started it.
+    #[prost(string, tag = "19")]
+    pub start_request_id: String,
+    /// Consecutive failed or timed out workflow tasks.
+    #[prost(int32, tag = "20")]
+    pub task_failures: i32,
+}
+
+/// The timeouts of a run, resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeoutsOf {
+    /// When this run must have closed.
+    pub run_deadline: Option<Timestamp>,
+    /// When the whole chain must have closed.
+    pub execution_deadline: Option<Timestamp>,
+    /// A workflow task's start to close.
+    pub task: Duration,
+}
+
+impl Run {
+    /// A run before its first event.
+    pub fn unborn(run_id: String) -> Self {
+        Self {
+            core: RunCore {
+                run_id,
+                status: WorkflowExecutionStatus::Running as i32,
+                next_event_id: 1,
+                ..RunCore::default()
+            },
+            start: Arc::default(),
+            closing: None,
+            activities: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            children: BTreeMap::new(),
+            signals: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            buffered: Vec::new(),
+            memo: Arc::default(),
+            search_attributes: Arc::default(),
+            batches: Vec::new(),
+        }
+    }
+
+    /// Its status.
+    pub fn status(&self) -> WorkflowExecutionStatus {
+        WorkflowExecutionStatus::try_from(self.core.status).unwrap_or(WorkflowExecutionStatus::Unspecified)
+    }
+
+    /// Whether it has begun and not closed.
+    pub fn is_open(&self) -> bool {
+        self.status() == WorkflowExecutionStatus::Running
+    }
+
+    /// The workflow's type.
+    pub fn type_name(&self) -> &str {
+        self.start.workflow_type.as_ref().map_or("", |kind| &kind.name)
+    }
+
+    /// The normal task queue.
+    pub fn task_queue_name(&self) -> &str {
+        self.start.task_queue.as_ref().map_or("", |queue| &queue.name)
+    }
+
+    /// This run, as the API names it.
+    pub fn execution(&self) -> WorkflowExecution {
+        WorkflowExecution { workflow_id: self.start.workflow_id.clone(), run_id: self.core.run_id.clone() }
+    }
+
+    /// The root of the tree of parents; itself without a parent.
+    pub fn root(&self) -> WorkflowExecution {
+        self.start.root_workflow_execution.clone().unwrap_or_else(|| WorkflowExecution {
+            workflow_id: self.start.workflow_id.clone(),
+            run_id: self.core.run_id.clone(),
+        })
+    }
+
+    /// The id of the last event; 0 before the first.
+    pub fn last_event_id(&self) -> i64 {
+        self.core.next_event_id - 1
+    }
+
+    /// The closing event's attributes.
+    pub fn closing_attributes(&self) -> Option<&Attributes> {
+        self.closing.as_ref()?.attributes.as_ref()
+    }
+
+    /// When it closed.
+    pub fn closed_at(&self) -> Option<Timestamp> {
+        self.closing.as_ref().map(|_| Timestamp::from_nanos(self.core.last_event_at))
+    }
+
+    /// Whether nothing is owed any more, so that the run may leave memory once it is in the table.
+    pub fn is_finished(&self) -> bool {
+        !self.is_open() && !self.core.owes_parent && self.children.is_empty()
+    }
+
+    /// The timeouts, resolved. A run's clock starts when its first task may be scheduled.
+    pub fn timeouts(&self) -> TimeoutsOf {
+        let backoff = from_wire(self.start.first_workflow_task_backoff.as_ref()).unwrap_or_default();
+        let begins = Timestamp::from_nanos(self.core.started_at) + backoff;
+        TimeoutsOf {
+            run_deadline: from_wire(self.start.workflow_run_timeout.as_ref()).map(|timeout| begins + timeout),
+            execution_deadline: self
+                .start
+                .workflow_execution_expiration_time
+                .as_ref()
+                .map(|at| Timestamp::from_seconds_and_nanos(at.seconds, at.nanos)),
+            task: from_wire(self.start.workflow_task_timeout.as_ref()).unwrap_or(Duration::from_secs(10)),
+        }
+    }
+
+    /// The pending activity with the author's id.
+    pub fn activity_by_id(&self, id: &str) -> Option<&Arc<Activity>> {
+        self.activities.values().find(|activity| activity.id() == id)
+    }
+
+    /// The first event that is still in memory; `last + 1` when none is.
+    pub fn first_event_in_memory(&self) -> i64 {
+        self.batches.first().map_or(self.core.next_event_id, |batch| batch.first_event_id)
+    }
+}

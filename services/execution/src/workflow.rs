@@ -1,0 +1,29 @@
+//! A workflow ID with its chain and those of its runs that are in memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::{Chain, Run};
+
+/// A workflow ID: the entity. Cheap to copy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Workflow {
+    /// The chain of runs.
+    pub chain: Arc<Chain>,
+    /// Live runs (open, or owing something), and closed ones that somebody asked about lately.
+    pub runs: BTreeMap<String, Arc<Run>>,
+    /// Runs that were looked up and do not exist.
+    pub absent: BTreeSet<String>,
+}
+
+impl Workflow {
+    /// The newest run, if it is in memory.
+    pub fn current(&self) -> Option<&Arc<Run>> {
+        self.runs.get(&self.chain.current_run_id)
+    }
+
+    /// Whether there has never been a run.
+    pub fn is_vacant(&self) -> bool {
+        self.chain.current_run_id.is_empty()
+    }
+}
