@@ -143,7 +143,7 @@ mod tests {
     fn a_retry_that_would_end_after_the_deadline_is_not_tried() {
         let retry = ResolvedRetry::of(&RetryPolicy::default());
         let now = Timestamp::from_millis(0);
-        let at = |seconds| Some(Timestamp::from_millis(seconds * 1000));
+        let at = |seconds: i64| Some(Timestamp::from_millis(seconds * 1000));
         assert_eq!(retry.after(1, None, now, at(2)), NextAttempt::After(Duration::from_secs(1)));
         assert_eq!(retry.after(2, None, now, at(2)), NextAttempt::Never(RetryState::Timeout));
     }
