@@ -1,0 +1,127 @@
+//! Parents and children: starting a child, carrying out the parent close policy, telling the parent of the close.
+
+use api::temporal::api::common::v1::WorkflowExecution;
+use api::temporal::api::enums::v1::{ParentClosePolicy, StartChildWorkflowExecutionFailedCause};
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::workflowservice::v1::StartWorkflowExecutionRequest;
+use entities::EntityKey;
+use execution::{Child, ChildClosed, Input, Parent, Rejection, Reply, RequestCancel, Run, Start, Terminate};
+
+use super::{Told, derived_request_id, tell_workflow};
+use crate::HistoryService;
+
+const RELEASE_REASON: &str = "by parent close policy";
+const IDENTITY: &str = "history-service";
+
+/// Starts a child.
+pub(super) async fn start(service: &HistoryService, key: &EntityKey, run: &Run, child: &Child) -> Option<Input> {
+    let start = Start {
+        request: start_request(run, child),
+        parent: Some(Parent {
+            namespace: service.name_of(&key.namespace),
+            namespace_id: key.namespace.to_string(),
+            execution: WorkflowExecution { workflow_id: key.id.to_string(), run_id: run.core.run_id.clone() },
+            initiated_event_id: child.initiated_event_id,
+            root: run.root(),
+        }),
+        signal: None,
+    };
+    let input = Input::Start(Box::new(start));
+    let result = match tell_workflow(service, key, &child.initiated.workflow_id, input).await {
+        Told::Done(Reply::Started { run, .. }) => Ok(run.core.run_id.clone()),
+        Told::Refused(Rejection::AlreadyStarted { .. }) => {
+            Err(StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists)
+        }
+        Told::Refused(rejection) => {
+            tracing::warn!(workflow = %key.id, child = child.initiated.workflow_id, %rejection, "a child cannot start");
+            Err(StartChildWorkflowExecutionFailedCause::Unspecified)
+        }
+        Told::Done(_) | Told::Later => return None,
+    };
+    let (run_id, initiated_event_id) = (run.core.run_id.clone(), child.initiated_event_id);
+    Some(Input::ChildStarted { run_id, initiated_event_id, result })
+}
+
+fn start_request(run: &Run, child: &Child) -> StartWorkflowExecutionRequest {
+    let initiated = (*child.initiated).clone();
+    StartWorkflowExecutionRequest {
+        namespace: initiated.namespace,
+        workflow_id: initiated.workflow_id,
+        workflow_type: initiated.workflow_type,
+        task_queue: initiated.task_queue,
+        input: initiated.input,
+        workflow_execution_timeout: initiated.workflow_execution_timeout,
+        workflow_run_timeout: initiated.workflow_run_timeout,
+        workflow_task_timeout: initiated.workflow_task_timeout,
+        request_id: derived_request_id(&run.core.run_id, child.initiated_event_id),
+        workflow_id_reuse_policy: initiated.workflow_id_reuse_policy,
+        retry_policy: initiated.retry_policy,
+        cron_schedule: initiated.cron_schedule,
+        memo: initiated.memo,
+        search_attributes: initiated.search_attributes,
+        header: initiated.header,
+        versioning_override: initiated.versioning_override,
+        priority: initiated.priority,
+        ..StartWorkflowExecutionRequest::default()
+    }
+}
+
+/// Carries out the parent close policy on a child.
+pub(super) async fn release(
+    service: &HistoryService,
+    key: &EntityKey,
+    run_id: String,
+    initiated_event_id: i64,
+    child: WorkflowExecution,
+    policy: ParentClosePolicy,
+) -> Option<Input> {
+    let parent = WorkflowExecution { workflow_id: key.id.to_string(), run_id: run_id.clone() };
+    let input = match policy {
+        ParentClosePolicy::RequestCancel => Input::RequestCancel(Box::new(RequestCancel {
+            request_id: derived_request_id(&run_id, initiated_event_id),
+            first_execution_run_id: child.run_id,
+            reason: RELEASE_REASON.to_owned(),
+            identity: IDENTITY.to_owned(),
+            sender: Some((parent, initiated_event_id)),
+            child_only: true,
+            ..RequestCancel::default()
+        })),
+        ParentClosePolicy::Terminate | ParentClosePolicy::Unspecified => Input::Terminate(Box::new(Terminate {
+            first_execution_run_id: child.run_id,
+            reason: RELEASE_REASON.to_owned(),
+            identity: IDENTITY.to_owned(),
+            parent: Some(parent),
+            ..Terminate::default()
+        })),
+        ParentClosePolicy::Abandon => return Some(Input::ChildReleased { run_id, initiated_event_id }),
+    };
+    match tell_workflow(service, key, &child.workflow_id, input).await {
+        // A child that refuses is gone, closed, or somebody else's by now.
+        Told::Done(_) | Told::Refused(_) => Some(Input::ChildReleased { run_id, initiated_event_id }),
+        Told::Later => None,
+    }
+}
+
+/// Tells the parent that a child has closed.
+pub(super) async fn notify_parent(
+    service: &HistoryService,
+    key: &EntityKey,
+    run_id: String,
+    parent: WorkflowExecution,
+    initiated_event_id: i64,
+    first_run_id: String,
+    outcome: Box<Attributes>,
+) -> Option<Input> {
+    let closed = ChildClosed {
+        run_id: parent.run_id,
+        initiated_event_id,
+        child: WorkflowExecution { workflow_id: key.id.to_string(), run_id: first_run_id },
+        outcome: *outcome,
+    };
+    let input = Input::ChildClosed(Box::new(closed));
+    match tell_workflow(service, key, &parent.workflow_id, input).await {
+        // A parent that refuses is gone or closed.
+        Told::Done(_) | Told::Refused(_) => Some(Input::ParentNotified { run_id }),
+        Told::Later => None,
+    }
+}

@@ -1,0 +1,70 @@
+//! Signals and cancel requests from one workflow to another.
+
+use api::temporal::api::common::v1::WorkflowExecution;
+use api::temporal::api::enums::v1::{
+    CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
+};
+use entities::EntityKey;
+use execution::{ExternalCancel, ExternalSignal, Input, Rejection, RequestCancel, Signal};
+
+use super::{Told, derived_request_id, tell_workflow};
+use crate::HistoryService;
+
+/// Signals another workflow.
+pub(super) async fn signal(
+    service: &HistoryService,
+    key: &EntityKey,
+    run_id: String,
+    signal: &ExternalSignal,
+) -> Option<Input> {
+    let initiated = &signal.initiated;
+    let target = initiated.workflow_execution.clone().unwrap_or_default();
+    let input = Input::Signal(Box::new(Signal {
+        run_id: target.run_id,
+        request_id: derived_request_id(&run_id, signal.initiated_event_id),
+        name: initiated.signal_name.clone(),
+        input: initiated.input.clone(),
+        header: initiated.header.clone(),
+        sender: Some(sender(key, &run_id)),
+        child_only: initiated.child_workflow_only,
+        ..Signal::default()
+    }));
+    let result = match tell_workflow(service, key, &target.workflow_id, input).await {
+        Told::Done(_) => Ok(()),
+        Told::Refused(Rejection::LimitExceeded(_)) => {
+            Err(SignalExternalWorkflowExecutionFailedCause::SignalCountLimitExceeded)
+        }
+        Told::Refused(_) => Err(SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
+        Told::Later => return None,
+    };
+    Some(Input::ExternalSignalled { run_id, initiated_event_id: signal.initiated_event_id, result })
+}
+
+/// Asks another workflow to cancel itself.
+pub(super) async fn cancel(
+    service: &HistoryService,
+    key: &EntityKey,
+    run_id: String,
+    cancel: &ExternalCancel,
+) -> Option<Input> {
+    let initiated = &cancel.initiated;
+    let target = initiated.workflow_execution.clone().unwrap_or_default();
+    let input = Input::RequestCancel(Box::new(RequestCancel {
+        run_id: target.run_id,
+        request_id: derived_request_id(&run_id, cancel.initiated_event_id),
+        reason: initiated.reason.clone(),
+        sender: Some((sender(key, &run_id), cancel.initiated_event_id)),
+        child_only: initiated.child_workflow_only,
+        ..RequestCancel::default()
+    }));
+    let result = match tell_workflow(service, key, &target.workflow_id, input).await {
+        Told::Done(_) => Ok(()),
+        Told::Refused(_) => Err(CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
+        Told::Later => return None,
+    };
+    Some(Input::ExternalCancelRequested { run_id, initiated_event_id: cancel.initiated_event_id, result })
+}
+
+fn sender(key: &EntityKey, run_id: &str) -> WorkflowExecution {
+    WorkflowExecution { workflow_id: key.id.to_string(), run_id: run_id.to_owned() }
+}

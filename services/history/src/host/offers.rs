@@ -1,0 +1,57 @@
+//! Offering tasks to matching.
+
+use cluster::{OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
+use entities::EntityKey;
+use execution::{Input, Offered, TaskOffer, TaskOffered};
+
+use super::put_off;
+use crate::HistoryService;
+
+pub(super) async fn offer_workflow_task(service: &HistoryService, key: &EntityKey, offer: TaskOffer) -> Option<Input> {
+    let kind = if offer.sticky_of.is_some() { TaskQueueKind::StickyWorkflow } else { TaskQueueKind::Workflow };
+    let offered = self::offer(service, key, offer, kind).await?;
+    Some(Input::WorkflowTaskOffered(offered))
+}
+
+pub(super) async fn offer_activity(service: &HistoryService, key: &EntityKey, offer: TaskOffer) -> Option<Input> {
+    let offered = self::offer(service, key, offer, TaskQueueKind::Activity).await?;
+    Some(Input::ActivityOffered(offered))
+}
+
+async fn offer(
+    service: &HistoryService,
+    key: &EntityKey,
+    offer: TaskOffer,
+    kind: TaskQueueKind,
+) -> Option<TaskOffered> {
+    let task = OfferedTask {
+        queue: QueueName { namespace: key.namespace.clone(), name: offer.task_queue, kind },
+        task: TaskKey {
+            workflow_id: (&*key.id).into(),
+            run_id: offer.run_id.as_str().into(),
+            scheduled_event_id: offer.scheduled_event_id,
+            attempt: offer.attempt,
+            stamp: offer.stamp,
+        },
+        normal_name: offer.sticky_of.unwrap_or_default(),
+        priority: offer.priority,
+        scheduled_at: offer.scheduled_at,
+        expires_at: offer.expires_at,
+    };
+    let outcome = match service.matching().ok()?.offer(task).await {
+        Ok(OfferOutcome::Taken) => Offered::Taken,
+        Ok(OfferOutcome::Kept) => Offered::Kept,
+        Ok(OfferOutcome::Refused) => Offered::Refused,
+        Err(error) => {
+            put_off(key, "offering a task", &error);
+            return None;
+        }
+    };
+    Some(TaskOffered {
+        run_id: offer.run_id,
+        scheduled_event_id: offer.scheduled_event_id,
+        attempt: offer.attempt,
+        stamp: offer.stamp,
+        outcome,
+    })
+}

@@ -1,0 +1,131 @@
+//! Where a workflow ID's rows lie, and what is in them.
+//!
+//! The chain has a partition of its own with one row. Each run has a partition: one row with its state, and one row per
+//! transition with that transition's events, keyed by the first event's id. Names in keys are separated by a zero byte,
+//! which no id that we generate contains; the user's workflow ID comes last.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use entities::{Corrupt, EntityKey, RowAddress};
+use execution::{Chain, ChainRow, Run, RunRow};
+use prost::Message;
+use storage::{PartitionKey, RowKey, ScanRange};
+
+/// The form of the chain's row; what it contains and a run's row have format numbers of their own.
+const FORMAT: u32 = 1;
+
+/// The row of a chain.
+#[derive(Clone, PartialEq, Message)]
+struct StoredChain {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(message, optional, tag = "2")]
+    chain: Option<ChainRow>,
+    /// Runs whose rows were written in the same round and may be older than this one: to be looked at when loading.
+    #[prost(string, repeated, tag = "3")]
+    companions: Vec<String>,
+}
+
+/// The chain's partition.
+pub(crate) fn chain_partition(key: &EntityKey) -> PartitionKey {
+    name(b"chain/", &[key.namespace.as_str(), &key.id])
+}
+
+/// A run's partition.
+pub(crate) fn run_partition(key: &EntityKey, run_id: &str) -> PartitionKey {
+    name(b"run/", &[key.namespace.as_str(), run_id, &key.id])
+}
+
+fn name(prefix: &[u8], parts: &[&str]) -> PartitionKey {
+    let length = prefix.len() + parts.iter().map(|part| part.len() + 1).sum::<usize>();
+    let mut bytes = BytesMut::with_capacity(length);
+    bytes.put_slice(prefix);
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            bytes.put_u8(0);
+        }
+        bytes.put_slice(part.as_bytes());
+    }
+    bytes.freeze()
+}
+
+/// The key of the one row of a chain, and of a run's state.
+pub(crate) fn state_key() -> RowKey {
+    Bytes::from_static(b"s")
+}
+
+/// The key of the history row that begins with this event.
+pub(crate) fn history_key(first_event_id: i64) -> RowKey {
+    let mut bytes = BytesMut::with_capacity(9);
+    bytes.put_u8(b'h');
+    bytes.put_i64(first_event_id);
+    bytes.freeze()
+}
+
+/// The rows that begin with an event from `first` on, and before `end`.
+pub(crate) fn history_range(first: i64, end: i64) -> ScanRange {
+    ScanRange { from: history_key(first), to: Some(history_key(end)) }
+}
+
+/// Where the chain's row is.
+pub(crate) fn chain_address(key: &EntityKey) -> RowAddress {
+    RowAddress { partition: chain_partition(key), key: state_key() }
+}
+
+/// Where a run's state is.
+pub(crate) fn run_address(key: &EntityKey, run_id: &str) -> RowAddress {
+    RowAddress { partition: run_partition(key, run_id), key: state_key() }
+}
+
+/// The run whose state is at an address; `None` for any other row.
+pub(crate) fn run_id_of(key: &EntityKey, address: &RowAddress) -> Option<String> {
+    let prefix = name(b"run/", &[key.namespace.as_str(), ""]);
+    let rest = address.partition.strip_prefix(prefix.as_ref())?;
+    let end = rest.iter().position(|byte| *byte == 0)?;
+    String::from_utf8(rest[..end].to_vec()).ok()
+}
+
+/// The chain's row.
+pub(crate) fn encode_chain(chain: &Chain, companions: impl Iterator<Item = String>) -> Bytes {
+    let stored = StoredChain { format: FORMAT, chain: Some(ChainRow::of(chain)), companions: companions.collect() };
+    stored.encode_to_vec().into()
+}
+
+/// A chain and the runs to be looked at with it.
+pub(crate) fn decode_chain(bytes: &Bytes) -> Result<(Chain, Vec<String>), Corrupt> {
+    let stored = StoredChain::decode(bytes.clone()).map_err(|error| Corrupt(format!("chain row: {error}")))?;
+    if stored.format != FORMAT {
+        return Err(Corrupt(format!("chain row has format {}, this release reads {FORMAT}", stored.format)));
+    }
+    let row = stored.chain.ok_or_else(|| Corrupt("chain row is empty".to_owned()))?;
+    let chain = row.into_chain().map_err(|error| Corrupt(format!("chain row: {error}")))?;
+    Ok((chain, stored.companions))
+}
+
+/// A run's row.
+pub(crate) fn encode_run(run: &Run) -> Bytes {
+    RunRow::of(run).encode_to_vec().into()
+}
+
+/// A run without its history.
+pub(crate) fn decode_run(bytes: &Bytes) -> Result<Run, Corrupt> {
+    let row = RunRow::decode(bytes.clone()).map_err(|error| Corrupt(format!("run row: {error}")))?;
+    row.into_run().map_err(|error| Corrupt(format!("run row: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_runs_share_a_partition() {
+        let key = |id: &str| EntityKey { namespace: "n".into(), id: id.into() };
+        assert_ne!(run_partition(&key("b\0c"), "a"), run_partition(&key("c"), "a\0b\0"));
+        assert_ne!(chain_partition(&key("a")), chain_partition(&key("b")));
+    }
+
+    #[test]
+    fn history_rows_sort_by_event_and_apart_from_the_state() {
+        assert!(history_key(255) < history_key(256));
+        assert!(state_key() > history_key(i64::MAX));
+    }
+}

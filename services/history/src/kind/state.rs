@@ -1,0 +1,124 @@
+//! A workflow ID in memory, with what is known about its rows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use execution::{Change, Run, Workflow};
+use storage::Version;
+
+/// Payloads and events take about this much memory per encoded byte.
+const EXPANSION: usize = 2;
+/// A pending activity, timer, child, … without its payloads.
+const PENDING_BYTES: usize = 1024;
+/// A run or chain without anything in it.
+const EMPTY_BYTES: usize = 2048;
+
+/// What a shard holds of one workflow ID.
+pub struct WorkflowState {
+    /// The value that decisions are made on.
+    pub(crate) workflow: Workflow,
+    /// Version of the chain's row as it was loaded; 0 without one.
+    pub(crate) chain_version: Version,
+    /// Whether the chain differs from what was last taken.
+    pub(crate) chain_dirty: bool,
+    /// For each run in memory.
+    pub(crate) runs: BTreeMap<String, RunPart>,
+    /// Runs of which a checkpoint took rows that nobody has acknowledged yet.
+    pub(crate) unconfirmed: BTreeSet<String>,
+}
+
+/// What is known about a run's rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunPart {
+    /// Version of the run's row as it was loaded; 0 without one.
+    pub(crate) version: Version,
+    /// Whether the run differs from what was last taken.
+    pub(crate) dirty: bool,
+    /// Events below this one have been taken, or were in the table when the run was loaded.
+    pub(crate) taken_below: i64,
+    /// Bytes of memory of all but history, and of how many pending things that was computed.
+    weight: (usize, usize),
+}
+
+impl WorkflowState {
+    /// A workflow ID that has never had a run.
+    pub(crate) fn vacant() -> Self {
+        Self::loaded(Workflow::default(), 0)
+    }
+
+    /// As its chain's row has it; runs are added with [`WorkflowState::add_loaded_run`].
+    pub(crate) fn loaded(workflow: Workflow, chain_version: Version) -> Self {
+        Self { workflow, chain_version, chain_dirty: false, runs: BTreeMap::new(), unconfirmed: BTreeSet::new() }
+    }
+
+    /// Adds a run as its row has it, unless it is in memory already.
+    pub(crate) fn add_loaded_run(&mut self, run: Run, version: Version) {
+        let run_id = run.core.run_id.clone();
+        if self.workflow.runs.contains_key(&run_id) {
+            return;
+        }
+        self.workflow.absent.remove(&run_id);
+        let part = RunPart { version, dirty: false, taken_below: run.core.next_event_id, weight: weight_of(&run) };
+        self.workflow.runs.insert(run_id.clone(), run.into());
+        self.runs.insert(run_id, part);
+    }
+
+    /// Notes which parts a change that has been applied made dirty.
+    pub(crate) fn note(&mut self, change: &Change) {
+        match change {
+            Change::Chain(_) => self.chain_dirty = true,
+            Change::Run(change) => {
+                let Some(run) = self.workflow.runs.get(&change.run_id) else { return };
+                let part = self.runs.entry(change.run_id.clone()).or_insert_with(RunPart::unborn);
+                part.dirty = true;
+                let pending = pending_of(run);
+                // Summing up a large run at every step would cost more than it tells.
+                if pending <= 64 || pending.abs_diff(part.weight.1) * 8 > pending {
+                    part.weight = weight_of(run);
+                }
+            }
+        }
+    }
+
+    /// Bytes of memory.
+    pub(crate) fn weight(&self) -> usize {
+        let requests: usize = self.workflow.chain.requests.len() * 160;
+        let runs: usize = self
+            .workflow
+            .runs
+            .values()
+            .map(|run| {
+                let history: usize = run.batches.iter().map(|batch| batch.bytes.len() * (1 + EXPANSION)).sum();
+                let rest = self.runs.get(&run.core.run_id).map_or(EMPTY_BYTES, |part| part.weight.0);
+                history + rest
+            })
+            .sum();
+        EMPTY_BYTES + requests + runs
+    }
+}
+
+impl RunPart {
+    fn unborn() -> Self {
+        Self { version: 0, dirty: true, taken_below: 1, weight: (EMPTY_BYTES, 0) }
+    }
+}
+
+fn pending_of(run: &Run) -> usize {
+    run.activities.len()
+        + run.timers.len()
+        + run.children.len()
+        + run.signals.len()
+        + run.cancels.len()
+        + run.buffered.len()
+}
+
+fn weight_of(run: &Run) -> (usize, usize) {
+    use prost::Message;
+    let activities = run.activities.values().map(|a| a.schedule.encoded_len() + a.progress.encoded_len());
+    let children = run.children.values().map(|child| child.initiated.encoded_len());
+    let signals = run.signals.values().map(|signal| signal.initiated.encoded_len());
+    let buffered = run.buffered.iter().map(|event| event.encoded_len());
+    let own = run.start.encoded_len() + run.closing.as_ref().map_or(0, |event| event.encoded_len());
+    let encoded: usize = activities.chain(children).chain(signals).chain(buffered).sum::<usize>() + own;
+    let pending = pending_of(run);
+    (EMPTY_BYTES + encoded * EXPANSION + pending * PENDING_BYTES, pending)
+}

@@ -1,0 +1,45 @@
+//! What namespaces are called. Stored data knows them by id only; activity tasks and children are told the name.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cluster::{Namespace, TenantCtx};
+use ids::NamespaceId;
+
+/// Tells a namespace's name by its id, for those that no request has named since the start.
+pub type LookUpName = Arc<dyn Fn(&NamespaceId) -> Option<Arc<Namespace>> + Send + Sync>;
+
+/// Names learned from requests.
+#[derive(Default)]
+pub(crate) struct NamespaceNames {
+    known: RwLock<HashMap<NamespaceId, Arc<Namespace>>>,
+    look_up: RwLock<Option<LookUpName>>,
+}
+
+impl NamespaceNames {
+    /// Asks `look_up` for names that no request has told.
+    pub(crate) fn ask(&self, look_up: LookUpName) {
+        *self.look_up.write().unwrap_or_else(PoisonError::into_inner) = Some(look_up);
+    }
+
+    /// Notes what a request says.
+    pub(crate) fn learn(&self, ctx: &TenantCtx) {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&ctx.namespace.id).is_some_and(|namespace| Arc::ptr_eq(namespace, &ctx.namespace)) {
+            return;
+        }
+        drop(known);
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(ctx.namespace.id.clone(), Arc::clone(&ctx.namespace));
+    }
+
+    /// The name, or nothing.
+    pub(crate) fn name_of(&self, id: &NamespaceId) -> String {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        let asked = || {
+            let look_up = self.look_up.read().unwrap_or_else(PoisonError::into_inner);
+            look_up.as_ref().and_then(|look_up| look_up(id))
+        };
+        known.or_else(asked).map(|namespace| namespace.name.clone()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,162 @@
+//! Reading a run's history: old events from the table, the newest from memory, as one sequence.
+
+use api::temporal::api::history::v1::HistoryEvent;
+use bytes::Bytes;
+use cluster::{ServiceError, ServiceResult};
+use entities::EntityKey;
+use execution::Run;
+use storage::{ScanOrder, ScanRange, Table};
+
+use crate::errors::{corrupt, unreadable};
+use crate::kind::{decode_history, history_key, history_range, run_partition};
+
+/// A page ends once its events take this much, as encoded.
+const PAGE_BYTES: usize = 2 << 20;
+/// Rows asked for at a time.
+const SCAN_ROWS: usize = 128;
+
+/// Events of one page.
+pub(crate) struct Page {
+    /// In the order in which they were asked for.
+    pub(crate) events: Vec<HistoryEvent>,
+    most: usize,
+    bytes: usize,
+}
+
+impl Page {
+    fn of(most: usize) -> Self {
+        Self { events: Vec::new(), most: most.max(1), bytes: 0 }
+    }
+
+    fn is_full(&self) -> bool {
+        self.events.len() >= self.most || self.bytes >= PAGE_BYTES
+    }
+
+    /// Adds events of a batch while there is room; `share` is what one of them takes.
+    fn add(&mut self, events: impl Iterator<Item = HistoryEvent>, share: usize) {
+        for event in events {
+            if self.is_full() {
+                return;
+            }
+            self.events.push(event);
+            self.bytes += share;
+        }
+    }
+}
+
+/// Events from `from` (inclusive) to `end` (exclusive) in order, at least one if there is one, at most `most`. `run` is the
+/// run as it was lately.
+pub(crate) async fn read_forward(
+    table: &dyn Table,
+    key: &EntityKey,
+    run: &Run,
+    from: i64,
+    end: i64,
+    most: usize,
+) -> ServiceResult<Page> {
+    let mut page = Page::of(most);
+    let mut next = from.max(1);
+    let end = end.min(run.core.next_event_id);
+    let in_memory = run.first_event_in_memory();
+    if next < end && next < in_memory {
+        let partition = run_partition(key, &run.core.run_id);
+        if next > 1 {
+            next = enter_batch(table, &partition, next, end, &mut page).await?;
+        }
+        let stored_end = in_memory.min(end);
+        while next < stored_end && !page.is_full() {
+            let range = history_range(next, stored_end);
+            let rows = table.scan(&partition, range, ScanOrder::Ascending, SCAN_ROWS).await.map_err(unreadable)?;
+            for row in rows.rows {
+                let (events, share) = decode_batch(row.value)?;
+                let last = check_batch(run, &events, next)?;
+                if !page.is_full() {
+                    page.add(events.into_iter().take_while(|event| event.event_id < end), share);
+                }
+                next = last + 1;
+            }
+            if !rows.more && next < stored_end {
+                return Err(lost(run, next));
+            }
+        }
+        next = page.events.last().map_or(next, |event| event.event_id + 1);
+    }
+    for batch in &run.batches {
+        if batch.last_event_id() < next || batch.first_event_id >= end || page.is_full() {
+            continue;
+        }
+        let wanted = batch.events.iter().filter(|event| event.event_id >= next && event.event_id < end);
+        page.add(wanted.cloned(), batch.bytes.len() / batch.events.len().max(1));
+    }
+    Ok(page)
+}
+
+/// Events from `from` down to 1, at most `most`.
+pub(crate) async fn read_backward(
+    table: &dyn Table,
+    key: &EntityKey,
+    run: &Run,
+    from: i64,
+    most: usize,
+) -> ServiceResult<Page> {
+    let mut page = Page::of(most);
+    let mut next = from.min(run.last_event_id());
+    for batch in run.batches.iter().rev() {
+        if page.is_full() || batch.first_event_id > next {
+            continue;
+        }
+        let wanted = batch.events.iter().rev().filter(|event| event.event_id <= next);
+        page.add(wanted.cloned(), batch.bytes.len() / batch.events.len().max(1));
+        next = page.events.last().map_or(next, |event| event.event_id - 1);
+    }
+    let partition = run_partition(key, &run.core.run_id);
+    while next >= 1 && !page.is_full() {
+        let range = history_range(1, next + 1);
+        let rows = table.scan(&partition, range, ScanOrder::Descending, SCAN_ROWS).await.map_err(unreadable)?;
+        for row in rows.rows {
+            if page.is_full() {
+                break;
+            }
+            let (events, share) = decode_batch(row.value)?;
+            if events.last().is_none_or(|last| last.event_id < next) {
+                return Err(lost(run, next));
+            }
+            page.add(events.into_iter().rev().filter(|event| event.event_id <= next), share);
+            next = page.events.last().map_or(next, |event| event.event_id - 1);
+        }
+        if !rows.more && next >= 1 && !page.is_full() {
+            return Err(lost(run, next));
+        }
+    }
+    Ok(page)
+}
+
+/// Adds the rest of the stored batch that `from` lies in; the first event after that batch.
+async fn enter_batch(table: &dyn Table, partition: &Bytes, from: i64, end: i64, page: &mut Page) -> ServiceResult<i64> {
+    let range = ScanRange { from: history_key(1), to: Some(history_key(from + 1)) };
+    let rows = table.scan(partition, range, ScanOrder::Descending, 1).await.map_err(unreadable)?;
+    let Some(row) = rows.rows.into_iter().next() else { return Ok(from) };
+    let (events, share) = decode_batch(row.value)?;
+    let after = events.last().map_or(from, |event| event.event_id + 1);
+    page.add(events.into_iter().filter(|event| event.event_id >= from && event.event_id < end), share);
+    Ok(after.max(from))
+}
+
+fn decode_batch(bytes: Bytes) -> ServiceResult<(Vec<HistoryEvent>, usize)> {
+    let size = bytes.len();
+    let events = decode_history(bytes).map_err(corrupt)?.events;
+    let share = size / events.len().max(1);
+    Ok((events, share))
+}
+
+/// The batch's last event, if the batch begins where it must.
+fn check_batch(run: &Run, events: &[HistoryEvent], expected: i64) -> ServiceResult<i64> {
+    match (events.first(), events.last()) {
+        (Some(first), Some(last)) if first.event_id == expected => Ok(last.event_id),
+        _ => Err(lost(run, expected)),
+    }
+}
+
+fn lost(run: &Run, event_id: i64) -> ServiceError {
+    ServiceError::DataLoss(format!("event {event_id} of run {} is missing from its history", run.core.run_id))
+}

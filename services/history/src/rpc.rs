@@ -1,0 +1,209 @@
+//! The RPCs, one file each.
+
+mod cancel_activity;
+mod complete_activity;
+mod complete_workflow_task;
+mod describe_workflow;
+mod fail_activity;
+mod fail_workflow_task;
+mod get_history;
+mod get_history_reverse;
+mod heartbeat_activity;
+mod query_workflow;
+mod record_activity_task_started;
+mod record_workflow_task_started;
+mod request_cancel;
+mod reset_sticky_task_queue;
+mod signal_with_start;
+mod signal_workflow;
+mod start_workflow;
+mod terminate_workflow;
+
+use api::temporal::api::workflowservice::v1 as wire;
+use async_trait::async_trait;
+use cluster::token::WorkflowTaskToken;
+use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx};
+use execution::{ActivityResult, ActivitySelector, TaskId};
+use ids::Timestamp;
+
+use crate::HistoryService;
+
+#[async_trait]
+impl History for HistoryService {
+    async fn start_workflow(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::StartWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
+        start_workflow::start_workflow(self, ctx, request).await
+    }
+
+    async fn signal_with_start(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::SignalWithStartWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
+        signal_with_start::signal_with_start(self, ctx, request).await
+    }
+
+    async fn signal_workflow(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::SignalWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
+        signal_workflow::signal_workflow(self, ctx, request).await
+    }
+
+    async fn request_cancel(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::RequestCancelWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
+        request_cancel::request_cancel(self, ctx, request).await
+    }
+
+    async fn terminate_workflow(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::TerminateWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
+        terminate_workflow::terminate_workflow(self, ctx, request).await
+    }
+
+    async fn describe_workflow(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::DescribeWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
+        describe_workflow::describe_workflow(self, ctx, request).await
+    }
+
+    async fn get_history(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::GetWorkflowExecutionHistoryRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
+        get_history::get_history(self, ctx, request, deadline).await
+    }
+
+    async fn get_history_reverse(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::GetWorkflowExecutionHistoryReverseRequest,
+    ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
+        get_history_reverse::get_history_reverse(self, ctx, request).await
+    }
+
+    async fn query_workflow(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::QueryWorkflowRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::QueryWorkflowResponse> {
+        query_workflow::query_workflow(self, ctx, request, deadline).await
+    }
+
+    async fn reset_sticky_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::ResetStickyTaskQueueRequest,
+    ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
+        reset_sticky_task_queue::reset_sticky_task_queue(self, ctx, request).await
+    }
+
+    async fn complete_workflow_task(
+        &self,
+        ctx: &TenantCtx,
+        token: WorkflowTaskToken,
+        request: wire::RespondWorkflowTaskCompletedRequest,
+    ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
+        complete_workflow_task::complete_workflow_task(self, ctx, token, request).await
+    }
+
+    async fn fail_workflow_task(
+        &self,
+        ctx: &TenantCtx,
+        token: WorkflowTaskToken,
+        request: wire::RespondWorkflowTaskFailedRequest,
+    ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
+        fail_workflow_task::fail_workflow_task(self, ctx, token, request).await
+    }
+
+    async fn heartbeat_activity(
+        &self,
+        ctx: &TenantCtx,
+        activity: ActivityRef,
+        request: wire::RecordActivityTaskHeartbeatRequest,
+    ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
+        heartbeat_activity::heartbeat_activity(self, ctx, activity, request).await
+    }
+
+    async fn complete_activity(
+        &self,
+        ctx: &TenantCtx,
+        activity: ActivityRef,
+        request: wire::RespondActivityTaskCompletedRequest,
+    ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
+        complete_activity::complete_activity(self, ctx, activity, request).await
+    }
+
+    async fn fail_activity(
+        &self,
+        ctx: &TenantCtx,
+        activity: ActivityRef,
+        request: wire::RespondActivityTaskFailedRequest,
+    ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
+        fail_activity::fail_activity(self, ctx, activity, request).await
+    }
+
+    async fn cancel_activity(
+        &self,
+        ctx: &TenantCtx,
+        activity: ActivityRef,
+        request: wire::RespondActivityTaskCanceledRequest,
+    ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
+        cancel_activity::cancel_activity(self, ctx, activity, request).await
+    }
+
+    async fn record_workflow_task_started(
+        &self,
+        task: &OfferedTask,
+        start: TaskStart,
+    ) -> ServiceResult<RecordedStart<wire::PollWorkflowTaskQueueResponse>> {
+        record_workflow_task_started::record_workflow_task_started(self, task, start).await
+    }
+
+    async fn record_activity_task_started(
+        &self,
+        task: &OfferedTask,
+        start: TaskStart,
+    ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
+        record_activity_task_started::record_activity_task_started(self, task, start).await
+    }
+}
+
+/// A workflow task as its token names it.
+fn task_id(token: &WorkflowTaskToken) -> TaskId {
+    TaskId {
+        run_id: token.run_id.clone(),
+        scheduled_event_id: token.scheduled_event_id,
+        attempt: token.attempt,
+        stamp: token.stamp,
+    }
+}
+
+/// What a worker says of an activity, and of which workflow's.
+fn activity_result<T>(activity: ActivityRef, identity: String, outcome: T) -> (String, Box<ActivityResult<T>>) {
+    let (workflow_id, run_id, activity) = match activity {
+        ActivityRef::Token(token) => {
+            let selector =
+                ActivitySelector::Attempt { scheduled_event_id: token.scheduled_event_id, attempt: token.attempt };
+            (token.workflow_id, token.run_id, selector)
+        }
+        ActivityRef::Id { workflow_id, run_id, activity_id } => {
+            (workflow_id, run_id, ActivitySelector::Id(activity_id))
+        }
+    };
+    (workflow_id, Box::new(ActivityResult { run_id, activity, identity, outcome }))
+}

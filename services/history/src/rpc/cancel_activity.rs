@@ -1,0 +1,22 @@
+//! RespondActivityTaskCanceled, by token and by id.
+
+use api::temporal::api::workflowservice::v1::{
+    RespondActivityTaskCanceledRequest, RespondActivityTaskCanceledResponse,
+};
+use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use execution::Input;
+
+use super::activity_result;
+use crate::HistoryService;
+
+pub(super) async fn cancel_activity(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    request: RespondActivityTaskCanceledRequest,
+) -> ServiceResult<RespondActivityTaskCanceledResponse> {
+    let (workflow_id, result) = activity_result(activity, request.identity, request.details);
+    let key = service.key(ctx, &workflow_id);
+    service.give(&key, Input::CancelActivity(result)).await?;
+    Ok(RespondActivityTaskCanceledResponse::default())
+}

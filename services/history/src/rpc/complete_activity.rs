@@ -1,0 +1,22 @@
+//! RespondActivityTaskCompleted, by token and by id.
+
+use api::temporal::api::workflowservice::v1::{
+    RespondActivityTaskCompletedRequest, RespondActivityTaskCompletedResponse,
+};
+use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use execution::Input;
+
+use super::activity_result;
+use crate::HistoryService;
+
+pub(super) async fn complete_activity(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    request: RespondActivityTaskCompletedRequest,
+) -> ServiceResult<RespondActivityTaskCompletedResponse> {
+    let (workflow_id, result) = activity_result(activity, request.identity, request.result);
+    let key = service.key(ctx, &workflow_id);
+    service.give(&key, Input::CompleteActivity(result)).await?;
+    Ok(RespondActivityTaskCompletedResponse::default())
+}

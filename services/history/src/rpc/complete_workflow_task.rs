@@ -1,0 +1,42 @@
+//! RespondWorkflowTaskCompleted.
+
+use api::temporal::api::workflowservice::v1::{
+    RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskCompletedResponse,
+};
+use cluster::token::WorkflowTaskToken;
+use cluster::{ServiceResult, TenantCtx};
+use execution::{CompleteWorkflowTask, Input, Reply};
+
+use super::task_id;
+use crate::HistoryService;
+use crate::errors::unexpected;
+use crate::queries::RunName;
+use crate::task_response::{Shipped, activity_task, workflow_task};
+
+pub(super) async fn complete_workflow_task(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    token: WorkflowTaskToken,
+    mut request: RespondWorkflowTaskCompletedRequest,
+) -> ServiceResult<RespondWorkflowTaskCompletedResponse> {
+    let key = service.key(ctx, &token.workflow_id);
+    let name = RunName { key: key.clone(), run_id: token.run_id.clone() };
+    // A completion that is refused leaves them without an answer: their callers then ask in another way.
+    let carried = service.queries.take_carried(&name, token.stamp);
+    let results = std::mem::take(&mut request.query_results);
+    // Queries that came too late for this task are asked directly once it is complete.
+    let complete = CompleteWorkflowTask { task: task_id(&token), request, more_wanted: false };
+    let reply = service.give(&key, Input::CompleteWorkflowTask(Box::new(complete))).await?;
+    let Reply::TaskCompleted { run, new_task, eager_activities } = reply else {
+        return Err(unexpected("CompleteWorkflowTask"));
+    };
+    carried.answer(results);
+    let workflow_task = if new_task {
+        let shipped = if run.core.sticky_queue.is_empty() { Shipped::Whole } else { Shipped::New };
+        Some(workflow_task(service, &key, &run, shipped).await?)
+    } else {
+        None
+    };
+    let activity_tasks = eager_activities.iter().map(|activity| activity_task(service, &key, &run, activity)).collect();
+    Ok(RespondWorkflowTaskCompletedResponse { workflow_task, activity_tasks, reset_history_event_id: 0 })
+}

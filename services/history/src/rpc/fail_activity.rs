@@ -1,0 +1,21 @@
+//! RespondActivityTaskFailed, by token and by id.
+
+use api::temporal::api::workflowservice::v1::{RespondActivityTaskFailedRequest, RespondActivityTaskFailedResponse};
+use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use execution::Input;
+
+use super::activity_result;
+use crate::HistoryService;
+
+pub(super) async fn fail_activity(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    activity: ActivityRef,
+    request: RespondActivityTaskFailedRequest,
+) -> ServiceResult<RespondActivityTaskFailedResponse> {
+    let outcome = (request.failure, request.last_heartbeat_details);
+    let (workflow_id, result) = activity_result(activity, request.identity, outcome);
+    let key = service.key(ctx, &workflow_id);
+    service.give(&key, Input::FailActivity(result)).await?;
+    Ok(RespondActivityTaskFailedResponse::default())
+}

@@ -1,0 +1,21 @@
+//! RespondWorkflowTaskFailed.
+
+use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskFailedRequest, RespondWorkflowTaskFailedResponse};
+use cluster::token::WorkflowTaskToken;
+use cluster::{ServiceResult, TenantCtx};
+use execution::{FailWorkflowTask, Input};
+
+use super::task_id;
+use crate::HistoryService;
+
+pub(super) async fn fail_workflow_task(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    token: WorkflowTaskToken,
+    request: RespondWorkflowTaskFailedRequest,
+) -> ServiceResult<RespondWorkflowTaskFailedResponse> {
+    let key = service.key(ctx, &token.workflow_id);
+    let fail = FailWorkflowTask { task: task_id(&token), request };
+    service.give(&key, Input::FailWorkflowTask(Box::new(fail))).await?;
+    Ok(RespondWorkflowTaskFailedResponse::default())
+}

@@ -1,0 +1,218 @@
+//! QueryWorkflow: with the next workflow task when one is on its way, else by a task of its own.
+
+use std::time::Duration;
+
+use api::temporal::api::common::v1::Payloads;
+use api::temporal::api::enums::v1::{QueryRejectCondition, QueryResultType, WorkflowExecutionStatus};
+use api::temporal::api::failure::v1::Failure;
+use api::temporal::api::query::v1::{QueryRejected, WorkflowQuery, WorkflowQueryResult};
+use api::temporal::api::workflowservice::v1::{QueryWorkflowRequest, QueryWorkflowResponse};
+use cluster::{
+    OfferedQuery, QueryOutcome, QueueName, ResourceExhaustedCause, ServiceError, ServiceResult, TaskQueueKind,
+    TenantCtx,
+};
+use entities::EntityKey;
+use execution::Run;
+use ids::Timestamp;
+
+use super::get_history::watch;
+use crate::HistoryService;
+use crate::queries::{Buffered, RunName};
+use crate::service::named;
+use crate::task_response::{Shipped, query_task};
+use crate::watch::Watcher;
+
+/// How long a query waits for a first workflow task to be scheduled.
+const FIRST_TASK_PATIENCE: Duration = Duration::from_secs(1);
+/// A workflow task that has failed this often will not answer soon.
+const HOPELESS_ATTEMPT: i32 = 3;
+/// The most that a sticky worker is given before another is asked.
+const STICKY_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What to do about a query, as the run stands.
+enum Way {
+    /// A worker can be asked.
+    Ask,
+    /// A workflow task is on its way.
+    Ride,
+    /// The first workflow task is not scheduled yet.
+    TooEarly,
+}
+
+pub(super) async fn query_workflow(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    request: QueryWorkflowRequest,
+    deadline: Timestamp,
+) -> ServiceResult<QueryWorkflowResponse> {
+    let execution = named(request.execution);
+    let key = service.key(ctx, &execution.workflow_id);
+    let query = request.query.unwrap_or_default();
+    let patience = deadline.min(service.runtime.now() + FIRST_TASK_PATIENCE);
+    let mut run_id = execution.run_id;
+    loop {
+        let mut watcher = watch(service, &key)?;
+        let run = service.read(&key, &run_id).await?;
+        run_id.clone_from(&run.core.run_id);
+        if let Some(rejected) = rejected(&run, request.query_reject_condition) {
+            return Ok(QueryWorkflowResponse { query_rejected: Some(rejected), ..QueryWorkflowResponse::default() });
+        }
+        match way(&run)? {
+            Way::Ask => return ask(service, &key, &run, query, deadline).await,
+            Way::Ride => {
+                let name = RunName { key: key.clone(), run_id: run_id.clone() };
+                let waiting = service.queries.wait(name, service.runtime.uuid(), query.clone());
+                let mut waiting = waiting.ok_or_else(too_many)?;
+                if let Some(result) = ride(service, &key, &run_id, &mut waiting, &mut watcher, deadline).await? {
+                    return answered(result);
+                }
+            }
+            Way::TooEarly => {
+                let left = patience.since(service.runtime.now());
+                if service.runtime.timeout(left, watcher.changed()).await.is_none() {
+                    return Err(ServiceError::WorkflowNotReady("Workflow task is not scheduled yet.".to_owned()));
+                }
+            }
+        }
+    }
+}
+
+fn rejected(run: &Run, condition: i32) -> Option<QueryRejected> {
+    let status = run.status();
+    let forbidden = match QueryRejectCondition::try_from(condition) {
+        Ok(QueryRejectCondition::NotOpen) => !run.is_open(),
+        Ok(QueryRejectCondition::NotCompletedCleanly) => !run.is_open() && status != WorkflowExecutionStatus::Completed,
+        _ => false,
+    };
+    forbidden.then_some(QueryRejected { status: status as i32 })
+}
+
+fn way(run: &Run) -> ServiceResult<Way> {
+    let asked_before = run.core.previous_started_event_id != 0;
+    if !run.is_open() {
+        return if asked_before {
+            Ok(Way::Ask)
+        } else {
+            Err(ServiceError::WorkflowNotReady("Workflow closed before workflow task started.".to_owned()))
+        };
+    }
+    match &run.core.task {
+        Some(task) if task.attempt >= HOPELESS_ATTEMPT => Err(ServiceError::WorkflowNotReady(
+            "Unable to query workflow due to Workflow Task in failed state.".to_owned(),
+        )),
+        Some(_) => Ok(Way::Ride),
+        None if asked_before => Ok(Way::Ask),
+        None => Ok(Way::TooEarly),
+    }
+}
+
+fn too_many() -> ServiceError {
+    ServiceError::ResourceExhausted {
+        cause: ResourceExhaustedCause::BusyWorkflow,
+        message: "consistent query buffer is full, this may be caused by too many queries and workflow not able to \
+                  process query fast enough"
+            .to_owned(),
+    }
+}
+
+/// Waits for the workflow task that carries the query; nothing when it ended without an answer.
+async fn ride(
+    service: &HistoryService,
+    key: &EntityKey,
+    run_id: &str,
+    waiting: &mut Buffered<'_>,
+    watcher: &mut Watcher,
+    deadline: Timestamp,
+) -> ServiceResult<Option<WorkflowQueryResult>> {
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut waiting.answer => return Ok(answer.ok()),
+            () = watcher.changed() => {
+                let run = service.read(key, run_id).await?;
+                let over = !matches!(way(&run), Ok(Way::Ride));
+                // While a completion is being decided, it may yet bring the answer.
+                if over && waiting.is_waiting() {
+                    return Ok(None);
+                }
+            }
+            () = service.runtime.sleep_until(deadline) => {
+                return Err(ServiceError::DeadlineExceeded("query timed out before a worker answered".to_owned()));
+            }
+        }
+    }
+}
+
+/// Asks the worker that has the run cached, then any worker.
+async fn ask(
+    service: &HistoryService,
+    key: &EntityKey,
+    run: &Run,
+    query: WorkflowQuery,
+    deadline: Timestamp,
+) -> ServiceResult<QueryWorkflowResponse> {
+    if !run.core.sticky_queue.is_empty() {
+        let soon = deadline.min(service.runtime.now() + STICKY_PATIENCE);
+        let asked = ask_on(service, key, run, &query, TaskQueueKind::StickyWorkflow, soon).await;
+        match asked {
+            Ok(QueryOutcome::Refused) => {}
+            Err(ServiceError::DeadlineExceeded(_)) if soon < deadline => {}
+            other => return settled(other?),
+        }
+    }
+    settled(ask_on(service, key, run, &query, TaskQueueKind::Workflow, deadline).await?)
+}
+
+async fn ask_on(
+    service: &HistoryService,
+    key: &EntityKey,
+    run: &Run,
+    query: &WorkflowQuery,
+    kind: TaskQueueKind,
+    deadline: Timestamp,
+) -> ServiceResult<QueryOutcome> {
+    let (name, shipped) = match kind {
+        TaskQueueKind::StickyWorkflow => (run.core.sticky_queue.clone(), Shipped::New),
+        TaskQueueKind::Workflow | TaskQueueKind::Activity => (run.task_queue_name().to_owned(), Shipped::Whole),
+    };
+    let offered = OfferedQuery {
+        queue: QueueName { namespace: key.namespace.clone(), name, kind },
+        workflow_id: (&*key.id).into(),
+        run_id: run.core.run_id.as_str().into(),
+        query: query.clone(),
+        response: Box::new(query_task(service, key, run, shipped).await?),
+    };
+    service.matching()?.query(offered, deadline).await
+}
+
+fn settled(outcome: QueryOutcome) -> ServiceResult<QueryWorkflowResponse> {
+    match outcome {
+        QueryOutcome::Answered(answer) => {
+            let answer = *answer;
+            result_of(answer.completed_type, answer.query_result, answer.error_message, answer.failure)
+        }
+        QueryOutcome::Rejected(rejected) => {
+            Ok(QueryWorkflowResponse { query_rejected: Some(rejected), ..QueryWorkflowResponse::default() })
+        }
+        QueryOutcome::Refused => Err(ServiceError::Unavailable("no worker answers queries at the moment".to_owned())),
+    }
+}
+
+fn answered(result: WorkflowQueryResult) -> ServiceResult<QueryWorkflowResponse> {
+    result_of(result.result_type, result.answer, result.error_message, result.failure)
+}
+
+fn result_of(
+    kind: i32,
+    result: Option<Payloads>,
+    message: String,
+    failure: Option<Failure>,
+) -> ServiceResult<QueryWorkflowResponse> {
+    match QueryResultType::try_from(kind) {
+        Ok(QueryResultType::Answered) => {
+            Ok(QueryWorkflowResponse { query_result: result, ..QueryWorkflowResponse::default() })
+        }
+        Ok(QueryResultType::Failed) => Err(ServiceError::QueryFailed { message, failure: failure.map(Box::new) }),
+        _ => Err(ServiceError::InvalidArgument(format!("the worker's answer to the query has type {kind}"))),
+    }
+}

@@ -1,0 +1,48 @@
+//! From matching: a poller is about to be given a workflow task.
+
+use api::temporal::api::workflowservice::v1::PollWorkflowTaskQueueResponse;
+use cluster::{OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskQueueKind, TaskStart};
+use entities::EntityKey;
+use execution::{Input, Reply, StartTask};
+
+use crate::HistoryService;
+use crate::errors::unexpected;
+use crate::task_response::{Shipped, workflow_task};
+
+pub(super) async fn record_workflow_task_started(
+    service: &HistoryService,
+    task: &OfferedTask,
+    start: TaskStart,
+) -> ServiceResult<RecordedStart<PollWorkflowTaskQueueResponse>> {
+    let key = entity_of(task);
+    let shipped = match task.queue.kind {
+        TaskQueueKind::StickyWorkflow => Shipped::New,
+        TaskQueueKind::Workflow | TaskQueueKind::Activity => Shipped::Whole,
+    };
+    match service.give(&key, Input::StartWorkflowTask(Box::new(start_of(&task.task, start)))).await {
+        Ok(Reply::TaskStarted(run)) => {
+            Ok(RecordedStart::Started(Box::new(workflow_task(service, &key, &run, shipped).await?)))
+        }
+        Ok(Reply::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
+        Ok(_) => Err(unexpected("StartWorkflowTask")),
+        Err(error) => Err(error),
+    }
+}
+
+/// The workflow that a task is of.
+pub(super) fn entity_of(task: &OfferedTask) -> EntityKey {
+    EntityKey { namespace: task.queue.namespace.clone(), id: task.task.workflow_id.as_str().into() }
+}
+
+/// The start of a task.
+pub(super) fn start_of(task: &TaskKey, start: TaskStart) -> StartTask {
+    StartTask {
+        run_id: task.run_id.to_string(),
+        scheduled_event_id: task.scheduled_event_id,
+        attempt: task.attempt,
+        stamp: task.stamp,
+        request_id: start.request_id,
+        identity: start.identity,
+        worker_instance_key: start.worker_instance_key,
+    }
+}

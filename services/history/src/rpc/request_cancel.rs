@@ -1,0 +1,30 @@
+//! RequestCancelWorkflowExecution.
+
+use api::temporal::api::workflowservice::v1::{
+    RequestCancelWorkflowExecutionRequest, RequestCancelWorkflowExecutionResponse,
+};
+use cluster::{ServiceResult, TenantCtx};
+use execution::{Input, RequestCancel};
+
+use crate::HistoryService;
+use crate::service::named;
+
+pub(super) async fn request_cancel(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    request: RequestCancelWorkflowExecutionRequest,
+) -> ServiceResult<RequestCancelWorkflowExecutionResponse> {
+    let execution = named(request.workflow_execution);
+    let key = service.key(ctx, &execution.workflow_id);
+    let cancel = RequestCancel {
+        run_id: execution.run_id,
+        request_id: service.request_id(request.request_id),
+        first_execution_run_id: request.first_execution_run_id,
+        reason: request.reason,
+        identity: request.identity,
+        links: request.links,
+        ..RequestCancel::default()
+    };
+    service.ask(&key, Input::RequestCancel(Box::new(cancel))).await?;
+    Ok(RequestCancelWorkflowExecutionResponse::default())
+}

@@ -1,0 +1,28 @@
+//! TerminateWorkflowExecution.
+
+use api::temporal::api::workflowservice::v1::{TerminateWorkflowExecutionRequest, TerminateWorkflowExecutionResponse};
+use cluster::{ServiceResult, TenantCtx};
+use execution::{Input, Terminate};
+
+use crate::HistoryService;
+use crate::service::named;
+
+pub(super) async fn terminate_workflow(
+    service: &HistoryService,
+    ctx: &TenantCtx,
+    request: TerminateWorkflowExecutionRequest,
+) -> ServiceResult<TerminateWorkflowExecutionResponse> {
+    let execution = named(request.workflow_execution);
+    let key = service.key(ctx, &execution.workflow_id);
+    let terminate = Terminate {
+        run_id: execution.run_id,
+        first_execution_run_id: request.first_execution_run_id,
+        reason: request.reason,
+        details: request.details,
+        identity: request.identity,
+        links: request.links,
+        parent: None,
+    };
+    service.ask(&key, Input::Terminate(Box::new(terminate))).await?;
+    Ok(TerminateWorkflowExecutionResponse::default())
+}

@@ -1,0 +1,213 @@
+//! The service as one value: everything that an RPC needs to answer.
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use api::temporal::api::common::v1::WorkflowExecution;
+use cluster::{Matching, ServiceError, ServiceResult, TenantCtx};
+use entities::{CallError, EntityKey, ShardSettings, ShardStats};
+use execution::{Input, Limits, Rejection, Reply, Run};
+use ids::NamespaceId;
+use runtime::Runtime;
+use settings::HistorySettings;
+use storage::{StorageError, Store};
+
+use crate::errors::{refused, rejected, unexpected};
+use crate::host::Surroundings;
+use crate::kind::WorkflowKind;
+use crate::namespace_names::{LookUpName, NamespaceNames};
+use crate::queries::BufferedQueries;
+use crate::shards::{Opener, Shards};
+use crate::watch::Watchers;
+
+/// Why history cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No shards.
+    #[error("the number of history shards is 0, at least 1 is needed")]
+    NoShards,
+    /// A shard's log.
+    #[error("a history shard cannot be opened: {0}")]
+    Storage(#[from] StorageError),
+}
+
+/// History: workflow executions in shards.
+pub struct HistoryService {
+    pub(crate) settings: HistorySettings,
+    pub(crate) store: Store,
+    pub(crate) runtime: Runtime,
+    pub(crate) watchers: Watchers,
+    pub(crate) queries: BufferedQueries,
+    names: NamespaceNames,
+    shards: OnceLock<Arc<Shards>>,
+    /// Until closed: matching holds this service too.
+    matching: RwLock<Option<Arc<dyn Matching>>>,
+}
+
+impl HistoryService {
+    /// Opens `shards` shards on `store`, fencing whoever had them. Workflows go on at once; tasks are handed out from
+    /// [`HistoryService::connect`] on.
+    pub async fn open(
+        settings: HistorySettings,
+        shard_settings: ShardSettings,
+        shards: u32,
+        store: Store,
+        runtime: Runtime,
+    ) -> Result<Arc<Self>, OpenError> {
+        if shards == 0 {
+            return Err(OpenError::NoShards);
+        }
+        let limits = limits_of(&settings);
+        let service = Arc::new(Self {
+            queries: BufferedQueries::new(settings.buffered_queries),
+            settings,
+            store: store.clone(),
+            runtime: runtime.clone(),
+            watchers: Watchers::default(),
+            names: NamespaceNames::default(),
+            shards: OnceLock::new(),
+            matching: RwLock::default(),
+        });
+        let host = Surroundings { service: Arc::downgrade(&service), watchers: service.watchers.clone() };
+        let opener = Opener {
+            kind: Arc::new(WorkflowKind::new(limits)),
+            host: Arc::new(host),
+            store,
+            runtime,
+            settings: shard_settings,
+        };
+        let opened = Shards::open(opener, shards).await?;
+        // Set once: this is the only place that does.
+        let _ = service.shards.set(opened);
+        Ok(service)
+    }
+
+    /// Says where tasks are offered. Matching needs history too, so it comes later.
+    pub fn connect(&self, matching: Arc<dyn Matching>) {
+        self.set_matching(Some(matching));
+    }
+
+    fn set_matching(&self, matching: Option<Arc<dyn Matching>>) {
+        *self.matching.write().unwrap_or_else(PoisonError::into_inner) = matching;
+    }
+
+    /// Says whom to ask for the names of namespaces that no request has named since the start.
+    pub fn ask_for_names(&self, look_up: LookUpName) {
+        self.names.ask(look_up);
+    }
+
+    /// Writes everything to the tables and stops serving.
+    pub async fn close(&self) {
+        if let Some(shards) = self.shards.get() {
+            shards.close().await;
+        }
+        self.set_matching(None);
+    }
+
+    /// Stops at once and leaves everything to the logs, as a crash would.
+    pub async fn abandon(&self) {
+        if let Some(shards) = self.shards.get() {
+            shards.abandon().await;
+        }
+        self.set_matching(None);
+    }
+
+    /// What each shard looks like.
+    pub fn stats(&self) -> Vec<ShardStats> {
+        self.shards.get().map(|shards| shards.stats()).unwrap_or_default()
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> usize {
+        self.shards.get().map_or(0, |shards| shards.count())
+    }
+
+    pub(crate) fn matching(&self) -> ServiceResult<Arc<dyn Matching>> {
+        let matching = self.matching.read().unwrap_or_else(PoisonError::into_inner).clone();
+        matching.ok_or_else(|| ServiceError::Unavailable("matching is not connected yet".to_owned()))
+    }
+
+    pub(crate) fn name_of(&self, namespace: &NamespaceId) -> String {
+        self.names.name_of(namespace)
+    }
+
+    /// The entity of a workflow ID. Notes the namespace's name on the way.
+    pub(crate) fn key(&self, ctx: &TenantCtx, workflow_id: &str) -> EntityKey {
+        self.names.learn(ctx);
+        EntityKey { namespace: ctx.namespace.id.clone(), id: workflow_id.into() }
+    }
+
+    fn shards(&self) -> Result<&Arc<Shards>, CallError<Rejection>> {
+        self.shards.get().ok_or(CallError::NotOwner)
+    }
+
+    /// Gives a worker's answer, or another workflow's, to a workflow.
+    pub(crate) async fn tell(&self, key: &EntityKey, input: Input) -> Result<Reply, CallError<Rejection>> {
+        self.shards()?.tell(key, input).await
+    }
+
+    /// Asks a workflow on a user's behalf.
+    pub(crate) async fn ask(&self, key: &EntityKey, input: Input) -> ServiceResult<Reply> {
+        let shards = self.shards().map_err(refused)?;
+        settled(shards.call(key, input).await)
+    }
+
+    /// Gives a worker's answer to a workflow.
+    pub(crate) async fn give(&self, key: &EntityKey, input: Input) -> ServiceResult<Reply> {
+        settled(self.tell(key, input).await)
+    }
+
+    /// A run as it is now; an empty run id means the current one.
+    pub(crate) async fn read(&self, key: &EntityKey, run_id: &str) -> ServiceResult<Arc<Run>> {
+        match self.ask(key, Input::Read { run_id: run_id.to_owned() }).await? {
+            Reply::Run(run) => Ok(run),
+            _ => Err(unexpected("Read")),
+        }
+    }
+
+    /// The most events of a page.
+    pub(crate) fn page_events(&self) -> usize {
+        usize::try_from(self.settings.page_events).unwrap_or(1).max(1)
+    }
+
+    /// The events of a page for a caller who wants `wanted`; 0 leaves it to us.
+    pub(crate) fn page_size(&self, wanted: i32) -> usize {
+        usize::try_from(wanted).ok().filter(|wanted| *wanted > 0).unwrap_or(usize::MAX).min(self.page_events())
+    }
+
+    /// A fresh request id where the caller sent none.
+    pub(crate) fn request_id(&self, sent: String) -> String {
+        if sent.is_empty() { self.runtime.uuid() } else { sent }
+    }
+}
+
+fn settled(answer: Result<Reply, CallError<Rejection>>) -> ServiceResult<Reply> {
+    match answer {
+        Ok(Reply::Refused(rejection)) => Err(rejected(rejection)),
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// The workflow ID and run ID that a request names.
+pub(crate) fn named(execution: Option<WorkflowExecution>) -> WorkflowExecution {
+    execution.unwrap_or_default()
+}
+
+fn limits_of(settings: &HistorySettings) -> Limits {
+    let bytes = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Limits {
+        history_hint_bytes: bytes(settings.suggest_continue_bytes),
+        history_hint_events: settings.suggest_continue_events,
+        history_max_bytes: bytes(settings.history_bytes),
+        history_max_events: settings.history_events,
+        pending_max: settings.pending,
+        signals_max: bytes(settings.signals),
+        buffered_max: settings.buffered_events,
+        buffered_max_bytes: settings.buffered_bytes,
+        kept_failure_bytes: settings.activity_failure_bytes,
+        workflow_task_timeout: settings.workflow_task_timeout,
+        workflow_task_heartbeat_max: settings.workflow_task_heartbeat,
+        workflow_task_backoff_max: settings.workflow_task_retry_ceiling,
+        ..Limits::default()
+    }
+}
