@@ -28,10 +28,8 @@ pub fn needs(workflow: &Workflow, input: &Input) -> Option<String> {
         return None;
     }
     let named = match input {
-        Input::Start(start) => {
-            let seen = workflow.chain.seen("start", &start.request.request_id);
-            seen.unwrap_or(&workflow.chain.current_run_id)
-        }
+        // An open run is in memory; of closed ones only the one that this very request started is asked about.
+        Input::Start(start) => workflow.chain.seen("start", &start.request.request_id)?,
         Input::Signal(signal) => &signal.run_id,
         Input::RequestCancel(cancel) => &cancel.run_id,
         Input::Terminate(terminate) => &terminate.run_id,
