@@ -24,6 +24,10 @@ OUTLAST_BIN ?= $(TARGET)/debug/outlast
 export OUTLAST_CACHE OUTLAST_BIN
 
 STAGE := tools/stage
+# Docs are for readers of the sources, who see private items too.
+RUSTDOC := -D warnings -A rustdoc::private-intra-doc-links
+# The generated crates' docs are the API's own.
+NO_API := --exclude api --exclude grpc
 CARGO_TEST := cargo test --workspace $(LOCKED)
 
 .PHONY: help dev test test-long check bench fmt build laws sdk ratchet
@@ -38,10 +42,11 @@ dev: ## build and run a server on localhost:7233 that keeps its data in .outlast
 test: check build laws sdk ## everything that CI runs
 	@tools/tally "$(OUTLAST_CACHE)/stages/cargo-test.log"
 
-check: ## formatting, lints, licenses: what is quick and changes nothing
+check: ## formatting, lints, licenses, links in docs: what is quick and changes nothing
 	@$(STAGE) fmt cargo fmt --all --check
 	@$(STAGE) deny tools/cargo-deny $(LOCKED) check bans licenses sources
 	@$(STAGE) clippy cargo clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	@RUSTDOCFLAGS="$(RUSTDOC)" $(STAGE) doc cargo doc --workspace --no-deps --document-private-items $(NO_API) $(LOCKED)
 
 # Binaries and tests together, so that both are built with the same features and nothing is compiled twice.
 build:
