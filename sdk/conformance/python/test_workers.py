@@ -1,0 +1,291 @@
+"""Workers come and go: graceful shutdown, restarts in the middle, several at once; old code and new code."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from temporalio import activity, workflow
+from temporalio.api.enums.v1 import TaskQueueType, WorkflowTaskFailedCause
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ShutdownWorkerRequest
+from temporalio.common import RetryPolicy
+
+import laws
+from raw import RawWorker, complete_workflow
+from stage import Stage, eventually, seconds
+
+
+@workflow.defn
+class Steps:
+    """Moves on by one activity and one timer for each signal."""
+
+    def __init__(self) -> None:
+        self.allowed = 0
+        self.done: list[str] = []
+
+    @workflow.signal
+    def next(self) -> None:
+        self.allowed += 1
+
+    @workflow.query
+    def progress(self) -> int:
+        return len(self.done)
+
+    @workflow.run
+    async def run(self, steps: int) -> list[str]:
+        for number in range(steps):
+            await workflow.wait_condition(lambda: self.allowed > number)
+            self.done.append(
+                await workflow.execute_activity(step, number, start_to_close_timeout=timedelta(seconds=20))
+            )
+            await workflow.sleep(timedelta(milliseconds=20))
+        return self.done
+
+
+@activity.defn
+async def step(number: int) -> str:
+    return f"step {number}"
+
+
+@activity.defn
+async def long_step(_: str) -> str:
+    await asyncio.sleep(1.0)
+    return f"attempt {activity.info().attempt}"
+
+
+@workflow.defn
+class OneLongStep:
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_activity(
+            long_step,
+            "",
+            start_to_close_timeout=timedelta(seconds=20),
+            retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=100)),
+        )
+
+
+async def test_a_workflow_goes_on_with_every_new_worker(stage: Stage):
+    handle = await stage.start(Steps.run, 4)
+    for number in range(4):
+        async with stage.worker([Steps], [step]):
+            await handle.signal(Steps.next)
+            began = time.monotonic()
+
+            async def moved():
+                return await handle.query(Steps.progress) > number
+
+            await eventually(moved, f"step {number} was taken")
+            # The former worker said goodbye, so its sticky queue holds nobody up.
+            assert time.monotonic() - began < 4.5
+    async with stage.worker([Steps], [step]):
+        assert await handle.result() == [f"step {number}" for number in range(4)]
+    assert not {"WorkflowTaskTimedOut", "WorkflowTaskFailed"} & set(await stage.names(handle))
+
+
+async def test_graceful_shutdown_lets_an_activity_finish(stage: Stage):
+    worker = stage.worker([OneLongStep], [long_step], graceful_shutdown_timeout=seconds(10))
+    running = asyncio.create_task(worker.run())
+    handle = await stage.start(OneLongStep.run)
+
+    async def busy():
+        return [a for a in (await handle.describe()).raw_description.pending_activities if a.HasField("last_started_time")]
+
+    await eventually(busy, "the activity is running")
+    await worker.shutdown()
+    await running
+    async with stage.worker([OneLongStep], [long_step]):
+        assert await handle.result() == "attempt 1"
+
+
+async def test_an_activity_of_a_worker_that_left_in_a_hurry_is_retried(stage: Stage):
+    worker = stage.worker([OneLongStep], [long_step])
+    running = asyncio.create_task(worker.run())
+    handle = await stage.start(OneLongStep.run)
+
+    async def busy():
+        return [a for a in (await handle.describe()).raw_description.pending_activities if a.HasField("last_started_time")]
+
+    await eventually(busy, "the activity is running")
+    await worker.shutdown()
+    await running
+    async with stage.worker([OneLongStep], [long_step]):
+        assert await handle.result() in ("attempt 1", "attempt 2")
+
+
+@pytest.mark.once
+async def test_three_workers_share_a_queue(stage: Stage):
+    clients = [await stage.another_client() for _ in range(3)]
+    workers = [stage.worker([Steps], [step], client=client) for client in clients]
+    async with workers[0], workers[1], workers[2]:
+        handles = [await stage.start(Steps.run, 3, suffix=str(number)) for number in range(12)]
+        for _ in range(3):
+            await asyncio.gather(*(handle.signal(Steps.next) for handle in handles))
+        for handle in handles:
+            assert len(await handle.result()) == 3
+
+
+@pytest.mark.once
+async def test_polls_return_empty_at_once_when_their_worker_shuts_down(stage: Stage):
+    described = await stage.service.describe_namespace(DescribeNamespaceRequest(namespace=stage.namespace))
+    if not described.namespace_info.capabilities.worker_poll_complete_on_shutdown:
+        pytest.fail("worker_poll_complete_on_shutdown is not reported for the namespace")
+    worker = RawWorker(stage)
+    polls = [
+        asyncio.create_task(worker.poll_workflow(wait_s=30)),
+        asyncio.create_task(worker.poll_workflow(sticky=True, wait_s=30)),
+        asyncio.create_task(worker.poll_activity(wait_s=30)),
+    ]
+    await asyncio.sleep(0.5)
+    began = time.monotonic()
+    await stage.service.shutdown_worker(
+        ShutdownWorkerRequest(
+            namespace=stage.namespace,
+            sticky_task_queue=worker.sticky_queue,
+            identity=worker.identity,
+            worker_instance_key=worker.instance_key,
+            task_queue=stage.task_queue,
+            task_queue_types=[
+                TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+                TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+            ],
+            reason="test",
+        )
+    )
+    responses = await asyncio.wait_for(asyncio.gather(*polls), 10)
+    assert time.monotonic() - began < 5
+    assert not any(response.task_token for response in responses)
+    # A poll that was on its way meanwhile returns empty, too, and takes no task with it.
+    late = await worker.poll_workflow(wait_s=20)
+    assert not late.task_token and time.monotonic() - began < 10
+    await stage.start_raw()
+    task = await RawWorker(stage).poll_workflow()
+    await worker.complete(task, complete_workflow())
+
+
+@pytest.mark.once
+async def test_a_poll_answers_empty_before_its_deadline(stage: Stage):
+    began = time.monotonic()
+    response = await RawWorker(stage).poll_workflow(wait_s=4)
+    assert not response.task_token
+    assert 2 <= time.monotonic() - began < 4
+
+
+@pytest.mark.once
+async def test_a_task_survives_a_poll_that_was_dropped(stage: Stage):
+    worker = RawWorker(stage)
+    for _ in range(5):
+        poll = asyncio.create_task(worker.poll_workflow(wait_s=30))
+        await asyncio.sleep(0.05)
+        poll.cancel()
+    await stage.start_raw()
+    began = time.monotonic()
+    task = await worker.poll_workflow(wait_s=15)
+    assert task.task_token and time.monotonic() - began < 12
+    await worker.complete(task, complete_workflow())
+
+
+@workflow.defn(name="Versioned")
+class Before:
+    def __init__(self) -> None:
+        self.go = False
+
+    @workflow.signal
+    def proceed(self) -> None:
+        self.go = True
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: self.go)
+        return "old"
+
+
+@workflow.defn(name="Versioned")
+class After:
+    def __init__(self) -> None:
+        self.go = False
+
+    @workflow.signal
+    def proceed(self) -> None:
+        self.go = True
+
+    @workflow.run
+    async def run(self) -> str:
+        patched = workflow.patched("new-step")
+        if patched:
+            await workflow.sleep(timedelta(milliseconds=10))
+        await workflow.wait_condition(lambda: self.go)
+        return "new" if patched else "old"
+
+
+@pytest.mark.no_replay("two definitions of one workflow type")
+async def test_a_patch_keeps_old_runs_old_and_makes_new_runs_new(stage: Stage):
+    async with stage.worker([Before]):
+        old = await stage.start("Versioned", suffix="old", result_type=str)
+
+        async def ran():
+            return "WorkflowTaskCompleted" in await stage.names(old)
+
+        await eventually(ran, "the old code ran once")
+    async with stage.worker([After]):
+        new = await stage.start("Versioned", suffix="new", result_type=str)
+        for handle in (old, new):
+            await handle.signal("proceed")
+        assert await old.result() == "old"
+        assert await new.result() == "new"
+    events = await stage.history(new)
+    assert laws.find(events, "MarkerRecorded")[0].marker_name == "core_patch"
+    [upsert] = laws.find(events, "UpsertWorkflowSearchAttributes")
+    assert b"new-step" in upsert.search_attributes.indexed_fields["TemporalChangeVersion"].data
+    described = (await new.describe()).raw_description.workflow_execution_info
+    assert "TemporalChangeVersion" in described.search_attributes.indexed_fields
+
+
+@workflow.defn(name="Contradicted")
+class Timers:
+    def __init__(self) -> None:
+        self.go = False
+
+    @workflow.signal
+    def proceed(self) -> None:
+        self.go = True
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.sleep(timedelta(milliseconds=1))
+        await workflow.wait_condition(lambda: self.go)
+        return "as written"
+
+
+@workflow.defn(name="Contradicted")
+class Activities:
+    @workflow.signal
+    def proceed(self) -> None:
+        """Arrives, and the code has long taken another way."""
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.execute_activity(step, 0, start_to_close_timeout=timedelta(seconds=5))
+        return "otherwise"
+
+
+@pytest.mark.no_replay("the second definition contradicts the history on purpose")
+async def test_code_that_contradicts_its_history_fails_the_task_as_nondeterministic(stage: Stage):
+    async with stage.worker([Timers]):
+        handle = await stage.start("Contradicted", result_type=str)
+
+        async def ran():
+            return (await stage.names(handle)).count("WorkflowTaskCompleted") == 2
+
+        await eventually(ran, "the old code ran")
+    async with stage.worker([Activities], [step]):
+        await handle.signal("proceed")
+
+        async def failed():
+            return laws.find(await stage.history(handle), "WorkflowTaskFailed")
+
+        [first, *_] = await eventually(failed, "a workflow task failed")
+        cause = WorkflowTaskFailedCause.Name(first.cause)
+        assert cause == "WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR"
+    async with stage.worker([Timers]):
+        assert await handle.result() == "as written"
