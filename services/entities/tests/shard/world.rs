@@ -11,6 +11,7 @@ use runtime::Runtime;
 use storage::fault::{FaultControl, FaultPlan, FaultyStore};
 use storage::memory::MemoryStore;
 use storage::{LogId, StorageError, Store};
+use tokio::task::JoinHandle;
 
 use crate::ledger::{Input, Ledger, Overdrawn, Reply, View};
 
@@ -97,6 +98,17 @@ impl World {
         self.try_open().await.unwrap()
     }
 
+    /// Opens, however often the store fails.
+    pub async fn open_patiently(&self) -> Handle {
+        loop {
+            match self.try_open().await {
+                Ok(shard) => return shard,
+                Err(StorageError::Corrupt(reason)) => panic!("corrupt: {reason}"),
+                Err(_) => self.runtime.sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
     /// Lets everything that needs no time happen, and `duration` pass.
     pub async fn pass(&self, duration: Duration) {
         self.runtime.sleep(duration).await;
@@ -124,3 +136,15 @@ pub async fn read(shard: &Handle, id: &str) -> View {
 }
 
 pub const DONE: Result<Reply, CallError<Overdrawn>> = Ok(Reply::Done { repeated: false });
+
+pub type Asking = JoinHandle<Result<Reply, CallError<Overdrawn>>>;
+
+/// Calls without waiting for the answer. The call is made once other tasks get to run.
+pub fn asking(shard: &Handle, id: &str, input: Input) -> Asking {
+    let (shard, key) = (shard.clone(), key(id));
+    tokio::spawn(async move { shard.call(key, input).await })
+}
+
+pub fn is_waiting(asking: &mut Asking) -> bool {
+    !asking.is_finished()
+}

@@ -1,0 +1,105 @@
+//! An entity that cannot be read harms nobody else.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use entities::CallError;
+use storage::{PartitionWrite, ScanOrder, ScanRange};
+
+use crate::ledger::{Input, account_row, partition};
+use crate::world::{DONE, Handle, World, deposit, key, read};
+
+async fn is_quarantined(shard: &Handle, id: &str) -> bool {
+    matches!(shard.call(key(id), Input::Read).await, Err(CallError::Quarantined(_)))
+}
+
+async fn overwrite(world: &World, id: &str, version: u64, value: &'static [u8]) {
+    let puts = vec![(account_row(), Bytes::from_static(value))];
+    let write = PartitionWrite { partition: partition(&key(id)), version, puts, deletes: vec![] };
+    world.store().table.write(vec![write]).await.unwrap();
+}
+
+async fn rows_aside(world: &World) -> usize {
+    let partition = Bytes::from_static(b"quarantine/test/0");
+    world.store().table.scan(&partition, ScanRange::default(), ScanOrder::Ascending, 100).await.unwrap().rows.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_cannot_be_decoded_quarantines_its_entity_alone() {
+    let world = World::new();
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("bad"), deposit(1, 1)).await, DONE);
+    assert_eq!(shard.call(key("good"), deposit(1, 1)).await, DONE);
+    shard.close().await;
+    overwrite(&world, "bad", 2, b"\xff\xff\xff").await;
+    let next = world.open().await;
+    assert!(is_quarantined(&next, "bad").await);
+    assert!(is_quarantined(&next, "bad").await);
+    assert_eq!(read(&next, "good").await.balance, 1);
+    // Nothing was lost from the log, so whoever repairs the row has repaired the entity.
+    assert_eq!(rows_aside(&world).await, 0);
+    overwrite(&world, "bad", 2, b"").await;
+    next.abandon().await;
+    assert_eq!(read(&world.open().await, "bad").await.balance, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_from_beyond_the_end_of_the_log_is_refused() {
+    let world = World::new();
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("good"), deposit(1, 1)).await, DONE);
+    overwrite(&world, "bad", 1_000, b"").await;
+    assert!(is_quarantined(&shard, "bad").await);
+    assert_eq!(read(&shard, "good").await.balance, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn changes_that_cannot_be_applied_are_copied_aside_and_stay_refused() {
+    let world = World::new();
+    let shard = world.open().await;
+    for n in 0..3 {
+        assert_eq!(shard.call(key("bad"), deposit(n, 1)).await, DONE);
+    }
+    assert_eq!(shard.call(key("bad"), Input::Poison).await, DONE);
+    assert_eq!(shard.call(key("good"), deposit(1, 1)).await, DONE);
+    shard.abandon().await;
+
+    let next = world.open().await;
+    assert!(is_quarantined(&next, "bad").await);
+    assert_eq!(read(&next, "good").await.balance, 1);
+    // The log may forget the bad changes: they lie aside, with the reason.
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!(next.stats().log_depth, 0);
+    assert_eq!(rows_aside(&world).await, 5);
+    next.abandon().await;
+
+    // Its rows alone would tell an old story.
+    let third = world.open().await;
+    assert!(is_quarantined(&third, "bad").await);
+    assert_eq!(read(&third, "good").await.balance, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_step_quarantines_its_entity_alone() {
+    let world = World::new();
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("bad"), deposit(1, 1)).await, DONE);
+    assert_eq!(shard.call(key("good"), deposit(1, 1)).await, DONE);
+    assert!(matches!(shard.call(key("bad"), Input::Panic).await, Err(CallError::Quarantined(_))));
+    assert!(is_quarantined(&shard, "bad").await);
+    assert_eq!(read(&shard, "good").await.balance, 1);
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!((shard.stats().log_depth, shard.stats().dirty_entities), (0, 0));
+    assert_eq!(rows_aside(&world).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_is_asked_for_and_cannot_be_read_quarantines_its_entity() {
+    let world = World::new();
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("bad"), deposit(1, 1)).await, DONE);
+    world.pass(Duration::from_secs(30)).await;
+    world.store().table.drop_partition(&partition(&key("bad"))).await.unwrap();
+    assert!(matches!(shard.call(key("bad"), Input::ReadEntry(0)).await, Err(CallError::Quarantined(_))));
+    assert!(is_quarantined(&shard, "bad").await);
+}

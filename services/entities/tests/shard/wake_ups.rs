@@ -1,0 +1,163 @@
+//! Timers: never early, and late only while nobody owns the shard.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ids::Timestamp;
+use storage::fault::{FaultPlan, Faults, Method};
+use storage::{ScanOrder, ScanRange};
+
+use crate::ledger::Input;
+use crate::world::{DONE, Handle, START, World, key, read};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn set(shard: &Handle, id: &str, name: u64, at: Timestamp) {
+    assert_eq!(shard.call(key(id), Input::SetAlarm { name, at }).await, DONE);
+}
+
+/// How long after its time an alarm rang; it must have rung once and not early.
+async fn lateness(shard: &Handle, id: &str, name: u64) -> Duration {
+    let view = read(shard, id).await;
+    let times = view.rang.get(&name).unwrap_or_else(|| panic!("alarm {name} of {id} has not rung: {view:?}"));
+    assert_eq!(times.len(), 1, "alarm {name} of {id} rang more than once");
+    let (due, at) = times[0];
+    assert!(at >= due, "alarm {name} of {id} rang early");
+    at.since(due)
+}
+
+/// All rows of wake-ups, of every bucket from a day before the start until 400 days after.
+async fn wake_up_rows(world: &World) -> usize {
+    let mut rows = 0;
+    let bucket = |at: Timestamp| at.nanos() / (600 * 1_000_000_000);
+    for bucket in bucket(START - DAY)..bucket(START + DAY * 400) {
+        let partition = Bytes::from(format!("wake-ups/test/0/{bucket}"));
+        let page =
+            world.store().table.scan(&partition, ScanRange::default(), ScanOrder::Ascending, 1000).await.unwrap();
+        rows += page.rows.len();
+    }
+    rows
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_ring_on_time() {
+    let world = World::new();
+    let shard = world.open().await;
+    let dues = [Duration::from_millis(1), SECOND, SECOND * 59, HOUR, DAY, DAY * 30, DAY * 365];
+    for (name, due) in dues.iter().enumerate() {
+        set(&shard, "a", name as u64, START + *due).await;
+    }
+    for (name, due) in dues.iter().enumerate() {
+        world.runtime.sleep_until(START + *due + SECOND / 2).await;
+        assert!(lateness(&shard, "a", name as u64).await <= Duration::from_millis(10));
+        assert_eq!(read(&shard, "a").await.rang.len(), name + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_in_the_past_rings_at_once() {
+    let world = World::new();
+    let shard = world.open().await;
+    set(&shard, "a", 1, START - HOUR).await;
+    world.settle().await;
+    lateness(&shard, "a", 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_ring_after_a_crash_with_and_without_a_checkpoint() {
+    for checkpointed in [false, true] {
+        let world = World::new();
+        let shard = world.open().await;
+        set(&shard, "soon", 1, START + SECOND * 40).await;
+        set(&shard, "far", 1, START + DAY * 30).await;
+        if checkpointed {
+            world.pass(SECOND * 30).await;
+            assert_eq!(shard.stats().log_depth, 0);
+        }
+        shard.abandon().await;
+        let next = world.open().await;
+        world.runtime.sleep_until(START + SECOND * 50).await;
+        assert!(lateness(&next, "soon", 1).await <= Duration::from_millis(10));
+        world.runtime.sleep_until(START + DAY * 30 - SECOND).await;
+        assert!(read(&next, "far").await.rang.is_empty());
+        world.pass(SECOND * 2).await;
+        assert!(lateness(&next, "far", 1).await <= Duration::from_millis(10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn alarms_that_came_due_while_nobody_owned_the_shard_ring_when_somebody_does() {
+    let world = World::new();
+    let shard = world.open().await;
+    for n in 0..500 {
+        set(&shard, &format!("{n}"), 1, START + HOUR + SECOND * n).await;
+    }
+    shard.close().await;
+    world.pass(DAY * 20).await;
+    let next = world.open().await;
+    world.pass(SECOND).await;
+    for n in 0..500 {
+        assert!(lateness(&next, &format!("{n}"), 1).await > DAY * 19);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn evicted_entities_are_woken() {
+    let mut world = World::new();
+    world.settings.memory_bytes = 50_000;
+    let shard = world.open().await;
+    for n in 0..500 {
+        set(&shard, &format!("soon {n}"), 1, START + SECOND * 300 + SECOND * n).await;
+        set(&shard, &format!("far {n}"), 1, START + DAY * 3 + SECOND * n).await;
+    }
+    world.pass(SECOND * 60).await;
+    assert!(shard.stats().loaded_entities < 100, "{:?}", shard.stats());
+    world.runtime.sleep_until(START + SECOND * 900).await;
+    for n in 0..500 {
+        assert!(lateness(&shard, &format!("soon {n}"), 1).await <= Duration::from_millis(10));
+    }
+    world.runtime.sleep_until(START + DAY * 4).await;
+    for n in 0..500 {
+        assert!(lateness(&shard, &format!("far {n}"), 1).await <= Duration::from_millis(10));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn passed_rows_are_dropped_and_nothing_due_is_lost_with_them() {
+    let world = World::new();
+    let mut shard = world.open().await;
+    for n in 0..100 {
+        set(&shard, &format!("{n}"), 1, START + HOUR * n as u32).await;
+    }
+    world.pass(SECOND * 30).await;
+    assert!(wake_up_rows(&world).await >= 99);
+    for _ in 0..10 {
+        shard.abandon().await;
+        shard = world.open().await;
+        world.pass(HOUR * 10).await;
+    }
+    for n in 0..100 {
+        assert!(lateness(&shard, &format!("{n}"), 1).await <= Duration::from_millis(10), "{n}");
+    }
+    world.pass(HOUR).await;
+    assert_eq!(wake_up_rows(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_store_delays_alarms_and_loses_none() {
+    let faults = Faults { fail: 0.3, fail_after_effect: 0.3, ..Faults::default() };
+    let mut world = World::with(FaultPlan::new(7).everywhere(faults).on(Method::Open, Faults::default()));
+    world.settings.memory_bytes = 20_000;
+    let shard = world.open_patiently().await;
+    for n in 0..50 {
+        set(&shard, &format!("{n}"), 1, START + SECOND * 100 * n).await;
+        set(&shard, &format!("{n}"), 2, START + DAY + SECOND * 100 * n).await;
+    }
+    world.pass(DAY * 2).await;
+    for n in 0..50 {
+        assert!(lateness(&shard, &format!("{n}"), 1).await <= SECOND * 120);
+        assert!(lateness(&shard, &format!("{n}"), 2).await <= SECOND * 120);
+    }
+}
