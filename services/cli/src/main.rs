@@ -1,1 +1,41 @@
-fn main() {}
+//! The `outlast` binary.
+
+mod start_dev;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Durable executions: a server for the Temporal API.
+#[derive(Parser)]
+#[command(name = "outlast", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a server.
+    Server {
+        #[command(subcommand)]
+        command: ServerCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum ServerCommand {
+    /// Run all roles in one process, on one file or in memory.
+    StartDev(start_dev::Flags),
+}
+
+fn main() -> ExitCode {
+    let Command::Server { command: ServerCommand::StartDev(flags) } = Cli::parse().command;
+    match start_dev::run(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("outlast: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

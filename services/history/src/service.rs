@@ -100,7 +100,7 @@ impl HistoryService {
         if let Some(shards) = self.shards.get() {
             shards.close().await;
         }
-        self.set_matching(None);
+        self.let_go();
     }
 
     /// Stops at once and leaves everything to the logs, as a crash would.
@@ -108,7 +108,13 @@ impl HistoryService {
         if let Some(shards) = self.shards.get() {
             shards.abandon().await;
         }
+        self.let_go();
+    }
+
+    /// Those who hold this service are held no more, so that all can end.
+    fn let_go(&self) {
         self.set_matching(None);
+        self.names.ask(Arc::new(|_| None));
     }
 
     /// What each shard looks like.

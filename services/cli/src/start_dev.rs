@@ -1,0 +1,83 @@
+//! `outlast server start-dev`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use runtime::Runtime;
+use server::{Server, ServerSettings, StoreChoice};
+use telemetry::LogFormat;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Flags, as people know them.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// Address to listen at.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    ip: IpAddr,
+    /// Port for gRPC.
+    #[arg(long, short, default_value_t = 7233)]
+    port: u16,
+    /// Port for /metrics; no metrics without it.
+    #[arg(long)]
+    metrics_port: Option<u16>,
+    /// File that keeps everything; without it, everything is in memory and ends with the process.
+    #[arg(long, short = 'f')]
+    db_filename: Option<PathBuf>,
+    /// Namespace that shall exist beside `default`; may be given again.
+    #[arg(long, short)]
+    namespace: Vec<String>,
+    /// debug, info, warn, error or never, or a filter such as `info,history=debug`.
+    #[arg(long, default_value = "warn")]
+    log_level: String,
+    /// text or json.
+    #[arg(long, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Shards of workflows: fixed at the file's first start.
+    #[arg(long, default_value_t = 4)]
+    history_shards: u32,
+    /// Shards of task queues: fixed at the file's first start.
+    #[arg(long, default_value_t = 1)]
+    matching_shards: u32,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(flags: Flags) -> Result<()> {
+    telemetry::init_logging(&flags.log_level, flags.log_format)?;
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the threads")?;
+    threads.block_on(serve(flags))
+}
+
+async fn serve(flags: Flags) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let settings = ServerSettings {
+        ip: flags.ip,
+        port: flags.port,
+        metrics_port: flags.metrics_port,
+        store: flags.db_filename.map_or(StoreChoice::Memory, StoreChoice::File),
+        namespaces: flags.namespace,
+        history_shards: flags.history_shards,
+        matching_shards: flags.matching_shards,
+        ..ServerSettings::default()
+    };
+    let store = settings.store.to_string();
+    let mut server = Server::start(settings, Runtime::system()).await?;
+    println!("outlast {}", env!("CARGO_PKG_VERSION"));
+    println!("server:  {}", server.address());
+    if let Some(address) = server.metrics_address() {
+        println!("metrics: http://{address}/metrics");
+    }
+    println!("store:   {store}");
+
+    let signal = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+        why = server.failed() => bail!("serving has ended: {why}"),
+    };
+    println!("{signal}: stopping");
+    server.stop().await;
+    println!("stopped");
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The store that was chosen, open.
+
+use std::path::Path;
+
+use storage::Store;
+use storage::memory::MemoryStore;
+use storage_sqlite::{OpenError, SqliteStore};
+
+use crate::StoreChoice;
+
+/// Why there is no store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file.
+    #[error(transparent)]
+    Sqlite(#[from] OpenError),
+    /// Its directory.
+    #[error("the directory {directory} cannot be created")]
+    Directory {
+        /// Which.
+        directory: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// A store and what it takes to close it.
+pub(crate) enum OpenStore {
+    Memory(MemoryStore),
+    File(SqliteStore),
+}
+
+impl OpenStore {
+    pub(crate) fn open(choice: &StoreChoice) -> Result<Self, StoreError> {
+        match choice {
+            StoreChoice::Memory => Ok(Self::Memory(MemoryStore::new())),
+            StoreChoice::File(path) => {
+                create_directory_of(path)?;
+                Ok(Self::File(SqliteStore::open(path)?))
+            }
+        }
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        match self {
+            Self::Memory(store) => store.store(),
+            Self::File(store) => store.store(),
+        }
+    }
+
+    /// As GetClusterInfo tells it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::File(_) => "sqlite",
+        }
+    }
+
+    /// Lets go of the file.
+    pub(crate) async fn close(&self) {
+        if let Self::File(store) = self {
+            store.close().await;
+        }
+    }
+}
+
+fn create_directory_of(path: &Path) -> Result<(), StoreError> {
+    let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) else { return Ok(()) };
+    std::fs::create_dir_all(directory)
+        .map_err(|source| StoreError::Directory { directory: directory.display().to_string(), source })
+}
