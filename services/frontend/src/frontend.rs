@@ -18,6 +18,7 @@ use crate::namespaces::Namespaces;
 use crate::quotas::{Poll, PollPlace, Quotas};
 use crate::stored::{Written, unavailable, write_once};
 use crate::tokens::{self, Content, Keys, Kind};
+use crate::validation::fields;
 
 /// Why a frontend cannot start or serve.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +117,11 @@ impl Frontend {
         }
     }
 
+    /// The namespace with this id, as far as this frontend has heard of it.
+    pub fn known_namespace(&self, id: &NamespaceId) -> Option<Arc<Namespace>> {
+        self.0.namespaces.known(id)
+    }
+
     /// Namespaces and keys change rarely; one listing follows each change of the registry.
     fn follow_registry(&self, mut changes: tokio::sync::watch::Receiver<u64>) {
         let (inner, gone) = (Arc::downgrade(&self.0), self.0.gone.clone());
@@ -171,6 +177,7 @@ impl Frontend {
 
     /// The verified tenant of a request to the namespace of this name.
     pub(crate) async fn tenant(&self, name: &str) -> ServiceResult<TenantCtx> {
+        fields::required_id("namespace", name, &self.settings().limits)?;
         let namespace = self.0.namespaces.by_name(name).await?;
         self.admitted(namespace)
     }

@@ -83,6 +83,11 @@ impl Namespaces {
         Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The namespace with this id, as the snapshot has it.
+    pub(crate) fn known(&self, id: &NamespaceId) -> Option<Arc<Namespace>> {
+        self.current().by_id.get(id).cloned()
+    }
+
     /// The namespace of this name.
     pub(crate) async fn by_name(&self, name: &str) -> ServiceResult<Arc<Namespace>> {
         if let Some(namespace) = self.current().by_name.get(name) {

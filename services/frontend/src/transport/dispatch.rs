@@ -131,3 +131,38 @@ fn split_path(path: &str) -> (&str, &str) {
     let path = path.strip_prefix('/').unwrap_or(path);
     path.rsplit_once('/').unwrap_or(("", path))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ids::Timestamp;
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn paths_are_a_service_and_a_method() {
+        assert_eq!(split_path("/grpc.health.v1.Health/Check"), ("grpc.health.v1.Health", "Check"));
+        assert_eq!(split_path("/a/b/c"), ("a/b", "c"));
+        assert_eq!(split_path("/nothing"), ("", "nothing"));
+        assert_eq!(split_path(""), ("", ""));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_handler_is_dropped_at_its_callers_deadline_and_the_caller_told_so() {
+        let runtime = Runtime::virtual_from(Timestamp::from_millis(1_000_000));
+        let stuck = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
+        let mut dispatch = Dispatch::new(BoxCloneSyncService::new(stuck), Vec::new(), 1000, runtime.clone());
+        let request = Request::builder()
+            .uri("/temporal.api.workflowservice.v1.WorkflowService/QueryWorkflow")
+            .header("grpc-timeout", "1500m")
+            .body(Body::empty())
+            .unwrap();
+        let began = runtime.now();
+        let response = dispatch.call(request).await.unwrap();
+        assert_eq!(runtime.now().since(began), Duration::from_millis(1500));
+        let status = Status::from_header_map(response.headers()).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+}

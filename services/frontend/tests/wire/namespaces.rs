@@ -1,0 +1,120 @@
+//! Namespaces as clients see them.
+
+use api::temporal::api::namespace::v1::{NamespaceConfig, UpdateNamespaceInfo};
+use api::temporal::api::workflowservice::v1 as wire;
+use prost_types::Duration;
+use tonic::{Code, Status};
+
+use super::server::Server;
+
+const DAY: Option<Duration> = Some(Duration { seconds: 86_400, nanos: 0 });
+
+fn register(name: &str, retention: Option<Duration>) -> wire::RegisterNamespaceRequest {
+    wire::RegisterNamespaceRequest {
+        namespace: name.to_owned(),
+        description: "all orders".to_owned(),
+        owner_email: "ann@example.com".to_owned(),
+        workflow_execution_retention_period: retention,
+        ..Default::default()
+    }
+}
+
+fn describe(name: &str, id: &str) -> wire::DescribeNamespaceRequest {
+    wire::DescribeNamespaceRequest { namespace: name.to_owned(), id: id.to_owned(), ..Default::default() }
+}
+
+fn told(status: Status) -> (Code, String) {
+    (status.code(), status.message().to_owned())
+}
+
+#[tokio::test]
+async fn a_registered_namespace_is_described_by_name_and_by_id_and_survives_a_restart() {
+    let server = Server::start().await;
+    let client = &mut server.client().await;
+    client.register_namespace(register("orders", DAY)).await.unwrap();
+    let shown = client.describe_namespace(describe("orders", "")).await.unwrap().into_inner();
+    let info = shown.namespace_info.clone().unwrap();
+    assert_eq!((info.name.as_str(), info.description.as_str(), info.state), ("orders", "all orders", 1));
+    assert_eq!(info.limits.unwrap().blob_size_limit_error, 2 * 1024 * 1024);
+    let can = info.capabilities.unwrap();
+    assert!(can.eager_workflow_start && !can.sync_update && !can.async_update && !can.worker_heartbeats);
+    assert_eq!(shown.config.clone().unwrap().workflow_execution_retention_ttl, DAY);
+    let by_id = client.describe_namespace(describe("", &info.id)).await.unwrap().into_inner();
+    assert_eq!(by_id, shown);
+
+    let restarted = Server::on(server.store.clone(), Default::default()).await;
+    let after = restarted.client().await.describe_namespace(describe("orders", "")).await.unwrap().into_inner();
+    assert_eq!(after, shown);
+}
+
+#[tokio::test]
+async fn names_are_taken_once_and_retention_has_a_floor() {
+    let server = Server::start().await;
+    let client = &mut server.client().await;
+    let taken = told(client.register_namespace(register("default", DAY)).await.unwrap_err());
+    assert_eq!(taken, (Code::AlreadyExists, "namespace \"default\" already exists".to_owned()));
+    let short = Some(Duration { seconds: 3599, nanos: 999_999_999 });
+    let (code, text) = told(client.register_namespace(register("orders", short)).await.unwrap_err());
+    assert_eq!(code, Code::InvalidArgument);
+    let expected = "workflow_execution_retention_period is 3599.999999999s, at least 3600s is allowed";
+    assert_eq!(text, expected);
+    let unset = told(client.register_namespace(register("orders", None)).await.unwrap_err()).1;
+    assert_eq!(unset, "workflow_execution_retention_period is not set, at least 3600s is allowed");
+    let nameless = told(client.register_namespace(register("", DAY)).await.unwrap_err());
+    assert_eq!(nameless, (Code::InvalidArgument, "namespace is not set".to_owned()));
+    let global = wire::RegisterNamespaceRequest { is_global_namespace: true, ..register("orders", DAY) };
+    assert_eq!(told(client.register_namespace(global).await.unwrap_err()).0, Code::FailedPrecondition);
+    let missing = told(client.describe_namespace(describe("orders", "")).await.unwrap_err());
+    assert_eq!(missing, (Code::NotFound, "Namespace orders is not found.".to_owned()));
+}
+
+#[tokio::test]
+async fn updates_change_what_they_name_and_keep_the_rest() {
+    let server = Server::start().await;
+    let client = &mut server.client().await;
+    client.register_namespace(register("orders", DAY)).await.unwrap();
+    let week = Some(Duration { seconds: 7 * 86_400, nanos: 0 });
+    let update = wire::UpdateNamespaceRequest {
+        namespace: "orders".to_owned(),
+        update_info: Some(UpdateNamespaceInfo {
+            description: "some orders".to_owned(),
+            data: [("team".to_owned(), "blue".to_owned())].into(),
+            ..Default::default()
+        }),
+        config: Some(NamespaceConfig { workflow_execution_retention_ttl: week, ..Default::default() }),
+        ..Default::default()
+    };
+    let updated = client.update_namespace(update).await.unwrap().into_inner();
+    let info = updated.namespace_info.unwrap();
+    assert_eq!((info.description.as_str(), info.owner_email.as_str()), ("some orders", "ann@example.com"));
+    let shown = client.describe_namespace(describe("orders", "")).await.unwrap().into_inner();
+    assert_eq!(shown.config.unwrap().workflow_execution_retention_ttl, week);
+    assert_eq!(shown.namespace_info.unwrap().data["team"], "blue");
+
+    let update = wire::UpdateNamespaceRequest { namespace: "nowhere".to_owned(), ..Default::default() };
+    assert_eq!(told(client.update_namespace(update).await.unwrap_err()).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn namespaces_are_listed_page_by_page() {
+    let server = Server::start().await;
+    let client = &mut server.client().await;
+    for name in ["a", "z"] {
+        client.register_namespace(register(name, DAY)).await.unwrap();
+    }
+    let mut names = Vec::new();
+    let mut request = wire::ListNamespacesRequest { page_size: 3, ..Default::default() };
+    loop {
+        let page = client.list_namespaces(request.clone()).await.unwrap().into_inner();
+        assert!(page.namespaces.len() <= 3);
+        names.extend(page.namespaces.into_iter().map(|shown| shown.namespace_info.unwrap().name));
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.next_page_token = page.next_page_token;
+    }
+    assert_eq!(names, ["a", "default", "other", "z"]);
+    let forged = wire::ListNamespacesRequest { next_page_token: "default".into(), ..Default::default() };
+    let (code, text) = told(client.list_namespaces(forged).await.unwrap_err());
+    assert_eq!((code, text.as_str()), (Code::InvalidArgument, "next_page_token is malformed: 7 bytes"));
+}
