@@ -8,6 +8,7 @@ use api::temporal::api::history::v1::{
     WorkflowTaskTimedOutEventAttributes,
 };
 use api::temporal::api::taskqueue::v1::TaskQueue;
+use ids::Timestamp;
 
 use super::unchanged;
 use crate::change::{Fact, Sticky};
@@ -151,7 +152,8 @@ pub(super) fn started_task<'w>(
     if same { Ok((run, task)) } else { Err(gone()) }
 }
 
-/// Writes the events of a transient attempt, now that it counts.
+/// Writes the events of a transient attempt, now that it counts, as the worker was shown them: the time of its started
+/// event is what the workflow took for the time.
 pub(super) fn write_transient(draft: &mut Draft<'_>, run_id: &str) {
     let run = draft.run(run_id).clone();
     let Some(task) = run.core.task.clone().filter(WorkflowTask::is_transient) else { return };
@@ -160,7 +162,8 @@ pub(super) fn write_transient(draft: &mut Draft<'_>, run_id: &str) {
         start_to_close_timeout: Some(to_wire(std::time::Duration::from_nanos(task.timeout_nanos.max(0) as u64))),
         attempt: task.attempt,
     };
-    draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(scheduled));
+    let scheduled_at = Timestamp::from_nanos(task.scheduled_at);
+    draft.event_at(run_id, Attributes::WorkflowTaskScheduledEventAttributes(scheduled), scheduled_at);
     let started = WorkflowTaskStartedEventAttributes {
         scheduled_event_id: task.scheduled_event_id,
         identity: task.identity.clone(),
@@ -170,7 +173,8 @@ pub(super) fn write_transient(draft: &mut Draft<'_>, run_id: &str) {
         history_size_bytes: task.history_size_bytes,
         ..WorkflowTaskStartedEventAttributes::default()
     };
-    draft.event(run_id, Attributes::WorkflowTaskStartedEventAttributes(started));
+    let started_at = Timestamp::from_nanos(task.started_at);
+    draft.event_at(run_id, Attributes::WorkflowTaskStartedEventAttributes(started), started_at);
 }
 
 /// A worker could not make decisions.
