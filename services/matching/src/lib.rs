@@ -1,1 +1,30 @@
-//! Work in progress.
+//! Matching: task queues, where pollers meet tasks (DESIGN §6).
+//!
+//! Who meets whom is decided in memory by the pure core (crate `taskqueue`); a task that finds a poller at once touches no
+//! log. What finds none within a moment is kept by the partition's entity in a matching shard, and read back from there.
+//! Handing a task out begins with asking history to record its start; one request id goes with a task until history has
+//! answered and a poller has it, however many pollers that takes.
+//!
+//! Absent on purpose: what a task means, tokens of workflow and activity tasks (history writes them, the frontend seals
+//! them), and remote partitions: all partitions of a queue are in this process.
+//!
+//! Start at [`MatchingService`]; `task_queue.rs` is a queue, `deliver.rs` the way of a task to a poller.
+
+mod counters;
+mod deliver;
+mod describe;
+mod host;
+mod kind;
+mod observed;
+mod offer;
+mod partition;
+mod poll;
+mod query;
+mod service;
+mod shards;
+mod shutdown;
+mod task_queue;
+mod upkeep;
+mod workers;
+
+pub use service::MatchingService;

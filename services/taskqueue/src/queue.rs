@@ -515,6 +515,21 @@ impl Queue {
         self.partitions[partition as usize].is_behind_backlog(level)
     }
 
+    /// Whether a partition's backlog is known to be empty, as far as this queue has heard.
+    pub fn is_drained(&self, partition: u32) -> bool {
+        self.partitions.get(partition as usize).is_some_and(Partition::is_drained)
+    }
+
+    /// Whether the poller still waits: neither gone nor being given something.
+    pub fn is_waiting(&self, poller: PollerId) -> bool {
+        self.pollers.get(&poller).is_some_and(|poller| poller.is_waiting)
+    }
+
+    /// Offers and queries that have not ended.
+    pub fn items(&self) -> Vec<ItemId> {
+        self.items.keys().copied().collect()
+    }
+
     /// Whether the queue could be forgotten: nobody waits, nothing is under way, no backlog is known of or unread.
     pub fn is_idle(&self) -> bool {
         self.pollers.is_empty() && self.items.is_empty() && self.partitions.iter().all(Partition::is_idle)

@@ -102,10 +102,13 @@ impl Partition {
         window.is_some_and(|window| levels.any(|level| window.is_behind(level) || self.has_kept_waiting(level)))
     }
 
-    pub fn is_idle(&self) -> bool {
-        let drained = self.window.as_ref().is_none_or(|window| {
+    pub fn is_drained(&self) -> bool {
+        self.window.as_ref().is_none_or(|window| {
             window.known && Level::all().all(|level| !window.is_behind(level) && window.held[level] == 0)
-        });
-        self.pollers.is_empty() && self.waiting.is_empty() && drained
+        })
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.pollers.is_empty() && self.waiting.is_empty() && self.is_drained()
     }
 }

@@ -1,0 +1,26 @@
+//! What matching counts.
+
+use metrics::{Counter, Gauge};
+
+/// Handles to the metrics; made once, so that the hot path looks nothing up.
+pub(crate) struct Counters {
+    /// Tasks taken by a poller without having been kept.
+    pub(crate) sync_match: Counter,
+    /// Tasks kept durably.
+    pub(crate) kept: Counter,
+    /// Polls begun.
+    pub(crate) polls: Counter,
+    /// Polls that wait now.
+    pub(crate) pollers: Gauge,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            sync_match: metrics::counter!("outlast_matching_sync_match_total"),
+            kept: metrics::counter!("outlast_matching_kept_total"),
+            polls: metrics::counter!("outlast_matching_polls_total"),
+            pollers: metrics::gauge!("outlast_matching_pollers"),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The way of an item to a poller that it was matched with.
+//!
+//! History records the start first. Its answer decides: started, it is handed over; stale, it is dropped and the poller
+//! waits on; no answer, it is asked again under the same request id, for a while on behalf of this poller, then on behalf
+//! of whoever is matched next.
+
+use std::sync::Arc;
+
+use cluster::{OfferedTask, RecordedStart, ServiceError, TaskKey, TaskQueueKind, TaskStart};
+use taskqueue::{ItemId, Match, Origin, Task};
+
+use crate::observed::PollerDescription;
+use crate::service::{Core, FIRST_REST};
+use crate::task_queue::{Content, Handed, QueueState, TaskQueue};
+
+/// How often history is asked while the poller waits.
+const QUICK_TRIES: u32 = 3;
+/// How long a task rests for which history had no answer, while its poller looks for another.
+const REST: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A task on its way.
+struct Delivery {
+    item: ItemId,
+    partition: u32,
+    matched: Match,
+    offered: OfferedTask,
+    start: TaskStart,
+}
+
+enum Recorded {
+    Started(Content),
+    Stale,
+    NoAnswer(ServiceError),
+}
+
+impl Core {
+    pub(crate) fn start_delivery(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, matched: Match) {
+        let Match { item, partition, .. } = matched;
+        let Some(task) = matched.task.clone() else {
+            let Some(question) = state.questions.remove(&item) else {
+                // Asked by nobody any more.
+                state.queue.stale(item);
+                return;
+            };
+            let handed = Handed { item, partition, request_id: None, content: Content::Query(question) };
+            return self.hand_over(queue, state, &matched, handed);
+        };
+        let description = state.waiters.get(&matched.poller).map(|waiter| Arc::clone(&waiter.description));
+        let normal_name = state.offers.get(&item).map(|offering| offering.normal_name.clone());
+        let start = self.start_of(queue, &task, &description.unwrap_or_default());
+        let offered = offered_task(queue, &task, normal_name.unwrap_or_default());
+        let delivery = Delivery { item, partition, matched, offered, start };
+        self.spawn(Arc::clone(self).deliver(Arc::clone(queue), delivery));
+    }
+
+    fn start_of(&self, queue: &TaskQueue, task: &Task, poller: &PollerDescription) -> TaskStart {
+        TaskStart {
+            request_id: task.request_id.clone().unwrap_or_else(|| self.runtime.uuid()),
+            identity: poller.identity.clone(),
+            polled_queue: queue.name.name.clone(),
+            worker_version: poller.capabilities.clone(),
+            worker_instance_key: poller.worker_instance_key.clone(),
+        }
+    }
+
+    async fn deliver(self: Arc<Self>, queue: Arc<TaskQueue>, delivery: Delivery) {
+        let Delivery { item, partition, .. } = delivery;
+        let request_id = Some(delivery.start.request_id.clone());
+        let mut rest = FIRST_REST;
+        for attempt in 1.. {
+            match self.record_start(&delivery).await {
+                Recorded::Started(content) => {
+                    let mut state = queue.lock();
+                    self.hand_over(
+                        &queue,
+                        &mut state,
+                        &delivery.matched,
+                        Handed { item, partition, request_id, content },
+                    );
+                    return;
+                }
+                Recorded::Stale => {
+                    let mut state = queue.lock();
+                    if let Some(settled) = state.queue.stale(item) {
+                        self.settle(&queue, &mut state, settled);
+                    }
+                    self.advance(&queue, &mut state);
+                    return;
+                }
+                Recorded::NoAnswer(error) => {
+                    tracing::debug!(task = ?delivery.offered.task, %error, attempt, "history did not record a start");
+                }
+            }
+            if attempt == QUICK_TRIES || self.closing.is_cancelled() {
+                break;
+            }
+            self.runtime.sleep(rest).await;
+            rest *= 2;
+        }
+        self.rest_and_put_back(queue, item, request_id).await;
+    }
+
+    /// The poller looks for another task while this one rests.
+    async fn rest_and_put_back(self: Arc<Self>, queue: Arc<TaskQueue>, item: ItemId, request_id: Option<String>) {
+        {
+            let mut state = queue.lock();
+            state.queue.separate(item);
+            self.advance(&queue, &mut state);
+        }
+        tokio::select! {
+            () = self.runtime.sleep(REST) => {}
+            () = self.closing.cancelled() => {}
+        }
+        let mut state = queue.lock();
+        state.put_back(item, request_id);
+        self.advance(&queue, &mut state);
+    }
+
+    async fn record_start(&self, delivery: &Delivery) -> Recorded {
+        let Some(history) = self.history() else {
+            return Recorded::NoAnswer(ServiceError::Unavailable("history is not there yet".to_owned()));
+        };
+        let (offered, start) = (&delivery.offered, delivery.start.clone());
+        match offered.queue.kind {
+            TaskQueueKind::Workflow | TaskQueueKind::StickyWorkflow => {
+                recorded(history.record_workflow_task_started(offered, start).await, Content::Workflow)
+            }
+            TaskQueueKind::Activity => {
+                recorded(history.record_activity_task_started(offered, start).await, Content::Activity)
+            }
+        }
+    }
+
+    /// Gives it to the poller, if that is still there.
+    fn hand_over(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, matched: &Match, handed: Handed) {
+        let refused = match state.waiters.remove(&matched.poller) {
+            Some(waiter) => waiter.to.send(handed).err(),
+            None => Some(handed),
+        };
+        if let Some(handed) = refused {
+            // It is about to leave; matched again before that, it would be given the same thing again.
+            state.queue.leave(matched.poller, self.runtime.now());
+            state.take_back(handed);
+            self.advance(queue, state);
+        }
+    }
+
+    /// The poller has it.
+    pub(crate) fn report_handed(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, item: ItemId) {
+        state.dispatched.count(self.runtime.now());
+        if let Some(settled) = state.queue.handed(item) {
+            if settled.origin == Origin::Offer {
+                self.counters.sync_match.increment(1);
+            }
+            self.settle(queue, state, settled);
+        }
+    }
+}
+
+fn recorded<T>(answer: Result<RecordedStart<T>, ServiceError>, content: impl Fn(Box<T>) -> Content) -> Recorded {
+    match answer {
+        Ok(RecordedStart::Started(response)) => Recorded::Started(content(response)),
+        Ok(RecordedStart::Stale) => Recorded::Stale,
+        // There is no such run or namespace any more, so nobody wants the task.
+        Err(ServiceError::NotFound(_) | ServiceError::NamespaceNotFound(_)) => Recorded::Stale,
+        Err(error) => Recorded::NoAnswer(error),
+    }
+}
+
+fn offered_task(queue: &TaskQueue, task: &Task, normal_name: String) -> OfferedTask {
+    OfferedTask {
+        queue: queue.name.clone(),
+        task: TaskKey {
+            workflow_id: task.workflow_id.clone(),
+            run_id: task.run_id.clone(),
+            scheduled_event_id: task.scheduled_event_id,
+            attempt: task.attempt,
+            stamp: task.stamp,
+        },
+        normal_name,
+        priority: task.priority.clone(),
+        scheduled_at: task.scheduled_at,
+        expires_at: task.expires_at,
+    }
+}

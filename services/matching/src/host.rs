@@ -1,0 +1,79 @@
+//! What partitions need done: a backlog is to be delivered, polled or not, from the moment its shard opens.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use entities::{BoxFuture, EntityKey, Host};
+use taskqueue::Input;
+use tokio::sync::watch;
+
+use crate::kind::{DeliverBacklog, PartitionKind};
+use crate::partition::PartitionName;
+use crate::service::Core;
+
+/// How often a backlog is looked at although nobody said that it is empty.
+const SECOND_LOOK: Duration = Duration::from_secs(300);
+
+/// The service as its shards see it. Shards are opened first.
+pub(crate) struct PartitionHost {
+    core: OnceLock<Weak<Core>>,
+    connected: watch::Sender<bool>,
+}
+
+impl PartitionHost {
+    pub(crate) fn new() -> Self {
+        Self { core: OnceLock::new(), connected: watch::Sender::new(false) }
+    }
+
+    pub(crate) fn connect(&self, core: &Arc<Core>) {
+        // Called once, by the only one who opens a service.
+        let _ = self.core.set(Arc::downgrade(core));
+        self.connected.send_replace(true);
+    }
+
+    async fn core(&self) -> Option<Arc<Core>> {
+        self.connected.subscribe().wait_for(|connected| *connected).await.ok()?;
+        self.core.get()?.upgrade()
+    }
+}
+
+impl Host<PartitionKind> for PartitionHost {
+    /// Has the backlog's queue in memory, which reads and delivers it, until it is empty.
+    fn carry_out(self: Arc<Self>, key: EntityKey, DeliverBacklog: DeliverBacklog) -> BoxFuture<Option<Input>> {
+        Box::pin(async move {
+            let core = self.core().await?;
+            let Some(partition) = PartitionName::of_key(&key) else {
+                tracing::error!(?key, "a backlog whose key names no task queue");
+                return std::future::pending().await;
+            };
+            core.deliver_backlog(partition).await;
+            None
+        })
+    }
+
+    fn committed(&self, _key: &EntityKey) {}
+}
+
+impl Core {
+    async fn deliver_backlog(self: Arc<Self>, partition: PartitionName) {
+        loop {
+            let queue = self.queue(&partition.queue);
+            let drained = queue.drained.notified();
+            {
+                let mut state = queue.lock();
+                if state.retired {
+                    continue;
+                }
+                state.queue.ensure_partition(partition.number);
+                self.advance(&queue, &mut state);
+                if state.queue.is_drained(partition.number) {
+                    return;
+                }
+            }
+            tokio::select! {
+                _ = self.runtime.timeout(SECOND_LOOK, drained) => {}
+                () = self.closing.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The partition as an entity of a shard: the pure backlog of crate `taskqueue`, with its rows.
+
+use std::convert::Infallible;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use entities::{
+    Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
+};
+use ids::Timestamp;
+use storage::{PartitionKey, PartitionWrite, Version};
+use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply};
+
+/// The entity kind `partition`.
+pub(crate) struct PartitionKind;
+
+/// A backlog, and up to where its rows are.
+pub(crate) struct PartitionState {
+    backlog: Backlog,
+    /// The version of the header's row. Every checkpoint writes the header, so no part is behind it.
+    version: Version,
+}
+
+/// While tasks wait, somebody must try to deliver them.
+pub(crate) struct DeliverBacklog;
+
+fn rows_of(key: &EntityKey) -> PartitionKey {
+    let mut bytes = BytesMut::with_capacity(16 + key.namespace.as_str().len() + key.id.len());
+    bytes.put_slice(b"task-queue/");
+    bytes.put_slice(key.namespace.as_str().as_bytes());
+    bytes.put_u8(0);
+    bytes.put_slice(key.id.as_bytes());
+    bytes.freeze()
+}
+
+fn address(key: &EntityKey, row: Bytes) -> RowAddress {
+    RowAddress { partition: rows_of(key), key: row }
+}
+
+fn supply_page(backlog: &mut Backlog, found: &StoredRow) -> Result<(), Corrupt> {
+    let Some(page) = PageId::of_row_key(&found.address.key) else {
+        return Err(Corrupt(format!("{:?} is no row of a task queue partition", found.address.key)));
+    };
+    backlog.supply(page, found.row.as_ref().map(|row| &*row.value)).map_err(corrupt)
+}
+
+fn corrupt(found: taskqueue::Corrupt) -> Corrupt {
+    Corrupt(found.0)
+}
+
+impl Kind for PartitionKind {
+    type State = PartitionState;
+    type Input = Input;
+    type Change = Change;
+    type Reply = Reply;
+    type Rejection = Infallible;
+    type Obligation = DeliverBacklog;
+
+    fn name(&self) -> &'static str {
+        "partition"
+    }
+
+    fn vacant(&self, _key: &EntityKey) -> PartitionState {
+        PartitionState { backlog: Backlog::default(), version: 0 }
+    }
+
+    fn step(
+        &self,
+        key: &EntityKey,
+        state: &mut PartitionState,
+        input: Input,
+        env: &Env,
+    ) -> Result<Transition<Self>, Refusal<Self>> {
+        match state.backlog.step(input, env.now) {
+            Ok((changes, reply)) => Ok(Transition { changes, reply, release: Release::Durable }),
+            Err(Rejected::Needs(pages, input)) => {
+                let needs = pages.into_iter().map(|page| address(key, page.row_key())).collect();
+                Err(Refusal::Needs(needs, input))
+            }
+        }
+    }
+
+    fn apply(&self, _key: &EntityKey, state: &mut PartitionState, change: &Change) -> Result<(), Corrupt> {
+        state.backlog.apply(change).map_err(corrupt)
+    }
+
+    fn loaded_version(&self, state: &PartitionState, _change: &Change) -> Version {
+        state.version
+    }
+
+    fn encode_change(&self, change: &Change) -> Bytes {
+        change.encode()
+    }
+
+    fn decode_change(&self, bytes: Bytes) -> Result<Change, Corrupt> {
+        Change::decode(&bytes).map_err(corrupt)
+    }
+
+    fn obligations(&self, _key: &EntityKey, state: &PartitionState) -> Vec<(ObligationId, DeliverBacklog)> {
+        state.backlog.owed().map(|generation| (format!("deliver/{generation}"), DeliverBacklog)).into_iter().collect()
+    }
+
+    fn next_wake_up(&self, state: &PartitionState) -> Option<Timestamp> {
+        state.backlog.next_wake_up()
+    }
+
+    fn wake_up(&self) -> Input {
+        Input::WakeUp
+    }
+
+    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<PartitionState>, Corrupt> {
+        let header_key = Backlog::header_key();
+        let Some(header) = found.iter().find(|row| row.address.key == header_key) else {
+            return Ok(Load::Fetch(vec![address(key, header_key)]));
+        };
+        let Some(header) = &header.row else { return Ok(Load::Ready(self.vacant(key))) };
+        let mut backlog = Backlog::from_header(&header.value).map_err(corrupt)?;
+        let version = header.version;
+        for row in found.iter().filter(|row| row.address.key != header_key) {
+            supply_page(&mut backlog, row)?;
+        }
+        let away = backlog.pages_away();
+        if away.is_empty() {
+            return Ok(Load::Ready(PartitionState { backlog, version }));
+        }
+        // All pages: the log's tail may touch any of them, and applying it cannot wait for rows.
+        Ok(Load::Fetch(away.into_iter().map(|page| address(key, page.row_key())).collect()))
+    }
+
+    fn supply(&self, _key: &EntityKey, state: &mut PartitionState, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
+        rows.iter().try_for_each(|row| supply_page(&mut state.backlog, row))
+    }
+
+    fn take_dirty(&self, key: &EntityKey, state: &mut PartitionState) -> Vec<PartitionWrite> {
+        let write = state.backlog.take_dirty().map(|rows| PartitionWrite {
+            partition: rows_of(key),
+            version: 0,
+            puts: rows.puts,
+            deletes: rows.deletes,
+        });
+        write.into_iter().collect()
+    }
+
+    fn mark_all_dirty(&self, state: &mut PartitionState) {
+        state.backlog.mark_all_dirty();
+    }
+
+    fn shed(&self, state: &mut PartitionState) {
+        state.backlog.shed();
+    }
+
+    fn weight(&self, state: &PartitionState) -> usize {
+        state.backlog.weight()
+    }
+}

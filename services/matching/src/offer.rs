@@ -1,0 +1,214 @@
+//! Offers: a task waits a moment for a poller, and is then kept durably; on a sticky queue it waits as long as its worker
+//! is there, and is never kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{OfferOutcome, OfferedTask, ServiceError, ServiceResult};
+use ids::Timestamp;
+use taskqueue::{Input, ItemId, Reply, Task, Withdrawal};
+use tokio::sync::oneshot;
+
+use crate::service::{Core, FIRST_REST, LONGEST_REST};
+use crate::shards::ShardError;
+use crate::task_queue::{OfferEnd, Offering, QueueState, TaskQueue};
+
+/// An offer in the queue. Dropping it takes it out.
+struct Offer<'a> {
+    core: &'a Arc<Core>,
+    queue: Arc<TaskQueue>,
+    partition: u32,
+    item: ItemId,
+    end: oneshot::Receiver<OfferEnd>,
+}
+
+/// What is known of an offer on arrival.
+enum Arrival<'a> {
+    Waits(Offer<'a>),
+    /// It would have to wait behind tasks that are kept already.
+    IsBehind(Arc<TaskQueue>, u32),
+    Ends(OfferOutcome),
+}
+
+impl Drop for Offer<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        if state.offers.remove(&self.item).is_some() {
+            // While it is being delivered this only forbids it to wait again.
+            state.queue.withdraw(self.item);
+        }
+    }
+}
+
+impl Core {
+    pub(crate) async fn offer(self: &Arc<Self>, offered: OfferedTask) -> ServiceResult<OfferOutcome> {
+        if self.closing.is_cancelled() {
+            return Err(closing());
+        }
+        let task = Arc::new(task_of(&offered));
+        match self.arrive(&offered, &task) {
+            Arrival::Ends(outcome) => Ok(outcome),
+            Arrival::IsBehind(queue, partition) => self.keep(&queue, partition, task).await,
+            Arrival::Waits(offer) if offer.queue.is_sticky() => offer.wait_for_worker(task.expires_at).await,
+            Arrival::Waits(mut offer) => match offer.wait_a_moment(self.settings.offer_patience).await? {
+                None => Ok(OfferOutcome::Taken),
+                Some(task) => {
+                    let (queue, partition) = (Arc::clone(&offer.queue), offer.partition);
+                    drop(offer);
+                    self.keep(&queue, partition, task).await
+                }
+            },
+        }
+    }
+
+    fn arrive(self: &Arc<Self>, offered: &OfferedTask, task: &Arc<Task>) -> Arrival<'_> {
+        let now = self.runtime.now();
+        let is_sticky = offered.queue.kind == cluster::TaskQueueKind::StickyWorkflow;
+        if task.is_expired(now) {
+            return Arrival::Ends(if is_sticky { OfferOutcome::Refused } else { OfferOutcome::Taken });
+        }
+        if is_sticky && self.find_queue(&offered.queue).is_none() {
+            return Arrival::Ends(OfferOutcome::Refused);
+        }
+        self.with_queue(&offered.queue, |queue, state| {
+            state.added.count(now);
+            if is_sticky && self.is_deserted(state, now) {
+                return Arrival::Ends(OfferOutcome::Refused);
+            }
+            let partition = state.partition_of_offer(if is_sticky { 1 } else { self.settings.partitions });
+            if state.queue.is_behind_backlog(partition, task.level()) && !state.queue.has_pollers() {
+                return Arrival::IsBehind(Arc::clone(queue), partition);
+            }
+            let (to, end) = oneshot::channel();
+            let item = state.queue.offer(partition, Arc::clone(task));
+            state.offers.insert(item, Offering { to, normal_name: offered.normal_name.clone() });
+            self.advance(queue, state);
+            Arrival::Waits(Offer { core: self, queue: Arc::clone(queue), partition, item, end })
+        })
+    }
+
+    /// Whether a sticky queue's worker is gone, or has not been heard of for too long.
+    pub(crate) fn is_deserted(&self, state: &QueueState, now: Timestamp) -> bool {
+        state.queue.is_closed() || self.deserted_at(state, now) <= now
+    }
+
+    /// When a sticky queue counts as deserted unless its worker polls before.
+    pub(crate) fn deserted_at(&self, state: &QueueState, now: Timestamp) -> Timestamp {
+        state.queue.last_attended(now).map_or(Timestamp::EPOCH, |at| at + self.settings.sticky_patience)
+    }
+
+    /// Makes the task durable in its partition.
+    async fn keep(
+        self: &Arc<Self>,
+        queue: &Arc<TaskQueue>,
+        partition: u32,
+        task: Arc<Task>,
+    ) -> ServiceResult<OfferOutcome> {
+        let key = queue.partition(partition).key();
+        let mut rest = FIRST_REST;
+        loop {
+            match self.shards.call(&key, Input::Keep(Box::new((*task).clone()))).await {
+                Ok(Reply::Kept(position)) => {
+                    self.counters.kept.increment(1);
+                    let mut state = queue.lock();
+                    // A queue that was forgotten meanwhile is read anew by whoever brings it back.
+                    if !state.retired {
+                        state.last_used = self.runtime.now();
+                        state.queue.kept(partition, position, task);
+                        self.advance(queue, &mut state);
+                    }
+                    return Ok(OfferOutcome::Kept);
+                }
+                Ok(other) => {
+                    return Err(ServiceError::Internal(format!("a task to be kept was answered with {other:?}")));
+                }
+                Err(ShardError::Quarantined(reason)) => return Err(ServiceError::DataLoss(reason)),
+                // History may have recorded a start under this request id. Offered anew, the task would lose it.
+                Err(_) if task.request_id.is_some() && !self.closing.is_cancelled() => {}
+                Err(error) => return Err(ServiceError::Unavailable(format!("the task cannot be kept: {error}"))),
+            }
+            self.runtime.sleep(rest).await;
+            rest = (rest * 2).min(LONGEST_REST);
+        }
+    }
+}
+
+impl Offer<'_> {
+    /// `None` once it is taken; else the task, to be kept.
+    async fn wait_a_moment(&mut self, patience: Duration) -> ServiceResult<Option<Arc<Task>>> {
+        let waited = tokio::select! {
+            end = self.core.runtime.timeout(patience, &mut self.end) => end,
+            () = self.core.closing.cancelled() => return Err(closing()),
+        };
+        let end = match waited {
+            Some(end) => end,
+            None => {
+                let withdrawal = self.queue.lock().queue.withdraw(self.item);
+                if let Withdrawal::Withdrawn(Some(task)) = withdrawal {
+                    return Ok(Some(task));
+                }
+                // It is on its way to a poller: either it arrives, or it comes back to be kept.
+                tokio::select! {
+                    end = &mut self.end => end,
+                    () = self.core.closing.cancelled() => return Err(closing()),
+                }
+            }
+        };
+        match end {
+            Ok(OfferEnd::Taken) => Ok(None),
+            Ok(OfferEnd::Returned(task)) => Ok(Some(task)),
+            Ok(OfferEnd::Refused) | Err(_) => Err(closing()),
+        }
+    }
+
+    /// Until the worker takes it, leaves, or has not been heard of for too long.
+    async fn wait_for_worker(mut self, expires_at: Option<Timestamp>) -> ServiceResult<OfferOutcome> {
+        let mut is_withdrawn = false;
+        loop {
+            let now = self.core.runtime.now();
+            let look_again = match is_withdrawn {
+                true => Timestamp::MAX,
+                false => self.core.deserted_at(&self.queue.lock(), now).min(expires_at.unwrap_or(Timestamp::MAX)),
+            };
+            let end = tokio::select! {
+                end = &mut self.end => Some(end),
+                () = self.core.closing.cancelled() => Some(Ok(OfferEnd::Refused)),
+                () = self.core.runtime.sleep_until(look_again) => None,
+            };
+            match end {
+                Some(Ok(OfferEnd::Taken)) => return Ok(OfferOutcome::Taken),
+                Some(_) => return Ok(OfferOutcome::Refused),
+                None => {}
+            }
+            let now = self.core.runtime.now();
+            let mut state = self.queue.lock();
+            if expires_at.is_some_and(|at| at <= now) || self.core.is_deserted(&state, now) {
+                if let Withdrawal::Withdrawn(_) = state.queue.withdraw(self.item) {
+                    state.offers.remove(&self.item);
+                    return Ok(OfferOutcome::Refused);
+                }
+                // It is on its way to the worker, which has come back just in time; or comes back to be refused.
+                is_withdrawn = true;
+            }
+        }
+    }
+}
+
+fn closing() -> ServiceError {
+    ServiceError::Unavailable("matching is shutting down".to_owned())
+}
+
+fn task_of(offered: &OfferedTask) -> Task {
+    let key = &offered.task;
+    Task {
+        workflow_id: key.workflow_id.clone(),
+        run_id: key.run_id.clone(),
+        scheduled_event_id: key.scheduled_event_id,
+        attempt: key.attempt,
+        stamp: key.stamp,
+        priority: offered.priority.clone(),
+        scheduled_at: offered.scheduled_at,
+        expires_at: offered.expires_at,
+        request_id: None,
+    }
+}

@@ -1,0 +1,181 @@
+//! Polls: waiting for a task, and leaving at once in whatever way the wait ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::temporal::api::enums::v1::TaskQueueKind as WireKind;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::token::QueryTaskToken;
+use cluster::{QueueName, ServiceError, ServiceResult, TaskQueueKind, TenantCtx};
+use ids::Timestamp;
+use prost::Message;
+use taskqueue::PollerId;
+use tokio::sync::oneshot;
+
+use crate::observed::PollerDescription;
+use crate::service::Core;
+use crate::task_queue::{Content, Handed, Question, TaskQueue, Waiter};
+
+/// The longest that a poll waits, whatever its deadline.
+const LONGEST_POLL: Duration = Duration::from_secs(60);
+/// How long before its deadline a poll without a task gives up, so that a task being delivered can still make it.
+const MARGIN: Duration = Duration::from_millis(100);
+
+/// A poll in the queue. Dropping it, answered or not, takes it out.
+struct Poll<'a> {
+    core: &'a Arc<Core>,
+    queue: Arc<TaskQueue>,
+    id: PollerId,
+    given: oneshot::Receiver<Handed>,
+}
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        self.core.counters.pollers.decrement(1);
+        let mut state = self.queue.lock();
+        state.waiters.remove(&self.id);
+        state.queue.leave(self.id, self.core.runtime.now());
+        state.last_used = self.core.runtime.now();
+        self.given.close();
+        if let Ok(handed) = self.given.try_recv() {
+            state.take_back(handed);
+            // Nothing can be started from here: the async runtime itself may be going down.
+            let _ = self.core.nudges.send(Arc::clone(&self.queue));
+        }
+    }
+}
+
+impl Core {
+    pub(crate) async fn poll_workflow_task_queue(
+        self: &Arc<Self>,
+        ctx: &TenantCtx,
+        request: wire::PollWorkflowTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
+        let asked = request.task_queue.unwrap_or_default();
+        let is_sticky = asked.kind == WireKind::Sticky as i32;
+        let kind = if is_sticky { TaskQueueKind::StickyWorkflow } else { TaskQueueKind::Workflow };
+        let name = queue_name(ctx, asked.name, kind)?;
+        let poller = PollerDescription {
+            identity: request.identity,
+            worker_instance_key: request.worker_instance_key,
+            capabilities: request.worker_version_capabilities,
+            deployment: request.deployment_options,
+            rate: None,
+        };
+        let Some((handed, waiting)) = self.poll(&name, poller, deadline).await else { return Ok(Default::default()) };
+        let mut response = match handed {
+            Content::Workflow(response) => *response,
+            Content::Query(question) => query_response(&name, *question),
+            Content::Activity(_) => {
+                return Err(ServiceError::Internal("an activity task came from a workflow task queue".to_owned()));
+            }
+        };
+        response.backlog_count_hint = waiting;
+        Ok(response)
+    }
+
+    pub(crate) async fn poll_activity_task_queue(
+        self: &Arc<Self>,
+        ctx: &TenantCtx,
+        request: wire::PollActivityTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
+        let name = queue_name(ctx, request.task_queue.unwrap_or_default().name, TaskQueueKind::Activity)?;
+        let poller = PollerDescription {
+            identity: request.identity,
+            worker_instance_key: request.worker_instance_key,
+            capabilities: request.worker_version_capabilities,
+            deployment: request.deployment_options,
+            rate: request.task_queue_metadata.and_then(|metadata| metadata.max_tasks_per_second),
+        };
+        match self.poll(&name, poller, deadline).await {
+            None => Ok(Default::default()),
+            Some((Content::Activity(response), _)) => Ok(*response),
+            Some(_) => Err(ServiceError::Internal("a workflow task came from an activity task queue".to_owned())),
+        }
+    }
+
+    /// Waits for something to do; also says how much more waits in the partition.
+    async fn poll(
+        self: &Arc<Self>,
+        name: &QueueName,
+        poller: PollerDescription,
+        deadline: Timestamp,
+    ) -> Option<(Content, i64)> {
+        self.counters.polls.increment(1);
+        let now = self.runtime.now();
+        let presence = self.workers.enter(&name.namespace, &poller.worker_instance_key, now)?;
+        let mut poll = self.join(name, poller, now);
+
+        let wait = deadline.since(now).saturating_sub(MARGIN).min(LONGEST_POLL);
+        let mut given = tokio::select! {
+            biased;
+            () = presence.left() => return None,
+            () = self.closing.cancelled() => return None,
+            given = self.runtime.timeout(wait, &mut poll.given) => given,
+        };
+        if given.is_none() && !poll.is_waiting() {
+            let left = deadline.since(self.runtime.now());
+            given = tokio::select! {
+                biased;
+                () = presence.left() => return None,
+                given = self.runtime.timeout(left, &mut poll.given) => given,
+            };
+        }
+        let handed = given?.ok()?;
+        Some(poll.accept(handed))
+    }
+
+    fn join(self: &Arc<Self>, name: &QueueName, poller: PollerDescription, now: Timestamp) -> Poll<'_> {
+        self.counters.pollers.increment(1);
+        let description = Arc::new(poller);
+        let (to, given) = oneshot::channel();
+        let (queue, id) = self.with_queue(name, |queue, state| {
+            state.recent.saw(&description, now);
+            if let Some(rate) = description.rate {
+                state.queue.set_rate(rate, now);
+            }
+            let partition = state.partition_of_poll(if queue.is_sticky() { 1 } else { self.settings.partitions });
+            let id = state.queue.poll(partition, now);
+            state.waiters.insert(id, Waiter { to, description });
+            self.advance(queue, state);
+            (Arc::clone(queue), id)
+        });
+        Poll { core: self, queue, id, given }
+    }
+}
+
+impl Poll<'_> {
+    fn is_waiting(&self) -> bool {
+        self.queue.lock().queue.is_waiting(self.id)
+    }
+
+    /// From here to the answer nothing waits: the task counts as given.
+    fn accept(&self, handed: Handed) -> (Content, i64) {
+        let mut state = self.queue.lock();
+        self.core.report_handed(&self.queue, &mut state, handed.item);
+        let waiting = state.queue.waiting_in(handed.partition);
+        (handed.content, i64::try_from(waiting).unwrap_or(i64::MAX))
+    }
+}
+
+fn queue_name(ctx: &TenantCtx, name: String, kind: TaskQueueKind) -> ServiceResult<QueueName> {
+    if name.is_empty() {
+        return Err(ServiceError::InvalidArgument("task_queue.name is empty".to_owned()));
+    }
+    Ok(QueueName { namespace: ctx.namespace.id.clone(), name, kind })
+}
+
+fn query_response(queue: &QueueName, question: Question) -> wire::PollWorkflowTaskQueueResponse {
+    let token = QueryTaskToken {
+        namespace_id: queue.namespace.as_str().to_owned(),
+        task_queue: queue.name.clone(),
+        query_id: question.id,
+    };
+    wire::PollWorkflowTaskQueueResponse {
+        task_token: token.encode_to_vec().into(),
+        query: Some(question.query),
+        ..*question.response
+    }
+}

@@ -1,0 +1,203 @@
+//! The service as one value, and the trait that it serves.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use api::temporal::api::workflowservice::v1 as wire;
+use async_trait::async_trait;
+use cluster::token::QueryTaskToken;
+use cluster::{
+    History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, ServiceResult, TenantCtx,
+};
+use ids::Timestamp;
+use runtime::Runtime;
+use settings::MatchingSettings;
+use storage::{StorageError, Store};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::counters::Counters;
+use crate::host::PartitionHost;
+use crate::query::Questions;
+use crate::shards::{Opener, Shards};
+use crate::task_queue::TaskQueue;
+use crate::workers::Workers;
+
+/// The first wait before something that failed is tried again.
+pub(crate) const FIRST_REST: Duration = Duration::from_millis(50);
+/// The longest such wait.
+pub(crate) const LONGEST_REST: Duration = Duration::from_secs(5);
+/// How long closing waits for what is under way.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The matching service of one process. Must be closed: its tasks hold it.
+pub struct MatchingService {
+    pub(crate) core: Arc<Core>,
+}
+
+/// What all parts of the service share.
+pub(crate) struct Core {
+    pub(crate) settings: MatchingSettings,
+    pub(crate) runtime: Runtime,
+    pub(crate) shards: Arc<Shards>,
+    pub(crate) history: RwLock<Option<Arc<dyn History>>>,
+    pub(crate) queues: RwLock<HashMap<QueueName, Arc<TaskQueue>>>,
+    pub(crate) workers: Workers,
+    pub(crate) questions: Mutex<Questions>,
+    pub(crate) counters: Counters,
+    /// Cancelled when the service closes.
+    pub(crate) closing: CancellationToken,
+    /// Queues that somebody left who could not carry out what that made possible.
+    pub(crate) nudges: mpsc::UnboundedSender<Arc<TaskQueue>>,
+    tasks: TaskTracker,
+}
+
+impl MatchingService {
+    /// Opens `shards` matching shards (logs `matching/0` and so on) in `store` and starts delivering their backlogs.
+    /// The number of shards must be the same at every start. Nothing is handed out before [`MatchingService::connect`].
+    ///
+    /// Fails if a shard's log is corrupt; waits while the store is away.
+    pub async fn open(
+        settings: MatchingSettings,
+        shards: u32,
+        store: Store,
+        runtime: Runtime,
+    ) -> Result<Arc<Self>, StorageError> {
+        let host = Arc::new(PartitionHost::new());
+        let closing = CancellationToken::new();
+        let opener = Opener { host: Arc::clone(&host) as _, store, runtime: runtime.clone() };
+        let shards = Shards::open(opener, shards, closing.child_token()).await?;
+        let (nudges, nudged) = mpsc::unbounded_channel();
+        let core = Arc::new(Core {
+            settings,
+            runtime,
+            shards,
+            history: RwLock::new(None),
+            queues: RwLock::new(HashMap::new()),
+            workers: Workers::default(),
+            questions: Mutex::default(),
+            counters: Counters::new(),
+            closing,
+            nudges,
+            tasks: TaskTracker::new(),
+        });
+        host.connect(&core);
+        core.spawn(Arc::clone(&core).upkeep(nudged));
+        Ok(Arc::new(Self { core }))
+    }
+
+    /// Says who records starts.
+    pub fn connect(&self, history: Arc<dyn History>) {
+        *self.core.history.write().unwrap_or_else(PoisonError::into_inner) = Some(history);
+    }
+
+    /// Ends all polls with empty answers, refuses offers, and closes the shards. Returns when that is done.
+    pub async fn close(&self) {
+        self.core.end_everything().await;
+        self.core.shards.close().await;
+    }
+
+    /// Stops as a crash would: what is not durable yet is gone.
+    pub async fn abandon(&self) {
+        self.core.shards.abandon().await;
+        self.core.end_everything().await;
+    }
+
+    /// How many queues are in memory.
+    pub fn loaded_queues(&self) -> usize {
+        self.core.queues.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+impl Core {
+    async fn end_everything(&self) {
+        self.closing.cancel();
+        self.tasks.close();
+        self.runtime.timeout(CLOSING_PATIENCE, self.tasks.wait()).await;
+        // History holds matching too: let go, so that both can end.
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(self.tasks.track_future(future));
+    }
+
+    pub(crate) fn history(&self) -> Option<Arc<dyn History>> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The queue, if it is in memory.
+    pub(crate) fn find_queue(&self, name: &QueueName) -> Option<Arc<TaskQueue>> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The queue, brought into memory if need be.
+    pub(crate) fn queue(&self, name: &QueueName) -> Arc<TaskQueue> {
+        if let Some(queue) = self.find_queue(name) {
+            return queue;
+        }
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(queues.entry(name.clone()).or_insert_with(|| Arc::new(TaskQueue::new(name.clone(), self))))
+    }
+}
+
+#[async_trait]
+impl Matching for MatchingService {
+    async fn offer(&self, task: OfferedTask) -> ServiceResult<OfferOutcome> {
+        self.core.offer(task).await
+    }
+
+    async fn query(&self, query: OfferedQuery, deadline: Timestamp) -> ServiceResult<QueryOutcome> {
+        self.core.query(query, deadline).await
+    }
+
+    async fn poll_workflow_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollWorkflowTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
+        self.core.poll_workflow_task_queue(ctx, request, deadline).await
+    }
+
+    async fn poll_activity_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollActivityTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
+        self.core.poll_activity_task_queue(ctx, request, deadline).await
+    }
+
+    async fn respond_query_task_completed(
+        &self,
+        ctx: &TenantCtx,
+        token: QueryTaskToken,
+        request: wire::RespondQueryTaskCompletedRequest,
+    ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
+        self.core.respond_query_task_completed(ctx, token, request)
+    }
+
+    async fn describe_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::DescribeTaskQueueRequest,
+    ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
+        self.core.describe_task_queue(ctx, request).await
+    }
+
+    async fn shutdown_worker(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::ShutdownWorkerRequest,
+    ) -> ServiceResult<wire::ShutdownWorkerResponse> {
+        Ok(self.core.shutdown_worker(ctx, request))
+    }
+
+    fn sticky_patience(&self) -> Duration {
+        self.core.settings.sticky_patience
+    }
+}

@@ -1,0 +1,47 @@
+//! A worker leaves: its polls end, no later one gets anything, and its sticky queue refuses what is offered.
+
+use std::sync::Arc;
+
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{QueueName, TaskQueueKind, TenantCtx};
+
+use crate::service::Core;
+use crate::task_queue::OfferEnd;
+use taskqueue::Withdrawal;
+
+impl Core {
+    pub(crate) fn shutdown_worker(
+        self: &Arc<Self>,
+        ctx: &TenantCtx,
+        request: wire::ShutdownWorkerRequest,
+    ) -> wire::ShutdownWorkerResponse {
+        let namespace = &ctx.namespace.id;
+        self.workers.leave(namespace, &request.worker_instance_key, self.runtime.now());
+        let sticky = QueueName {
+            namespace: namespace.clone(),
+            name: request.sticky_task_queue,
+            kind: TaskQueueKind::StickyWorkflow,
+        };
+        // A sticky queue that is not in memory refuses offers anyway, and nobody polls it.
+        if !sticky.name.is_empty() && self.find_queue(&sticky).is_some() {
+            self.close_sticky_queue(&sticky);
+        }
+        wire::ShutdownWorkerResponse {}
+    }
+
+    fn close_sticky_queue(self: &Arc<Self>, name: &QueueName) {
+        self.with_queue(name, |_, state| {
+            state.queue.close();
+            for item in state.queue.items() {
+                // What is on its way to the worker either arrives or is refused when it comes back.
+                let Withdrawal::Withdrawn(_) = state.queue.withdraw(item) else { continue };
+                if let Some(offering) = state.offers.remove(&item) {
+                    let _ = offering.to.send(OfferEnd::Refused);
+                }
+                if let Some(question) = state.questions.remove(&item) {
+                    self.refuse_question(&question);
+                }
+            }
+        });
+    }
+}

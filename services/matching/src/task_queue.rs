@@ -1,0 +1,310 @@
+//! A task queue in memory: the pure core that decides, and the channels on which those who wait are told.
+//!
+//! Everything here happens under one lock, held for moments and never across an await. Whoever changes the state calls
+//! [`Core::advance`] before letting go, which carries out what has become possible.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use api::temporal::api::query::v1::WorkflowQuery;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{QueueName, TaskQueueKind};
+use ids::Timestamp;
+use taskqueue::{
+    Decision, Input, ItemId, Origin, PollerId, Position, Queue, QueueShape, ReadRequest, Reply, Settled, Task,
+};
+use tokio::sync::{Notify, oneshot};
+
+use crate::observed::{PollerDescription, Rate, RecentPollers};
+use crate::partition::PartitionName;
+use crate::service::Core;
+use crate::shards::ShardError;
+
+/// How many tasks of a level and partition are in memory to be delivered.
+const WINDOW: usize = 256;
+
+/// A task queue.
+pub(crate) struct TaskQueue {
+    pub(crate) name: QueueName,
+    state: Mutex<QueueState>,
+    /// Rung when a partition has nothing left to deliver.
+    pub(crate) drained: Notify,
+}
+
+/// What the lock of a queue guards.
+pub(crate) struct QueueState {
+    pub(crate) queue: Queue,
+    pub(crate) waiters: HashMap<PollerId, Waiter>,
+    pub(crate) offers: HashMap<ItemId, Offering>,
+    pub(crate) questions: HashMap<ItemId, Box<Question>>,
+    pub(crate) recent: RecentPollers,
+    pub(crate) added: Rate,
+    pub(crate) dispatched: Rate,
+    pub(crate) last_used: Timestamp,
+    /// Forgotten by the service: whoever still holds it looks it up anew.
+    pub(crate) retired: bool,
+    /// Deliveries that ended and whose acknowledgement is on its way or waits for the one that is.
+    acknowledging: HashMap<u32, Vec<Position>>,
+    /// When the rate limit's timer rings.
+    timer: Option<Timestamp>,
+    poll_turn: u32,
+    offer_turn: u32,
+}
+
+/// A poll that waits.
+pub(crate) struct Waiter {
+    pub(crate) to: oneshot::Sender<Handed>,
+    pub(crate) description: Arc<PollerDescription>,
+}
+
+/// An offer that waits.
+pub(crate) struct Offering {
+    pub(crate) to: oneshot::Sender<OfferEnd>,
+    /// Of a sticky queue: the normal one's name.
+    pub(crate) normal_name: String,
+}
+
+/// How an offer's wait ended.
+pub(crate) enum OfferEnd {
+    /// A poller has it, or nobody wants it any more.
+    Taken,
+    /// Its delivery failed when it was to be kept already.
+    Returned(Arc<Task>),
+    /// The queue's worker has left.
+    Refused,
+}
+
+/// A query that waits.
+pub(crate) struct Question {
+    pub(crate) id: String,
+    pub(crate) query: WorkflowQuery,
+    pub(crate) response: Box<wire::PollWorkflowTaskQueueResponse>,
+}
+
+/// What a poller is given. Whoever receives it reports it as handed over, or puts it back.
+pub(crate) struct Handed {
+    pub(crate) item: ItemId,
+    pub(crate) partition: u32,
+    /// Under which history recorded the start.
+    pub(crate) request_id: Option<String>,
+    pub(crate) content: Content,
+}
+
+/// The content of a poll's response.
+pub(crate) enum Content {
+    Workflow(Box<wire::PollWorkflowTaskQueueResponse>),
+    Activity(Box<wire::PollActivityTaskQueueResponse>),
+    Query(Box<Question>),
+}
+
+impl TaskQueue {
+    pub(crate) fn new(name: QueueName, core: &Core) -> Self {
+        let is_sticky = name.kind == TaskQueueKind::StickyWorkflow;
+        let shape = QueueShape {
+            partitions: if is_sticky { 1 } else { core.settings.partitions },
+            fan_out: core.settings.fan_out,
+            window: WINDOW,
+            durable: !is_sticky,
+        };
+        let state = QueueState {
+            queue: Queue::new(shape),
+            waiters: HashMap::new(),
+            offers: HashMap::new(),
+            questions: HashMap::new(),
+            recent: RecentPollers::default(),
+            added: Rate::default(),
+            dispatched: Rate::default(),
+            last_used: core.runtime.now(),
+            retired: false,
+            acknowledging: HashMap::new(),
+            timer: None,
+            poll_turn: 0,
+            offer_turn: 0,
+        };
+        Self { name, state: Mutex::new(state), drained: Notify::new() }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // A panic under the lock is a bug of one request; the queue is as it was between two of its steps.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_sticky(&self) -> bool {
+        self.name.kind == TaskQueueKind::StickyWorkflow
+    }
+
+    pub(crate) fn partition(&self, number: u32) -> PartitionName {
+        PartitionName { queue: self.name.clone(), number }
+    }
+}
+
+impl QueueState {
+    /// The partition of the next poll: they take turns.
+    pub(crate) fn partition_of_poll(&mut self, partitions: u32) -> u32 {
+        self.poll_turn = (self.poll_turn + 1) % partitions.max(1);
+        self.poll_turn
+    }
+
+    /// The partition of the next offer.
+    pub(crate) fn partition_of_offer(&mut self, partitions: u32) -> u32 {
+        self.offer_turn = (self.offer_turn + 1) % partitions.max(1);
+        self.offer_turn
+    }
+
+    /// What was handed over did not arrive: it waits again in its old place. The caller has the queue advanced.
+    pub(crate) fn take_back(&mut self, handed: Handed) {
+        if let Content::Query(question) = handed.content {
+            self.questions.insert(handed.item, question);
+        }
+        self.put_back(handed.item, handed.request_id);
+    }
+
+    /// Puts an item back in its old place, to be asked for under `request_id` if history may have recorded a start. What
+    /// was withdrawn meanwhile goes back to whoever offered it. The caller has the queue advanced.
+    pub(crate) fn put_back(&mut self, item: ItemId, request_id: Option<String>) {
+        let Some((settled, task)) = self.queue.put_back(item, request_id) else { return };
+        if let (Some(offering), Some(task)) = (self.offers.remove(&settled.item), task) {
+            // An offerer that is gone has the task still, and offers it again.
+            let _ = offering.to.send(OfferEnd::Returned(task));
+        }
+        self.questions.remove(&settled.item);
+    }
+
+    /// Whether nothing would be lost by forgetting the queue.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_idle() && self.acknowledging.is_empty()
+    }
+}
+
+/// Carrying out what a queue decides.
+impl Core {
+    /// Does something with a queue, brought into memory if need be.
+    pub(crate) fn with_queue<R>(&self, name: &QueueName, act: impl FnOnce(&Arc<TaskQueue>, &mut QueueState) -> R) -> R {
+        loop {
+            let queue = self.queue(name);
+            let mut state = queue.lock();
+            if !state.retired {
+                state.last_used = self.runtime.now();
+                return act(&queue, &mut state);
+            }
+        }
+    }
+
+    /// Carries out all that has become possible. Must be called within the async runtime.
+    pub(crate) fn advance(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState) {
+        let now = self.runtime.now();
+        while let Some(decision) = state.queue.decide(now) {
+            match decision {
+                Decision::Deliver(matched) => self.start_delivery(queue, state, matched),
+                Decision::Expire(settled) => self.settle(queue, state, settled),
+            }
+        }
+        while let Some(request) = state.queue.next_read() {
+            self.spawn(Arc::clone(self).read_backlog(Arc::clone(queue), request));
+        }
+        self.set_timer(queue, state, now);
+    }
+
+    /// Tells whoever is concerned that an item has left the queue for good.
+    pub(crate) fn settle(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, settled: Settled) {
+        match settled.origin {
+            Origin::Offer => {
+                if let Some(offering) = state.offers.remove(&settled.item) {
+                    // An offerer that is gone asks history what became of it.
+                    let _ = offering.to.send(OfferEnd::Taken);
+                }
+            }
+            Origin::Kept(position) => self.acknowledge(queue, state, settled.partition, position),
+            Origin::Query => {
+                state.questions.remove(&settled.item);
+            }
+        }
+    }
+
+    /// Acknowledgements of a partition go one after the other; those that come meanwhile go together.
+    fn acknowledge(
+        self: &Arc<Self>,
+        queue: &Arc<TaskQueue>,
+        state: &mut QueueState,
+        partition: u32,
+        position: Position,
+    ) {
+        if let Some(waiting) = state.acknowledging.get_mut(&partition) {
+            waiting.push(position);
+            return;
+        }
+        state.acknowledging.insert(partition, Vec::new());
+        let (core, queue) = (Arc::clone(self), Arc::clone(queue));
+        self.spawn(async move {
+            let key = queue.partition(partition).key();
+            let mut positions = vec![position];
+            loop {
+                if let Err(error) = core.shards.tell(&key, Input::Acknowledge(positions)).await {
+                    // They stay in the backlog. Whoever reads it next finds that history does not want them any more.
+                    tracing::debug!(?key, %error, "delivered tasks could not be acknowledged");
+                }
+                let mut state = queue.lock();
+                positions = match state.acknowledging.get_mut(&partition) {
+                    Some(waiting) if !waiting.is_empty() => std::mem::take(waiting),
+                    _ => {
+                        state.acknowledging.remove(&partition);
+                        if state.queue.is_drained(partition) {
+                            queue.drained.notify_waiters();
+                        }
+                        return;
+                    }
+                };
+            }
+        });
+    }
+
+    async fn read_backlog(self: Arc<Self>, queue: Arc<TaskQueue>, request: ReadRequest) {
+        let key = queue.partition(request.partition).key();
+        let ReadRequest { partition, after, limit } = request;
+        let mut rest = crate::service::FIRST_REST;
+        loop {
+            match self.shards.call(&key, Input::Read { after, limit }).await {
+                Ok(Reply::Read(reading)) => {
+                    let mut state = queue.lock();
+                    state.queue.read(partition, reading);
+                    self.advance(&queue, &mut state);
+                    return;
+                }
+                Ok(other) => tracing::error!(?key, ?other, "a reading of a backlog was answered with something else"),
+                Err(ShardError::Quarantined(reason)) => {
+                    tracing::error!(?key, reason, "a backlog cannot be read");
+                    rest = crate::service::LONGEST_REST;
+                }
+                Err(error) => tracing::debug!(?key, %error, "a backlog cannot be read yet"),
+            }
+            tokio::select! {
+                () = self.runtime.sleep(rest) => rest = (rest * 2).min(crate::service::LONGEST_REST),
+                () = self.closing.cancelled() => {
+                    queue.lock().queue.read_failed(partition);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Has the queue looked at again when its rate limit lets the next task pass.
+    fn set_timer(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, now: Timestamp) {
+        let Some(at) = state.queue.next_token_at(now).filter(|at| *at > now) else { return };
+        if state.timer.is_some_and(|timer| timer <= at) {
+            return;
+        }
+        state.timer = Some(at);
+        let (core, queue) = (Arc::clone(self), Arc::clone(queue));
+        self.spawn(async move {
+            tokio::select! {
+                () = core.runtime.sleep_until(at) => {}
+                () = core.closing.cancelled() => return,
+            }
+            let mut state = queue.lock();
+            if state.timer == Some(at) {
+                state.timer = None;
+            }
+            core.advance(&queue, &mut state);
+        });
+    }
+}

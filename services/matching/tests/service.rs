@@ -1,0 +1,21 @@
+//! The service on the memory store and the virtual clock, beside a history that records starts.
+
+#[path = "service/history.rs"]
+mod history;
+#[path = "service/world.rs"]
+mod world;
+
+#[path = "service/crashes.rs"]
+mod crashes;
+#[path = "service/delivery.rs"]
+mod delivery;
+#[path = "service/partitions.rs"]
+mod partitions;
+#[path = "service/queries.rs"]
+mod queries;
+#[path = "service/sticky.rs"]
+mod sticky;
+#[path = "service/waiting.rs"]
+mod waiting;
+#[path = "service/workers.rs"]
+mod workers;

@@ -1,0 +1,123 @@
+//! From the match to the poller: answers of history that are late, lost or no, and pollers that go.
+
+use std::time::Duration;
+
+use cluster::OfferOutcome;
+
+use crate::history::Answer;
+use crate::world::World;
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_dropped_while_the_start_is_recorded_leaves_the_task_to_the_next_under_the_same_request() {
+    let world = World::new().await;
+    world.history.delay(Duration::from_millis(100));
+    let task = world.activity(1);
+    let poll = world.poll_later("first");
+    world.settle().await;
+    let offer = world.offer_later(&task);
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    assert!(world.history.start_of(&task.task).is_some(), "recorded, and the answer is on its way");
+    poll.abort();
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    assert!(!offer.is_finished(), "nobody has it yet");
+    assert_eq!(world.next().await, 1);
+    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_started_for_a_poller_that_went_is_kept_with_its_request_and_survives_a_restart() {
+    let mut world = World::new().await;
+    world.history.delay(Duration::from_millis(100));
+    let task = world.activity(1);
+    let poll = world.poll_later("first");
+    world.settle().await;
+    let offer = world.offer_later(&task);
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    poll.abort();
+    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Kept));
+    world.crash().await;
+    assert_eq!(world.next().await, 1);
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_asked_for_again_under_the_same_request() {
+    let world = World::new().await;
+    world.history.arrange([Answer::LostAfter, Answer::LostBefore]);
+    let task = world.activity(1);
+    let poll = world.poll_later("worker");
+    world.settle().await;
+    assert_eq!(world.offer(&task).await, OfferOutcome::Taken);
+    assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "1");
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_history_has_no_answer_for_one_task_its_poller_gets_another() {
+    let world = World::new().await;
+    let (sick, sound) = (world.activity(1), world.activity(2));
+    world.history.arrange([Answer::LostAfter, Answer::LostBefore, Answer::LostBefore]);
+    let poll = world.poll_later("worker");
+    world.settle().await;
+    let first = world.offer_later(&sick);
+    world.settle().await;
+    let second = world.offer_later(&sound);
+    assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "2");
+    assert_eq!(second.await.expect("an offer").map(|outcome| outcome != OfferOutcome::Refused), Ok(true));
+    assert_eq!(world.poll().await.activity_id, "1");
+    assert_eq!(world.history.request_ids(&sick.task).len(), 1);
+    assert!(first.await.expect("an offer").is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_task_is_dropped_and_its_poller_gets_the_next() {
+    let world = World::new().await;
+    let (stale, wanted) = (world.activity(1), world.activity(2));
+    world.history.forget(&stale.task);
+    let poll = world.poll_later("worker");
+    world.settle().await;
+    assert_eq!(world.offer(&stale).await, OfferOutcome::Taken);
+    world.settle().await;
+    assert!(!poll.is_finished());
+    assert_eq!(world.offer(&wanted).await, OfferOutcome::Taken);
+    assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_task_in_the_backlog_is_acknowledged() {
+    let mut world = World::new().await;
+    let stale = world.activity(1);
+    world.keep(&stale).await;
+    world.history.forget(&stale.task);
+    assert_eq!(world.next().await, 0);
+    assert_eq!(world.stats().await.approximate_backlog_count, 0);
+    world.crash().await;
+    assert_eq!(world.stats().await.approximate_backlog_count, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_poll_leaves_at_once() {
+    let world = World::new().await;
+    let poll = world.poll_later("worker");
+    world.settle().await;
+    poll.abort();
+    world.settle().await;
+    let task = world.activity(1);
+    world.keep(&task).await;
+    assert!(world.history.request_ids(&task.task).is_empty(), "nobody was there to start it for");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_start_is_recorded_for_the_poller_that_gets_the_task() {
+    let world = World::new().await;
+    let task = world.activity(1);
+    let poll = world.poll_later("this very worker");
+    world.settle().await;
+    world.offer(&task).await;
+    poll.await.expect("a poll").expect("an answer");
+    let start = world.history.start_of(&task.task).expect("it was started");
+    assert_eq!(start.identity, "this very worker");
+    assert_eq!(start.worker_instance_key, "this very worker");
+    assert_eq!(start.polled_queue, "q");
+}

@@ -1,0 +1,284 @@
+//! A history that knows only which tasks are wanted and which have been started: all that matching can see of it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use api::temporal::api::common::v1::WorkflowExecution;
+use api::temporal::api::workflowservice::v1 as wire;
+use async_trait::async_trait;
+use cluster::token::WorkflowTaskToken;
+use cluster::{
+    ActivityRef, History, OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskStart, TenantCtx,
+};
+use ids::Timestamp;
+use runtime::Runtime;
+
+/// What befalls the next answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is lost before anything is recorded.
+    LostBefore,
+    /// The start is recorded and the answer lost.
+    LostAfter,
+}
+
+#[derive(Default)]
+struct Records {
+    started: HashMap<TaskKey, TaskStart>,
+    unwanted: HashSet<TaskKey>,
+    next: Vec<Answer>,
+    asked: Vec<(TaskKey, String)>,
+    delay: Duration,
+}
+
+/// Records starts.
+pub struct StartRecorder {
+    runtime: Runtime,
+    records: Mutex<Records>,
+}
+
+impl StartRecorder {
+    pub fn new(runtime: Runtime) -> Self {
+        Self { runtime, records: Mutex::default() }
+    }
+
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().expect("no test panics under it")
+    }
+
+    /// The workflow goes on without this task.
+    pub fn forget(&self, task: &TaskKey) {
+        self.records().unwanted.insert(task.clone());
+    }
+
+    /// These befall the next answers, the first first.
+    pub fn arrange(&self, answers: impl IntoIterator<Item = Answer>) {
+        self.records().next = answers.into_iter().collect();
+    }
+
+    /// Every answer takes so long.
+    pub fn delay(&self, delay: Duration) {
+        self.records().delay = delay;
+    }
+
+    /// For whom a task was started.
+    pub fn start_of(&self, task: &TaskKey) -> Option<TaskStart> {
+        self.records().started.get(task).cloned()
+    }
+
+    /// How many tasks were started.
+    pub fn started(&self) -> usize {
+        self.records().started.len()
+    }
+
+    /// Under which request ids a start was asked for, each once.
+    pub fn request_ids(&self, task: &TaskKey) -> HashSet<String> {
+        self.records().asked.iter().filter(|(of, _)| of == task).map(|(_, id)| id.clone()).collect()
+    }
+
+    /// Whether the task was recorded for this request; otherwise it is stale.
+    async fn record(&self, offered: &OfferedTask, start: TaskStart) -> ServiceResult<bool> {
+        let (fate, delay) = {
+            let mut records = self.records();
+            records.asked.push((offered.task.clone(), start.request_id.clone()));
+            (if records.next.is_empty() { None } else { Some(records.next.remove(0)) }, records.delay)
+        };
+        let lost = || ServiceError::Unavailable("the answer was lost".to_owned());
+        if fate == Some(Answer::LostBefore) {
+            return Err(lost());
+        }
+        self.runtime.sleep(delay / 2).await;
+        let is_recorded = {
+            let mut records = self.records();
+            let is_wanted = !records.unwanted.contains(&offered.task);
+            let request_id = start.request_id.clone();
+            let recorded =
+                is_wanted.then(|| records.started.entry(offered.task.clone()).or_insert(start).request_id.clone());
+            recorded == Some(request_id)
+        };
+        self.runtime.sleep(delay / 2).await;
+        if fate == Some(Answer::LostAfter) { Err(lost()) } else { Ok(is_recorded) }
+    }
+}
+
+fn execution(task: &TaskKey) -> WorkflowExecution {
+    WorkflowExecution { workflow_id: task.workflow_id.as_str().to_owned(), run_id: task.run_id.as_str().to_owned() }
+}
+
+fn none_of_that<T>() -> ServiceResult<T> {
+    Err(ServiceError::Unimplemented("this history only records starts".to_owned()))
+}
+
+#[async_trait]
+impl History for StartRecorder {
+    async fn record_workflow_task_started(
+        &self,
+        task: &OfferedTask,
+        start: TaskStart,
+    ) -> ServiceResult<RecordedStart<wire::PollWorkflowTaskQueueResponse>> {
+        if !self.record(task, start).await? {
+            return Ok(RecordedStart::Stale);
+        }
+        let token = WorkflowTaskToken { scheduled_event_id: task.task.scheduled_event_id, ..Default::default() };
+        Ok(RecordedStart::Started(Box::new(wire::PollWorkflowTaskQueueResponse {
+            task_token: prost::Message::encode_to_vec(&token).into(),
+            workflow_execution: Some(execution(&task.task)),
+            attempt: task.task.attempt,
+            ..Default::default()
+        })))
+    }
+
+    async fn record_activity_task_started(
+        &self,
+        task: &OfferedTask,
+        start: TaskStart,
+    ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
+        if !self.record(task, start).await? {
+            return Ok(RecordedStart::Stale);
+        }
+        Ok(RecordedStart::Started(Box::new(wire::PollActivityTaskQueueResponse {
+            task_token: b"token".as_slice().into(),
+            workflow_execution: Some(execution(&task.task)),
+            activity_id: task.task.scheduled_event_id.to_string(),
+            priority: task.priority.clone(),
+            ..Default::default()
+        })))
+    }
+
+    async fn start_workflow(
+        &self,
+        _: &TenantCtx,
+        _: wire::StartWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
+        none_of_that()
+    }
+
+    async fn signal_with_start(
+        &self,
+        _: &TenantCtx,
+        _: wire::SignalWithStartWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
+        none_of_that()
+    }
+
+    async fn signal_workflow(
+        &self,
+        _: &TenantCtx,
+        _: wire::SignalWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
+        none_of_that()
+    }
+
+    async fn request_cancel(
+        &self,
+        _: &TenantCtx,
+        _: wire::RequestCancelWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
+        none_of_that()
+    }
+
+    async fn terminate_workflow(
+        &self,
+        _: &TenantCtx,
+        _: wire::TerminateWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
+        none_of_that()
+    }
+
+    async fn describe_workflow(
+        &self,
+        _: &TenantCtx,
+        _: wire::DescribeWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
+        none_of_that()
+    }
+
+    async fn get_history(
+        &self,
+        _: &TenantCtx,
+        _: wire::GetWorkflowExecutionHistoryRequest,
+        _: Timestamp,
+    ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
+        none_of_that()
+    }
+
+    async fn get_history_reverse(
+        &self,
+        _: &TenantCtx,
+        _: wire::GetWorkflowExecutionHistoryReverseRequest,
+    ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
+        none_of_that()
+    }
+
+    async fn query_workflow(
+        &self,
+        _: &TenantCtx,
+        _: wire::QueryWorkflowRequest,
+        _: Timestamp,
+    ) -> ServiceResult<wire::QueryWorkflowResponse> {
+        none_of_that()
+    }
+
+    async fn reset_sticky_task_queue(
+        &self,
+        _: &TenantCtx,
+        _: wire::ResetStickyTaskQueueRequest,
+    ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
+        none_of_that()
+    }
+
+    async fn complete_workflow_task(
+        &self,
+        _: &TenantCtx,
+        _: WorkflowTaskToken,
+        _: wire::RespondWorkflowTaskCompletedRequest,
+    ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
+        none_of_that()
+    }
+
+    async fn fail_workflow_task(
+        &self,
+        _: &TenantCtx,
+        _: WorkflowTaskToken,
+        _: wire::RespondWorkflowTaskFailedRequest,
+    ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
+        none_of_that()
+    }
+
+    async fn heartbeat_activity(
+        &self,
+        _: &TenantCtx,
+        _: ActivityRef,
+        _: wire::RecordActivityTaskHeartbeatRequest,
+    ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
+        none_of_that()
+    }
+
+    async fn complete_activity(
+        &self,
+        _: &TenantCtx,
+        _: ActivityRef,
+        _: wire::RespondActivityTaskCompletedRequest,
+    ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
+        none_of_that()
+    }
+
+    async fn fail_activity(
+        &self,
+        _: &TenantCtx,
+        _: ActivityRef,
+        _: wire::RespondActivityTaskFailedRequest,
+    ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
+        none_of_that()
+    }
+
+    async fn cancel_activity(
+        &self,
+        _: &TenantCtx,
+        _: ActivityRef,
+        _: wire::RespondActivityTaskCanceledRequest,
+    ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
+        none_of_that()
+    }
+}

@@ -1,0 +1,131 @@
+//! Workers that leave, and what is shown of workers.
+
+use std::time::Duration;
+
+use api::temporal::api::taskqueue::v1::TaskQueue;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{Matching, OfferOutcome, OfferedTask, TaskQueueKind};
+use settings::MatchingSettings;
+
+use crate::world::World;
+
+async fn shut_down(world: &World, worker: &str, sticky: &str) {
+    let request = wire::ShutdownWorkerRequest {
+        worker_instance_key: worker.to_owned(),
+        sticky_task_queue: sticky.to_owned(),
+        ..Default::default()
+    };
+    world.service.shutdown_worker(&world.ctx, request).await.expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_polls_of_a_worker_that_leaves_end_at_once_in_every_partition() {
+    let world = World::with(MatchingSettings { partitions: 4, ..Default::default() }).await;
+    let mut leaving: Vec<_> = (0..8).map(|_| world.poll_later("leaving")).collect();
+    let staying = world.poll_later("staying");
+    world.settle().await;
+    let before = world.runtime.now();
+    shut_down(&world, "leaving", "").await;
+    for poll in leaving.drain(..) {
+        assert_eq!(poll.await.expect("a poll"), Ok(Default::default()));
+    }
+    let later = world.poll_later("leaving");
+    assert_eq!(later.await.expect("a poll"), Ok(Default::default()));
+    assert_eq!(world.runtime.now(), before, "without waiting for anything");
+    for number in 1..=4 {
+        let offer = world.offer_later(&world.activity(number));
+        world.settle().await;
+        if number == 1 {
+            assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
+        }
+    }
+    assert_eq!(staying.await.expect("a poll").expect("an answer").activity_id, "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_on_its_way_to_a_leaving_worker_goes_to_another() {
+    let world = World::new().await;
+    world.history.delay(Duration::from_millis(100));
+    let leaving = world.poll_later("leaving");
+    world.settle().await;
+    let task = world.activity(1);
+    let offer = world.offer_later(&task);
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    shut_down(&world, "leaving", "").await;
+    assert_eq!(leaving.await.expect("a poll"), Ok(Default::default()));
+    assert_eq!(world.next().await, 1);
+    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_sticky_queue_of_a_leaving_worker_refuses_what_waits_and_what_comes() {
+    let world = World::new().await;
+    let sticky = |number| OfferedTask {
+        normal_name: "q".to_owned(),
+        ..world.task(TaskQueueKind::StickyWorkflow, "mine", number)
+    };
+    let poll = world.poll_workflow_later("mine", "leaving", true);
+    world.settle().await;
+    assert_eq!(world.offer(&sticky(1)).await, OfferOutcome::Taken);
+    poll.await.expect("a poll").expect("an answer");
+    let waiting = world.offer_later(&sticky(2));
+    world.settle().await;
+    let before = world.runtime.now();
+    shut_down(&world, "leaving", "mine").await;
+    assert_eq!(waiting.await.expect("an offer"), Ok(OfferOutcome::Refused));
+    assert_eq!(world.offer(&sticky(3)).await, OfferOutcome::Refused);
+    let late = world.poll_workflow_later("mine", "leaving", true);
+    assert_eq!(late.await.expect("a poll"), Ok(Default::default()));
+    assert_eq!(world.offer(&sticky(4)).await, OfferOutcome::Refused);
+    assert_eq!(world.runtime.now(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_told_apart_by_its_namespace() {
+    let world = World::new().await;
+    let poll = world.poll_later("worker");
+    world.settle().await;
+    let mut elsewhere = world.clone();
+    let mut namespace = (*world.ctx.namespace).clone();
+    namespace.id = "elsewhere".into();
+    elsewhere.ctx.namespace = std::sync::Arc::new(namespace);
+    shut_down(&elsewhere, "worker", "").await;
+    world.settle().await;
+    assert!(!poll.is_finished());
+    poll.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn describe_shows_recent_pollers_and_what_waits() {
+    let world = World::new().await;
+    for number in 1..=3 {
+        world.keep(&world.at_level(number, 2)).await;
+    }
+    world.runtime.sleep(Duration::from_secs(10)).await;
+    let request = world.activity_poll("limited", Some(0.0));
+    let deadline = world.in_a(Duration::from_secs(2));
+    world.service.poll_activity_task_queue(&world.ctx, request, deadline).await.expect("an answer");
+    let describe = |queue_type| wire::DescribeTaskQueueRequest {
+        task_queue: Some(TaskQueue { name: "q".to_owned(), ..Default::default() }),
+        task_queue_type: queue_type,
+        report_stats: true,
+        ..Default::default()
+    };
+    let shown = world.service.describe_task_queue(&world.ctx, describe(2)).await.expect("a description");
+    assert_eq!(shown.pollers.len(), 1);
+    assert_eq!(shown.pollers[0].identity, "limited");
+    assert_eq!(shown.pollers[0].last_access_time.map(|at| at.seconds), Some(1_700_000_010));
+    let stats = shown.stats.expect("stats");
+    assert_eq!(stats.approximate_backlog_count, 3);
+    assert_eq!(stats.approximate_backlog_age.map(|age| age.seconds), Some(12));
+    assert_eq!(shown.stats_by_priority_key.keys().collect::<Vec<_>>(), [&2]);
+    assert_eq!(shown.effective_rate_limit.map(|limit| limit.requests_per_second), Some(0.0));
+
+    let workflow = world.service.describe_task_queue(&world.ctx, describe(1)).await.expect("a description");
+    assert_eq!((workflow.pollers.len(), workflow.stats.expect("stats").approximate_backlog_count), (0, 0));
+    world.runtime.sleep(Duration::from_secs(301)).await;
+    let shown = world.service.describe_task_queue(&world.ctx, describe(2)).await.expect("a description");
+    assert_eq!(shown.pollers.len(), 0, "not seen for five minutes");
+    assert_eq!(shown.stats.expect("stats").approximate_backlog_count, 3);
+}
