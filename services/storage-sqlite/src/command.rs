@@ -1,5 +1,7 @@
 //! What the writer can be asked to do, and how its answers travel back.
 
+use std::vec;
+
 use bytes::Bytes;
 use ids::Timestamp;
 use storage::{Append, CompareAndSet, Epoch, GroupId, Head, LogId, OwnerNonce, PartitionKey, PartitionWrite, Seq};
@@ -35,8 +37,15 @@ pub(crate) enum Command {
 
 /// What may be large and need not hurry: it lets log and registry go first.
 pub(crate) enum Bulk {
-    Write { writes: Vec<PartitionWrite>, answer: Answer<()> },
-    DropPartition { partition: PartitionKey, answer: Answer<()> },
+    /// What is left of a write: one that is too much for a transaction goes on in the next.
+    Write {
+        writes: vec::IntoIter<PartitionWrite>,
+        answer: Answer<()>,
+    },
+    DropPartition {
+        partition: PartitionKey,
+        answer: Answer<()>,
+    },
 }
 
 /// An answer that waits for the commit.

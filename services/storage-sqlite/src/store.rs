@@ -1,6 +1,7 @@
 //! The open store: starts the threads, hands out the ports, closes.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -124,7 +125,8 @@ fn create_if_missing(path: &Path) -> std::io::Result<()> {
     if path.exists() {
         return Ok(());
     }
-    match File::options().create_new(true).write(true).open(path) {
+    // What workflows were given is nobody else's business. SQLite gives its other files the same mode.
+    match File::options().create_new(true).write(true).mode(0o600).open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
         created => created.map(drop),
     }

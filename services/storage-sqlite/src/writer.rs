@@ -143,7 +143,7 @@ impl Writer {
             };
             replies.push(reply);
         }
-        while session.written_bytes() < BULK_BUDGET_BYTES
+        while !is_full(&session)
             && let Some(bulk) = backlog.pop_front()
         {
             match carry_out(&mut session, bulk)? {
@@ -167,6 +167,10 @@ impl Writer {
     }
 }
 
+fn is_full(session: &Session<'_>) -> bool {
+    session.written_bytes() >= BULK_BUDGET_BYTES
+}
+
 enum Carried {
     Done(Reply),
     Remains(Bulk),
@@ -174,9 +178,12 @@ enum Carried {
 
 fn carry_out(session: &mut Session<'_>, bulk: Bulk) -> rusqlite::Result<Carried> {
     match bulk {
-        Bulk::Write { writes, answer } => {
-            for write in &writes {
-                rows::write(session, write)?;
+        Bulk::Write { mut writes, answer } => {
+            while let Some(write) = writes.next() {
+                rows::write(session, &write)?;
+                if is_full(session) && !writes.as_slice().is_empty() {
+                    return Ok(Carried::Remains(Bulk::Write { writes, answer }));
+                }
             }
             Ok(Carried::Done(Reply::Done(answer)))
         }

@@ -1,5 +1,6 @@
 //! What the store promises about its file: whose it is, who may open it, how it is written and how large it gets.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,6 +83,7 @@ async fn a_file_holds_its_format_and_syncs_fully() {
     let connection = sqlite(&path);
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((pragma("user_version"), pragma("application_id")), (1, 0x4F75_746C));
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "nobody else may read it");
     assert!(!path.with_file_name("store.db-wal").metadata().is_ok_and(|wal| wal.len() > 0), "folded into the file");
 }
 
@@ -108,6 +110,30 @@ async fn waiting_writes_share_commits() {
     // Each round is one commit, or two if the writer took the first alone, and seldom more.
     let commits = after.fsyncs - before.fsyncs;
     assert!((10..=100).contains(&commits), "{commits} commits for 1000 calls in 10 rounds");
+    sqlite.close().await;
+}
+
+#[tokio::test]
+async fn a_large_write_lets_others_go_first() {
+    let (_directory, path) = directory();
+    let sqlite = SqliteStore::open(&path).unwrap();
+    let store = sqlite.store();
+    let (log, epoch) = open_logs(&store, 1).await.remove(0);
+    let before = sqlite.stats().fsyncs;
+    let large = store.table.write((0..300).map(|n| put(&n.to_string(), 1, "k", 20_000)).collect());
+    let is_done = std::cell::Cell::new(false);
+    let large = async { (large.await, is_done.set(true)).0 };
+    let append = async {
+        let appended = store.log.append(&log, epoch, Seq(1), GroupId(1), Bytes::new()).await;
+        (appended, is_done.get())
+    };
+    let (written, appended) = futures::join!(large, append);
+    assert_eq!(appended, (Append::Appended, false), "the append has not waited for six megabytes");
+    written.unwrap();
+    assert!(sqlite.stats().fsyncs - before > 3, "in several transactions");
+    for n in 0..300 {
+        assert!(store.table.get(&n.to_string().into(), &"k".into()).await.unwrap().is_some());
+    }
     sqlite.close().await;
 }
 

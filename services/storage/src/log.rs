@@ -104,7 +104,9 @@ pub trait Log: Send + Sync + 'static {
     /// that a reopen of ours with just that epoch has already raised it).
     async fn reopen(&self, log: &LogId, epoch: Epoch, owner: OwnerNonce) -> StorageResult<Reopen>;
 
-    /// Appends one group at `seq`, which must be the last position plus one.
+    /// Appends one group at `seq`, which must be the last position plus one: under the log's own epoch any other position
+    /// is `Unknown`, since what took the place can only be an earlier append of the same owner. `Fenced` always means that
+    /// the log has a higher epoch.
     async fn append(&self, log: &LogId, epoch: Epoch, seq: Seq, id: GroupId, bytes: Bytes) -> Append;
 
     /// The log's epoch now, by a read as strong as an append. 0 for a log never opened.
@@ -120,6 +122,6 @@ pub trait Log: Send + Sync + 'static {
     async fn set_watermark(&self, log: &LogId, epoch: Epoch, at: Timestamp) -> Append;
 
     /// Forgets the groups below `below`; `Fenced` for a deposed owner. A lower trim point than the present one changes
-    /// nothing.
+    /// nothing, and one beyond the end means the end.
     async fn trim(&self, log: &LogId, epoch: Epoch, below: Seq) -> Append;
 }

@@ -29,6 +29,7 @@ fn check(write: &PartitionWrite) -> StorageResult<()> {
 impl Table for Shared {
     async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
         writes.iter().try_for_each(check)?;
+        let writes = writes.into_iter();
         Ok(self.command(|answer| Command::Bulk(Bulk::Write { writes, answer })).await?)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The methods that can fail, named like those of the ports.
+#[allow(missing_docs, reason = "the ports tell what they are")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     Open,
