@@ -28,6 +28,8 @@ STAGE := tools/stage
 RUSTDOC := -D warnings -A rustdoc::private-intra-doc-links
 # The generated crates' docs are the API's own.
 NO_API := --exclude api --exclude grpc
+# What `make test-long` has more of: cases of every property, seeds of every simulated crash.
+MORE := PROPTEST_CASES=20000 SHARD_SEEDS=2000
 CARGO_TEST := cargo test --workspace $(LOCKED)
 
 .PHONY: help dev test test-long check bench fmt build laws sdk ratchet
@@ -61,7 +63,7 @@ sdk: build
 	@$(STAGE) sdk-crash sdk/conformance/run crash
 
 test-long: build ## longer: more cases for every property, more kills
-	@PROPTEST_CASES=20000 $(STAGE) cargo-test-long $(CARGO_TEST) --no-fail-fast
+	@$(MORE) $(STAGE) cargo-test-long $(CARGO_TEST) --no-fail-fast
 	@$(STAGE) sdk-crash-long sdk/conformance/run crash-long
 	@tools/tally "$(OUTLAST_CACHE)/stages/cargo-test-long.log"
 
