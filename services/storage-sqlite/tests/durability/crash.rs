@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::vfs::{self, Verdict};
 use crate::workload::{self, SHARDS};
 
-const ROUNDS: u64 = 4;
+const ROUNDS: u64 = 3;
 const DIRECTORY: &str = "OUTLAST_CRASH_DIRECTORY";
 const POINT: &str = "OUTLAST_CRASH_POINT";
 

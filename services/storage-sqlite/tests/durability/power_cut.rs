@@ -120,7 +120,13 @@ async fn a_power_cut_loses_nothing_acknowledged() {
 
 #[tokio::test]
 async fn without_synchronous_this_suite_notices_the_loss() {
-    let moments = run_watched(Synchronous::Off).await;
+    let mut moments = run_watched(Synchronous::Off).await;
+    // Nearly all of them lose something; a quarter is enough to see it.
+    let mut number = 0;
+    moments.retain(|_| {
+        number += 1;
+        number % 4 == 0
+    });
     let losses = losses(&moments, |_| Cut::DropsAll).await;
     assert!(losses.len() > moments.len() / 2, "{} losses in {} power cuts", losses.len(), moments.len());
 }
