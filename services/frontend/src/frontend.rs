@@ -182,6 +182,19 @@ impl Frontend {
         self.admitted(namespace)
     }
 
+    /// The same for a request that starts something: a deprecated namespace only finishes what it has.
+    pub(crate) async fn tenant_for_new_work(&self, name: &str) -> ServiceResult<TenantCtx> {
+        let ctx = self.tenant(name).await?;
+        if ctx.namespace.is_registered() {
+            return Ok(ctx);
+        }
+        let state = NamespaceState::try_from(ctx.namespace.info.state).unwrap_or_default();
+        Err(ServiceError::FailedPrecondition(format!(
+            "namespace {name:?} is {}, new workflows start in registered ones only",
+            state.as_str_name()
+        )))
+    }
+
     fn admitted(&self, namespace: Arc<Namespace>) -> ServiceResult<TenantCtx> {
         self.0.quotas.admit_to(&namespace.id, &namespace.name, self.0.runtime.now())?;
         Ok(TenantCtx { namespace })

@@ -1,5 +1,6 @@
 //! HTTP/2 and gRPC: the server, and the layer between it and the handlers.
 
+mod connections;
 mod dispatch;
 mod oversize;
 mod reflection;

@@ -6,6 +6,8 @@
 mod activities;
 #[path = "wire/bad_requests.rs"]
 mod bad_requests;
+#[path = "wire/connections.rs"]
+mod connections;
 #[path = "wire/error_table.rs"]
 mod error_table;
 #[path = "wire/methods.rs"]

@@ -78,6 +78,10 @@ pub struct TransportSettings {
     pub header_bytes: u32,
     /// Streams that a client reset and the server still has to look at; more ends the connection. Count.
     pub pending_resets: usize,
+    /// Connections at a time; more wait to be accepted. Count.
+    pub connections: usize,
+    /// A new connection must say something within this.
+    pub first_bytes_within: Duration,
     /// A silent connection is pinged this often.
     pub keepalive_interval: Duration,
     /// A ping without an answer ends the connection after this.
@@ -100,6 +104,8 @@ impl Default for TransportSettings {
             streams_per_connection: 1000,
             header_bytes: 16 * KIB as u32,
             pending_resets: 20,
+            connections: 10_000,
+            first_bytes_within: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),
             stream_window_bytes: MIB as u32,

@@ -11,8 +11,6 @@ pub struct RequestLimits {
     pub id_bytes: usize,
     /// A list of payloads (input, result, details, a signal's or query's arguments) or a header. Bytes.
     pub blob_bytes: usize,
-    /// A blob above this is worth a warning in the log. Bytes.
-    pub blob_warn_bytes: usize,
     /// All of a memo. Bytes.
     pub memo_bytes: usize,
     /// Search attributes of one workflow. Count.
@@ -44,7 +42,6 @@ impl Default for RequestLimits {
         Self {
             id_bytes: 1000,
             blob_bytes: 2 * MIB,
-            blob_warn_bytes: 512 * KIB,
             memo_bytes: 2 * MIB,
             search_attribute_keys: 100,
             search_attribute_value_bytes: 2 * KIB,

@@ -2,13 +2,14 @@
 
 use grpc::workflow_service_server::WorkflowServiceServer;
 use tokio::net::TcpListener;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::util::BoxCloneSyncService;
 
+use super::connections;
 use super::dispatch::Dispatch;
 use super::reflection;
 use crate::frontend::{Frontend, StartError};
@@ -18,14 +19,11 @@ impl Frontend {
     /// Serves on `listener` until `shutdown`. Then polls answer empty at once, other requests get the shutdown grace to
     /// finish, and no new connections are taken.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), StartError> {
-        let dispatch = self.dispatch().await?;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        reporter.set_service_status(workflow_service::NAME, ServingStatus::Serving).await;
+        let dispatch = self.dispatch(health)?;
         let transport = &self.settings().transport;
-        let connections = TcpListenerStream::new(listener).map(|connection| {
-            let connection = connection?;
-            // Answers are small and awaited: none may wait for the next one.
-            connection.set_nodelay(true)?;
-            Ok::<_, std::io::Error>(connection)
-        });
+        let connections = connections::accept(listener, transport, self.runtime().clone());
         let server = Server::builder()
             .max_concurrent_streams(transport.streams_per_connection)
             .http2_max_header_list_size(transport.header_bytes)
@@ -37,6 +35,8 @@ impl Frontend {
             .serve_with_incoming_shutdown(dispatch, connections, shutdown.clone().cancelled_owned());
         let grace = async {
             shutdown.cancelled().await;
+            reporter.set_service_status("", ServingStatus::NotServing).await;
+            reporter.set_service_status(workflow_service::NAME, ServingStatus::NotServing).await;
             self.stopping().cancel();
             self.runtime().sleep(transport.shutdown_grace).await;
         };
@@ -49,15 +49,13 @@ impl Frontend {
         }
     }
 
-    async fn dispatch(&self) -> Result<Dispatch, StartError> {
+    fn dispatch(&self, health: HealthServer<impl Health>) -> Result<Dispatch, StartError> {
         const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
         let request_bytes = self.settings().transport.request_bytes;
         let workflow_service = WorkflowServiceServer::new(self.clone())
             .accept_compressed(GZIP)
             .send_compressed(GZIP)
             .max_decoding_message_size(request_bytes);
-        let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_service_status(workflow_service::NAME, tonic_health::ServingStatus::Serving).await;
         let health = health.accept_compressed(GZIP).send_compressed(GZIP);
         let current = reflection::current()?.accept_compressed(GZIP).send_compressed(GZIP);
         let former = reflection::former()?.accept_compressed(GZIP).send_compressed(GZIP);

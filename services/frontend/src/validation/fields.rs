@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(text(run_id("run_id", "")), "");
         assert_eq!(text(run_id("run_id", "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c01")), "");
         assert_eq!(text(run_id("run_id", "first")), "run_id is \"first\", a UUID is needed");
-        assert_eq!(text(run_id("run_id", "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c0é")).is_empty(), false);
+        assert!(!text(run_id("run_id", "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c0é")).is_empty());
     }
 
     #[test]

@@ -18,6 +18,11 @@ pub(crate) fn blob(field: &str, payloads: Option<&Payloads>, limits: &RequestLim
     sized(field, payloads, limits.blob_bytes)
 }
 
+/// Free text.
+pub(crate) fn text(field: &str, text: &str, limits: &RequestLimits) -> ServiceResult<()> {
+    bounded(field, text.len(), limits.details_bytes)
+}
+
 /// A header.
 pub(crate) fn header(header: Option<&Header>, limits: &RequestLimits) -> ServiceResult<()> {
     sized("header", header, limits.blob_bytes)

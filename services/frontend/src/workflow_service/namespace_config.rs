@@ -24,6 +24,18 @@ pub(super) fn retention(field: &str, value: Option<&Duration>, settings: &Fronte
     }
 }
 
+/// There is one cluster; unset names mean it.
+pub(super) fn known_clusters<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    settings: &FrontendSettings,
+) -> ServiceResult<()> {
+    let ours = settings.cluster_name.as_str();
+    match names.into_iter().find(|name| !name.is_empty() && *name != ours) {
+        None => Ok(()),
+        Some(name) => invalid(format!("cluster {:?} is unknown, {ours:?} is allowed", fields::beginning(name))),
+    }
+}
+
 /// There is no archive.
 pub(super) fn no_archival(field: &str, value: i32) -> ServiceResult<()> {
     match fields::known::<ArchivalState>(field, value)? {
@@ -32,14 +44,6 @@ pub(super) fn no_archival(field: &str, value: i32) -> ServiceResult<()> {
             invalid(format!("{field} is ENABLED, but this server has no archive: DISABLED is allowed"))
         }
     }
-}
-
-/// A description.
-pub(super) fn description(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
-    if value.len() <= limits.details_bytes {
-        return Ok(());
-    }
-    invalid(format!("{field} is {} bytes long, at most {} are allowed", value.len(), limits.details_bytes))
 }
 
 /// What users keep beside a namespace: every frontend holds it in memory.

@@ -10,7 +10,7 @@ use settings::RequestLimits;
 use super::namespace_config;
 use crate::Frontend;
 use crate::deadline::Call;
-use crate::validation::{durations, fields, invalid};
+use crate::validation::{durations, fields, invalid, payloads};
 
 /// Belongs to the server itself.
 const RESERVED: &str = "temporal-system";
@@ -21,7 +21,7 @@ pub(crate) fn check(request: &mut wire::RegisterNamespaceRequest, limits: &Reque
         return invalid(format!("namespace is {RESERVED:?}, which is reserved for the server"));
     }
     fields::optional_id("owner_email", &request.owner_email, limits)?;
-    namespace_config::description("description", &request.description, limits)?;
+    payloads::text("description", &request.description, limits)?;
     namespace_config::data("data", &request.data, limits)?;
     let field = "workflow_execution_retention_period";
     durations::duration(field, &mut request.workflow_execution_retention_period, limits)?;
@@ -42,11 +42,7 @@ pub(crate) async fn serve(
 ) -> ServiceResult<wire::RegisterNamespaceResponse> {
     let settings = frontend.settings();
     let clusters = request.clusters.iter().map(|cluster| cluster.cluster_name.as_str());
-    for name in clusters.chain([request.active_cluster_name.as_str()]) {
-        if !name.is_empty() && name != settings.cluster_name {
-            return invalid(format!("cluster {name:?} is unknown, {:?} is allowed", settings.cluster_name));
-        }
-    }
+    namespace_config::known_clusters(clusters.chain([request.active_cluster_name.as_str()]), settings)?;
     let retention = request.workflow_execution_retention_period;
     namespace_config::retention("workflow_execution_retention_period", retention.as_ref(), settings)?;
     let info = NamespaceInfo {

@@ -6,7 +6,7 @@ use settings::RequestLimits;
 
 use crate::Frontend;
 use crate::deadline::Call;
-use crate::validation::{fields, labels};
+use crate::validation::{fields, labels, payloads};
 
 pub(crate) fn check(
     request: &mut wire::RequestCancelWorkflowExecutionRequest,
@@ -16,7 +16,7 @@ pub(crate) fn check(
     fields::run_id("first_execution_run_id", &request.first_execution_run_id)?;
     fields::optional_id("request_id", &request.request_id, limits)?;
     fields::optional_id("identity", &request.identity, limits)?;
-    fields::optional_id("reason", &request.reason, limits)?;
+    payloads::text("reason", &request.reason, limits)?;
     labels::links(&request.links, limits)
 }
 

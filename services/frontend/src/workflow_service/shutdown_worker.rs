@@ -7,14 +7,14 @@ use settings::RequestLimits;
 
 use crate::Frontend;
 use crate::deadline::Call;
-use crate::validation::fields;
+use crate::validation::{fields, payloads};
 
 pub(crate) fn check(request: &mut wire::ShutdownWorkerRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::optional_id("sticky_task_queue", &request.sticky_task_queue, limits)?;
     fields::optional_id("task_queue", &request.task_queue, limits)?;
     fields::optional_id("worker_instance_key", &request.worker_instance_key, limits)?;
     fields::optional_id("identity", &request.identity, limits)?;
-    fields::optional_id("reason", &request.reason, limits)?;
+    payloads::text("reason", &request.reason, limits)?;
     for task_queue_type in &request.task_queue_types {
         fields::known::<TaskQueueType>("task_queue_types", *task_queue_type)?;
     }

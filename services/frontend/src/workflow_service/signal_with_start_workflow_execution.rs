@@ -23,7 +23,7 @@ pub(crate) async fn serve(
     _: Call,
     mut request: wire::SignalWithStartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
+    let ctx = frontend.tenant_for_new_work(&request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

@@ -35,7 +35,7 @@ pub(crate) async fn serve(
     _: Call,
     mut request: wire::StartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
+    let ctx = frontend.tenant_for_new_work(&request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

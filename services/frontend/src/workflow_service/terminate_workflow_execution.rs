@@ -15,7 +15,7 @@ pub(crate) fn check(
     fields::execution("workflow_execution", request.workflow_execution.as_ref(), limits)?;
     fields::run_id("first_execution_run_id", &request.first_execution_run_id)?;
     fields::optional_id("identity", &request.identity, limits)?;
-    fields::optional_id("reason", &request.reason, limits)?;
+    payloads::text("reason", &request.reason, limits)?;
     payloads::blob("details", request.details.as_ref(), limits)?;
     labels::links(&request.links, limits)
 }

@@ -8,12 +8,12 @@ use settings::{FrontendSettings, RequestLimits};
 use super::namespace_config;
 use crate::Frontend;
 use crate::deadline::Call;
-use crate::validation::{durations, fields, invalid};
+use crate::validation::{durations, fields, invalid, payloads};
 
 pub(crate) fn check(request: &mut wire::UpdateNamespaceRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::required_id("namespace", &request.namespace, limits)?;
     if let Some(info) = &request.update_info {
-        namespace_config::description("update_info.description", &info.description, limits)?;
+        payloads::text("update_info.description", &info.description, limits)?;
         fields::optional_id("update_info.owner_email", &info.owner_email, limits)?;
         namespace_config::data("update_info.data", &info.data, limits)?;
         match fields::known("update_info.state", info.state)? {
@@ -29,9 +29,9 @@ pub(crate) fn check(request: &mut wire::UpdateNamespaceRequest, limits: &Request
         namespace_config::no_archival("config.history_archival_state", config.history_archival_state)?;
         namespace_config::no_archival("config.visibility_archival_state", config.visibility_archival_state)?;
     }
-    if request.promote_namespace || request.replication_config.is_some() {
+    if request.promote_namespace {
         return Err(ServiceError::FailedPrecondition(
-            "promote_namespace or replication_config is set, but this server has one cluster".to_owned(),
+            "promote_namespace is true, but this server has one cluster: false is allowed".to_owned(),
         ));
     }
     Ok(())
@@ -44,6 +44,11 @@ pub(crate) async fn serve(
 ) -> ServiceResult<wire::UpdateNamespaceResponse> {
     let settings = frontend.settings();
     let limits = &settings.limits;
+    // Tools send back what they were shown.
+    if let Some(replication) = &request.replication_config {
+        let clusters = replication.clusters.iter().map(|cluster| cluster.cluster_name.as_str());
+        namespace_config::known_clusters(clusters.chain([replication.active_cluster_name.as_str()]), settings)?;
+    }
     let namespace = frontend
         .namespaces()
         .update(&request.namespace, |namespace| change(namespace, &request, settings, limits))

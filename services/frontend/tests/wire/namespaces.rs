@@ -1,6 +1,8 @@
 //! Namespaces as clients see them.
 
+use api::temporal::api::common::v1::WorkflowType;
 use api::temporal::api::namespace::v1::{NamespaceConfig, UpdateNamespaceInfo};
+use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use prost_types::Duration;
 use tonic::{Code, Status};
@@ -117,4 +119,60 @@ async fn namespaces_are_listed_page_by_page() {
     let forged = wire::ListNamespacesRequest { next_page_token: "default".into(), ..Default::default() };
     let (code, text) = told(client.list_namespaces(forged).await.unwrap_err());
     assert_eq!((code, text.as_str()), (Code::InvalidArgument, "next_page_token is malformed: 7 bytes"));
+}
+
+#[tokio::test]
+async fn what_one_frontend_changes_others_follow() {
+    let ours = Server::start().await;
+    let theirs = Server::on(ours.store.clone(), Default::default()).await;
+    let update = wire::UpdateNamespaceRequest {
+        namespace: "default".to_owned(),
+        update_info: Some(UpdateNamespaceInfo { description: "changed".to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    ours.client().await.update_namespace(update).await.unwrap();
+    let client = &mut theirs.client().await;
+    loop {
+        let shown = client.describe_namespace(describe("default", "")).await.unwrap().into_inner();
+        if shown.namespace_info.unwrap().description == "changed" {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_deprecated_namespace_starts_nothing_new() {
+    let server = Server::start().await;
+    let client = &mut server.client().await;
+    let deprecated = UpdateNamespaceInfo { state: 2, ..Default::default() };
+    let update = wire::UpdateNamespaceRequest {
+        namespace: "default".to_owned(),
+        update_info: Some(deprecated),
+        replication_config: client
+            .describe_namespace(describe("default", ""))
+            .await
+            .unwrap()
+            .into_inner()
+            .replication_config,
+        ..Default::default()
+    };
+    client.update_namespace(update).await.unwrap();
+    let start = wire::StartWorkflowExecutionRequest {
+        namespace: "default".to_owned(),
+        workflow_id: "order-1".to_owned(),
+        workflow_type: Some(WorkflowType { name: "Order".to_owned() }),
+        task_queue: Some(TaskQueue { name: "orders".to_owned(), ..TaskQueue::default() }),
+        ..Default::default()
+    };
+    let (code, text) = told(client.start_workflow_execution(start).await.unwrap_err());
+    assert_eq!(code, Code::FailedPrecondition);
+    let expected = "namespace \"default\" is NAMESPACE_STATE_DEPRECATED, new workflows start in registered ones only";
+    assert_eq!(text, expected);
+    let poll = wire::PollWorkflowTaskQueueRequest {
+        namespace: "default".to_owned(),
+        task_queue: Some(TaskQueue { name: "empty".to_owned(), ..TaskQueue::default() }),
+        ..Default::default()
+    };
+    client.poll_workflow_task_queue(poll).await.expect("what runs may finish");
 }
