@@ -95,6 +95,7 @@ impl Run {
             Some(Attributes::WorkflowTaskScheduledEventAttributes(scheduled)) => {
                 self.core.first_task_at = 0;
                 self.core.last_stamp += 1;
+                self.core.task_failures = scheduled.attempt - 1;
                 let sticky =
                     scheduled.task_queue.as_ref().is_some_and(|queue| queue.kind == TaskQueueKind::Sticky as i32);
                 self.core.task = Some(WorkflowTask {
@@ -171,8 +172,10 @@ impl Run {
                 };
                 self.timers.insert(timer.timer_id.clone(), Arc::new(timer));
             }
-            Attributes::TimerFiredEventAttributes(fired) => drop(self.timers.remove(&fired.timer_id)),
-            Attributes::TimerCanceledEventAttributes(canceled) => drop(self.timers.remove(&canceled.timer_id)),
+            Attributes::TimerFiredEventAttributes(fired) => self.end_timer(&fired.timer_id, fired.started_event_id),
+            Attributes::TimerCanceledEventAttributes(canceled) => {
+                self.end_timer(&canceled.timer_id, canceled.started_event_id);
+            }
             Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(initiated) => {
                 let initiated = Arc::new(initiated.clone());
                 let child = Child { initiated_event_id: id, initiated, run_id: String::new(), started_event_id: 0 };
@@ -200,6 +203,13 @@ impl Run {
                 Some(Ended::Cancel(id)) => drop(self.cancels.remove(&id)),
                 None => {}
             },
+        }
+    }
+
+    /// A firing that was buffered takes effect again when it gets its id: by then the author's id may name another timer.
+    fn end_timer(&mut self, timer_id: &str, started_event_id: i64) {
+        if self.timers.get(timer_id).is_some_and(|timer| timer.started_event_id == started_event_id) {
+            self.timers.remove(timer_id);
         }
     }
 
@@ -246,7 +256,7 @@ impl Run {
             }
             Fact::Buffered(event) => {
                 self.take_effect(event, true);
-                self.buffered.push(Arc::new(event.clone()));
+                self.buffered.push(Arc::new((**event).clone()));
             }
             Fact::Unbuffered(_) => self.buffered.clear(),
             Fact::UnbufferedTimer(timer_id) => self.buffered.retain(|event| !is_firing_of(event, timer_id)),
@@ -276,6 +286,11 @@ pub(crate) fn event_nanos(event: &HistoryEvent) -> i64 {
 /// Whether an event is the firing of this timer.
 pub(crate) fn is_firing_of(event: &HistoryEvent, timer_id: &str) -> bool {
     matches!(&event.attributes, Some(Attributes::TimerFiredEventAttributes(fired)) if fired.timer_id == timer_id)
+}
+
+/// Whether an event is the end of this activity.
+pub(crate) fn ends_activity(event: &HistoryEvent, scheduled_event_id: i64) -> bool {
+    matches!(event.attributes.as_ref().and_then(ended_by), Some(Ended::Activity(id)) if id == scheduled_event_id)
 }
 
 /// What an event ends.

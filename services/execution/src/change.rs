@@ -47,10 +47,10 @@ pub enum Fact {
     Task(WorkflowTask),
     /// An activity's attempt, heartbeat or cancellation.
     #[prost(message, tag = "11")]
-    Activity(ActivityMoved),
+    Activity(Box<ActivityMoved>),
     /// An event that waits for the workflow task to end. It has taken effect already.
     #[prost(message, tag = "12")]
-    Buffered(HistoryEvent),
+    Buffered(Box<HistoryEvent>),
     /// The buffered events are now in the history, or dropped with the run's close.
     #[prost(message, tag = "13")]
     Unbuffered(Empty),
@@ -78,6 +78,13 @@ pub enum Fact {
     /// The request that started the run.
     #[prost(string, tag = "21")]
     StartRequestId(String),
+}
+
+impl Fact {
+    /// An activity is at another point now.
+    pub(crate) fn moved(scheduled_event_id: i64, progress: ActivityProgress) -> Self {
+        Self::Activity(Box::new(ActivityMoved { scheduled_event_id, progress }))
+    }
 }
 
 /// Nothing.

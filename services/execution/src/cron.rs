@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ids::Timestamp;
 use jiff::civil::{Date, Time};
-use jiff::tz::TimeZone;
+use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Span, Timestamp as Instant};
 
 /// A parsed schedule.
@@ -47,7 +47,8 @@ impl Cron {
             Some(zoned) => {
                 let (name, rest) =
                     zoned.split_once(' ').ok_or_else(|| format!("cron {text:?} has only a time zone"))?;
-                let zone = TimeZone::get(name).map_err(|_| format!("cron time zone {name:?} is unknown"))?;
+                let zone = TimeZoneDatabase::bundled().get(name);
+                let zone = zone.map_err(|_| format!("cron time zone {name:?} is unknown"))?;
                 (zone, rest.trim())
             }
             None => (TimeZone::UTC, text),

@@ -28,8 +28,11 @@ pub fn needs(workflow: &Workflow, input: &Input) -> Option<String> {
         return None;
     }
     let named = match input {
-        // An open run is in memory; of closed ones only the one that this very request started is asked about.
-        Input::Start(start) => workflow.chain.seen("start", &start.request.request_id)?,
+        // An open run is in memory; of closed ones only the one that this very request went to is asked about.
+        Input::Start(start) => {
+            let signalled = || workflow.chain.seen("signal", &start.signal.as_ref()?.request_id);
+            workflow.chain.seen("start", &start.request.request_id).or_else(signalled)?
+        }
         Input::Signal(signal) => &signal.run_id,
         Input::RequestCancel(cancel) => &cancel.run_id,
         Input::Terminate(terminate) => &terminate.run_id,

@@ -1,7 +1,7 @@
 //! A transition in the making: facts are applied to a copy as they are added, so that each decision sees the ones before
 //! it. A refusal just drops the copy.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::temporal::api::common::v1::Link;
@@ -101,7 +101,7 @@ impl<'a> Draft<'a> {
         let busy = self.run(run_id).core.task.as_ref().is_some_and(|task| task.is_started());
         if busy {
             let event = self.new_event(run_id, attributes, notes);
-            self.fact(run_id, Fact::Buffered(event));
+            self.fact(run_id, Fact::Buffered(Box::new(event)));
             0
         } else {
             self.event_with(run_id, attributes, notes)
@@ -139,7 +139,7 @@ impl<'a> Draft<'a> {
             return false;
         }
         self.fact(run_id, Fact::Unbuffered(Empty {}));
-        let mut started = HashMap::new();
+        let mut started = BTreeMap::new();
         for event in buffered {
             let mut event = (*event).clone();
             event.event_id = self.run(run_id).core.next_event_id;
@@ -255,7 +255,7 @@ fn mixed(seed: u64) -> u64 {
 }
 
 /// A buffered closing event was made before its started event had an id: fills that in, now that it has one.
-fn refer_to_started(event: &mut HistoryEvent, started: &mut HashMap<i64, i64>) {
+fn refer_to_started(event: &mut HistoryEvent, started: &mut BTreeMap<i64, i64>) {
     let id = event.event_id;
     let refer = |by: i64, started_event_id: &mut i64| {
         if *started_event_id == 0 {

@@ -61,6 +61,11 @@ pub(crate) fn server_failure(message: &str) -> Failure {
     }
 }
 
+/// A run's timeout, as the next run hears of it.
+pub(crate) fn workflow_timeout_failure() -> Failure {
+    Failure { message: "workflow timeout".to_owned(), ..timeout_failure(TimeoutType::StartToClose, None, None) }
+}
+
 /// An activity's timeout.
 pub(crate) fn timeout_failure(kind: TimeoutType, details: Option<Payloads>, cause: Option<Failure>) -> Failure {
     let message = match kind {

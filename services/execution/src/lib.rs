@@ -37,7 +37,9 @@ pub use input::*;
 pub use invariants::invariants;
 pub use limits::Limits;
 pub use obligations::{Obligation, TaskOffer, obligations};
-pub use pending::{Activity, ActivityProgress, ActivityState, Child, ExternalCancel, ExternalSignal, Timer, activity_state};
+pub use pending::{
+    Activity, ActivityProgress, ActivityState, Child, ExternalCancel, ExternalSignal, Timer, activity_state,
+};
 pub use reply::{Rejection, Reply, Transition};
 pub use retry::ResolvedRetry;
 pub use row::{ChainRow, RunRow};

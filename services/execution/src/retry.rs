@@ -94,7 +94,7 @@ impl ResolvedRetry {
     fn is_final(&self, failure: &Failure) -> bool {
         match &failure.failure_info {
             Some(FailureInfo::ApplicationFailureInfo(info)) => {
-                info.non_retryable || self.non_retryable.iter().any(|kind| *kind == info.r#type)
+                info.non_retryable || self.non_retryable.contains(&info.r#type)
             }
             Some(FailureInfo::TimeoutFailureInfo(info)) => {
                 let retryable = [TimeoutType::StartToClose as i32, TimeoutType::Heartbeat as i32];

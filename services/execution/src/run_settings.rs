@@ -52,7 +52,7 @@ pub(crate) fn started_by_request(
         workflow_execution_timeout: Some(to_wire(execution_timeout.unwrap_or_default())),
         workflow_run_timeout: Some(run_timeout(from_wire(request.workflow_run_timeout.as_ref()), execution_timeout)),
         workflow_task_timeout: Some(task_timeout(from_wire(request.workflow_task_timeout.as_ref()), limits)),
-        continued_failure: request.continued_failure,
+        continued_failure: request.continued_failure.map(cut),
         last_completion_result: request.last_completion_result,
         original_execution_run_id: run_id.to_owned(),
         first_execution_run_id: run_id.to_owned(),
@@ -98,7 +98,7 @@ pub(crate) fn continued_as_new(
         input: command.input,
         workflow_run_timeout: Some(run_timeout(timeout.or(kept_run_timeout), execution_timeout)),
         workflow_task_timeout: Some(task_timeout(task.or(kept_task_timeout), limits)),
-        continued_failure: command.failure,
+        continued_failure: command.failure.map(cut),
         last_completion_result: command.last_completion_result.or_else(|| old.last_completion_result.clone()),
         retry_policy: command
             .retry_policy
@@ -107,7 +107,7 @@ pub(crate) fn continued_as_new(
         cron_schedule: cron,
         first_workflow_task_backoff: Some(command.backoff_start_interval.unwrap_or_default()),
         initiator: ContinueAsNewInitiator::Workflow as i32,
-        header: command.header.or_else(|| old.header.clone()),
+        header: command.header,
         memo: command.memo.or_else(|| memo_of(run)),
         search_attributes: command.search_attributes.or_else(|| search_attributes_of(run)),
         attempt: 1,
@@ -115,13 +115,13 @@ pub(crate) fn continued_as_new(
     }
 }
 
-/// The run after a failure or timeout that is retried.
+/// The run after a failure or timeout that is retried: with what the failed one began with.
 pub(crate) fn retried(run: &Run, run_id: &str, failure: &Failure, backoff: Duration) -> Started {
     Started {
         continued_failure: Some(failure.clone()),
         first_workflow_task_backoff: Some(to_wire(backoff)),
         initiator: ContinueAsNewInitiator::Retry as i32,
-        attempt: run.start.attempt + 1,
+        attempt: run.start.attempt.saturating_add(1),
         ..next_in_chain(run, run_id)
     }
 }
@@ -149,11 +149,14 @@ fn next_in_chain(run: &Run, run_id: &str) -> Started {
     Started {
         continued_execution_run_id: run.core.run_id.clone(),
         original_execution_run_id: run_id.to_owned(),
-        memo: memo_of(run),
-        search_attributes: search_attributes_of(run),
         eager_execution_accepted: false,
         ..(*run.start).clone()
     }
+}
+
+fn cut(mut failure: Failure) -> Failure {
+    crate::cut_failure(&mut failure);
+    failure
 }
 
 fn memo_of(run: &Run) -> Option<Memo> {

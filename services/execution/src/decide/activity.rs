@@ -13,7 +13,7 @@ use api::temporal::api::history::v1::{
 use ids::Timestamp;
 
 use super::{task, unchanged};
-use crate::change::{ActivityMoved, Fact};
+use crate::change::Fact;
 use crate::draft::{Draft, Notes, resolve_open};
 use crate::failure::kept_failure;
 use crate::input::{ActivityResult, ActivitySelector, StartTask};
@@ -48,7 +48,7 @@ pub(super) fn start_attempt(workflow: &Workflow, start: StartTask, env: &Env<'_>
         ..progress.clone()
     };
     let id = start.scheduled_event_id;
-    draft.fact(&start.run_id, Fact::Activity(ActivityMoved { scheduled_event_id: id, progress }));
+    draft.fact(&start.run_id, Fact::moved(id, progress));
     Ok(draft.finish(|next| {
         let run = next.runs[&start.run_id].clone();
         let activity = run.activities[&id].clone();
@@ -56,8 +56,8 @@ pub(super) fn start_attempt(workflow: &Workflow, start: StartTask, env: &Env<'_>
     }))
 }
 
-/// The started attempt that a worker speaks of.
-fn started<'w, T>(
+/// The activity that a worker speaks of, and its run, whether it is started or not.
+fn pending<'w, T>(
     workflow: &'w Workflow,
     result: &ActivityResult<T>,
     env: &Env<'_>,
@@ -73,10 +73,23 @@ fn started<'w, T>(
         Rejection::NotFound("activity task not found: it has ended, timed out, or is another attempt by now".to_owned())
     };
     let activity = activity.ok_or_else(gone)?;
-    let same_attempt = attempt.is_none_or(|attempt| attempt == activity.progress.attempt);
-    // By id, the caller need not know whether an attempt is running; by token, it must be the one.
-    let in_hand = activity_state(activity) == ActivityState::Started || attempt.is_none();
-    if same_attempt && in_hand { Ok((run, activity)) } else { Err(gone()) }
+    let is_started = activity_state(activity) == ActivityState::Started;
+    // Who has a token had a started attempt, and this must be the one.
+    let named = attempt.is_none_or(|attempt| attempt == activity.progress.attempt && is_started);
+    if named { Ok((run, activity)) } else { Err(gone()) }
+}
+
+/// The same, for what only a started attempt can report.
+fn started<'w, T>(
+    workflow: &'w Workflow,
+    result: &ActivityResult<T>,
+    env: &Env<'_>,
+) -> Result<(&'w Arc<Run>, &'w Arc<Activity>), Rejection> {
+    let (run, activity) = pending(workflow, result, env)?;
+    if activity_state(activity) == ActivityState::Started {
+        return Ok((run, activity));
+    }
+    Err(Rejection::NotFound("activity task not found: no attempt is running".to_owned()))
 }
 
 pub(super) fn complete(
@@ -84,9 +97,15 @@ pub(super) fn complete(
     result: ActivityResult<Option<Payloads>>,
     env: &Env<'_>,
 ) -> Result<Transition, Rejection> {
-    let (run, activity) = started(workflow, &result, env)?;
-    let (run_id, activity) = (run.core.run_id.clone(), activity.clone());
+    // By id, the result may come before anybody has started the activity, and between two attempts.
+    let (run, activity) = pending(workflow, &result, env)?;
+    let (run_id, mut activity) = (run.core.run_id.clone(), activity.clone());
     let mut draft = Draft::of(workflow, env);
+    if activity_state(&activity) != ActivityState::Started {
+        let progress = &mut Arc::make_mut(&mut activity).progress;
+        progress.started_at = draft.time_in(&run_id).nanos();
+        progress.identity.clone_from(&result.identity);
+    }
     let started_event_id = write_started(&mut draft, &run_id, &activity);
     let attributes = ActivityTaskCompletedEventAttributes {
         result: result.outcome,
@@ -169,14 +188,15 @@ pub(super) fn heartbeat(
         ..activity.progress.clone()
     };
     let scheduled_event_id = activity.scheduled_event_id;
-    draft.fact(&run_id, Fact::Activity(ActivityMoved { scheduled_event_id, progress }));
+    draft.fact(&run_id, Fact::moved(scheduled_event_id, progress));
     Ok(draft.finish(|_| Reply::Heartbeat { cancel_requested }))
 }
 
-/// The started event is written only when the activity ends, with the attempt that ended it. 0 while it is buffered.
+/// The started event is written only when the activity ends, with the attempt that ended it: none if that had not started.
+/// 0 for none, and while it is buffered.
 pub(super) fn write_started(draft: &mut Draft<'_>, run_id: &str, activity: &Activity) -> i64 {
     let progress = &activity.progress;
-    if progress.started_at == 0 && progress.identity.is_empty() {
+    if progress.started_at == 0 {
         return 0;
     }
     let attributes = ActivityTaskStartedEventAttributes {
@@ -240,5 +260,5 @@ pub(super) fn try_again(
         due: due <= now,
     };
     let scheduled_event_id = activity.scheduled_event_id;
-    draft.fact(run_id, Fact::Activity(ActivityMoved { scheduled_event_id, progress }));
+    draft.fact(run_id, Fact::moved(scheduled_event_id, progress));
 }

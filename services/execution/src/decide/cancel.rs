@@ -1,6 +1,5 @@
 //! Cancel requests and termination.
 
-use api::temporal::api::enums::v1::WorkflowTaskFailedCause;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
     WorkflowExecutionCancelRequestedEventAttributes, WorkflowExecutionTerminatedEventAttributes,
@@ -10,7 +9,7 @@ use super::signal::check_child_of;
 use super::task::{self, LostTask};
 use super::unchanged;
 use crate::change::Fact;
-use crate::draft::{Draft, Notes, resolve_open};
+use crate::draft::{Draft, Notes, resolve, resolve_open};
 use crate::input::{RequestCancel, Terminate};
 use crate::reply::{Rejection, Reply, Transition};
 use crate::run::Run;
@@ -21,7 +20,11 @@ pub(super) fn request_cancel(
     cancel: RequestCancel,
     env: &Env<'_>,
 ) -> Result<Transition, Rejection> {
-    let run = resolve_open(workflow, &cancel.run_id, env)?;
+    let run = resolve(workflow, &cancel.run_id, env)?;
+    // What has ended already needs no cancellation: that is a success.
+    if !run.is_open() {
+        return Ok(unchanged(workflow, Reply::Run(run.clone())));
+    }
     check_chain(run, &cancel.first_execution_run_id, env)?;
     if cancel.child_only {
         check_child_of(run, cancel.sender.as_ref().map(|(sender, _)| sender), env)?;
@@ -42,6 +45,10 @@ pub(super) fn request_cancel(
     draft.arrive(&run_id, Attributes::WorkflowExecutionCancelRequestedEventAttributes(attributes), notes);
     if !cancel.request_id.is_empty() {
         draft.fact(&run_id, Fact::CancelRequestId(cancel.request_id));
+    }
+    // A cancellation does not wait for the end of a start delay, or for the next time of a cron schedule.
+    if draft.run(&run_id).core.first_task_at != 0 {
+        draft.fact(&run_id, Fact::FirstTaskAt(0));
     }
     task::wake_workflow(&mut draft, &run_id);
     Ok(draft.finish(|next| Reply::Run(next.runs[&run_id].clone())))
@@ -69,8 +76,7 @@ pub(super) fn terminate(workflow: &Workflow, terminate: Terminate, env: &Env<'_>
 /// before its end.
 pub(super) fn end_now(draft: &mut Draft<'_>, run_id: &str, closing: Attributes, notes: Notes) {
     if draft.run(run_id).core.task.as_ref().is_some_and(|task| task.is_started()) {
-        let lost = LostTask { cause: WorkflowTaskFailedCause::ForceCloseCommand, ..LostTask::default() };
-        task::fail_without_retry(draft, run_id, lost);
+        task::fail_without_retry(draft, run_id, LostTask::by_server());
     }
     draft.flush_buffered(run_id);
     draft.event_with(run_id, closing, notes);

@@ -7,10 +7,7 @@ use api::temporal::api::enums::v1::TimeoutType;
 use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::failure::v1::{ApplicationFailureInfo, Failure};
 use api::temporal::api::history::v1::history_event::Attributes;
-use api::temporal::api::history::v1::{
-    WorkflowExecutionTerminatedEventAttributes, WorkflowTaskCompletedEventAttributes,
-    WorkflowTaskTimedOutEventAttributes,
-};
+use api::temporal::api::history::v1::{WorkflowTaskCompletedEventAttributes, WorkflowTaskTimedOutEventAttributes};
 use ids::Timestamp;
 
 use super::command::{BadCommand, Commands, Requester};
@@ -29,7 +26,7 @@ pub(super) fn complete(
     env: &Env<'_>,
 ) -> Result<Transition, Rejection> {
     let (_, task) = task::started_task(workflow, &complete.task, env)?;
-    if complete.request.force_create_new_workflow_task && heartbeats_too_long(task, env) {
+    if is_heartbeat(&complete) && heartbeats_too_long(task, env) {
         return Ok(time_out_heartbeats(workflow, &complete, env));
     }
     let identity = complete.request.identity.clone();
@@ -38,20 +35,11 @@ pub(super) fn complete(
     try_complete(workflow, complete, env).or_else(|bad| {
         let mut draft = Draft::of(workflow, env);
         let reason = format!("{}: {}", short_name(&bad), bad.message);
+        let failure = Some(bad_command_failure(&reason));
+        let lost = LostTask { cause: bad.cause, failure, identity, worker_version };
         if bad.terminates {
-            let attributes = WorkflowExecutionTerminatedEventAttributes {
-                reason: reason.clone(),
-                identity: "history-service".to_owned(),
-                ..WorkflowExecutionTerminatedEventAttributes::default()
-            };
-            let lost =
-                LostTask { cause: bad.cause, failure: Some(bad_command_failure(&reason)), identity, worker_version };
-            task::fail_without_retry(&mut draft, &run_id, lost);
-            draft.flush_buffered(&run_id);
-            draft.event(&run_id, Attributes::WorkflowExecutionTerminatedEventAttributes(attributes));
+            task::end_after_failure(&mut draft, &run_id, lost, reason.clone());
         } else {
-            let lost =
-                LostTask { cause: bad.cause, failure: Some(bad_command_failure(&reason)), identity, worker_version };
             task::lose_to_failure(&mut draft, &run_id, lost);
         }
         Ok(draft.finish(|_| Reply::Refused(Rejection::InvalidArgument(reason))))
@@ -72,6 +60,11 @@ fn short_name(bad: &BadCommand) -> String {
     format!("{:?}", bad.cause)
 }
 
+/// Whether the worker only wants more time for its local activities.
+fn is_heartbeat(complete: &CompleteWorkflowTask) -> bool {
+    complete.request.force_create_new_workflow_task && complete.request.commands.is_empty()
+}
+
 fn heartbeats_too_long(task: &WorkflowTask, env: &Env<'_>) -> bool {
     let since = env.now.since(Timestamp::from_nanos(task.first_scheduled_at));
     since >= env.limits.workflow_task_heartbeat_max
@@ -89,12 +82,12 @@ fn time_out_heartbeats(workflow: &Workflow, complete: &CompleteWorkflowTask, env
         timeout_type: TimeoutType::StartToClose as i32,
     };
     draft.event(run_id, Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
-    draft.flush_buffered(run_id);
-    task::schedule(&mut draft, run_id);
+    task::after_loss(&mut draft, run_id, task.attempt, false);
     draft.finish(|_| Reply::Refused(Rejection::NotFound("workflow task heartbeat timeout".to_owned())))
 }
 
 fn try_complete(workflow: &Workflow, complete: CompleteWorkflowTask, env: &Env<'_>) -> Result<Transition, BadCommand> {
+    let heartbeat = is_heartbeat(&complete);
     let CompleteWorkflowTask { task: id, request, more_wanted } = complete;
     let run_id = id.run_id;
     let mut draft = Draft::of(workflow, env);
@@ -134,7 +127,7 @@ fn try_complete(workflow: &Workflow, complete: CompleteWorkflowTask, env: &Env<'
         let news = draft.flush_buffered(&run_id) || unstarted_cancelled;
         if news || request.force_create_new_workflow_task || more_wanted {
             task::schedule(&mut draft, &run_id);
-            if !news && request.force_create_new_workflow_task {
+            if heartbeat {
                 remember_first_of_heartbeats(&mut draft, &run_id, task.first_scheduled_at);
             }
             if request.return_new_workflow_task {

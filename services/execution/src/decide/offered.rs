@@ -1,7 +1,7 @@
 //! How offers to matching ended. A taken task needs no word: its start has been recorded.
 
 use super::{task, unchanged};
-use crate::change::{ActivityMoved, Fact};
+use crate::change::Fact;
 use crate::draft::Draft;
 use crate::input::{Offered, TaskOffered};
 use crate::pending::{ActivityProgress, ActivityState, activity_state};
@@ -36,6 +36,6 @@ pub(super) fn activity(workflow: &Workflow, offered: &TaskOffered, env: &Env<'_>
     let mut draft = Draft::of(workflow, env);
     let progress = ActivityProgress { kept: true, ..activity.progress.clone() };
     let scheduled_event_id = offered.scheduled_event_id;
-    draft.fact(&offered.run_id, Fact::Activity(ActivityMoved { scheduled_event_id, progress }));
+    draft.fact(&offered.run_id, Fact::moved(scheduled_event_id, progress));
     draft.finish(|_| Reply::Done)
 }

@@ -1,8 +1,8 @@
 //! Signals.
 
 use api::temporal::api::common::v1::WorkflowExecution;
-use api::temporal::api::history::v1::WorkflowExecutionSignaledEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionSignaledEventAttributes};
 
 use super::{task, unchanged};
 use crate::draft::{Draft, Notes, resolve, resolve_open};
@@ -43,7 +43,11 @@ pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -
     }
     let run = draft.run(run_id);
     let limit = draft.env.limits.signals_max;
-    if run.core.signal_count + run.buffered.len() as i64 >= limit {
+    let is_signal = |event: &HistoryEvent| {
+        matches!(event.attributes, Some(Attributes::WorkflowExecutionSignaledEventAttributes(_)))
+    };
+    let buffered = run.buffered.iter().filter(|event| is_signal(event)).count() as i64;
+    if run.core.signal_count + buffered >= limit {
         return Err(Rejection::LimitExceeded(format!("the run has received {limit} signals, which is the limit")));
     }
     draft.remember("signal", &signal.request_id, run_id);

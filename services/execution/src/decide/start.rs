@@ -30,6 +30,15 @@ pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<
         let reply = Reply::Started { run: run.clone(), started: true, eager, signalled: start.signal.is_some() };
         return Ok(unchanged(workflow, reply));
     }
+    // The signal of this very request went to a run that may have closed since: it must not come to another.
+    if let Some(signal) = &start.signal
+        && let Some(run) = chain.seen("signal", &signal.request_id).and_then(|run_id| workflow.runs.get(run_id))
+    {
+        return Ok(unchanged(
+            workflow,
+            Reply::Started { run: run.clone(), started: false, eager: false, signalled: true },
+        ));
+    }
     if workflow.is_vacant() {
         return Ok(begin(Draft::of(workflow, env), start));
     }

@@ -4,8 +4,8 @@ use api::temporal::api::enums::v1::{SuggestContinueAsNewReason, TaskQueueKind, T
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
-    WorkflowTaskFailedEventAttributes, WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes,
-    WorkflowTaskTimedOutEventAttributes,
+    WorkflowExecutionTerminatedEventAttributes, WorkflowTaskFailedEventAttributes,
+    WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes, WorkflowTaskTimedOutEventAttributes,
 };
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use ids::Timestamp;
@@ -20,6 +20,9 @@ use crate::run::Run;
 use crate::workflow_task::{WorkflowTask, delay_of_attempt, timeout_of_attempt};
 use crate::{Env, Workflow};
 
+/// Who ends things when the server does.
+pub(super) const SERVER_IDENTITY: &str = "history-service";
+
 /// Wakes the workflow: schedules a task unless there is one, or the first one is still put off.
 pub(super) fn wake_workflow(draft: &mut Draft<'_>, run_id: &str) {
     let run = draft.run(run_id);
@@ -30,8 +33,12 @@ pub(super) fn wake_workflow(draft: &mut Draft<'_>, run_id: &str) {
 
 /// Schedules a task, on the sticky queue where there is one: an event, or, after failures, a transient attempt.
 pub(super) fn schedule(draft: &mut Draft<'_>, run_id: &str) {
+    let attempt = draft.run(run_id).core.task_failures + 1;
+    schedule_attempt(draft, run_id, attempt);
+}
+
+fn schedule_attempt(draft: &mut Draft<'_>, run_id: &str, attempt: i32) {
     let run = draft.run(run_id).clone();
-    let attempt = run.core.task_failures + 1;
     let timeout = timeout_of_attempt(run.timeouts().task, attempt, draft.env.limits.workflow_task_backoff_max);
     if attempt > 1 {
         let now = draft.time_in(run_id).nanos();
@@ -82,12 +89,12 @@ pub(super) fn start_task(workflow: &Workflow, start: StartTask, env: &Env<'_>) -
     let stale = || Ok(unchanged(workflow, Reply::Stale));
     let Ok(run) = resolve_open(workflow, &start.run_id, env) else { return stale() };
     let Some(task) = &run.core.task else { return stale() };
-    if task.scheduled_event_id != start.scheduled_event_id || task.stamp != start.stamp {
-        return stale();
+    // First of all: starting an overtaken attempt gave it another id.
+    if task.is_started() && task.request_id == start.request_id {
+        return Ok(unchanged(workflow, Reply::TaskStarted(run.clone())));
     }
-    if task.is_started() {
-        let again = task.request_id == start.request_id;
-        return Ok(unchanged(workflow, if again { Reply::TaskStarted(run.clone()) } else { Reply::Stale }));
+    if task.is_started() || task.scheduled_event_id != start.scheduled_event_id || task.stamp != start.stamp {
+        return stale();
     }
     let mut draft = Draft::of(workflow, env);
     take_task(&mut draft, &start.run_id, &start.request_id, &start.identity);
@@ -191,17 +198,33 @@ pub(super) fn fail_task(workflow: &Workflow, fail: FailWorkflowTask, env: &Env<'
         identity: fail.request.identity,
         worker_version: fail.request.worker_version,
     };
-    lose_to_failure(&mut draft, &fail.task.run_id, lost);
+    // The next attempt would be too large again.
+    if lost.cause == WorkflowTaskFailedCause::GrpcMessageTooLarge {
+        end_after_failure(&mut draft, &fail.task.run_id, lost, "GrpcMessageTooLarge".to_owned());
+    } else {
+        lose_to_failure(&mut draft, &fail.task.run_id, lost);
+    }
     Ok(draft.finish(|_| Reply::Done))
 }
 
 /// How a workflow task failed.
-#[derive(Default)]
 pub(super) struct LostTask {
     pub(super) cause: WorkflowTaskFailedCause,
     pub(super) failure: Option<Failure>,
     pub(super) identity: String,
     pub(super) worker_version: Option<api::temporal::api::common::v1::WorkerVersionStamp>,
+}
+
+impl LostTask {
+    /// The server takes the task away.
+    pub(super) fn by_server() -> Self {
+        Self {
+            cause: WorkflowTaskFailedCause::ForceCloseCommand,
+            failure: None,
+            identity: SERVER_IDENTITY.to_owned(),
+            worker_version: None,
+        }
+    }
 }
 
 /// Fails the started task, takes in what was buffered, and schedules the next attempt.
@@ -211,7 +234,19 @@ pub(super) fn lose_to_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostTas
     after_loss(draft, run_id, failures, true);
 }
 
-/// Fails the started task and takes in what was buffered.
+/// Fails the started task, takes in what was buffered, and ends the run.
+pub(super) fn end_after_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostTask, reason: String) {
+    fail_without_retry(draft, run_id, lost);
+    draft.flush_buffered(run_id);
+    let attributes = WorkflowExecutionTerminatedEventAttributes {
+        reason,
+        identity: SERVER_IDENTITY.to_owned(),
+        ..WorkflowExecutionTerminatedEventAttributes::default()
+    };
+    draft.event(run_id, Attributes::WorkflowExecutionTerminatedEventAttributes(attributes));
+}
+
+/// Fails the started task; what was buffered stays so.
 pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
     let Some(task) = draft.run(run_id).core.task.clone() else { return };
     if task.is_transient() {
@@ -239,10 +274,10 @@ fn drop_transient(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask) {
 }
 
 /// What follows a lost task: buffered events make the next one a first attempt, since its events must follow theirs.
-fn after_loss(draft: &mut Draft<'_>, run_id: &str, failures: i32, delay: bool) {
-    draft.flush_buffered(run_id);
+pub(super) fn after_loss(draft: &mut Draft<'_>, run_id: &str, failures: i32, delay: bool) {
+    let news = draft.flush_buffered(run_id);
     if draft.run(run_id).is_open() {
-        schedule(draft, run_id);
+        schedule_attempt(draft, run_id, if news { 1 } else { failures + 1 });
         let delay = if delay {
             delay_of_attempt(failures + 1, draft.env.limits.workflow_task_backoff_max)
         } else {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use api::temporal::api::enums::v1::{RetryState, TimeoutType};
+use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
     ActivityTaskTimedOutEventAttributes, TimerFiredEventAttributes, WorkflowExecutionTimedOutEventAttributes,
@@ -13,9 +14,9 @@ use super::cancel::end_now;
 use super::close::{NextRun, next_after_failure};
 use super::start::begin_next;
 use super::{activity, task};
-use crate::change::{ActivityMoved, Fact};
+use crate::change::Fact;
 use crate::draft::{Draft, Notes};
-use crate::failure::timeout_failure;
+use crate::failure::{timeout_failure, workflow_timeout_failure};
 use crate::pending::{Activity, ActivityProgress};
 use crate::reply::{Reply, Transition};
 use crate::wake_up::{ActivityDeadline, activity_deadline};
@@ -47,7 +48,7 @@ fn time_out_run(draft: &mut Draft<'_>, run_id: &str) -> bool {
     let (state, next) = if due(timeouts.execution_deadline) {
         (RetryState::Timeout, None)
     } else if due(timeouts.run_deadline) {
-        let failure = timeout_failure(TimeoutType::StartToClose, None, None);
+        let failure = workflow_timeout_failure();
         next_after_failure(draft, run_id, &failure)
     } else {
         return false;
@@ -93,7 +94,7 @@ fn wake_activities(draft: &mut Draft<'_>, run_id: &str) {
             ActivityDeadline::Due => {
                 let progress = ActivityProgress { due: true, ..activity.progress.clone() };
                 let scheduled_event_id = activity.scheduled_event_id;
-                draft.fact(run_id, Fact::Activity(ActivityMoved { scheduled_event_id, progress }));
+                draft.fact(run_id, Fact::moved(scheduled_event_id, progress));
             }
             ActivityDeadline::TimedOut(kind) => time_out_activity(draft, run_id, &activity, kind),
         }
@@ -104,11 +105,12 @@ fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, k
     let progress = &activity.progress;
     let cause = (kind == TimeoutType::ScheduleToClose).then(|| progress.last_failure.clone()).flatten();
     let failure = timeout_failure(kind, progress.heartbeat_details.clone(), cause);
-    let state = match kind {
-        TimeoutType::ScheduleToClose | TimeoutType::ScheduleToStart => RetryState::Timeout,
+    let (state, failure) = match kind {
+        TimeoutType::ScheduleToClose | TimeoutType::ScheduleToStart => (RetryState::Timeout, failure),
         _ => match activity::retry_after(draft, run_id, activity, &failure) {
             Ok(due) => return activity::try_again(draft, run_id, activity, &failure, None, due),
-            Err(state) => state,
+            Err(RetryState::Timeout) => (RetryState::Timeout, no_time_to_retry(progress, failure)),
+            Err(state) => (state, failure),
         },
     };
     let started_event_id = activity::write_started(draft, run_id, activity);
@@ -120,6 +122,16 @@ fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, k
     };
     draft.arrive(run_id, Attributes::ActivityTaskTimedOutEventAttributes(attributes), Notes::default());
     task::wake_workflow(draft, run_id);
+}
+
+/// The attempt has timed out, and another one would end after the time for all of them: that is what counts.
+fn no_time_to_retry(progress: &ActivityProgress, attempt: Failure) -> Failure {
+    let details = progress.heartbeat_details.clone();
+    Failure {
+        message: "Not enough time to schedule next retry before activity ScheduleToClose timeout, giving up retrying"
+            .to_owned(),
+        ..timeout_failure(TimeoutType::ScheduleToClose, details, Some(attempt))
+    }
 }
 
 fn wake_task(draft: &mut Draft<'_>, run_id: &str) {

@@ -14,7 +14,8 @@ use api::temporal::api::history::v1::{
 use api::temporal::api::taskqueue::v1::TaskQueue;
 
 use super::{BadCommand, Carried, Commands, bad};
-use crate::change::{ActivityMoved, Fact};
+use crate::apply::ends_activity;
+use crate::change::Fact;
 use crate::command_checks::{checked_duration, checked_retry_policy};
 use crate::draft::Notes;
 use crate::duration::to_wire;
@@ -103,7 +104,7 @@ impl Commands<'_> {
         let identity = self.identity.clone();
         let Some(activity) = self.run().activities.get(&scheduled_event_id) else { return };
         let progress = ActivityProgress { started_at: now, request_id, identity, ..activity.progress.clone() };
-        self.draft.fact(&self.run_id, Fact::Activity(ActivityMoved { scheduled_event_id, progress }));
+        self.draft.fact(&self.run_id, Fact::moved(scheduled_event_id, progress));
         self.eager.push(scheduled_event_id);
     }
 
@@ -113,11 +114,13 @@ impl Commands<'_> {
         notes: Notes,
     ) -> Carried {
         let scheduled_event_id = command.scheduled_event_id;
-        if scheduled_event_id <= 0 || scheduled_event_id >= self.run().core.next_event_id {
-            let message = format!("ScheduledEventId {scheduled_event_id} names no scheduled activity");
+        let activity = self.run().activities.get(&scheduled_event_id).cloned();
+        // While the worker was deciding the activity may have ended.
+        let just_ended = || self.run().buffered.iter().any(|event| ends_activity(event, scheduled_event_id));
+        if activity.is_none() && !just_ended() {
+            let message = format!("ScheduledEventId {scheduled_event_id} names no pending activity");
             return bad(Cause::BadRequestCancelActivityAttributes, message);
         }
-        let activity = self.run().activities.get(&scheduled_event_id).cloned();
         if activity.as_ref().is_some_and(|activity| activity.cancel_requested()) {
             let message =
                 format!("cancellation of the activity with ScheduledEventId {scheduled_event_id} is requested already");

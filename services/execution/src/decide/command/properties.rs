@@ -17,8 +17,11 @@ use crate::command_checks::checked_search_attributes;
 use crate::draft::Notes;
 
 impl Commands<'_> {
-    pub(super) fn record_marker(&mut self, command: RecordMarkerCommandAttributes, notes: Notes) -> Carried {
+    pub(super) fn record_marker(&mut self, mut command: RecordMarkerCommandAttributes, notes: Notes) -> Carried {
         let cause = Cause::BadRecordMarkerAttributes;
+        if let Some(failure) = &mut command.failure {
+            crate::cut_failure(failure);
+        }
         self.check_id(cause, "MarkerName", &command.marker_name)?;
         for details in command.details.values() {
             self.check_size(cause, "RecordMarkerCommandAttributes.Details", Some(details))?;

@@ -15,11 +15,12 @@ impl Commands<'_> {
     pub(super) fn start_timer(&mut self, command: StartTimerCommandAttributes, notes: Notes) -> Carried {
         let cause = Cause::BadStartTimerAttributes;
         self.check_id(cause, "TimerId", &command.timer_id)?;
-        let timeout = checked_duration("StartToFireTimeout", command.start_to_fire_timeout.as_ref())
-            .map_err(|message| BadCommand { cause, message, terminates: false })?;
-        if timeout.is_none() {
-            return bad(cause, "StartToFireTimeout must be more than zero".to_owned());
+        if command.start_to_fire_timeout.is_none() {
+            return bad(cause, "StartToFireTimeout is not set".to_owned());
         }
+        // Zero is fine: such a timer fires at once.
+        checked_duration("StartToFireTimeout", command.start_to_fire_timeout.as_ref())
+            .map_err(|message| BadCommand { cause, message, terminates: false })?;
         if self.run().timers.contains_key(&command.timer_id) {
             let message = format!("timer id {:?} is already in use", command.timer_id);
             return bad(Cause::StartTimerDuplicateId, message);
