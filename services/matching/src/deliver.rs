@@ -4,9 +4,12 @@
 //! waits on; no answer, it is asked again under the same request id, for a while on behalf of this poller, then on behalf
 //! of whoever is matched next.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cluster::{OfferedTask, RecordedStart, ServiceError, TaskKey, TaskQueueKind, TaskStart};
+use futures::FutureExt;
 use taskqueue::{ItemId, Match, Origin, Task};
 
 use crate::observed::PollerDescription;
@@ -16,7 +19,9 @@ use crate::task_queue::{Content, Handed, QueueState, TaskQueue};
 /// How often history is asked while the poller waits.
 const QUICK_TRIES: u32 = 3;
 /// How long a task rests for which history had no answer, while its poller looks for another.
-const REST: std::time::Duration = std::time::Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(1);
+/// How long one answer of history may take before it is asked again.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A task on its way.
 struct Delivery {
@@ -121,13 +126,22 @@ impl Core {
             return Recorded::NoAnswer(ServiceError::Unavailable("history is not there yet".to_owned()));
         };
         let (offered, start) = (&delivery.offered, delivery.start.clone());
-        match offered.queue.kind {
-            TaskQueueKind::Workflow | TaskQueueKind::StickyWorkflow => {
-                recorded(history.record_workflow_task_started(offered, start).await, Content::Workflow)
+        let recording = async {
+            match offered.queue.kind {
+                TaskQueueKind::Workflow | TaskQueueKind::StickyWorkflow => {
+                    recorded(history.record_workflow_task_started(offered, start).await, Content::Workflow)
+                }
+                TaskQueueKind::Activity => {
+                    recorded(history.record_activity_task_started(offered, start).await, Content::Activity)
+                }
             }
-            TaskQueueKind::Activity => {
-                recorded(history.record_activity_task_started(offered, start).await, Content::Activity)
-            }
+        };
+        // A panic is history's bug; here it must not leave a task in nobody's hands.
+        let recording = AssertUnwindSafe(recording).catch_unwind();
+        match self.runtime.timeout(PATIENCE, recording).await {
+            Some(Ok(recorded)) => recorded,
+            Some(Err(_)) => Recorded::NoAnswer(ServiceError::Internal("recording a start panicked".to_owned())),
+            None => Recorded::NoAnswer(ServiceError::DeadlineExceeded("history took too long".to_owned())),
         }
     }
 

@@ -137,7 +137,8 @@ impl Core {
         Ok(portrait)
     }
 
-    async fn standing_of(&self, partition: &PartitionName) -> ServiceResult<Standing> {
+    /// How much waits in a partition's backlog.
+    pub(crate) async fn standing_of(&self, partition: &PartitionName) -> ServiceResult<Standing> {
         match self.shards.call(&partition.key(), Input::Describe).await {
             Ok(Reply::Standing(standing)) => Ok(standing),
             Ok(other) => Err(ServiceError::Internal(format!("a backlog was described as {other:?}"))),

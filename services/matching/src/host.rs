@@ -14,6 +14,9 @@ use crate::service::Core;
 /// How often a backlog is looked at although nobody said that it is empty.
 const SECOND_LOOK: Duration = Duration::from_secs(300);
 
+/// The wait before a look at a backlog of which the queue and the entity have different opinions.
+const REST: Duration = Duration::from_millis(500);
+
 /// The service as its shards see it. Shards are opened first.
 pub(crate) struct PartitionHost {
     core: OnceLock<Weak<Core>>,
@@ -56,23 +59,41 @@ impl Host<PartitionKind> for PartitionHost {
 
 impl Core {
     async fn deliver_backlog(self: Arc<Self>, partition: PartitionName) {
+        let number = partition.number;
         loop {
-            let queue = self.queue(&partition.queue);
-            let drained = queue.drained.notified();
-            {
-                let mut state = queue.lock();
-                if state.retired {
+            let (queue, is_drained) = self.with_queue(&partition.queue, |queue, state| {
+                state.queue.ensure_partition(number);
+                self.advance(queue, state);
+                (Arc::clone(queue), state.is_drained(number))
+            });
+            if !is_drained {
+                let drained = queue.drained.notified();
+                if queue.lock().is_drained(number) {
                     continue;
                 }
-                state.queue.ensure_partition(partition.number);
-                self.advance(&queue, &mut state);
-                if state.queue.is_drained(partition.number) {
-                    return;
+                tokio::select! {
+                    _ = self.runtime.timeout(SECOND_LOOK, drained) => {}
+                    () = self.closing.cancelled() => return,
+                }
+                continue;
+            }
+            match self.standing_of(&partition).await {
+                Ok(standing) if standing.total() == 0 => return,
+                Ok(_) => {
+                    // What is being kept right now may not have been heard of here. Anything else is a gap, to be closed.
+                    self.runtime.sleep(REST).await;
+                    let mut state = queue.lock();
+                    if state.is_drained(number) {
+                        state.queue.read_anew(number);
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(?partition, %error, "a backlog cannot be looked at yet");
+                    self.runtime.sleep(REST).await;
                 }
             }
-            tokio::select! {
-                _ = self.runtime.timeout(SECOND_LOOK, drained) => {}
-                () = self.closing.cancelled() => return,
+            if self.closing.is_cancelled() {
+                return;
             }
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{QueueName, TaskQueueKind};
+use entities::EntityKey;
 use ids::Timestamp;
 use taskqueue::{
     Decision, Input, ItemId, Origin, PollerId, Position, Queue, QueueShape, ReadRequest, Reply, Settled, Task,
@@ -45,6 +46,8 @@ pub(crate) struct QueueState {
     pub(crate) retired: bool,
     /// Deliveries that ended and whose acknowledgement is on its way or waits for the one that is.
     acknowledging: HashMap<u32, Vec<Position>>,
+    /// Request ids that the backlog does not know yet.
+    to_remember: Vec<(u32, Position, String)>,
     /// When the rate limit's timer rings.
     timer: Option<Timestamp>,
     poll_turn: u32,
@@ -117,6 +120,7 @@ impl TaskQueue {
             last_used: core.runtime.now(),
             retired: false,
             acknowledging: HashMap::new(),
+            to_remember: Vec::new(),
             timer: None,
             poll_turn: 0,
             offer_turn: 0,
@@ -162,12 +166,20 @@ impl QueueState {
     /// Puts an item back in its old place, to be asked for under `request_id` if history may have recorded a start. What
     /// was withdrawn meanwhile goes back to whoever offered it. The caller has the queue advanced.
     pub(crate) fn put_back(&mut self, item: ItemId, request_id: Option<String>) {
+        if let (Some((partition, Origin::Kept(position))), Some(request_id)) = (self.queue.origin(item), &request_id) {
+            self.to_remember.push((partition, position, request_id.clone()));
+        }
         let Some((settled, task)) = self.queue.put_back(item, request_id) else { return };
         if let (Some(offering), Some(task)) = (self.offers.remove(&settled.item), task) {
             // An offerer that is gone has the task still, and offers it again.
             let _ = offering.to.send(OfferEnd::Returned(task));
         }
         self.questions.remove(&settled.item);
+    }
+
+    /// Whether this partition has nothing to deliver and nothing to acknowledge, as far as is known here.
+    pub(crate) fn is_drained(&self, partition: u32) -> bool {
+        self.queue.is_drained(partition) && !self.acknowledging.contains_key(&partition)
     }
 
     /// Whether nothing would be lost by forgetting the queue.
@@ -198,6 +210,10 @@ impl Core {
                 Decision::Deliver(matched) => self.start_delivery(queue, state, matched),
                 Decision::Expire(settled) => self.settle(queue, state, settled),
             }
+        }
+        for (partition, position, request_id) in std::mem::take(&mut state.to_remember) {
+            let (core, key) = (Arc::clone(self), queue.partition(partition).key());
+            self.spawn(async move { core.tell_until_done(&key, Input::Remember { position, request_id }).await });
         }
         while let Some(request) = state.queue.next_read() {
             self.spawn(Arc::clone(self).read_backlog(Arc::clone(queue), request));
@@ -239,16 +255,13 @@ impl Core {
             let key = queue.partition(partition).key();
             let mut positions = vec![position];
             loop {
-                if let Err(error) = core.shards.tell(&key, Input::Acknowledge(positions)).await {
-                    // They stay in the backlog. Whoever reads it next finds that history does not want them any more.
-                    tracing::debug!(?key, %error, "delivered tasks could not be acknowledged");
-                }
+                core.tell_until_done(&key, Input::Acknowledge(positions)).await;
                 let mut state = queue.lock();
                 positions = match state.acknowledging.get_mut(&partition) {
                     Some(waiting) if !waiting.is_empty() => std::mem::take(waiting),
                     _ => {
                         state.acknowledging.remove(&partition);
-                        if state.queue.is_drained(partition) {
+                        if state.is_drained(partition) {
                             queue.drained.notify_waiters();
                         }
                         return;
@@ -256,6 +269,20 @@ impl Core {
                 };
             }
         });
+    }
+
+    /// Tells a partition something that it must not miss. If it does all the same, because the process ends, whoever reads
+    /// the backlog next asks history about tasks that it does not want any more.
+    async fn tell_until_done(&self, key: &EntityKey, input: Input) {
+        let mut rest = crate::service::FIRST_REST;
+        while let Err(error) = self.shards.tell(key, input.clone()).await {
+            tracing::debug!(?key, %error, "a backlog cannot be told how a delivery ended");
+            if self.closing.is_cancelled() || matches!(error, ShardError::Quarantined(_)) {
+                return;
+            }
+            self.runtime.sleep(rest).await;
+            rest = (rest * 2).min(crate::service::LONGEST_REST);
+        }
     }
 
     async fn read_backlog(self: Arc<Self>, queue: Arc<TaskQueue>, request: ReadRequest) {

@@ -31,6 +31,13 @@ pub enum Input {
     Keep(Box<Task>),
     /// These tasks need not wait any longer. Unknown positions are passed over.
     Acknowledge(Vec<Position>),
+    /// History may have recorded the task's start under this request id: keep it with the task.
+    Remember {
+        /// The task. An unknown position is passed over.
+        position: Position,
+        /// The request id.
+        request_id: String,
+    },
     /// Show up to `limit` tasks of each level that come after the given orders.
     Read {
         /// The order after which to begin, per level.
@@ -148,6 +155,7 @@ impl Backlog {
         match input {
             Input::Keep(task) => self.decide_keep(task),
             Input::Acknowledge(positions) => self.decide_acknowledge(positions),
+            Input::Remember { position, request_id } => self.decide_remember(position, request_id),
             Input::Read { after, limit } => self.decide_read(after, limit).map(|read| (Vec::new(), Reply::Read(read))),
             Input::Describe => Ok((Vec::new(), Reply::Standing(self.standing()))),
             Input::WakeUp => {
@@ -178,6 +186,19 @@ impl Backlog {
         let changes =
             if present.is_empty() { Vec::new() } else { vec![Change::Removed(present.into_iter().collect())] };
         Ok((changes, Reply::Done))
+    }
+
+    fn decide_remember(&self, position: Position, request_id: String) -> Result<(Vec<Change>, Reply), Rejected> {
+        let page = PageId::of(position);
+        if self.is_away(page) {
+            return Err(Rejected::Needs(vec![page], Input::Remember { position, request_id }));
+        }
+        let task = self.task(position).filter(|task| task.request_id.as_ref() != Some(&request_id));
+        let change = task.map(|task| {
+            let task = Task { request_id: Some(request_id), ..task.clone() };
+            Change::Added { order: position.order, task: Box::new(task) }
+        });
+        Ok((change.into_iter().collect(), Reply::Done))
     }
 
     fn decide_read(&self, after: Levels<u64>, limit: usize) -> Result<Reading, Rejected> {

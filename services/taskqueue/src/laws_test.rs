@@ -41,6 +41,8 @@ enum Op {
     /// The workflow goes on without the task.
     Abandon(usize),
     Acknowledge(usize),
+    /// Somebody doubts that a backlog is empty.
+    ReadAnew(u8),
     /// Matching dies: the volatile part is gone, the backlogs are rebuilt from their changes.
     Crash,
 }
@@ -60,6 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => pick().prop_map(Op::Fail),
         1 => pick().prop_map(Op::Abandon),
         3 => pick().prop_map(Op::Acknowledge),
+        1 => (0u8..4).prop_map(Op::ReadAnew),
         1 => Just(Op::Crash),
     ]
 }
@@ -237,11 +240,20 @@ impl World {
                     self.backlog(partition, Input::Acknowledge(vec![position]));
                 }
             }
+            Op::ReadAnew(partition) => {
+                let partition = u32::from(partition) % self.shape.partitions;
+                if !self.acknowledgements.iter().any(|(of, _)| *of == partition) {
+                    self.queue.read_anew(partition);
+                }
+            }
             Op::Crash => self.crash(),
         }
     }
 
     fn put_back(&mut self, matched: Match, request: Option<String>) {
+        if let (Origin::Kept(position), Some(request_id)) = (matched.origin, request.clone()) {
+            self.backlog(matched.partition, Input::Remember { position, request_id });
+        }
         if let Some((settled, task)) = self.queue.put_back(matched.item, request) {
             self.offers.remove(&settled.item).expect("it was offered");
             self.keep(settled.partition, task.expect("a task"));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use ids::Timestamp;
 
 use crate::{Level, Levels, Position, Reading, Task};
-use partition::{Partition, Rank, Turn};
+use partition::{Partition, Rank, Turn, Window};
 use rate::TokenBucket;
 
 /// Names a poll. Rises with arrival.
@@ -451,6 +451,17 @@ impl Queue {
         }
     }
 
+    /// The backlog of a drained partition turns out to hold tasks all the same: it is read again from its beginning. A
+    /// task that was delivered and whose acknowledgement was lost comes again, and history will not want it.
+    pub fn read_anew(&mut self, partition: u32) {
+        let Some(partition) = self.partitions.get_mut(partition as usize) else { return };
+        if partition.is_drained()
+            && let Some(window) = &mut partition.window
+        {
+            *window = Window { reading: window.reading, last: window.last, ..Window::default() };
+        }
+    }
+
     /// A reading failed; it will be wanted again.
     pub fn read_failed(&mut self, partition: u32) {
         if let Some(window) = &mut self.partitions[partition as usize].window {
@@ -523,6 +534,11 @@ impl Queue {
     /// Whether the poller still waits: neither gone nor being given something.
     pub fn is_waiting(&self, poller: PollerId) -> bool {
         self.pollers.get(&poller).is_some_and(|poller| poller.is_waiting)
+    }
+
+    /// Where an item comes from, and its partition.
+    pub fn origin(&self, item: ItemId) -> Option<(u32, Origin)> {
+        self.items.get(&item).map(|item| (item.partition, item.origin))
     }
 
     /// Offers and queries that have not ended.

@@ -42,6 +42,36 @@ async fn a_task_started_for_a_poller_that_went_is_kept_with_its_request_and_surv
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kept_task_started_for_a_poller_that_went_keeps_its_request_across_a_crash() {
+    let mut world = World::new().await;
+    let task = world.activity(1);
+    world.keep(&task).await;
+    world.history.delay(Duration::from_millis(100));
+    let poll = world.poll_later("first");
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    assert!(world.history.start_of(&task.task).is_some());
+    poll.abort();
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    world.crash().await;
+    assert_eq!(world.next().await, 1);
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_takes_too_long_is_asked_for_again() {
+    let world = World::new().await;
+    world.history.delay(Duration::from_secs(25));
+    let task = world.activity(1);
+    let poll = world.poll_later("worker");
+    let offer = world.offer_later(&task);
+    world.runtime.sleep(Duration::from_secs(15)).await;
+    world.history.delay(Duration::ZERO);
+    assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "1");
+    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_again_under_the_same_request() {
     let world = World::new().await;
     world.history.arrange([Answer::LostAfter, Answer::LostBefore]);

@@ -8,7 +8,7 @@ use crate::{Corrupt, Level, Position, Task};
 /// A durable fact about a partition.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A task waits.
+    /// A task waits. Takes the place of what stood there: the same task, with more known of it.
     Added {
         /// Its order within its level.
         order: u64,
