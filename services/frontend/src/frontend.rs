@@ -14,6 +14,7 @@ use storage::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::deadline::Call;
+use crate::memory::RequestMemory;
 use crate::namespaces::Namespaces;
 use crate::quotas::{Poll, PollPlace, Quotas};
 use crate::stored::{Written, unavailable, write_once};
@@ -46,6 +47,7 @@ struct Inner {
     runtime: Runtime,
     namespaces: Namespaces,
     quotas: Quotas,
+    memory: Arc<RequestMemory>,
     keys: RwLock<Arc<Keys>>,
     cluster_id: String,
     /// Ends polls.
@@ -79,6 +81,7 @@ impl Frontend {
         namespaces.refresh().await?;
         let frontend = Self(Arc::new(Inner {
             quotas: Quotas::new(settings.quotas.clone()),
+            memory: RequestMemory::new(settings.transport.in_flight_bytes),
             keys: RwLock::new(Arc::new(keys)),
             stopping: CancellationToken::new(),
             gone: CancellationToken::new(),
@@ -164,6 +167,11 @@ impl Frontend {
 
     pub(crate) fn quotas(&self) -> &Quotas {
         &self.0.quotas
+    }
+
+    /// The memory that requests share.
+    pub(crate) fn memory(&self) -> &Arc<RequestMemory> {
+        &self.0.memory
     }
 
     pub(crate) fn cluster_id(&self) -> &str {

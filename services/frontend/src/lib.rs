@@ -17,6 +17,7 @@ mod deadline;
 mod errors;
 mod frontend;
 pub mod fuzz;
+mod memory;
 mod namespaces;
 mod quotas;
 mod stored;

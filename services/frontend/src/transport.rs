@@ -2,6 +2,7 @@
 
 mod connections;
 mod dispatch;
+mod metered;
 mod oversize;
 mod reflection;
 mod request_metrics;

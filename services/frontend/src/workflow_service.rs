@@ -40,6 +40,7 @@ macro_rules! served {
                     let mut request = request.into_inner();
                     let answer = async {
                         self.quotas().admit(call.arrived)?;
+                        let _held = self.memory().hold(request.encoded_len())?;
                         $module::check(&mut request, &self.settings().limits)?;
                         $module::serve(self, call, request).await
                     };

@@ -70,6 +70,8 @@ impl Default for QuotaSettings {
 pub struct TransportSettings {
     /// One request message, as sent and as decompressed. Bytes. Clients read the number in the error.
     pub request_bytes: usize,
+    /// All requests that arrive or are being answered. Bytes. Refuses what goes beyond it.
+    pub in_flight_bytes: usize,
     /// Smaller responses are not compressed: it costs more than it saves. Bytes.
     pub compress_from_bytes: usize,
     /// Requests at a time on one connection. Count. An SDK worker holds one for each of its polls.
@@ -100,7 +102,8 @@ impl Default for TransportSettings {
     fn default() -> Self {
         Self {
             request_bytes: 4 * MIB,
-            compress_from_bytes: KIB,
+            in_flight_bytes: 256 * MIB,
+            compress_from_bytes: 4 * KIB,
             streams_per_connection: 1000,
             header_bytes: 16 * KIB as u32,
             pending_resets: 20,

@@ -10,14 +10,18 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use runtime::Runtime;
+use settings::TransportSettings;
 use tonic::Status;
 use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
+use super::metered::Metered;
 use super::oversize;
 use super::request_metrics::RequestMetrics;
 use crate::deadline::parse_timeout;
+use crate::errors::to_status;
+use crate::memory::RequestMemory;
 use crate::workflow_service;
 
 /// A service that answers requests to one gRPC service.
@@ -32,7 +36,8 @@ struct Routes {
     /// By the full name of the service, such as `grpc.health.v1.Health`.
     others: Vec<(&'static str, Handler)>,
     metrics: RequestMetrics,
-    request_bytes: usize,
+    memory: Arc<RequestMemory>,
+    settings: TransportSettings,
     runtime: Runtime,
 }
 
@@ -45,11 +50,12 @@ impl Dispatch {
     pub(super) fn new(
         workflow_service: Handler,
         others: Vec<(&'static str, Handler)>,
-        request_bytes: usize,
+        memory: Arc<RequestMemory>,
+        settings: TransportSettings,
         runtime: Runtime,
     ) -> Self {
         let metrics = RequestMetrics::new(workflow_service::SERVED);
-        Self(Arc::new(Routes { workflow_service, others, metrics, request_bytes, runtime }))
+        Self(Arc::new(Routes { workflow_service, others, metrics, memory, settings, runtime }))
     }
 }
 
@@ -92,13 +98,19 @@ impl Routes {
     async fn guarded(&self, handler: Handler, request: Request<Body>) -> Response<Body> {
         let header = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = header.and_then(parse_timeout);
-        let answer = caught(handler.oneshot(request));
+        let (head, body) = request.into_parts();
+        let chars = self.settings.error_message_chars;
+        let body = match Metered::body(body, &self.memory, chars) {
+            Ok(body) => body,
+            Err(error) => return to_status(&error, chars).into_http(),
+        };
+        let answer = caught(handler.oneshot(Request::from_parts(head, body)));
         let response = match timeout {
             None => Some(answer.await),
             Some(timeout) => self.runtime.timeout(timeout, answer).await,
         };
         match response {
-            Some(response) => oversize::rewritten(response, self.request_bytes),
+            Some(response) => oversize::rewritten(response, self.settings.request_bytes),
             None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
         }
     }
@@ -153,7 +165,13 @@ mod tests {
     async fn a_handler_is_dropped_at_its_callers_deadline_and_the_caller_told_so() {
         let runtime = Runtime::virtual_from(Timestamp::from_millis(1_000_000));
         let stuck = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
-        let mut dispatch = Dispatch::new(BoxCloneSyncService::new(stuck), Vec::new(), 1000, runtime.clone());
+        let mut dispatch = Dispatch::new(
+            BoxCloneSyncService::new(stuck),
+            Vec::new(),
+            RequestMemory::new(1000),
+            TransportSettings::default(),
+            runtime.clone(),
+        );
         let request = Request::builder()
             .uri("/temporal.api.workflowservice.v1.WorkflowService/QueryWorkflow")
             .header("grpc-timeout", "1500m")

@@ -1,5 +1,7 @@
 //! Serves a frontend on a socket.
 
+use std::sync::Arc;
+
 use grpc::workflow_service_server::WorkflowServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +67,7 @@ impl Frontend {
             ("grpc.reflection.v1alpha.ServerReflection", BoxCloneSyncService::new(former)),
         ];
         let workflow_service = BoxCloneSyncService::new(workflow_service);
-        Ok(Dispatch::new(workflow_service, others, request_bytes, self.runtime().clone()))
+        let (memory, settings) = (Arc::clone(self.memory()), self.settings().transport.clone());
+        Ok(Dispatch::new(workflow_service, others, memory, settings, self.runtime().clone()))
     }
 }

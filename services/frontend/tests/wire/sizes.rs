@@ -8,6 +8,9 @@ use prost::Message;
 use tonic::Code;
 use tonic::codec::CompressionEncoding;
 
+use settings::{FrontendSettings, TransportSettings};
+use storage::memory::MemoryStore;
+
 use super::neighbours::payloads;
 use super::raw;
 use super::server::Server;
@@ -94,4 +97,21 @@ async fn errors_reach_those_who_compress() {
     let mut zipping = server.client().await.send_compressed(gzip).accept_compressed(gzip);
     let status = zipping.query_workflow(wire::QueryWorkflowRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "execution is not set"));
+}
+
+#[tokio::test]
+async fn requests_that_memory_has_no_room_for_are_refused_while_small_ones_go_on() {
+    let transport = TransportSettings { in_flight_bytes: MIB, ..TransportSettings::default() };
+    let settings = FrontendSettings { transport, ..FrontendSettings::default() };
+    let server = Server::on(MemoryStore::new(), settings).await;
+    let channel = server.channel().await;
+    let large = signal(3 * MIB).encode_to_vec();
+    let arriving = raw::call(&channel, SIGNAL, large.clone()).await.unwrap_err();
+    // This one arrives as a few kilobytes, and is large only once it is read.
+    let expanding = raw::call_compressed(&channel, SIGNAL, large).await.unwrap_err();
+    for status in [arriving, expanding] {
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert!(status.message().ends_with("at most 1048576 are allowed, try again"), "{status:?}");
+    }
+    server.client().await.query_workflow(query("small")).await.expect("what was refused holds nothing");
 }
