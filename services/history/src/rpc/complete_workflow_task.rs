@@ -23,6 +23,8 @@ pub(super) async fn complete_workflow_task(
     let name = RunName { key: key.clone(), run_id: token.run_id.clone() };
     // A completion that is refused leaves them without an answer: their callers then ask in another way.
     let carried = service.queries.take_carried(&name, token.stamp);
+    // Commands are held against the workflow's own namespace, which a worker need not name.
+    request.namespace.clone_from(&ctx.namespace.name);
     let results = std::mem::take(&mut request.query_results);
     // Queries that came too late for this task are asked directly once it is complete.
     let complete = CompleteWorkflowTask { task: task_id(&token), request, more_wanted: false };

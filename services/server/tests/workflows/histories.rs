@@ -1,0 +1,201 @@
+//! Histories: pages, tails of polled tasks, long polls.
+
+use std::time::Duration;
+
+use api::temporal::api::enums::v1::EventType;
+use api::temporal::api::history::v1::HistoryEvent;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{History, ServiceError};
+use entities::ShardSettings;
+use prost::bytes::Bytes;
+use settings::HistorySettings;
+
+use super::commands;
+use super::rig::{Rig, assert_whole, execution, types};
+
+fn markers(from: usize, to: usize) -> Vec<api::temporal::api::command::v1::Command> {
+    (from..to).map(|number| commands::marker(&number.to_string())).collect()
+}
+
+/// A workflow with some 700 events in batches of several sizes, whose last task is failed once, so that the next is
+/// transient.
+async fn long_workflow(rig: &Rig) -> String {
+    let run_id = rig.start("w", "long").await;
+    for (from, to) in [(0, 300), (300, 301), (301, 650)] {
+        let task = rig.poll().await.unwrap();
+        rig.complete(&task, markers(from, to)).await;
+        rig.signal("w", "go", "").await.unwrap();
+    }
+    rig.fail(&rig.poll().await.unwrap()).await;
+    run_id
+}
+
+/// All events of a polled task, following its page token.
+async fn all_events(rig: &Rig, task: &wire::PollWorkflowTaskQueueResponse) -> Vec<HistoryEvent> {
+    let mut events = task.history.clone().unwrap().events;
+    if !task.next_page_token.is_empty() {
+        // An SDK names the workflow and lets the token tell the run.
+        let pages = rig.pages("w", "", 0, task.next_page_token.clone()).await;
+        assert!(pages.iter().all(|page| page.len() <= 258), "at most 256 events and the task's own two");
+        events.extend(pages.into_iter().flatten());
+    }
+    events
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_polled_tasks_pages_end_in_its_started_event_which_is_then_written_as_shown() {
+    let rig = Rig::new().await;
+    let run_id = long_workflow(&rig).await;
+    let task = rig.poll().await.unwrap();
+    assert_eq!(task.attempt, 2);
+    assert!(!task.next_page_token.is_empty());
+    let shown = all_events(&rig, &task).await;
+    assert_whole(&shown);
+    assert_eq!(shown.last().unwrap().event_id, task.started_event_id);
+    assert_eq!(shown.last().unwrap().event_type(), EventType::WorkflowTaskStarted);
+    let stored = rig.events("w", &run_id).await;
+    assert_eq!(stored.len() + 2, shown.len(), "a transient attempt is not in the history");
+
+    rig.runtime.sleep(Duration::from_secs(3)).await;
+    rig.complete(&task, vec![commands::complete("")]).await;
+    let written = rig.events("w", &run_id).await;
+    assert_eq!(written[..shown.len()], shown[..], "what the worker was shown is what is written");
+    assert_whole(&written);
+
+    let request = wire::GetWorkflowExecutionHistoryRequest {
+        execution: execution("w", ""),
+        next_page_token: task.next_page_token,
+        ..Default::default()
+    };
+    assert!(rig.history.get_history(&rig.ctx, request, rig.deadline(1)).await.is_ok(), "a late page is still right");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_the_same_from_memory_from_the_table_and_across_both() {
+    let rig = Rig::new().await;
+    let run_id = long_workflow(&rig).await;
+    let from_memory = rig.events("w", &run_id).await;
+    assert_whole(&from_memory);
+    let mut rig = rig.restart().await;
+    for size in [1, 7, 100, 256, 10_000] {
+        let pages = rig.pages("w", &run_id, size, Bytes::new()).await;
+        assert!(pages.iter().all(|page| page.len() <= 256.min(size as usize)));
+        assert_eq!(pages.concat(), from_memory, "page size {size}");
+    }
+    // Some of the next events are in memory only.
+    for _ in 0..3 {
+        let task = rig.poll().await.unwrap();
+        rig.complete(&task, markers(0, 20)).await;
+        rig.signal("w", "go", "").await.unwrap();
+        let across = rig.events("w", &run_id).await;
+        assert_whole(&across);
+        assert_eq!(across[..from_memory.len()], from_memory[..]);
+        rig = rig.crash().await;
+        assert_eq!(rig.events("w", &run_id).await, across);
+    }
+    reversed(&rig, &run_id).await;
+}
+
+async fn reversed(rig: &Rig, run_id: &str) {
+    let mut forward = rig.events("w", run_id).await;
+    forward.reverse();
+    for size in [3, 100, 0] {
+        let mut backward = Vec::new();
+        let mut next_page_token = Bytes::new();
+        loop {
+            let request = wire::GetWorkflowExecutionHistoryReverseRequest {
+                execution: execution("w", run_id),
+                maximum_page_size: size,
+                next_page_token,
+                ..Default::default()
+            };
+            let page = rig.history.get_history_reverse(&rig.ctx, request).await.unwrap();
+            backward.extend(page.history.unwrap().events);
+            next_page_token = page.next_page_token;
+            if next_page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(backward, forward, "page size {size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_history_leaves_memory_and_is_still_read() {
+    let settings = ShardSettings { checkpoint_age: Duration::from_secs(1), ..ShardSettings::default() };
+    let fresh = Rig::new().await;
+    fresh.kill().await;
+    let rig = Rig::with(fresh.store.clone(), fresh.runtime.clone(), HistorySettings::default(), settings).await;
+    let run_id = rig.start("w", "long").await;
+    let mut whole = Vec::new();
+    for round in 0..20 {
+        let task = rig.poll().await.unwrap();
+        assert_whole(&all_events(&rig, &task).await);
+        rig.complete(&task, markers(0, 100)).await;
+        rig.signal("w", &"x".repeat(10_000), "").await.unwrap();
+        rig.runtime.sleep(Duration::from_secs(5)).await;
+        let events = rig.events("w", &run_id).await;
+        assert_whole(&events);
+        assert_eq!(events[..whole.len()], whole[..], "round {round}");
+        whole = events;
+    }
+    let loaded: usize = rig.history.stats().iter().map(|shard| shard.loaded_bytes).sum();
+    assert!(loaded < 800_000, "{loaded} bytes in memory for a history of which the tail is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_wakes_with_news_and_ends_empty_without() {
+    let rig = Rig::new().await;
+    let run_id = rig.start("w", "poll").await;
+    let wait = |token: Bytes, seconds: u64| {
+        let request = wire::GetWorkflowExecutionHistoryRequest {
+            execution: execution("w", &run_id),
+            wait_new_event: true,
+            next_page_token: token,
+            ..Default::default()
+        };
+        rig.history.get_history(&rig.ctx, request, rig.deadline(seconds))
+    };
+    let first = wait(Bytes::new(), 20).await.unwrap();
+    assert_eq!(first.history.unwrap().events.len(), 2);
+    let began = rig.runtime.now();
+    let nothing = wait(first.next_page_token, 20).await.unwrap();
+    assert!(nothing.history.unwrap().events.is_empty());
+    assert_eq!(rig.runtime.now().since(began), Duration::from_secs(20));
+
+    let began = rig.runtime.now();
+    let signal = async {
+        rig.runtime.sleep(Duration::from_secs(7)).await;
+        rig.signal("w", "go", "").await.unwrap();
+    };
+    let (news, ()) = tokio::join!(wait(nothing.next_page_token, 20), signal);
+    let news = news.unwrap();
+    assert_eq!(types(&news.history.unwrap().events), ["WORKFLOW_EXECUTION_SIGNALED"]);
+    assert_eq!(rig.runtime.now().since(began), Duration::from_secs(7));
+
+    let finish = async {
+        let task = rig.poll().await.unwrap();
+        rig.complete(&task, vec![commands::complete("")]).await;
+    };
+    let (_, event) = tokio::join!(finish, rig.closing_event("w"));
+    assert_eq!(event.event_type(), EventType::WorkflowExecutionCompleted);
+    let last = wait(news.next_page_token, 20).await.unwrap();
+    assert_eq!(last.history.unwrap().events.len(), 3);
+    assert!(last.next_page_token.is_empty(), "a closed run has no more news");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_token_works_for_its_own_workflow_only() {
+    let rig = Rig::new().await;
+    rig.start("w", "a").await;
+    rig.start("v", "a").await;
+    let request = |workflow: &str, token: Bytes| wire::GetWorkflowExecutionHistoryRequest {
+        execution: execution(workflow, ""),
+        maximum_page_size: 1,
+        next_page_token: token,
+        ..Default::default()
+    };
+    let page = rig.history.get_history(&rig.ctx, request("w", Bytes::new()), rig.deadline(1)).await.unwrap();
+    let other = rig.history.get_history(&rig.ctx, request("v", page.next_page_token), rig.deadline(1)).await;
+    assert!(matches!(other, Err(ServiceError::InvalidArgument(_))));
+}
