@@ -27,7 +27,9 @@ pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<
         && let Some(run) = workflow.runs.get(run_id)
     {
         let eager = start.request.request_eager_execution && eager_task_is_callers(run);
-        let reply = Reply::Started { run: run.clone(), started: true, eager, signalled: start.signal.is_some() };
+        // The request may only have been attached to a run that was there.
+        let started = run.core.start_request_id == start.request.request_id;
+        let reply = Reply::Started { run: run.clone(), started, eager, signalled: start.signal.is_some() };
         return Ok(unchanged(workflow, reply));
     }
     // The signal of this very request went to a run that may have closed since: it must not come to another.

@@ -93,7 +93,9 @@ pub(super) fn start_task(workflow: &Workflow, start: StartTask, env: &Env<'_>) -
     if task.is_started() && task.request_id == start.request_id {
         return Ok(unchanged(workflow, Reply::TaskStarted(run.clone())));
     }
-    if task.is_started() || task.scheduled_event_id != start.scheduled_event_id || task.stamp != start.stamp {
+    // An attempt that is put off has not been offered yet.
+    let waits = !task.is_started() && task.not_before == 0;
+    if !waits || task.scheduled_event_id != start.scheduled_event_id || task.stamp != start.stamp {
         return stale();
     }
     let mut draft = Draft::of(workflow, env);

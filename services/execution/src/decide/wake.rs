@@ -70,10 +70,13 @@ fn fire_timers(draft: &mut Draft<'_>, run_id: &str) {
     let run = draft.run(run_id);
     let mut due: Vec<_> = run.timers.values().filter(|timer| timer.fires_at <= now).cloned().collect();
     due.sort_by_key(|timer| (timer.fires_at, timer.started_event_id));
+    let news = !due.is_empty();
     for timer in due {
         let attributes =
             TimerFiredEventAttributes { timer_id: timer.timer_id.clone(), started_event_id: timer.started_event_id };
         draft.arrive(run_id, Attributes::TimerFiredEventAttributes(attributes), Notes::default());
+    }
+    if news {
         task::wake_workflow(draft, run_id);
     }
 }

@@ -1,0 +1,107 @@
+//! The state, in short: what is pending, what is owed, when to wake up.
+
+use execution::{Activity, ActivityState, Obligation, Run, Workflow, activity_state, next_wake_up, obligations};
+
+use crate::world::since_start;
+
+/// Every run, oldest first, and what the workflow owes and waits for.
+pub fn everything(workflow: &Workflow, runs: &[String]) -> Vec<String> {
+    let runs = runs.iter().filter_map(|run_id| workflow.runs.get(run_id));
+    let mut lines: Vec<_> = runs.flat_map(|run| of_run(run)).collect();
+    lines.extend(obligations(workflow).into_iter().map(|(_, owed)| format!("owes: {}", obligation(&owed))));
+    let wake = next_wake_up(workflow).map_or("never".to_owned(), |wake| since_start(wake.nanos()));
+    lines.push(format!("wakes up: {wake}"));
+    lines
+}
+
+fn of_run(run: &Run) -> Vec<String> {
+    let mut parts = vec![format!("{} is {:?}, {} events", run.core.run_id, run.status(), run.last_event_id())];
+    if let Some(task) = &run.core.task {
+        let state = if task.is_started() { "started" } else { "scheduled" };
+        let transient = if task.is_transient() { " transient" } else { "" };
+        let mut text = format!("{transient} task {} {state}, attempt {}", task.scheduled_event_id, task.attempt);
+        if task.sticky {
+            text += &format!(", sticky until {}", since_start(task.sticky_deadline));
+        }
+        if task.not_before != 0 {
+            text += &format!(", not before {}", since_start(task.not_before));
+        }
+        if task.kept {
+            text += ", kept by matching";
+        }
+        parts.push(text.trim().to_owned());
+    }
+    if !run.core.sticky_queue.is_empty() {
+        parts.push(format!("sticky queue {}", run.core.sticky_queue));
+    }
+    if run.core.first_task_at != 0 {
+        parts.push(format!("first task at {}", since_start(run.core.first_task_at)));
+    }
+    parts.extend(run.activities.values().map(|activity| attempt(activity)));
+    parts.extend(
+        run.timers.values().map(|timer| format!("timer {} fires at {}", timer.timer_id, since_start(timer.fires_at))),
+    );
+    parts.extend(run.children.values().map(|child| {
+        let state = if child.is_started() { format!("started as {}", child.run_id) } else { "not started".to_owned() };
+        format!("child {} {state}", child.initiated.workflow_id)
+    }));
+    if !run.buffered.is_empty() {
+        parts.push(format!("buffered: {}", run.buffered.len()));
+    }
+    if run.core.owes_parent {
+        parts.push("owes its parent word".to_owned());
+    }
+    parts
+}
+
+/// An activity and where it stands.
+pub fn attempt(activity: &Activity) -> String {
+    let progress = &activity.progress;
+    let state = match activity_state(activity) {
+        ActivityState::BackingOff => format!("backs off until {}", since_start(progress.scheduled_at)),
+        ActivityState::Waiting => "waits".to_owned(),
+        ActivityState::Started => format!("started by {}", progress.identity),
+    };
+    let mut text = format!("activity {} attempt {} {state}", activity.id(), progress.attempt);
+    if let Some(details) = progress.heartbeat_details.as_ref().and_then(|details| details.payloads.first()) {
+        text += &format!(", last heartbeat {:?}", String::from_utf8_lossy(&details.data));
+    }
+    if let Some(failure) = &progress.last_failure {
+        text += &format!(", last failure {:?}", failure.message);
+    }
+    if activity.cancel_requested() {
+        text += ", cancel requested";
+    }
+    if progress.kept {
+        text += ", kept by matching";
+    }
+    text
+}
+
+fn obligation(owed: &Obligation) -> String {
+    match owed {
+        Obligation::OfferWorkflowTask(offer) => {
+            let sticky = offer.sticky_of.as_ref().map(|of| format!(" (sticky of {of})")).unwrap_or_default();
+            format!("offer workflow task {} on {}{sticky}", offer.scheduled_event_id, offer.task_queue)
+        }
+        Obligation::OfferActivity(offer) => {
+            format!("offer activity {} attempt {} on {}", offer.scheduled_event_id, offer.attempt, offer.task_queue)
+        }
+        Obligation::StartChild { child, .. } => format!("start child {}", child.initiated.workflow_id),
+        Obligation::SignalExternal { signal, .. } => {
+            let target = signal.initiated.workflow_execution.clone().unwrap_or_default();
+            format!("signal {} to {}", signal.initiated.signal_name, target.workflow_id)
+        }
+        Obligation::CancelExternal { cancel, .. } => {
+            let target = cancel.initiated.workflow_execution.clone().unwrap_or_default();
+            format!("request to cancel {}", target.workflow_id)
+        }
+        Obligation::ReleaseChild { child, policy, .. } => format!("{policy:?} of child {}", child.workflow_id),
+        Obligation::NotifyParent { parent, initiated_event_id, first_run_id, .. } => {
+            format!(
+                "tell {}/{} event {initiated_event_id} that {first_run_id} has closed",
+                parent.workflow_id, parent.run_id
+            )
+        }
+    }
+}

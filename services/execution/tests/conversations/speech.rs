@@ -1,0 +1,316 @@
+//! What can be said to a workflow, line by line:
+//!
+//! ```text
+//! start | signal NAME | cancel | terminate | reset-sticky | read        by callers
+//! poll | complete + COMMAND + COMMAND | fail-task                       by workflow workers
+//! take A | done A | failed A | canceled A | heartbeat A                 by activity workers, of activity A
+//! kept | refused                                                        by matching, of the workflow task
+//! kept-activity A                                                       by matching
+//! child-started C as=RUN | child-not-started C | child-closed C completed | child-released C | parent-told
+//! signalled EVENT | not-signalled EVENT | cancel-asked EVENT | cancel-not-asked EVENT
+//! wait 5s | clock 5s | limits blob=100 | show                           the world
+//! ```
+
+use api::temporal::api::common::v1::{Memo, SearchAttributes, WorkflowExecution, WorkflowType};
+use api::temporal::api::enums::v1::{
+    CancelExternalWorkflowExecutionFailedCause, RetryState, SignalExternalWorkflowExecutionFailedCause,
+    StartChildWorkflowExecutionFailedCause, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowTaskFailedCause,
+};
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::*;
+use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
+use api::temporal::api::workflow::v1::OnConflictOptions;
+use api::temporal::api::workflowservice::v1::{
+    RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
+};
+use execution::{
+    ActivityResult, ActivitySelector, ChildClosed, CompleteWorkflowTask, FailWorkflowTask, Input, Offered, Parent,
+    RequestCancel, Signal, Start, StartTask, TaskId, TaskOffered, Terminate,
+};
+
+use crate::commands::{command, failure};
+use crate::words::Words;
+use crate::world::World;
+
+/// Reads one line.
+pub fn input<'a>(world: &World, words: &Words, commands: impl Iterator<Item = &'a str>) -> Result<Input, String> {
+    let run_id = words.get("run").map(|name| world.run_id(name)).unwrap_or_default();
+    Ok(match words.verb.as_str() {
+        "start" => Input::Start(Box::new(start(words)?)),
+        "signal" => Input::Signal(Box::new(Signal { run_id, ..signal(words, words.name()?) })),
+        "cancel" => Input::RequestCancel(Box::new(RequestCancel {
+            run_id,
+            request_id: words.text("request"),
+            first_execution_run_id: words.get("first").map(|name| world.run_id(name)).unwrap_or_default(),
+            reason: words.text("reason"),
+            identity: "caller".to_owned(),
+            sender: words.get("sender").map(|sender| (execution(sender), 7)),
+            child_only: words.flag("child-only"),
+            ..RequestCancel::default()
+        })),
+        "terminate" => Input::Terminate(Box::new(Terminate {
+            run_id,
+            first_execution_run_id: words.get("first").map(|name| world.run_id(name)).unwrap_or_default(),
+            reason: words.text("reason"),
+            identity: "caller".to_owned(),
+            parent: words.get("parent").map(execution),
+            ..Terminate::default()
+        })),
+        "reset-sticky" => Input::ResetSticky { run_id },
+        "read" => Input::Read { run_id },
+        "poll" | "kept" | "refused" | "complete" | "fail-task" => workflow_worker(world, words, commands)?,
+        "take" | "done" | "failed" | "canceled" | "heartbeat" | "kept-activity" => activity_worker(world, words)?,
+        _ => outside(world, words)?,
+    })
+}
+
+fn start(words: &Words) -> Result<Start, String> {
+    let reuse = match words.get("reuse") {
+        None => WorkflowIdReusePolicy::Unspecified,
+        Some("allow") => WorkflowIdReusePolicy::AllowDuplicate,
+        Some("failed-only") => WorkflowIdReusePolicy::AllowDuplicateFailedOnly,
+        Some("reject") => WorkflowIdReusePolicy::RejectDuplicate,
+        #[allow(deprecated, reason = "clients still send it")]
+        Some("terminate") => WorkflowIdReusePolicy::TerminateIfRunning,
+        Some(other) => return Err(format!("{other:?} is no reuse policy")),
+    };
+    let conflict = match words.get("conflict") {
+        None => WorkflowIdConflictPolicy::Unspecified,
+        Some("fail") => WorkflowIdConflictPolicy::Fail,
+        Some("use") => WorkflowIdConflictPolicy::UseExisting,
+        Some("terminate") => WorkflowIdConflictPolicy::TerminateExisting,
+        Some(other) => return Err(format!("{other:?} is no conflict policy")),
+    };
+    let request = StartWorkflowExecutionRequest {
+        namespace: "default".to_owned(),
+        workflow_id: "wf".to_owned(),
+        workflow_type: Some(WorkflowType { name: "Work".to_owned() }),
+        task_queue: Some(TaskQueue { name: "q".to_owned(), ..TaskQueue::default() }),
+        input: words.payloads("input"),
+        workflow_execution_timeout: words.duration("execution")?,
+        workflow_run_timeout: words.duration("run")?,
+        workflow_task_timeout: words.duration("task")?,
+        identity: "caller".to_owned(),
+        request_id: words.text("request"),
+        workflow_id_reuse_policy: reuse as i32,
+        workflow_id_conflict_policy: conflict as i32,
+        retry_policy: words.retry()?,
+        cron_schedule: words.text("cron"),
+        memo: words.fields("memo").map(|fields| Memo { fields }),
+        search_attributes: words.fields("attributes").map(|indexed_fields| SearchAttributes { indexed_fields }),
+        request_eager_execution: words.flag("eager"),
+        workflow_start_delay: words.duration("delay")?,
+        on_conflict_options: words
+            .flag("attach")
+            .then(|| OnConflictOptions { attach_request_id: true, ..OnConflictOptions::default() }),
+        ..StartWorkflowExecutionRequest::default()
+    };
+    let parent = words.get("parent").map(|parent| Parent {
+        namespace: "default".to_owned(),
+        namespace_id: "namespace-id".to_owned(),
+        execution: execution(parent),
+        initiated_event_id: 5,
+        root: execution("root/root-run"),
+    });
+    let signal = words.get("signal").map(|name| Signal { request_id: words.text("request"), ..signal(words, name) });
+    Ok(Start { request, parent, signal })
+}
+
+fn signal(words: &Words, name: &str) -> Signal {
+    Signal {
+        request_id: words.text("request"),
+        name: name.to_owned(),
+        input: words.payloads("input"),
+        identity: "caller".to_owned(),
+        sender: words.get("sender").map(execution),
+        child_only: words.flag("child-only"),
+        ..Signal::default()
+    }
+}
+
+/// `workflow/run`.
+fn execution(text: &str) -> WorkflowExecution {
+    let (workflow_id, run_id) = text.split_once('/').unwrap_or((text, ""));
+    WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: run_id.to_owned() }
+}
+
+fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Item = &'a str>) -> Result<Input, String> {
+    let worker = words.get("worker").unwrap_or("worker").to_owned();
+    match words.verb.as_str() {
+        "poll" | "kept" | "refused" => {
+            let run = world.run(words)?;
+            let task = run.core.task.clone().unwrap_or_default();
+            let stamp = words.number("stamp")?.unwrap_or(task.stamp);
+            let scheduled_event_id = words.number("event")?.unwrap_or(task.scheduled_event_id);
+            let (run_id, attempt) = (run.core.run_id.clone(), task.attempt);
+            if words.verb == "poll" {
+                let request_id = words.get("request").map_or(format!("poll-{stamp}"), str::to_owned);
+                return Ok(Input::StartWorkflowTask(Box::new(StartTask {
+                    run_id,
+                    scheduled_event_id,
+                    attempt,
+                    stamp,
+                    request_id,
+                    identity: worker,
+                    ..StartTask::default()
+                })));
+            }
+            let outcome = if words.verb == "kept" { Offered::Kept } else { Offered::Refused };
+            Ok(Input::WorkflowTaskOffered(TaskOffered { run_id, scheduled_event_id, attempt, stamp, outcome }))
+        }
+        "complete" => {
+            let sticky_attributes = words.get("sticky").map(|name| StickyExecutionAttributes {
+                worker_task_queue: Some(TaskQueue { name: name.to_owned(), ..TaskQueue::default() }),
+                schedule_to_start_timeout: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
+            });
+            let request = RespondWorkflowTaskCompletedRequest {
+                namespace: "default".to_owned(),
+                commands: commands.map(command).collect::<Result<_, _>>()?,
+                identity: worker,
+                sticky_attributes,
+                return_new_workflow_task: words.flag("return-new"),
+                force_create_new_workflow_task: words.flag("force"),
+                binary_checksum: words.text("checksum"),
+                ..RespondWorkflowTaskCompletedRequest::default()
+            };
+            let (task, more_wanted) = (token(world, words)?, words.flag("queries"));
+            Ok(Input::CompleteWorkflowTask(Box::new(CompleteWorkflowTask { task, request, more_wanted })))
+        }
+        _ => {
+            let cause = match words.get("cause") {
+                None => WorkflowTaskFailedCause::WorkflowWorkerUnhandledFailure,
+                Some("nondeterminism") => WorkflowTaskFailedCause::NonDeterministicError,
+                Some("too-large") => WorkflowTaskFailedCause::GrpcMessageTooLarge,
+                Some(other) => return Err(format!("{other:?} is no cause")),
+            };
+            let request = RespondWorkflowTaskFailedRequest {
+                cause: cause as i32,
+                failure: Some(failure(words)?),
+                identity: worker,
+                ..RespondWorkflowTaskFailedRequest::default()
+            };
+            Ok(Input::FailWorkflowTask(Box::new(FailWorkflowTask { task: token(world, words)?, request })))
+        }
+    }
+}
+
+fn token(world: &World, words: &Words) -> Result<TaskId, String> {
+    let held = world.task.clone();
+    Ok(TaskId { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held })
+}
+
+fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
+    let run = world.run(words)?;
+    let run_id = run.core.run_id.clone();
+    let id = words.name()?;
+    let known = run.activity_by_id(id);
+    let scheduled_event_id = known.map_or(words.number("event")?.unwrap_or(0), |known| known.scheduled_event_id);
+    let attempt = words.number("attempt")?.or(known.map(|known| known.progress.attempt)).unwrap_or(1);
+    let worker = words.get("worker").unwrap_or("worker").to_owned();
+    let activity = if words.flag("by-id") {
+        ActivitySelector::Id(id.to_owned())
+    } else {
+        ActivitySelector::Attempt { scheduled_event_id, attempt }
+    };
+    let details = || words.payloads("details");
+    Ok(match words.verb.as_str() {
+        "take" => Input::StartActivity(Box::new(StartTask {
+            run_id,
+            scheduled_event_id,
+            attempt,
+            request_id: words.get("request").map_or(format!("poll-{id}-{attempt}"), str::to_owned),
+            identity: worker,
+            ..StartTask::default()
+        })),
+        "kept-activity" => Input::ActivityOffered(TaskOffered {
+            run_id,
+            scheduled_event_id,
+            attempt,
+            stamp: 0,
+            outcome: Offered::Kept,
+        }),
+        "done" => {
+            let outcome = words.payloads("result");
+            Input::CompleteActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome }))
+        }
+        "failed" => {
+            let outcome = (Some(failure(words)?), details());
+            Input::FailActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome }))
+        }
+        "canceled" => {
+            Input::CancelActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome: details() }))
+        }
+        _ => Input::Heartbeat(Box::new(ActivityResult { run_id, activity, identity: worker, outcome: details() })),
+    })
+}
+
+/// Answers to obligations.
+fn outside(world: &World, words: &Words) -> Result<Input, String> {
+    let run = world.run(words)?;
+    let run_id = run.core.run_id.clone();
+    let child = |words: &Words| -> Result<i64, String> {
+        let name = words.name()?;
+        let child = run.children.values().find(|child| child.initiated.workflow_id == name);
+        Ok(child.map_or(words.number("event")?.unwrap_or(0), |child| child.initiated_event_id))
+    };
+    let event = |words: &Words| words.name()?.parse::<i64>().map_err(|_| "an event id is wanted".to_owned());
+    Ok(match words.verb.as_str() {
+        "child-started" => {
+            Input::ChildStarted { run_id, initiated_event_id: child(words)?, result: Ok(words.text("as")) }
+        }
+        "child-not-started" => {
+            let cause = StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists;
+            Input::ChildStarted { run_id, initiated_event_id: child(words)?, result: Err(cause) }
+        }
+        "child-closed" => Input::ChildClosed(Box::new(ChildClosed {
+            run_id,
+            initiated_event_id: child(words)?,
+            child: execution(&format!("{}/{}", words.name()?, words.text("as"))),
+            outcome: outcome(words)?,
+        })),
+        "child-released" => Input::ChildReleased { run_id, initiated_event_id: child(words)? },
+        "parent-told" => Input::ParentNotified { run_id },
+        "signalled" => Input::ExternalSignalled { run_id, initiated_event_id: event(words)?, result: Ok(()) },
+        "not-signalled" => {
+            let cause = SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
+            Input::ExternalSignalled { run_id, initiated_event_id: event(words)?, result: Err(cause) }
+        }
+        "cancel-asked" => Input::ExternalCancelRequested { run_id, initiated_event_id: event(words)?, result: Ok(()) },
+        "cancel-not-asked" => {
+            let cause = CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
+            Input::ExternalCancelRequested { run_id, initiated_event_id: event(words)?, result: Err(cause) }
+        }
+        other => return Err(format!("{other:?} says nothing")),
+    })
+}
+
+/// How a child closed.
+fn outcome(words: &Words) -> Result<Attributes, String> {
+    let (result, details) = (words.payloads("result"), words.payloads("details"));
+    Ok(if words.flag("completed") {
+        let attributes = WorkflowExecutionCompletedEventAttributes {
+            result,
+            ..WorkflowExecutionCompletedEventAttributes::default()
+        };
+        Attributes::WorkflowExecutionCompletedEventAttributes(attributes)
+    } else if words.flag("failed") {
+        Attributes::WorkflowExecutionFailedEventAttributes(WorkflowExecutionFailedEventAttributes {
+            failure: Some(failure(words)?),
+            retry_state: RetryState::RetryPolicyNotSet as i32,
+            ..WorkflowExecutionFailedEventAttributes::default()
+        })
+    } else if words.flag("canceled") {
+        let attributes =
+            WorkflowExecutionCanceledEventAttributes { details, ..WorkflowExecutionCanceledEventAttributes::default() };
+        Attributes::WorkflowExecutionCanceledEventAttributes(attributes)
+    } else if words.flag("terminated") {
+        Attributes::WorkflowExecutionTerminatedEventAttributes(WorkflowExecutionTerminatedEventAttributes::default())
+    } else if words.flag("timed-out") {
+        Attributes::WorkflowExecutionTimedOutEventAttributes(WorkflowExecutionTimedOutEventAttributes {
+            retry_state: RetryState::Timeout as i32,
+            ..WorkflowExecutionTimedOutEventAttributes::default()
+        })
+    } else {
+        return Err("how did the child close?".to_owned());
+    })
+}
