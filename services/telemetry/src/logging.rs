@@ -1,6 +1,7 @@
 //! Log lines on standard error.
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, anyhow};
@@ -39,7 +40,10 @@ impl fmt::Display for LogFormat {
 /// Sends log lines to standard error. `level` is a level (`info`, `never`) or a filter (`info,frontend=debug`).
 /// Fails when the filter makes no sense or logging was set up before.
 pub fn init_logging(level: &str, format: LogFormat) -> Result<()> {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(level)?).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter(level)?)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
