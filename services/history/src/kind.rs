@@ -3,6 +3,8 @@
 //! A workflow ID is one entity. Its chain and each of its runs are parts with rows of their own, which a crash may leave
 //! at different positions; each part is brought up to date from the log by its own version.
 
+#[cfg(test)]
+mod recovery_test;
 mod rows;
 mod state;
 

@@ -1,0 +1,301 @@
+//! Recovery as a law: whatever a checkpoint managed to write before a crash, rows and log together give back the live state
+//! and the whole history of every run.
+
+use std::collections::BTreeMap;
+
+use api::temporal::api::command::v1::Command;
+use api::temporal::api::command::v1::command::Attributes;
+use api::temporal::api::command::v1::{
+    CompleteWorkflowExecutionCommandAttributes, ContinueAsNewWorkflowExecutionCommandAttributes,
+    RecordMarkerCommandAttributes,
+};
+use api::temporal::api::common::v1::WorkflowType;
+use api::temporal::api::enums::v1::{CommandType, WorkflowIdConflictPolicy};
+use api::temporal::api::history::v1::HistoryEvent;
+use api::temporal::api::taskqueue::v1::TaskQueue;
+use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskCompletedRequest, StartWorkflowExecutionRequest};
+use bytes::Bytes;
+use entities::{EntityKey, Env, Kind, Load, Refusal, RowAddress, StoredRow};
+use execution::{Change, CompleteWorkflowTask, Input, Limits, Run, Signal, Start, StartTask, TaskId, Terminate};
+use ids::Timestamp;
+use storage::{PartitionWrite, Row, Version};
+
+use super::{WorkflowKind, WorkflowState, decode_history, rows};
+
+/// Rows as a table keeps them: the highest version wins.
+#[derive(Default)]
+struct Table(BTreeMap<(Bytes, Bytes), Row>);
+
+impl Table {
+    fn write(&mut self, write: &PartitionWrite) {
+        for (key, value) in &write.puts {
+            let at = (write.partition.clone(), key.clone());
+            if self.0.get(&at).is_none_or(|row| row.version <= write.version) {
+                let row = Row { key: key.clone(), value: value.clone(), version: write.version };
+                self.0.insert(at, row);
+            }
+        }
+    }
+
+    fn get(&self, address: &RowAddress) -> StoredRow {
+        let row = self.0.get(&(address.partition.clone(), address.key.clone())).cloned();
+        StoredRow { address: address.clone(), row }
+    }
+
+    fn history(&self, partition: &Bytes) -> Vec<HistoryEvent> {
+        let rows = self.0.iter().filter(|((at, key), _)| at == partition && key.starts_with(b"h"));
+        rows.flat_map(|(_, row)| decode_history(row.value.clone()).unwrap().events).collect()
+    }
+}
+
+/// One workflow ID with its log and rows, as a shard treats it.
+struct Model {
+    kind: WorkflowKind,
+    key: EntityKey,
+    state: WorkflowState,
+    table: Table,
+    log: Vec<(Version, Change)>,
+    seq: Version,
+    /// What a checkpoint took and nobody has acknowledged.
+    taken: Option<(Version, Vec<PartitionWrite>)>,
+    /// All events ever, by run.
+    truth: BTreeMap<String, Vec<HistoryEvent>>,
+    dice: u64,
+    now: i64,
+}
+
+impl Model {
+    fn new(seed: u64) -> Self {
+        let kind = WorkflowKind::new(Limits::default());
+        let key = EntityKey { namespace: "n".into(), id: "w".into() };
+        let state = kind.vacant(&key);
+        Self {
+            kind,
+            key,
+            state,
+            table: Table::default(),
+            log: Vec::new(),
+            seq: 0,
+            taken: None,
+            truth: BTreeMap::new(),
+            dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            now: 1_000_000_000,
+        }
+    }
+
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        (self.dice >> 11) % sides
+    }
+
+    fn step(&mut self, mut input: Input) {
+        self.now += 1_000_000_000;
+        let env = Env { now: Timestamp::from_nanos(self.now), seed: u128::from(self.roll(u64::MAX)) << 3 };
+        loop {
+            match self.kind.step(&self.key, &mut self.state, input, &env) {
+                Ok(transition) => {
+                    if !transition.changes.is_empty() {
+                        self.seq += 1;
+                    }
+                    for change in transition.changes {
+                        if let Change::Run(run) = &change {
+                            let events = run.batch.iter().flat_map(|batch| batch.events.clone());
+                            self.truth.entry(run.run_id.clone()).or_default().extend(events);
+                        }
+                        self.log.push((self.seq, change));
+                    }
+                    return;
+                }
+                Err(Refusal::Rejected(_)) => return,
+                Err(Refusal::Needs(addresses, again)) => {
+                    let found = addresses.iter().map(|address| self.table.get(address)).collect();
+                    self.kind.supply(&self.key, &mut self.state, found).unwrap();
+                    input = again;
+                }
+            }
+        }
+    }
+
+    fn act(&mut self) {
+        let current = self.state.workflow.chain.current_run_id.clone();
+        let task = self.state.workflow.current().and_then(|run| run.core.task.clone());
+        let input = match (self.roll(10), task) {
+            (0, _) => Input::Terminate(Box::new(Terminate::default())),
+            (1 | 2, _) => Input::Signal(Box::new(Signal { name: "go".to_owned(), ..Signal::default() })),
+            (3, _) => {
+                // Somebody asks for an old run.
+                let run_id = self.truth.keys().next().cloned().unwrap_or_default();
+                Input::Read { run_id }
+            }
+            (_, Some(task)) if !task.is_started() => Input::StartWorkflowTask(Box::new(StartTask {
+                run_id: current,
+                scheduled_event_id: task.scheduled_event_id,
+                attempt: task.attempt,
+                stamp: task.stamp,
+                ..StartTask::default()
+            })),
+            (roll, Some(task)) => {
+                let command = match roll {
+                    4 => complete(),
+                    5 | 6 => continue_as_new(),
+                    _ => marker(),
+                };
+                Input::CompleteWorkflowTask(Box::new(CompleteWorkflowTask {
+                    task: TaskId {
+                        run_id: current,
+                        scheduled_event_id: task.scheduled_event_id,
+                        attempt: task.attempt,
+                        stamp: task.stamp,
+                    },
+                    request: RespondWorkflowTaskCompletedRequest { commands: vec![command], ..Default::default() },
+                    more_wanted: false,
+                }))
+            }
+            (4 | 5, None) => Input::Signal(Box::new(Signal { name: "go".to_owned(), ..Signal::default() })),
+            (_, None) => start(self.roll(u64::MAX)),
+        };
+        self.step(input);
+    }
+
+    fn take(&mut self) {
+        if self.taken.is_some() {
+            return;
+        }
+        let mut writes = self.kind.take_dirty(&self.key, &mut self.state);
+        writes.iter_mut().for_each(|write| write.version = self.seq);
+        if !writes.is_empty() {
+            self.taken = Some((self.seq, writes));
+        }
+    }
+
+    /// Some of what was taken reaches the table; all of it if it is to be acknowledged.
+    fn write(&mut self, acknowledge: bool) {
+        let Some((version, writes)) = self.taken.take() else { return };
+        for write in &writes {
+            if acknowledge || self.roll(2) == 0 {
+                self.table.write(write);
+            }
+        }
+        if acknowledge {
+            self.kind.shed(&mut self.state);
+            if self.roll(2) == 0 {
+                self.log.retain(|(seq, _)| *seq > version);
+            }
+        } else {
+            self.taken = Some((version, writes));
+        }
+    }
+
+    fn crash(&mut self) {
+        self.taken = None;
+        let mut found = Vec::new();
+        self.state = loop {
+            match self.kind.load(&self.key, &found).unwrap() {
+                Load::Ready(state) => break state,
+                Load::Fetch(addresses) => found.extend(addresses.iter().map(|address| self.table.get(address))),
+            }
+        };
+        for (seq, change) in &self.log {
+            let change = self.kind.decode_change(self.kind.encode_change(change)).unwrap();
+            if *seq > self.kind.loaded_version(&self.state, &change) {
+                self.kind.apply(&self.key, &mut self.state, &change).unwrap();
+            }
+        }
+        if !self.log.is_empty() {
+            self.kind.mark_all_dirty(&mut self.state);
+        }
+    }
+
+    /// A run as the state has it, or its row.
+    fn run(&self, run_id: &str) -> Run {
+        match self.state.workflow.runs.get(run_id) {
+            Some(run) => (**run).clone(),
+            None => {
+                let row = self.table.get(&rows::run_address(&self.key, run_id)).row;
+                rows::decode_run(&row.unwrap_or_else(|| panic!("run {run_id} is lost")).value).unwrap()
+            }
+        }
+    }
+
+    fn check_histories(&self) {
+        for (run_id, truth) in &self.truth {
+            let run = self.run(run_id);
+            let mut events = self.table.history(&rows::run_partition(&self.key, run_id));
+            events.retain(|event| event.event_id < run.first_event_in_memory());
+            events.extend(run.batches.iter().flat_map(|batch| batch.events.clone()));
+            assert_eq!(&events, truth, "the history of run {run_id}");
+            assert_eq!(run.last_event_id(), truth.len() as i64);
+        }
+    }
+}
+
+fn start(request: u64) -> Input {
+    let request = StartWorkflowExecutionRequest {
+        workflow_id: "w".to_owned(),
+        workflow_type: Some(WorkflowType { name: "kind".to_owned() }),
+        task_queue: Some(TaskQueue { name: "q".to_owned(), ..TaskQueue::default() }),
+        request_id: request.to_string(),
+        workflow_id_conflict_policy: WorkflowIdConflictPolicy::TerminateExisting as i32,
+        ..Default::default()
+    };
+    Input::Start(Box::new(Start { request, parent: None, signal: None }))
+}
+
+fn command(kind: CommandType, attributes: Attributes) -> Command {
+    Command { command_type: kind as i32, attributes: Some(attributes), ..Command::default() }
+}
+
+fn marker() -> Command {
+    let attributes = RecordMarkerCommandAttributes { marker_name: "m".to_owned(), ..Default::default() };
+    command(CommandType::RecordMarker, Attributes::RecordMarkerCommandAttributes(attributes))
+}
+
+fn complete() -> Command {
+    let attributes = CompleteWorkflowExecutionCommandAttributes::default();
+    command(CommandType::CompleteWorkflowExecution, Attributes::CompleteWorkflowExecutionCommandAttributes(attributes))
+}
+
+fn continue_as_new() -> Command {
+    let attributes = ContinueAsNewWorkflowExecutionCommandAttributes {
+        workflow_type: Some(WorkflowType { name: "kind".to_owned() }),
+        task_queue: Some(TaskQueue { name: "q".to_owned(), ..TaskQueue::default() }),
+        ..Default::default()
+    };
+    command(
+        CommandType::ContinueAsNewWorkflowExecution,
+        Attributes::ContinueAsNewWorkflowExecutionCommandAttributes(attributes),
+    )
+}
+
+/// Everything about a run but the part of its history that happens to be in memory.
+fn without_history(run: Run) -> Run {
+    Run { batches: Vec::new(), ..run }
+}
+
+#[test]
+fn rows_and_log_give_back_state_and_history_whatever_a_checkpoint_managed_to_write() {
+    for seed in 1..400 {
+        let mut model = Model::new(seed);
+        for _ in 0..80 {
+            match model.roll(12) {
+                0 | 1 => model.take(),
+                2 => model.write(true),
+                3 => model.write(false),
+                4 => {
+                    let chain = model.state.workflow.chain.clone();
+                    let before: Vec<Run> = model.truth.keys().map(|id| without_history(model.run(id))).collect();
+                    model.crash();
+                    assert_eq!(model.state.workflow.chain, chain, "seed {seed}");
+                    let after: Vec<Run> = model.truth.keys().map(|id| without_history(model.run(id))).collect();
+                    assert_eq!(after, before, "seed {seed}");
+                    model.check_histories();
+                }
+                _ => model.act(),
+            }
+        }
+        model.check_histories();
+        assert!(model.truth.len() > 1, "seed {seed} has seen one run only");
+    }
+}
