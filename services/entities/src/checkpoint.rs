@@ -41,6 +41,8 @@ pub(crate) struct Part {
     pub(crate) taken: Taken,
     /// The wake-up of which a row goes with it.
     pub(crate) wake_up: Option<Timestamp>,
+    /// Whether it owes anything, and so must be looked at as soon as somebody owns the shard again.
+    pub(crate) owes: bool,
     pub(crate) writes: Vec<PartitionWrite>,
 }
 
@@ -188,7 +190,13 @@ impl Checkpoints {
         let oldest = slot.taken.map(|taken| taken.since).or(slot.dirty_since.map(|(seq, _)| seq));
         if let (Some(since), Some(writes)) = (oldest, copy) {
             self.hold(since);
-            let part = Part { slot: None, taken: Taken { since, version: slot.last_change }, wake_up: None, writes };
+            let part = Part {
+                slot: None,
+                taken: Taken { since, version: slot.last_change },
+                wake_up: None,
+                owes: false,
+                writes,
+            };
             self.enqueue(vec![part], Vec::new());
         }
         if slot.is_dirty() {
@@ -296,20 +304,20 @@ impl<K: Kind> ShardTask<K> {
                 }
             };
             self.checkpoints.dirty.pop_first();
-            if let Some(part) = self.take(id, now) {
+            if let Some(part) = self.take(id) {
                 bytes += part.writes.iter().flat_map(|write| &write.puts).map(|(_, value)| value.len()).sum::<usize>();
                 parts.push(part);
             }
         }
         if !parts.is_empty() {
             let needs = parts.iter().map(|part| part.taken.version).max().unwrap_or_default();
-            let wake_ups = self.wake_up_rows(&parts, needs);
+            let wake_ups = self.wake_up_rows(&parts, needs, now);
             self.checkpoints.enqueue(parts, wake_ups);
         }
     }
 
     /// Takes a snapshot of one entity's dirty rows.
-    fn take(&mut self, id: SlotId, now: Timestamp) -> Option<Part> {
+    fn take(&mut self, id: SlotId) -> Option<Part> {
         let slot = self.entities.get_mut(id)?;
         let Residence::Ready(state) = &mut slot.residence else { return None };
         let (since, _) = slot.dirty_since?;
@@ -329,14 +337,13 @@ impl<K: Kind> ShardTask<K> {
         for write in &mut writes {
             write.version = version.0;
         }
-        // Whoever owes anything is to be looked at as soon as somebody owns the shard again.
-        let wake_up = if slot.owed.is_empty() { slot.next_wake_up } else { Some(now) };
-        let is_stored = wake_up.is_some_and(|at| slot.stored_wake_up == Some(at) && self.wake_ups.is_kept(at));
-        let wake_up = wake_up.filter(|_| !is_stored);
+        let is_stored = |at: &Timestamp| slot.stored_wake_up == Some(*at) && self.wake_ups.is_kept(*at);
+        let wake_up = slot.next_wake_up.filter(|at| !is_stored(at));
+        let owes = !slot.owed.is_empty();
         let taken = Taken { since, version };
         slot.taken = Some(taken);
         slot.dirty_since = None;
-        Some(Part { slot: Some(id), taken, wake_up, writes })
+        Some(Part { slot: Some(id), taken, wake_up, owes, writes })
     }
 
     fn write_batches(&mut self) {

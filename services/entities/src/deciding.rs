@@ -61,7 +61,7 @@ impl<K: Kind> ShardTask<K> {
         if let Origin::Call(to) = &origin
             && to.is_closed()
         {
-            return;
+            return self.unstall(id);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Residence::Ready(state) = &mut slot.residence else { return };
@@ -153,7 +153,7 @@ impl<K: Kind> ShardTask<K> {
 
     /// What the shard itself does after a step: sends what may leave at once, settles the obligation or the wake-up that
     /// gave the input, and schedules the next wake-up.
-    fn after_step(
+    pub(crate) fn after_step(
         &mut self,
         id: SlotId,
         origin: Origin<K>,

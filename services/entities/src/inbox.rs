@@ -107,7 +107,14 @@ impl<T> Inbox<T> {
 
     /// How many requests a namespace gets through per turn; 1 unless set.
     pub(crate) fn set_weight(&self, namespace: &NamespaceId, weight: u32) {
-        self.lock().weights.insert(namespace.clone(), weight.max(1));
+        let mut lanes = self.lock();
+        let weight = weight.max(1);
+        lanes.weights.insert(namespace.clone(), weight);
+        if let Some(&index) = lanes.by_namespace.get(namespace)
+            && let Some(lane) = &mut lanes.lanes[index]
+        {
+            lane.weight = weight;
+        }
     }
 
     /// Refuses everything from now on, and drops what waits, by which its senders learn of it.

@@ -155,8 +155,9 @@ impl<K: Kind> ShardTask<K> {
         if slot.stalls > MOST_STALLS {
             tracing::error!(log = %self.log.0, key = ?slot.key, "a step asks for rows again and again");
             slot.stalls = 0;
-            origin.answer(Err(CallError::Unavailable("the rows that were asked for do not suffice".to_owned())));
-            return;
+            let refused = CallError::Unavailable("the rows that were asked for do not suffice".to_owned());
+            let now = self.runtime.now();
+            return self.after_step(id, origin, Some(Err(refused)), false, now);
         }
         slot.stalled = Some((input, origin));
         let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());

@@ -116,6 +116,11 @@ pub(crate) struct WakeUps {
 impl WakeUps {
     pub(crate) fn new(head: &Head) -> Self {
         let watermark = Bucket::of(head.watermark);
+        let mut passed = VecDeque::new();
+        if head.last > Seq(0) {
+            // What the former owner may have passed without getting to drop it.
+            passed.push_back(Passed { from: Bucket(watermark.0 - STRIDE), to: watermark, batch: 0 });
+        }
         Self {
             pending: BTreeSet::new(),
             watermark,
@@ -125,8 +130,7 @@ impl WakeUps {
             read_running: false,
             moving: false,
             not_before: Timestamp::EPOCH,
-            // What the former owner may have passed without getting to drop it.
-            passed: VecDeque::from([Passed { from: Bucket(watermark.0 - STRIDE), to: watermark, batch: 0 }]),
+            passed,
             dropping: false,
         }
     }
@@ -389,12 +393,11 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// The wake-up rows that go with the parts of a checkpoint, many to a write.
-    pub(crate) fn wake_up_rows(&self, parts: &[Part], version: Seq) -> Vec<PartitionWrite> {
+    pub(crate) fn wake_up_rows(&self, parts: &[Part], version: Seq, now: Timestamp) -> Vec<PartitionWrite> {
         let mut by_bucket: BTreeMap<Bucket, Vec<(RowKey, Bytes)>> = BTreeMap::new();
         for part in parts {
-            if let (Some(id), Some(due)) = (part.slot, part.wake_up)
-                && let Some(slot) = self.entities.get(id)
-            {
+            let Some(slot) = part.slot.and_then(|id| self.entities.get(id)) else { continue };
+            for due in part.wake_up.into_iter().chain(part.owes.then_some(now)) {
                 let bucket = Bucket::of(due).max(self.wake_ups.watermark);
                 by_bucket.entry(bucket).or_default().push((row_key(due, &slot.key), Bytes::new()));
             }

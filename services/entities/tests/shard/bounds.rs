@@ -116,7 +116,7 @@ async fn a_namespace_that_floods_the_shard_does_not_hold_up_another() {
     let order = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let quiet = {
         let (shard, order) = (shard.clone(), order.clone());
-        tokio::spawn(async move {
+        world.runtime.spawn(async move {
             let outcome = shard.call(key_in("quiet", "a"), deposit(1, 1)).await;
             (outcome, order.load(std::sync::atomic::Ordering::Relaxed))
         })

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use entities::CallError;
 use ids::Timestamp;
 use storage::fault::{FaultPlan, Faults, Method};
 
@@ -62,8 +63,10 @@ impl Run {
             let shard = self.owner();
             let asked = shard.call(key(&name(entity)), input());
             // A caller that loses patience asks again.
-            if let Some(Ok(reply)) = self.world.runtime.timeout(Duration::from_secs(3), asked).await {
-                return reply;
+            match self.world.runtime.timeout(Duration::from_secs(3), asked).await {
+                Some(Ok(reply)) => return reply,
+                Some(Err(CallError::Quarantined(reason))) => panic!("entity {entity} is corrupt: {reason}"),
+                Some(Err(_)) | None => {}
             }
             self.world.runtime.sleep(Duration::from_millis(7)).await;
         }
@@ -140,7 +143,7 @@ impl Run {
         world.pass(Duration::from_secs(2 * 24 * 3600)).await;
         let shard = world.open().await;
         world.pass(Duration::from_secs(60)).await;
-        let acknowledged = self.acknowledged.lock().unwrap();
+        let acknowledged = std::mem::take(&mut *self.acknowledged.lock().unwrap());
         for entity in 0..ENTITIES {
             let view = read(&shard, &name(entity)).await;
             for request in acknowledged.deposits.get(&entity).into_iter().flatten().map(|(request, _)| request) {
@@ -198,11 +201,11 @@ async fn run(seed: u64) {
     let mut parties: Vec<_> = (0..CLIENTS)
         .map(|number| {
             let (run, dice) = (Arc::clone(&run), Dice(seed ^ (number + 1).wrapping_mul(0xD134_2543_DE82_EF95)));
-            tokio::spawn(async move { run.client(number, dice).await })
+            run.world.runtime.clone().spawn(async move { run.client(number, dice).await })
         })
         .collect();
     let chaos = Arc::clone(&run);
-    parties.push(tokio::spawn(async move { chaos.mischief(dice).await }));
+    parties.push(run.world.runtime.spawn(async move { chaos.mischief(dice).await }));
     for party in parties {
         party.await.unwrap();
     }

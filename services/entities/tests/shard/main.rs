@@ -1,6 +1,7 @@
 //! The rules of the shard, told with a toy kind on the memory store and the virtual clock.
 
 mod bounds;
+mod checkpoints;
 mod crashes;
 mod ledger;
 mod obligations;

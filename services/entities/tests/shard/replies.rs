@@ -186,7 +186,7 @@ async fn a_call_that_nobody_waits_for_is_not_decided_and_a_tell_is() {
     let dropped = asking(&shard, "a", deposit(1, 5));
     let told = {
         let shard = shard.clone();
-        tokio::spawn(async move { shard.tell(key("a"), deposit(2, 7)).await })
+        world.runtime.spawn(async move { shard.tell(key("a"), deposit(2, 7)).await })
     };
     world.settle().await;
     dropped.abort();

@@ -161,3 +161,21 @@ async fn a_failing_store_delays_alarms_and_loses_none() {
         assert!(lateness(&shard, &format!("{n}"), 2).await <= SECOND * 120);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_set_beside_a_debt_that_others_settled_is_kept() {
+    let mut world = World::new();
+    world.settings.memory_bytes = 1;
+    *world.bank.delay.lock().unwrap() = SECOND * 60;
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("a"), Input::Owe(7)).await, DONE);
+    set(&shard, "a", 1, START + DAY).await;
+    // The host still works on the debt when it is settled and all is written.
+    assert_eq!(shard.call(key("a"), Input::Paid(7)).await, DONE);
+    world.pass(SECOND * 100).await;
+    assert_eq!(shard.stats().loaded_entities, 0);
+    shard.abandon().await;
+    let next = world.open().await;
+    world.pass(DAY).await;
+    assert!(lateness(&next, "a", 1).await <= Duration::from_millis(10));
+}

@@ -23,6 +23,8 @@ pub struct Bank {
     pub paid: Mutex<BTreeMap<(String, u64), usize>>,
     pub committed: AtomicUsize,
     pub refuses: AtomicBool,
+    /// How long it takes.
+    pub delay: Mutex<Duration>,
     pub panics: AtomicBool,
 }
 
@@ -35,10 +37,11 @@ impl Bank {
 
 impl Host<Ledger> for Bank {
     fn carry_out(self: Arc<Self>, key: EntityKey, name: u64) -> BoxFuture<Option<Input>> {
+        let delay = Duration::from_millis(1) + *self.delay.lock().unwrap();
         Box::pin(async move {
             *self.paid.lock().unwrap().entry((key.id.to_string(), name)).or_default() += 1;
             assert!(!self.panics.load(Ordering::Relaxed), "a host that panics");
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            Runtime::system().sleep(delay).await;
             if self.refuses.load(Ordering::Relaxed) { Some(Input::NotPaid) } else { Some(Input::Paid(name)) }
         })
     }
@@ -142,7 +145,7 @@ pub type Asking = JoinHandle<Result<Reply, CallError<Overdrawn>>>;
 /// Calls without waiting for the answer. The call is made once other tasks get to run.
 pub fn asking(shard: &Handle, id: &str, input: Input) -> Asking {
     let (shard, key) = (shard.clone(), key(id));
-    tokio::spawn(async move { shard.call(key, input).await })
+    Runtime::system().spawn(async move { shard.call(key, input).await })
 }
 
 pub fn is_waiting(asking: &mut Asking) -> bool {

@@ -1,0 +1,57 @@
+//! Rows show what is durable, and each version of a row is one thing only.
+
+use std::time::Duration;
+
+use storage::Row;
+use storage::fault::{FaultPlan, Faults, Method};
+
+use crate::ledger::{account_row, partition};
+use crate::world::{DONE, World, asking, deposit, key, read};
+
+const STALL: Duration = Duration::from_millis(100);
+
+/// A shard whose appends take long from the second on, and whose checkpoints come soon.
+async fn slow_log() -> (World, crate::world::Handle) {
+    let mut world = World::with(FaultPlan::new(1));
+    world.settings.checkpoint_age = Duration::from_millis(20);
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("a"), deposit(1, 1)).await, DONE);
+    read(&shard, "b").await;
+    let slow = Faults { stall: 1.0, stall_for: STALL, ..Faults::default() };
+    world.faults().follow(FaultPlan::new(1).on(Method::Append, slow));
+    (world, shard)
+}
+
+async fn row(world: &World) -> Option<Row> {
+    world.store().table.get(&partition(&key("a")), &account_row()).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_to_a_table_before_the_log_has_it() {
+    let (world, shard) = slow_log().await;
+    let write = asking(&shard, "a", deposit(2, 1));
+    world.pass(STALL * 3 / 4).await;
+    // Taken with the second deposit, whose group is still on its way.
+    assert_eq!(row(&world).await, None);
+    let owner = world.open().await;
+    assert!(write.await.unwrap().is_err());
+    world.pass(STALL * 2).await;
+    assert_eq!(read(&owner, "a").await.balance, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_after_the_snapshot_gets_a_version_of_its_own() {
+    let (world, shard) = slow_log().await;
+    let in_flight = asking(&shard, "b", deposit(1, 1));
+    world.settle().await;
+    let before = asking(&shard, "a", deposit(2, 1));
+    world.pass(Duration::from_millis(50)).await;
+    // The snapshot is taken; this must not join the group that it ends with.
+    let after = asking(&shard, "a", deposit(3, 1));
+    assert_eq!((in_flight.await.unwrap(), before.await.unwrap()), (DONE, DONE));
+    world.pass(Duration::from_millis(1)).await;
+    assert_eq!(row(&world).await.map(|row| row.version), Some(3));
+    assert_eq!(after.await.unwrap(), DONE);
+    shard.abandon().await;
+    assert_eq!(read(&world.open().await, "a").await.balance, 3);
+}
