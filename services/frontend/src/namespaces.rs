@@ -135,9 +135,16 @@ impl Namespaces {
                 )));
             }
         }
-        // From here on it exists. Refreshing writes the second row.
-        self.refresh().await?;
-        self.by_name(&namespace.name).await
+        // From here on it exists. Refreshing writes the second row; failing at that takes nothing back.
+        self.refresh_soon().await;
+        Ok(Arc::new(namespace))
+    }
+
+    /// Refreshes now, or else when the registry's watch tells of the change that we just made.
+    async fn refresh_soon(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "namespaces are not up to date yet");
+        }
     }
 
     /// Changes a namespace as `change` says, against its newest row. The new state is returned once it is stored.
@@ -158,8 +165,8 @@ impl Namespaces {
             let value = StoredNamespace::of(&namespace, revision, self.runtime.uuid()).to_bytes();
             match write_once(self.registry.as_ref(), &self.runtime, &row, entry.version, value).await? {
                 Written::Ours => {
-                    self.refresh().await?;
-                    return self.by_name(name).await;
+                    self.refresh_soon().await;
+                    return Ok(Arc::new(namespace));
                 }
                 Written::Theirs(_) => {}
             }

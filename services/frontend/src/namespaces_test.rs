@@ -1,13 +1,12 @@
 //! Namespaces exist whole or not at all, under one name, whatever dies or races.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
-use async_trait::async_trait;
 use bytes::Bytes;
+use storage::CompareAndSet;
+use storage::fault::{FaultPlan, Faults, FaultyStore};
 use storage::memory::MemoryStore;
-use storage::{CompareAndSet, StorageResult};
-use tokio::sync::watch;
 
 use super::*;
 
@@ -18,37 +17,6 @@ fn namespace(name: &str) -> Namespace {
 
 fn over(registry: Arc<dyn Registry>) -> Namespaces {
     Namespaces::new(registry, Runtime::system())
-}
-
-/// A registry that answers "it may have happened" to some writes: before or after they take effect.
-struct Uncertain {
-    registry: Arc<dyn Registry>,
-    writes: AtomicU32,
-    unknown: fn(u32) -> Option<bool>,
-}
-
-#[async_trait]
-impl Registry for Uncertain {
-    async fn get(&self, key: &str) -> StorageResult<Option<RegistryEntry>> {
-        self.registry.get(key).await
-    }
-    async fn list(&self, prefix: &str) -> StorageResult<Vec<RegistryEntry>> {
-        self.registry.list(prefix).await
-    }
-    async fn compare_and_set(&self, key: &str, expected: u64, value: Option<Bytes>) -> CompareAndSet {
-        match (self.unknown)(self.writes.fetch_add(1, Ordering::Relaxed)) {
-            None => self.registry.compare_and_set(key, expected, value).await,
-            Some(takes_effect) => {
-                if takes_effect {
-                    self.registry.compare_and_set(key, expected, value).await;
-                }
-                CompareAndSet::Unknown
-            }
-        }
-    }
-    fn watch(&self) -> watch::Receiver<u64> {
-        self.registry.watch()
-    }
 }
 
 #[tokio::test]
@@ -84,28 +52,54 @@ async fn a_creator_killed_between_the_two_rows_leaves_a_whole_namespace() {
     assert!(registry.get(&stored::id_row("some-id")).await.unwrap().is_some(), "the row was written by a reader");
 }
 
-#[tokio::test]
-async fn writes_that_may_have_happened_are_settled() {
-    for unknown in [
-        (|write| (write % 2 == 0).then_some(true)) as fn(u32) -> Option<bool>,
-        |write| (write % 2 == 0).then_some(false),
-        |write| (write % 3 != 2).then_some(write % 3 == 1),
-    ] {
-        let registry = MemoryStore::new().store().registry;
-        let uncertain = Uncertain { registry: Arc::clone(&registry), writes: AtomicU32::new(0), unknown };
-        let namespaces = over(Arc::new(uncertain));
-        let created = namespaces.create(namespace("orders")).await.unwrap();
-        let taken = namespaces.create(namespace("orders")).await;
-        assert!(matches!(taken, Err(ServiceError::NamespaceAlreadyExists(_))), "{taken:?}");
-        let updated = namespaces
-            .update("orders", |namespace| {
-                namespace.info.description.push_str(" and changed");
-                Ok(())
-            })
-            .await
-            .unwrap();
-        assert_eq!(updated.id, created.id);
-        assert_eq!(updated.info.description, "new and changed", "applied exactly once");
+/// Calls until the registry lets it; what it says then. A write may have happened at an earlier call.
+async fn insist<T, F: Future<Output = ServiceResult<T>>>(mut call: impl FnMut() -> F) -> ServiceResult<T> {
+    loop {
+        match call().await {
+            Err(ServiceError::Unavailable(_)) => {}
+            result => return result,
+        }
+    }
+}
+
+/// One of several processes that create the same namespaces and leave their mark on each.
+async fn mark_all(registry: Arc<dyn Registry>, process: usize) {
+    let namespaces = over(registry);
+    for name in ["orders", "bills"] {
+        match insist(|| namespaces.create(namespace(name))).await {
+            Ok(_) | Err(ServiceError::NamespaceAlreadyExists(_)) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+        let mark = |namespace: &mut Namespace| {
+            namespace.info.data.insert(format!("process-{process}"), String::new());
+            Ok(())
+        };
+        let marked = insist(|| namespaces.update(name, mark)).await.unwrap();
+        assert!(marked.info.data.contains_key(&format!("process-{process}")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn under_faults_namespaces_stay_whole_and_keep_every_acknowledged_change() {
+    for seed in 0..100 {
+        let store = MemoryStore::new().store();
+        let faults = Faults { fail: 0.15, fail_after_effect: 0.15, stall: 0.1, stall_for: Duration::from_millis(30) };
+        let faulty = FaultyStore::wrap(store.clone(), FaultPlan::new(seed).everywhere(faults));
+        let registry = faulty.store().registry;
+        futures::future::join_all((0..3).map(|process| mark_all(Arc::clone(&registry), process))).await;
+
+        let reader = over(Arc::clone(&store.registry));
+        reader.refresh().await.unwrap();
+        let listed = reader.page(None, 10);
+        assert_eq!(
+            listed.iter().map(|found| found.name.as_str()).collect::<Vec<_>>(),
+            ["bills", "orders"],
+            "seed {seed}"
+        );
+        for found in listed {
+            assert_eq!(found.info.data.len(), 3, "seed {seed}: {:?}", found.info.data);
+            assert_eq!(reader.by_id(found.id.as_str()).await.unwrap(), found, "seed {seed}");
+        }
     }
 }
 

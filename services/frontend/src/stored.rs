@@ -32,12 +32,14 @@ pub(crate) async fn write_once(
             CompareAndSet::Applied => return Ok(Written::Ours),
             CompareAndSet::Conflict | CompareAndSet::Unknown => {}
         }
-        match registry.get(key).await.map_err(unavailable)? {
-            Some(entry) if entry.version == expected + 1 && entry.value == value => return Ok(Written::Ours),
+        match registry.get(key).await {
+            Ok(Some(entry)) if entry.version == expected + 1 && entry.value == value => return Ok(Written::Ours),
             // Still as it was: the write did not happen, or has not yet. The next try settles it either way.
-            Some(entry) if entry.version == expected => {}
-            None if expected == 0 => {}
-            other => return Ok(Written::Theirs(other)),
+            Ok(Some(entry)) if entry.version == expected => {}
+            Ok(None) if expected == 0 => {}
+            Ok(other) => return Ok(Written::Theirs(other)),
+            Err(StorageError::Unavailable { .. }) => {}
+            Err(error) => return Err(unavailable(error)),
         }
         runtime.sleep(Duration::from_millis(10 << tried)).await;
     }

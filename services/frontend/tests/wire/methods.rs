@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use prost_reflect::DescriptorPool;
+use prost_reflect::{DescriptorPool, Kind, MessageDescriptor};
 use tonic::Code;
 
 use super::raw;
@@ -171,4 +171,49 @@ async fn reflection_answers_the_former_version_too() {
     let mut answers = reflection.server_reflection_info(requests).await.unwrap().into_inner();
     let answer = format!("{:?}", answers.next().await.unwrap().unwrap().message_response);
     assert!(answer.contains("FileDescriptorResponse"), "{answer}");
+}
+
+/// Collects the messages below `message` that have a field which names a namespace.
+fn namespaced(message: &MessageDescriptor, seen: &mut BTreeSet<String>, found: &mut BTreeSet<String>) {
+    for field in message.fields() {
+        if field.name().contains("namespace") {
+            found.insert(format!("{}.{}", message.full_name(), field.name()));
+        }
+        if let Kind::Message(inner) = field.kind()
+            && seen.insert(inner.full_name().to_owned())
+        {
+            namespaced(&inner, seen, found);
+        }
+    }
+}
+
+#[test]
+fn every_field_that_names_a_namespace_within_a_request_has_been_thought_about() {
+    let pool = DescriptorPool::decode(api::DESCRIPTORS).unwrap();
+    let service = pool.get_service_by_name("temporal.api.workflowservice.v1.WorkflowService").unwrap();
+    let (mut seen, mut found) = (BTreeSet::new(), BTreeSet::new());
+    for method in service.methods().filter(|method| SERVED.contains(&method.name())) {
+        for field in method.input().fields() {
+            if let Kind::Message(inner) = field.kind() {
+                namespaced(&inner, &mut seen, &mut found);
+            }
+        }
+    }
+    let reviewed = [
+        // Must be the workflow's own: the execution refuses the command otherwise.
+        "temporal.api.command.v1.RequestCancelExternalWorkflowExecutionCommandAttributes.namespace",
+        "temporal.api.command.v1.SignalExternalWorkflowExecutionCommandAttributes.namespace",
+        "temporal.api.command.v1.StartChildWorkflowExecutionCommandAttributes.namespace",
+    ];
+    // Text that is shown and never acted upon.
+    let shown = [
+        "temporal.api.common.v1.Link.Activity.namespace",
+        "temporal.api.common.v1.Link.Callback.namespace",
+        "temporal.api.common.v1.Link.NexusOperation.namespace",
+        "temporal.api.common.v1.Link.Workflow.namespace",
+        "temporal.api.common.v1.Link.WorkflowEvent.namespace",
+        "temporal.api.failure.v1.ChildWorkflowExecutionFailureInfo.namespace",
+    ];
+    let thought_about: BTreeSet<String> = reviewed.iter().chain(&shown).map(|&name| name.to_owned()).collect();
+    assert_eq!(found, thought_about);
 }
