@@ -60,6 +60,7 @@ impl Host<PartitionKind> for PartitionHost {
 impl Core {
     async fn deliver_backlog(self: Arc<Self>, partition: PartitionName) {
         let number = partition.number;
+        let mut is_doubtful = false;
         loop {
             let (queue, is_drained) = self.with_queue(&partition.queue, |queue, state| {
                 state.queue.ensure_partition(number);
@@ -67,6 +68,7 @@ impl Core {
                 (Arc::clone(queue), state.is_drained(number))
             });
             if !is_drained {
+                is_doubtful = false;
                 let drained = queue.drained.notified();
                 if queue.lock().is_drained(number) {
                     continue;
@@ -79,13 +81,11 @@ impl Core {
             }
             match self.standing_of(&partition).await {
                 Ok(standing) if standing.total() == 0 => return,
+                // What is being kept right now may not have been heard of here. What remains is a gap, to be closed.
+                Ok(_) if is_doubtful => self.with_queue(&partition.queue, |_, state| state.queue.read_anew(number)),
                 Ok(_) => {
-                    // What is being kept right now may not have been heard of here. Anything else is a gap, to be closed.
+                    is_doubtful = true;
                     self.runtime.sleep(REST).await;
-                    let mut state = queue.lock();
-                    if state.is_drained(number) {
-                        state.queue.read_anew(number);
-                    }
                 }
                 Err(error) => {
                     tracing::debug!(?partition, %error, "a backlog cannot be looked at yet");

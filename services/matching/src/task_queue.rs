@@ -182,6 +182,16 @@ impl QueueState {
         self.queue.is_drained(partition) && !self.acknowledging.contains_key(&partition)
     }
 
+    /// Gives back memory that was needed once and is not now.
+    pub(crate) fn shrink(&mut self) {
+        self.queue.shrink();
+        self.waiters.shrink_to_fit();
+        self.offers.shrink_to_fit();
+        self.questions.shrink_to_fit();
+        self.acknowledging.shrink_to_fit();
+        self.to_remember.shrink_to_fit();
+    }
+
     /// Whether nothing would be lost by forgetting the queue.
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_idle() && self.acknowledging.is_empty()

@@ -9,7 +9,10 @@ use crate::service::Core;
 use crate::task_queue::TaskQueue;
 
 /// The longest time between two looks for idle queues.
-const LONGEST_ROUND: Duration = Duration::from_secs(60);
+const LONGEST_ROUND: Duration = Duration::from_secs(30);
+
+/// A queue unused for this long gives back memory.
+const IDLE_ENOUGH_TO_SHRINK: Duration = Duration::from_secs(15);
 
 impl Core {
     pub(crate) async fn upkeep(self: Arc<Self>, mut nudged: mpsc::UnboundedReceiver<Arc<TaskQueue>>) {
@@ -38,6 +41,9 @@ impl Core {
             let mut state = queue.lock();
             let is_over = now.since(state.last_used) >= self.settings.idle_unload && state.is_idle();
             state.retired = is_over;
+            if !is_over && now.since(state.last_used) >= IDLE_ENOUGH_TO_SHRINK {
+                state.shrink();
+            }
             !is_over
         });
         if queues.capacity() > 4 * queues.len().max(64) {

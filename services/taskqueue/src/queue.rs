@@ -546,6 +546,18 @@ impl Queue {
         self.items.keys().copied().collect()
     }
 
+    /// Gives back memory that was needed once and is not now. Empty maps keep a node otherwise, which adds up over many
+    /// queues that are hardly used.
+    pub fn shrink(&mut self) {
+        if self.items.is_empty() {
+            self.items = BTreeMap::new();
+        }
+        if self.pollers.is_empty() {
+            self.pollers = BTreeMap::new();
+        }
+        self.partitions.iter_mut().for_each(Partition::shrink);
+    }
+
     /// Whether the queue could be forgotten: nobody waits, nothing is under way, no backlog is known of or unread.
     pub fn is_idle(&self) -> bool {
         self.pollers.is_empty() && self.items.is_empty() && self.partitions.iter().all(Partition::is_idle)

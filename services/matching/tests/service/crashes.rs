@@ -141,7 +141,7 @@ async fn run(seed: u64, partitions: u32, faults: Faults, crashes: u32) {
 
 #[tokio::test(start_paused = true)]
 async fn every_task_is_given_once_while_pollers_come_and_go() {
-    for seed in 1..=10 {
+    for seed in 1..=20 {
         run(seed, 1 + (seed % 2) as u32 * 3, Faults::default(), 0).await;
     }
 }
@@ -149,14 +149,22 @@ async fn every_task_is_given_once_while_pollers_come_and_go() {
 #[tokio::test(start_paused = true)]
 async fn every_task_is_given_once_on_a_store_that_fails() {
     let faults = Faults { fail: 0.1, fail_after_effect: 0.1, stall: 0.1, stall_for: Duration::from_millis(50) };
-    for seed in 1..=10 {
+    for seed in 1..=20 {
         run(seed, 1 + (seed % 2) as u32 * 3, faults, 0).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_task_is_lost_or_given_twice_across_crashes_on_a_store_that_fails() {
+    let faults = Faults { fail: 0.05, fail_after_effect: 0.05, ..Faults::default() };
+    for seed in 1..=20 {
+        run(seed, 1 + (seed % 2) as u32 * 3, faults, 3).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_task_is_lost_or_given_twice_across_crashes() {
-    for seed in 1..=10 {
+    for seed in 1..=20 {
         run(seed, 1 + (seed % 2) as u32 * 3, Faults::default(), 4).await;
     }
 }

@@ -93,7 +93,9 @@ async fn while_history_has_no_answer_for_one_task_its_poller_gets_another() {
     let first = world.offer_later(&sick);
     world.settle().await;
     let second = world.offer_later(&sound);
+    let before = world.runtime.now();
     assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "2");
+    assert!(world.runtime.now().since(before) < Duration::from_millis(500), "without waiting for the other to rest");
     assert_eq!(second.await.expect("an offer").map(|outcome| outcome != OfferOutcome::Refused), Ok(true));
     assert_eq!(world.poll().await.activity_id, "1");
     assert_eq!(world.history.request_ids(&sick.task).len(), 1);

@@ -88,7 +88,9 @@ impl StartRecorder {
         if fate == Some(Answer::LostBefore) {
             return Err(lost());
         }
-        self.runtime.sleep(delay / 2).await;
+        if !delay.is_zero() {
+            self.runtime.sleep(delay / 2).await;
+        }
         let is_recorded = {
             let mut records = self.records();
             let is_wanted = !records.unwanted.contains(&offered.task);
@@ -97,7 +99,9 @@ impl StartRecorder {
                 is_wanted.then(|| records.started.entry(offered.task.clone()).or_insert(start).request_id.clone());
             recorded == Some(request_id)
         };
-        self.runtime.sleep(delay / 2).await;
+        if !delay.is_zero() {
+            self.runtime.sleep(delay / 2).await;
+        }
         if fate == Some(Answer::LostAfter) { Err(lost()) } else { Ok(is_recorded) }
     }
 }

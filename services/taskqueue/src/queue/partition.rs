@@ -102,6 +102,15 @@ impl Partition {
         window.is_some_and(|window| levels.any(|level| window.is_behind(level) || self.has_kept_waiting(level)))
     }
 
+    pub fn shrink(&mut self) {
+        if self.pollers.is_empty() {
+            self.pollers = BTreeSet::new();
+        }
+        if self.waiting.is_empty() {
+            self.waiting = BTreeMap::new();
+        }
+    }
+
     pub fn is_drained(&self) -> bool {
         self.window.as_ref().is_none_or(|window| {
             window.known && Level::all().all(|level| !window.is_behind(level) && window.held[level] == 0)
