@@ -8,8 +8,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 /// Upper bounds of duration histograms (names that end in `_seconds`), in seconds: from what one in-memory decision takes
 /// to the longest poll.
 pub const DURATION_BUCKETS: &[f64] = &[
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-    120.0,
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    60.0, 120.0,
 ];
 
 /// Upper bounds of size histograms (names that end in `_bytes`), in bytes.
@@ -19,10 +19,7 @@ pub const SIZE_BUCKETS: &[f64] =
 /// Serves metrics over HTTP at `addr` and makes their recorder the process's own. Must be called inside a tokio runtime,
 /// once. Fails when the address is taken or a recorder exists.
 pub fn serve_metrics(addr: SocketAddr) -> Result<()> {
-    builder()?
-        .with_http_listener(addr)
-        .install()
-        .with_context(|| format!("serve metrics at {addr}"))
+    builder()?.with_http_listener(addr).install().with_context(|| format!("serve metrics at {addr}"))
 }
 
 /// Makes a recorder the process's own without serving it; its text is read with [`PrometheusHandle::render`].
