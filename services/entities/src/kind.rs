@@ -32,7 +32,7 @@ pub enum Release {
     /// Once the step's changes are durable; without changes, once what it saw is durable and a fence check has passed.
     #[default]
     Durable,
-    /// At once. Only for what DESIGN §4 allows to be lazy; the changes still go into the very next group.
+    /// At once. Only for what may be lazy because its loss can be recovered (see docs/architecture.md); the changes still go into the very next group.
     Lazy,
 }
 

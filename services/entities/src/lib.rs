@@ -1,5 +1,5 @@
 //! The shard: the one task that owns its entities' memory, decides, logs in groups, and lets nothing out before it is
-//! durable (DESIGN §4). It hosts any [`Kind`] of entity: a state, its inputs, a step, and nothing else.
+//! durable. It hosts any [`Kind`] of entity: a state, its inputs, a step, and nothing else.
 //!
 //! Absent on purpose: any knowledge of workflows or task queues, and any waiting for storage inside the shard's task.
 //!
