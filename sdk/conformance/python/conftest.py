@@ -24,4 +24,7 @@ async def stage(request):
         pytest.exit("OUTLAST_ADDRESS is not set: start the suite with sdk/conformance/run", returncode=2)
     stage = await Stage.open(address, request.param, request.node.name)
     yield stage
-    await stage.close(replay=request.node.get_closest_marker("no_replay") is None)
+    await stage.close(
+        replay=request.node.get_closest_marker("no_replay") is None,
+        timeouts=request.node.get_closest_marker("timeouts") is not None,
+    )

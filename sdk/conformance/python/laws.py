@@ -57,6 +57,12 @@ def instant(event: HistoryEvent) -> int:
     return event.event_time.ToNanoseconds()
 
 
+def timeline(events: list[HistoryEvent]) -> str:
+    """The events with the seconds at which they happened, to see where time went."""
+    begin = instant(events[0])
+    return "\n" + "\n".join(f"{(instant(event) - begin) / 1e9:9.3f}  {event.event_id:3} {name(event)}" for event in events)
+
+
 def check(events: list[HistoryEvent]) -> None:
     """Raises AssertionError, with the shape of the history, when a law is broken."""
     shape = f"in {names(events)}"

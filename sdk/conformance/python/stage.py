@@ -108,6 +108,8 @@ class Stage:
         options.setdefault("id", self.id(suffix))
         options.setdefault("task_queue", self.task_queue)
         options.setdefault("execution_timeout", seconds(75))
+        # Long enough for a slow machine, so that only a task that was really lost times out.
+        options.setdefault("task_timeout", seconds(30))
         handle = await self.client.start_workflow(workflow, args=list(args), **options)
         self.note(handle.id, handle.first_execution_run_id or handle.result_run_id)
         return handle
@@ -157,8 +159,12 @@ class Stage:
     async def names(self, handle: WorkflowHandle | str, run_id: str | None = None) -> list[str]:
         return laws.names(await self.history(handle, run_id))
 
-    async def close(self, replay: bool) -> None:
-        """Ends what is still open, then holds every history against the laws and the replayer."""
+    async def close(self, replay: bool, timeouts: bool) -> None:
+        """Ends what is still open, then holds every history against the laws and the replayer.
+
+        A workflow task that times out costs seconds and no result, so it would go unseen; unless the test is about
+        `timeouts`, there must be none.
+        """
         done: set[tuple[str, str]] = set()
         waiting = [(workflow_id, run_id) for workflow_id, runs in self.started.items() for run_id in runs]
         histories: list[tuple[str, list[HistoryEvent]]] = []
@@ -174,6 +180,7 @@ class Stage:
                 await self.end(workflow_id, run_id)
         for _, events in histories:
             laws.check(events)
+            assert timeouts or "WorkflowTaskTimedOut" not in laws.names(events), laws.timeline(events)
         if replay and self.workflows:
             known = {getattr(cls, "__temporal_workflow_definition").name for cls in self.workflows}
             replayer = Replayer(

@@ -109,7 +109,7 @@ async def test_header_links_and_user_metadata_of_a_raw_start_are_kept_byte_for_b
 
 @pytest.mark.once
 async def test_a_predefined_search_attribute_of_the_wrong_type_is_refused(stage: Stage):
-    wrong = Payload(metadata={"encoding": b"json/plain", "type": b"Int"}, data=b'"not a list"')
+    wrong = Payload(metadata={"encoding": b"json/plain", "type": b"KeywordList"}, data=b"7")
     with pytest.raises(RPCError) as caught:
         await stage.start_raw(search_attributes=SearchAttributes(indexed_fields={"TemporalChangeVersion": wrong}))
     assert caught.value.status == RPCStatusCode.INVALID_ARGUMENT

@@ -87,6 +87,7 @@ async def test_a_bug_fails_the_task_and_the_workflow_waits_for_the_fix(stage: St
 
 @pytest.mark.once
 @pytest.mark.no_replay("the workflow's code was wrong on purpose")
+@pytest.mark.timeouts
 async def test_a_workflow_that_blocks_its_worker_loses_the_task_and_gets_it_again(stage: Stage):
     async with stage.worker([FailsTaskOnce]):
         handle = await stage.start(FailsTaskOnce.run, "block", task_timeout=seconds(3))
@@ -129,6 +130,7 @@ async def test_later_attempts_of_a_failing_task_leave_no_events(stage: Stage):
 
 
 @pytest.mark.once
+@pytest.mark.timeouts
 async def test_a_silent_worker_loses_its_task_after_the_task_timeout(stage: Stage):
     await stage.start_raw(workflow_task_timeout=duration(1))
     worker = RawWorker(stage)
@@ -185,6 +187,7 @@ async def test_sticky_tasks_bring_only_what_is_new(stage: Stage):
 
 
 @pytest.mark.once
+@pytest.mark.timeouts
 async def test_a_sticky_task_nobody_fetches_goes_back_to_the_normal_queue(stage: Stage):
     await stage.start_raw()
     worker = RawWorker(stage)
@@ -203,6 +206,7 @@ async def test_a_sticky_task_nobody_fetches_goes_back_to_the_normal_queue(stage:
 
 
 @pytest.mark.once
+@pytest.mark.timeouts
 async def test_reset_sticky_makes_the_next_task_a_normal_one(stage: Stage):
     await stage.start_raw()
     worker = RawWorker(stage)
