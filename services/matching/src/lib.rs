@@ -1,4 +1,4 @@
-//! Matching: task queues, where pollers meet tasks (DESIGN §6).
+//! Matching: task queues, where pollers meet tasks.
 //!
 //! Who meets whom is decided in memory by the pure core (crate `taskqueue`); a task that finds a poller at once touches no
 //! log. What finds none within a moment is kept by the partition's entity in a matching shard, and read back from there.

@@ -13,6 +13,9 @@ use crate::service::{Core, FIRST_REST, LONGEST_REST};
 use crate::shards::ShardError;
 use crate::task_queue::{OfferEnd, Offering, QueueState, TaskQueue};
 
+/// How long a sticky queue is held open for a worker whose last poll broke off.
+const PATIENCE_AFTER_BREAK: Duration = Duration::from_secs(1);
+
 /// An offer in the queue. Dropping it takes it out.
 struct Offer<'a> {
     core: &'a Arc<Core>,
@@ -92,9 +95,22 @@ impl Core {
         state.queue.is_closed() || self.deserted_at(state, now) <= now
     }
 
-    /// When a sticky queue counts as deserted unless its worker polls before.
+    /// When a sticky queue counts as deserted unless its worker polls before. A worker whose last poll broke off, rather
+    /// than ended, has most likely died: it need not be waited for as long as one that is busy.
     pub(crate) fn deserted_at(&self, state: &QueueState, now: Timestamp) -> Timestamp {
-        state.queue.last_attended(now).map_or(Timestamp::EPOCH, |at| at + self.settings.sticky_patience)
+        let patience = self.settings.sticky_patience;
+        let deserted = state.queue.last_attended(now).map_or(Timestamp::EPOCH, |at| at + patience);
+        match state.broken_off {
+            Some(at) => deserted.min(at + patience.min(PATIENCE_AFTER_BREAK)),
+            None => deserted,
+        }
+    }
+
+    /// When somebody who waits in a sticky queue should look whether it is deserted.
+    pub(crate) fn look_again_at(&self, queue: &TaskQueue) -> Timestamp {
+        let now = self.runtime.now();
+        // Not only then: the worker's poll may break off meanwhile.
+        self.deserted_at(&queue.lock(), now).min(now + PATIENCE_AFTER_BREAK)
     }
 
     /// Makes the task durable in its partition.
@@ -165,10 +181,9 @@ impl Offer<'_> {
     async fn wait_for_worker(mut self, expires_at: Option<Timestamp>) -> ServiceResult<OfferOutcome> {
         let mut is_withdrawn = false;
         loop {
-            let now = self.core.runtime.now();
             let look_again = match is_withdrawn {
                 true => Timestamp::MAX,
-                false => self.core.deserted_at(&self.queue.lock(), now).min(expires_at.unwrap_or(Timestamp::MAX)),
+                false => self.core.look_again_at(&self.queue).min(expires_at.unwrap_or(Timestamp::MAX)),
             };
             let end = tokio::select! {
                 end = &mut self.end => Some(end),

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::observed::PollerDescription;
 use crate::service::Core;
 use crate::task_queue::{Content, Handed, Question, TaskQueue, Waiter};
+use crate::workers::Presence;
 
 /// The longest that a poll waits, whatever its deadline.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
@@ -27,6 +28,8 @@ struct Poll<'a> {
     queue: Arc<TaskQueue>,
     id: PollerId,
     given: oneshot::Receiver<Handed>,
+    /// Whether the caller gets an answer, empty or not. Otherwise it is gone.
+    is_answered: bool,
 }
 
 impl Drop for Poll<'_> {
@@ -36,6 +39,9 @@ impl Drop for Poll<'_> {
         state.waiters.remove(&self.id);
         state.queue.leave(self.id, self.core.runtime.now());
         state.last_used = self.core.runtime.now();
+        if !self.is_answered && !state.queue.has_pollers() {
+            state.broken_off = Some(state.last_used);
+        }
         self.given.close();
         if let Ok(handed) = self.given.try_recv() {
             state.take_back(handed);
@@ -108,23 +114,9 @@ impl Core {
         let presence = self.workers.enter(&name.namespace, &poller.worker_instance_key, now)?;
         let mut poll = self.join(name, poller, now);
 
-        let wait = deadline.since(now).saturating_sub(MARGIN).min(LONGEST_POLL);
-        let mut given = tokio::select! {
-            biased;
-            () = presence.left() => return None,
-            () = self.closing.cancelled() => return None,
-            given = self.runtime.timeout(wait, &mut poll.given) => given,
-        };
-        if given.is_none() && !poll.is_waiting() {
-            let left = deadline.since(self.runtime.now());
-            given = tokio::select! {
-                biased;
-                () = presence.left() => return None,
-                given = self.runtime.timeout(left, &mut poll.given) => given,
-            };
-        }
-        let handed = given?.ok()?;
-        Some(poll.accept(handed))
+        let given = poll.wait(&presence, deadline).await;
+        poll.is_answered = true;
+        Some(poll.accept(given?))
     }
 
     fn join(self: &Arc<Self>, name: &QueueName, poller: PollerDescription, now: Timestamp) -> Poll<'_> {
@@ -132,6 +124,7 @@ impl Core {
         let description = Arc::new(poller);
         let (to, given) = oneshot::channel();
         let (queue, id) = self.with_queue(name, |queue, state| {
+            state.broken_off = None;
             state.recent.saw(&description, now);
             if let Some(rate) = description.rate {
                 state.queue.set_rate(rate, now);
@@ -142,11 +135,33 @@ impl Core {
             self.advance(queue, state);
             (Arc::clone(queue), id)
         });
-        Poll { core: self, queue, id, given }
+        Poll { core: self, queue, id, given, is_answered: false }
     }
 }
 
 impl Poll<'_> {
+    /// Until it is given something, its time is nearly over, or it is to end for another reason.
+    async fn wait(&mut self, worker: &Presence, deadline: Timestamp) -> Option<Handed> {
+        let runtime = &self.core.runtime;
+        let wait = deadline.since(runtime.now()).saturating_sub(MARGIN).min(LONGEST_POLL);
+        let given = tokio::select! {
+            biased;
+            () = worker.left() => return None,
+            () = self.core.closing.cancelled() => return None,
+            given = runtime.timeout(wait, &mut self.given) => given,
+        };
+        if given.is_some() || self.is_waiting() {
+            return given?.ok();
+        }
+        // Something is on its way.
+        let left = deadline.since(runtime.now());
+        tokio::select! {
+            biased;
+            () = worker.left() => None,
+            given = runtime.timeout(left, &mut self.given) => given?.ok(),
+        }
+    }
+
     fn is_waiting(&self) -> bool {
         self.queue.lock().queue.is_waiting(self.id)
     }

@@ -58,9 +58,8 @@ impl Core {
         let Some(mut query) = self.ask(offered) else { return Ok(QueryOutcome::Refused) };
         let mut may_be_refused = is_sticky;
         loop {
-            let now = self.runtime.now();
             let look_again = match may_be_refused {
-                true => self.deserted_at(&query.queue.lock(), now).min(deadline),
+                true => self.look_again_at(&query.queue).min(deadline),
                 false => deadline,
             };
             tokio::select! {

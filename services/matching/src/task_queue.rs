@@ -42,6 +42,8 @@ pub(crate) struct QueueState {
     pub(crate) added: Rate,
     pub(crate) dispatched: Rate,
     pub(crate) last_used: Timestamp,
+    /// When the last poll broke off without waiting for its answer, if none has come since.
+    pub(crate) broken_off: Option<Timestamp>,
     /// Forgotten by the service: whoever still holds it looks it up anew.
     pub(crate) retired: bool,
     /// Deliveries that ended and whose acknowledgement is on its way or waits for the one that is.
@@ -118,6 +120,7 @@ impl TaskQueue {
             added: Rate::default(),
             dispatched: Rate::default(),
             last_used: core.runtime.now(),
+            broken_off: None,
             retired: false,
             acknowledging: HashMap::new(),
             to_remember: Vec::new(),

@@ -2,12 +2,20 @@
 
 use std::time::Duration;
 
-use cluster::{OfferOutcome, OfferedTask, TaskQueueKind};
+use cluster::{Matching, OfferOutcome, OfferedTask, TaskQueueKind};
 
 use crate::world::World;
 
 fn sticky(world: &World, number: i64) -> OfferedTask {
     OfferedTask { normal_name: "q".to_owned(), ..world.task(TaskQueueKind::StickyWorkflow, "mine", number) }
+}
+
+/// A poll that ends by itself.
+async fn poll_in_vain(world: &World) {
+    let request = world.workflow_poll("mine", "me", true);
+    let deadline = world.in_a(Duration::from_millis(200));
+    let answer = world.service.poll_workflow_task_queue(&world.ctx, request, deadline).await;
+    assert_eq!(answer, Ok(Default::default()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,11 +47,7 @@ async fn the_worker_takes_what_is_offered_to_it_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_worker_that_is_busy_has_ten_seconds_to_come_back() {
     let world = World::new().await;
-    world.poll_workflow_later("mine", "me", true).abort();
-    let poll = world.poll_workflow_later("mine", "me", true);
-    world.settle().await;
-    poll.abort();
-    world.settle().await;
+    poll_in_vain(&world).await;
     let offer = world.offer_later(&sticky(&world, 1));
     world.runtime.sleep(Duration::from_secs(9)).await;
     assert!(!offer.is_finished());
@@ -61,12 +65,41 @@ async fn a_worker_that_is_busy_has_ten_seconds_to_come_back() {
 #[tokio::test(start_paused = true)]
 async fn an_offer_whose_time_is_over_is_refused() {
     let world = World::new().await;
-    let poll = world.poll_workflow_later("mine", "me", true);
-    world.settle().await;
-    poll.abort();
-    world.settle().await;
+    poll_in_vain(&world).await;
     let expires_at = Some(world.in_a(Duration::from_secs(3)));
     let before = world.runtime.now();
     assert_eq!(world.offer(&OfferedTask { expires_at, ..sticky(&world, 1) }).await, OfferOutcome::Refused);
     assert_eq!(world.runtime.now().since(before).as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_whose_poll_broke_off_is_waited_for_a_second() {
+    let world = World::new().await;
+    poll_in_vain(&world).await;
+    let dying = world.poll_workflow_later("mine", "me", true);
+    world.settle().await;
+    dying.abort();
+    world.settle().await;
+    let before = world.runtime.now();
+    assert_eq!(world.offer(&sticky(&world, 1)).await, OfferOutcome::Refused);
+    assert!(world.runtime.now().since(before) <= Duration::from_secs(1));
+    // It was only the connection.
+    let poll = world.poll_workflow_later("mine", "me", true);
+    world.settle().await;
+    assert_eq!(world.offer(&sticky(&world, 2)).await, OfferOutcome::Taken);
+    poll.await.expect("a poll").expect("an answer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_on_its_way_to_a_worker_that_dies_is_refused_within_a_second() {
+    let world = World::new().await;
+    world.history.delay(Duration::from_millis(100));
+    let dying = world.poll_workflow_later("mine", "me", true);
+    world.settle().await;
+    let offer = world.offer_later(&sticky(&world, 1));
+    world.runtime.sleep(Duration::from_millis(30)).await;
+    dying.abort();
+    let before = world.runtime.now();
+    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Refused));
+    assert!(world.runtime.now().since(before) <= Duration::from_millis(2_100));
 }
