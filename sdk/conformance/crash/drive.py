@@ -53,6 +53,7 @@ UNKNOWN = {
     RPCStatusCode.RESOURCE_EXHAUSTED,
 }
 RUNNING = 1
+QUEUES = ["crash-cached", "crash-replaying"]
 
 
 def json_payloads(*values: Any) -> Payloads:
@@ -111,7 +112,8 @@ class Driver:
             namespace="default",
             workflow_id=workflow_id,
             workflow_type=WorkflowType(name=kind),
-            task_queue=TaskQueue(name=rng.choice(["crash-cached", "crash-replaying"])),
+            # A worker without a cache loses tasks of its own accord when local activities are under way.
+            task_queue=TaskQueue(name="crash-cached" if kind == "Local" else rng.choice(QUEUES)),
             input=json_payloads(*args),
             request_id=str(uuid.UUID(int=rng.getrandbits(128))),
             identity="crash driver",
@@ -264,7 +266,7 @@ class Driver:
                 max_cached_workflows=cache,
                 sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),
             )
-            for queue, cache in [("crash-cached", 500), ("crash-replaying", 0)]
+            for queue, cache in zip(QUEUES, [500, 0])
         ]
         async with workers[0], workers[1]:
             kills = asyncio.create_task(self.kill_again_and_again())
