@@ -6,17 +6,20 @@ use storage::Row;
 use storage::fault::{FaultPlan, Faults, Method};
 
 use crate::ledger::{account_row, partition};
-use crate::world::{DONE, World, asking, deposit, key, read};
+use crate::world::{DONE, Handle, World, asking, deposit, key, read};
 
 const STALL: Duration = Duration::from_millis(100);
 
-/// A shard whose appends take long from the second on, and whose checkpoints come soon.
-async fn slow_log() -> (World, crate::world::Handle) {
-    let mut world = World::with(FaultPlan::new(1));
-    world.settings.checkpoint_age = Duration::from_millis(20);
+const AGE: Duration = Duration::from_millis(150);
+
+/// A shard with a deposit that is 100 ms old, whose appends take long from now on.
+async fn slow_log() -> (World, Handle) {
+    let mut world = World::new();
+    world.settings.checkpoint_age = AGE;
     let shard = world.open().await;
     assert_eq!(shard.call(key("a"), deposit(1, 1)).await, DONE);
     read(&shard, "b").await;
+    world.pass(Duration::from_millis(100)).await;
     let slow = Faults { stall: 1.0, stall_for: STALL, ..Faults::default() };
     world.faults().follow(FaultPlan::new(1).on(Method::Append, slow));
     (world, shard)
@@ -45,7 +48,7 @@ async fn a_change_after_the_snapshot_gets_a_version_of_its_own() {
     let in_flight = asking(&shard, "b", deposit(1, 1));
     world.settle().await;
     let before = asking(&shard, "a", deposit(2, 1));
-    world.pass(Duration::from_millis(50)).await;
+    world.pass(AGE - Duration::from_millis(80)).await;
     // The snapshot is taken; this must not join the group that it ends with.
     let after = asking(&shard, "a", deposit(3, 1));
     assert_eq!((in_flight.await.unwrap(), before.await.unwrap()), (DONE, DONE));
@@ -54,4 +57,21 @@ async fn a_change_after_the_snapshot_gets_a_version_of_its_own() {
     assert_eq!(after.await.unwrap(), DONE);
     shard.abandon().await;
     assert_eq!(read(&world.open().await, "a").await.balance, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_owner_writes_what_was_in_the_tail_whatever_the_rows_show() {
+    let mut world = World::with(FaultPlan::new(1).on(Method::Trim, Faults { fail: 1.0, ..Faults::default() }));
+    world.settings.checkpoint_age = AGE;
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("a"), deposit(1, 1)).await, DONE);
+    world.pass(AGE * 2).await;
+    assert!(row(&world).await.is_some());
+    shard.abandon().await;
+    let next = world.open().await;
+    assert_eq!(read(&next, "a").await.balance, 1);
+    // What the new owner saw was a copy that not enough replicas have.
+    world.store().table.drop_partition(&partition(&key("a"))).await.unwrap();
+    world.pass(AGE * 2).await;
+    assert_eq!(row(&world).await.map(|row| row.version), Some(1));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use entities::CallError;
+use storage::fault::{FaultPlan, Faults, Method};
 use storage::{PartitionWrite, ScanOrder, ScanRange};
 
 use crate::ledger::{Input, account_row, partition};
@@ -102,4 +103,21 @@ async fn a_row_that_is_asked_for_and_cannot_be_read_quarantines_its_entity() {
     world.store().table.drop_partition(&partition(&key("bad"))).await.unwrap();
     assert!(matches!(shard.call(key("bad"), Input::ReadEntry(0)).await, Err(CallError::Quarantined(_))));
     assert!(is_quarantined(&shard, "bad").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_during_the_last_checkpoint_is_copied_aside() {
+    let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(100), ..Faults::default() };
+    let mut world = World::with(FaultPlan::new(1).on(Method::Write, slow));
+    world.settings.checkpoint_age = Duration::from_millis(50);
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("bad"), deposit(1, 1)).await, DONE);
+    world.pass(Duration::from_millis(100)).await;
+    assert_eq!(shard.call(key("bad"), deposit(2, 1)).await, DONE);
+    // The write with the first deposit comes through; the second is in no row.
+    world.pass(Duration::from_millis(52)).await;
+    assert!(shard.call(key("bad"), Input::Panic).await.is_err());
+    world.pass(Duration::from_secs(1)).await;
+    assert_eq!(rows_aside(&world).await, 2);
+    assert_eq!(shard.stats().log_depth, 0);
 }

@@ -58,27 +58,29 @@ async fn a_group_is_closed_at_its_size_and_the_rest_forms_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_that_is_not_durable_leaves() {
-    let world = World::with(stalled(Method::Append, STALL));
-    let shard = world.open().await;
-    read(&shard, "a").await;
-    let mut change = asking(&shard, "a", deposit(1, 5));
-    world.settle().await;
-    // Memory runs ahead: these see the deposit, and wait for it.
-    let mut seeing = asking(&shard, "a", Input::Read);
-    let mut refused = asking(&shard, "a", Input::Overdraw);
-    let mut repeated = asking(&shard, "a", deposit(1, 5));
-    world.settle().await;
-    assert!(
-        is_waiting(&mut change) && is_waiting(&mut seeing) && is_waiting(&mut refused) && is_waiting(&mut repeated)
-    );
-    // This does not see it.
-    assert_eq!(read(&shard, "b").await.balance, 0);
-    assert!(world.runtime.now().since(START) < STALL);
-    assert_eq!(change.await.unwrap(), DONE);
-    assert_eq!(seeing.await.unwrap().unwrap().view().balance, 5);
-    assert_eq!(refused.await.unwrap(), Err(CallError::Rejected(Overdrawn(5))));
-    assert_eq!(repeated.await.unwrap(), Ok(Reply::Done { repeated: true }));
-    assert!(world.runtime.now().since(START) >= STALL);
+    for plan in [stalled(Method::Append, STALL), stalled(Method::Append, STALL).hiding_local_epoch()] {
+        let world = World::with(plan);
+        let shard = world.open().await;
+        read(&shard, "a").await;
+        let mut change = asking(&shard, "a", deposit(1, 5));
+        world.settle().await;
+        // Memory runs ahead: these see the deposit, and wait for it.
+        let mut seeing = asking(&shard, "a", Input::Read);
+        let mut refused = asking(&shard, "a", Input::Overdraw);
+        let mut repeated = asking(&shard, "a", deposit(1, 5));
+        world.settle().await;
+        for waiting in [&mut change, &mut seeing, &mut refused, &mut repeated] {
+            assert!(is_waiting(waiting));
+        }
+        // This does not see it.
+        assert_eq!(read(&shard, "b").await.balance, 0);
+        assert!(world.runtime.now().since(START) < STALL);
+        assert_eq!(change.await.unwrap(), DONE);
+        assert_eq!(seeing.await.unwrap().unwrap().view().balance, 5);
+        assert_eq!(refused.await.unwrap(), Err(CallError::Rejected(Overdrawn(5))));
+        assert_eq!(repeated.await.unwrap(), Ok(Reply::Done { repeated: true }));
+        assert!(world.runtime.now().since(START) >= STALL);
+    }
 }
 
 #[tokio::test(start_paused = true)]

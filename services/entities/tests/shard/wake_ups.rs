@@ -179,3 +179,27 @@ async fn an_alarm_set_beside_a_debt_that_others_settled_is_kept() {
     world.pass(DAY).await;
     assert!(lateness(&next, "a", 1).await <= Duration::from_millis(10));
 }
+
+#[tokio::test(start_paused = true)]
+async fn alarms_that_wait_for_a_slow_store_outlive_the_watermark() {
+    let mut world = World::new();
+    world.settings.memory_bytes = 1;
+    world.settings.concurrent_loads = 2;
+    let shard = world.open().await;
+    for n in 0..20 {
+        set(&shard, &format!("{n}"), 1, START + HOUR + SECOND * n).await;
+    }
+    world.pass(SECOND * 60).await;
+    assert_eq!(shard.stats().loaded_entities, 0);
+    // Two loads hang, the other alarms queue behind them while hours pass.
+    let stuck = Faults { stall: 1.0, stall_for: DAY, ..Faults::default() };
+    world.faults().follow(FaultPlan::new(1).on(Method::Get, stuck));
+    world.pass(HOUR * 6).await;
+    shard.abandon().await;
+    world.faults().follow(FaultPlan::new(1));
+    let next = world.open().await;
+    world.pass(SECOND).await;
+    for n in 0..20 {
+        assert!(lateness(&next, &format!("{n}"), 1).await >= HOUR * 4);
+    }
+}
