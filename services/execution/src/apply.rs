@@ -139,6 +139,16 @@ impl Run {
             Some(Attributes::WorkflowPropertiesModifiedEventAttributes(modified)) => {
                 merge(Arc::make_mut(&mut self.memo), modified.upserted_memo.clone().unwrap_or_default().fields);
             }
+            Some(Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(initiated)) => {
+                let child = Child {
+                    initiated_event_id: id,
+                    initiated: Arc::new(initiated.clone()),
+                    user_metadata: event.user_metadata.clone(),
+                    run_id: String::new(),
+                    started_event_id: 0,
+                };
+                self.children.insert(id, Arc::new(child));
+            }
             Some(attributes) => {
                 self.take_effect_on_pending(attributes, id, at);
                 if let Some(status) = closing_status(attributes) {
@@ -175,11 +185,6 @@ impl Run {
             Attributes::TimerFiredEventAttributes(fired) => self.end_timer(&fired.timer_id, fired.started_event_id),
             Attributes::TimerCanceledEventAttributes(canceled) => {
                 self.end_timer(&canceled.timer_id, canceled.started_event_id);
-            }
-            Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(initiated) => {
-                let initiated = Arc::new(initiated.clone());
-                let child = Child { initiated_event_id: id, initiated, run_id: String::new(), started_event_id: 0 };
-                self.children.insert(id, Arc::new(child));
             }
             Attributes::ChildWorkflowExecutionStartedEventAttributes(started) => {
                 if let Some(child) = self.children.get_mut(&started.initiated_event_id) {

@@ -9,6 +9,7 @@ use api::temporal::api::history::v1::{
     ActivityTaskScheduledEventAttributes, RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
     SignalExternalWorkflowExecutionInitiatedEventAttributes, StartChildWorkflowExecutionInitiatedEventAttributes,
 };
+use api::temporal::api::sdk::v1::UserMetadata;
 use ids::Timestamp;
 
 use crate::duration::from_wire;
@@ -151,6 +152,8 @@ pub struct Child {
     pub initiated_event_id: i64,
     /// What that event says; never changes.
     pub initiated: Arc<StartChildWorkflowExecutionInitiatedEventAttributes>,
+    /// What the author says of it to people; goes over to the child.
+    pub user_metadata: Option<UserMetadata>,
     /// Its first run; empty until started.
     pub run_id: String,
     /// The ChildWorkflowExecutionStarted event; 0 until that is in the history.

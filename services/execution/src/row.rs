@@ -9,6 +9,7 @@ use api::temporal::api::history::v1::{
     SignalExternalWorkflowExecutionInitiatedEventAttributes, StartChildWorkflowExecutionInitiatedEventAttributes,
     WorkflowExecutionStartedEventAttributes,
 };
+use api::temporal::api::sdk::v1::UserMetadata;
 
 use crate::chain::Chain;
 use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
@@ -77,6 +78,8 @@ struct ChildRow {
     run_id: String,
     #[prost(int64, tag = "4")]
     started_event_id: i64,
+    #[prost(message, optional, tag = "5")]
+    user_metadata: Option<UserMetadata>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -211,6 +214,7 @@ fn child_row(child: &Child) -> ChildRow {
         initiated: Some((*child.initiated).clone()),
         run_id: child.run_id.clone(),
         started_event_id: child.started_event_id,
+        user_metadata: child.user_metadata.clone(),
     }
 }
 
@@ -218,6 +222,7 @@ fn child_of(row: ChildRow) -> Child {
     Child {
         initiated_event_id: row.initiated_event_id,
         initiated: Arc::new(row.initiated.unwrap_or_default()),
+        user_metadata: row.user_metadata,
         run_id: row.run_id,
         started_event_id: row.started_event_id,
     }

@@ -32,11 +32,12 @@ pub(super) fn complete(
     let identity = complete.request.identity.clone();
     let run_id = complete.task.run_id.clone();
     let worker_version = complete.request.worker_version_stamp.clone();
+    let binary_checksum = complete.request.binary_checksum.clone();
     try_complete(workflow, complete, env).or_else(|bad| {
         let mut draft = Draft::of(workflow, env);
         let reason = format!("{}: {}", short_name(&bad), bad.message);
         let failure = Some(bad_command_failure(&reason));
-        let lost = LostTask { cause: bad.cause, failure, identity, worker_version };
+        let lost = LostTask { cause: bad.cause, failure, identity, worker_version, binary_checksum };
         if bad.terminates {
             task::end_after_failure(&mut draft, &run_id, lost, reason.clone());
         } else {

@@ -199,6 +199,7 @@ pub(super) fn fail_task(workflow: &Workflow, fail: FailWorkflowTask, env: &Env<'
         failure,
         identity: fail.request.identity,
         worker_version: fail.request.worker_version,
+        binary_checksum: fail.request.binary_checksum,
     };
     // The next attempt would be too large again.
     if lost.cause == WorkflowTaskFailedCause::GrpcMessageTooLarge {
@@ -215,6 +216,7 @@ pub(super) struct LostTask {
     pub(super) failure: Option<Failure>,
     pub(super) identity: String,
     pub(super) worker_version: Option<api::temporal::api::common::v1::WorkerVersionStamp>,
+    pub(super) binary_checksum: String,
 }
 
 impl LostTask {
@@ -225,6 +227,7 @@ impl LostTask {
             failure: None,
             identity: SERVER_IDENTITY.to_owned(),
             worker_version: None,
+            binary_checksum: String::new(),
         }
     }
 }
@@ -261,6 +264,7 @@ pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: Lost
             failure: lost.failure,
             identity: lost.identity,
             worker_version: lost.worker_version,
+            binary_checksum: lost.binary_checksum,
             ..WorkflowTaskFailedEventAttributes::default()
         };
         draft.event(run_id, Attributes::WorkflowTaskFailedEventAttributes(attributes));

@@ -6,9 +6,10 @@ use api::temporal::api::common::v1::{ActivityType, Memo, SearchAttributes, Workf
 use api::temporal::api::enums::v1::{CommandType, ParentClosePolicy, WorkflowIdReusePolicy};
 use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::failure::v1::{ApplicationFailureInfo, Failure};
+use api::temporal::api::sdk::v1::UserMetadata;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 
-use crate::words::{Words, payloads};
+use crate::words::{Words, payload, payloads};
 
 /// Reads one command: `activity A start=10s`, `timer T 5s`, `complete result=x`, …
 pub fn command(text: &str) -> Result<Command, String> {
@@ -72,7 +73,9 @@ pub fn command(text: &str) -> Result<Command, String> {
         "nothing" => return Ok(Command { command_type: CommandType::StartTimer as i32, ..Command::default() }),
         other => return Err(format!("{other:?} is no command")),
     };
-    Ok(Command { attributes: Some(attributes), ..Command::default() })
+    let user_metadata =
+        words.get("summary").map(|text| UserMetadata { summary: Some(payload(text)), ..UserMetadata::default() });
+    Ok(Command { attributes: Some(attributes), user_metadata, ..Command::default() })
 }
 
 fn activity(words: &Words) -> Result<A, String> {

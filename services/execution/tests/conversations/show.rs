@@ -87,7 +87,11 @@ fn obligation(owed: &Obligation) -> String {
         Obligation::OfferActivity(offer) => {
             format!("offer activity {} attempt {} on {}", offer.scheduled_event_id, offer.attempt, offer.task_queue)
         }
-        Obligation::StartChild { child, .. } => format!("start child {}", child.initiated.workflow_id),
+        Obligation::StartChild { child, .. } => {
+            let summary = child.user_metadata.as_ref().and_then(|metadata| metadata.summary.as_ref());
+            let summary = summary.map(|summary| format!(" with {:?}", String::from_utf8_lossy(&summary.data)));
+            format!("start child {}{}", child.initiated.workflow_id, summary.unwrap_or_default())
+        }
         Obligation::SignalExternal { signal, .. } => {
             let target = signal.initiated.workflow_execution.clone().unwrap_or_default();
             format!("signal {} to {}", signal.initiated.signal_name, target.workflow_id)

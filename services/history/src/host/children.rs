@@ -62,6 +62,7 @@ fn start_request(run: &Run, child: &Child) -> StartWorkflowExecutionRequest {
         header: initiated.header,
         versioning_override: initiated.versioning_override,
         priority: initiated.priority,
+        user_metadata: child.user_metadata.clone(),
         ..StartWorkflowExecutionRequest::default()
     }
 }

@@ -1,0 +1,60 @@
+//! A history alone rebuilds the run, less what is no event.
+//!
+//! Left out of the comparison, since no event tells of it: where a workflow task was dispatched (stamp, sticky, kept, put
+//! off) and everything about a transient one; attempts, heartbeats and failures of activities; how many tasks failed in a
+//! row; the sticky queue; request ids of the start and of the cancellation; transitions; what a closed run still owes.
+
+use std::sync::Arc;
+
+use execution::{Change, Run, RunChange, RunCore, Step, Workflow, WorkflowTask};
+
+/// Checks a run whose whole history is in memory. Nothing can be said while events wait for a worker: they have taken
+/// effect without being in the history.
+pub fn from_events_alone(run: &Run) -> Result<(), String> {
+    if !run.buffered.is_empty() {
+        return Ok(());
+    }
+    let mut workflow = Workflow::default();
+    for batch in &run.batches {
+        let steps = batch.events.iter().map(|_| Step::Event).collect();
+        let run_id = run.core.run_id.clone();
+        workflow.apply(&Change::Run(RunChange { run_id, steps, batch: Some(batch.clone()) }))?;
+    }
+    let rebuilt = known_from_events(&workflow.runs[&run.core.run_id]);
+    let live = known_from_events(run);
+    if rebuilt == live { Ok(()) } else { Err(format!("rebuilt from its events: {rebuilt:?}\nlive: {live:?}")) }
+}
+
+fn known_from_events(run: &Run) -> Run {
+    let mut known = Run { batches: Vec::new(), ..run.clone() };
+    let core = &run.core;
+    known.core = RunCore {
+        task: core.task.as_ref().filter(|task| !task.is_transient()).map(|task| WorkflowTask {
+            stamp: 0,
+            sticky: false,
+            sticky_deadline: 0,
+            kept: false,
+            not_before: 0,
+            first_scheduled_at: 0,
+            ..task.clone()
+        }),
+        task_failures: 0,
+        sticky_queue: String::new(),
+        sticky_timeout_nanos: 0,
+        cancel_request_id: String::new(),
+        start_request_id: String::new(),
+        last_stamp: 0,
+        owes_parent: false,
+        transitions: 0,
+        ..core.clone()
+    };
+    for activity in known.activities.values_mut() {
+        let activity = Arc::make_mut(activity);
+        let cancel_requested_event_id = activity.progress.cancel_requested_event_id;
+        activity.progress = execution::ActivityProgress { cancel_requested_event_id, ..Default::default() };
+    }
+    if !run.is_open() {
+        known.children.clear();
+    }
+    known
+}

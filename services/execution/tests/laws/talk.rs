@@ -1,0 +1,350 @@
+//! What is said next, by looking at the state: answers to what is owed, work of workers, words of callers; now and then
+//! about the wrong run, the wrong event, the wrong attempt.
+
+use api::temporal::api::common::v1::{Payloads, WorkflowExecution, WorkflowType};
+use api::temporal::api::enums::v1::{
+    CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
+    StartChildWorkflowExecutionFailedCause, WorkflowTaskFailedCause,
+};
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::*;
+use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
+use api::temporal::api::workflow::v1::OnConflictOptions;
+use api::temporal::api::workflowservice::v1::{
+    RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
+};
+use execution::{
+    ActivityResult, ActivitySelector, ActivityState, ChildClosed, CompleteWorkflowTask, FailWorkflowTask, Input,
+    Obligation, Offered, Parent, RequestCancel, Run, Signal, Start, StartTask, TaskId, TaskOffer, TaskOffered,
+    Terminate, Workflow, activity_state, obligations,
+};
+
+use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
+use crate::dice::Dice;
+
+/// Something to say; `None` where nobody has anything sensible to say on the chosen matter.
+pub fn next(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
+    let current = workflow.current().filter(|run| run.is_open());
+    let input = match dice.below(100) {
+        0..2 => Input::Start(Box::new(start(dice, current.is_some()))),
+        2..7 => Input::Signal(Box::new(Signal { run_id: run_id(workflow, dice), ..signal(dice) })),
+        7 => cancel(workflow, dice),
+        8 if dice.percent(30) => terminate(workflow, dice),
+        8 => Input::ResetSticky { run_id: run_id(workflow, dice) },
+        9 => Input::Read { run_id: run_id(workflow, dice) },
+        10..46 => answer(workflow, dice)?,
+        46..70 => workflow_worker(current?, dice)?,
+        70..88 => activity_worker(current?, dice)?,
+        88..92 => child_closes(current?, dice)?,
+        _ => Input::WakeUp,
+    };
+    Some(if dice.percent(4) { distorted(input, dice) } else { input })
+}
+
+/// A conversation begins with a start more often than not.
+pub fn start(dice: &mut Dice, open: bool) -> Start {
+    let cron = !open && dice.percent(7);
+    let request = StartWorkflowExecutionRequest {
+        namespace: "default".to_owned(),
+        workflow_id: "wf".to_owned(),
+        workflow_type: Some(WorkflowType { name: "Work".to_owned() }),
+        task_queue: Some(TaskQueue { name: "q".to_owned(), ..TaskQueue::default() }),
+        input: dice.maybe(30, payloads),
+        workflow_execution_timeout: dice.maybe(15, sound_duration),
+        workflow_run_timeout: dice.maybe(15, sound_duration),
+        workflow_task_timeout: dice.maybe(30, sound_duration),
+        request_id: request_id(dice),
+        identity: "caller".to_owned(),
+        workflow_id_reuse_policy: *dice.pick(&[0, 0, 0, 1, 1, 2, 3, 4]),
+        workflow_id_conflict_policy: *dice.pick(&[0, 0, 0, 1, 1, 2, 2, 2, 3]),
+        retry_policy: dice.maybe(25, retry_policy),
+        cron_schedule: if cron { (*dice.pick(&["@every 3s", "* * * * *"])).to_owned() } else { String::new() },
+        request_eager_execution: dice.percent(10),
+        workflow_start_delay: if cron { None } else { dice.maybe(10, sound_duration) },
+        on_conflict_options: dice
+            .maybe(30, |_| OnConflictOptions { attach_request_id: true, ..OnConflictOptions::default() }),
+        ..StartWorkflowExecutionRequest::default()
+    };
+    let parent = dice.maybe(30, |_| Parent {
+        namespace: "default".to_owned(),
+        namespace_id: "namespace-id".to_owned(),
+        execution: parent(),
+        initiated_event_id: 5,
+        root: parent(),
+    });
+    Start { request, parent, signal: dice.maybe(25, signal) }
+}
+
+fn parent() -> WorkflowExecution {
+    WorkflowExecution { workflow_id: "parent".to_owned(), run_id: "parent-run".to_owned() }
+}
+
+fn request_id(dice: &mut Dice) -> String {
+    if dice.percent(20) { String::new() } else { format!("request-{}", dice.below(40)) }
+}
+
+fn signal(dice: &mut Dice) -> Signal {
+    Signal {
+        request_id: request_id(dice),
+        name: id(dice),
+        input: dice.maybe(50, payloads),
+        sender: dice.maybe(20, |_| parent()),
+        child_only: dice.percent(10),
+        ..Signal::default()
+    }
+}
+
+fn run_id(workflow: &Workflow, dice: &mut Dice) -> String {
+    if dice.percent(70) { String::new() } else { dice.any(workflow.runs.keys().cloned()).unwrap_or_default() }
+}
+
+fn cancel(workflow: &Workflow, dice: &mut Dice) -> Input {
+    Input::RequestCancel(Box::new(RequestCancel {
+        run_id: run_id(workflow, dice),
+        request_id: request_id(dice),
+        sender: dice.maybe(20, |_| (parent(), 7)),
+        child_only: dice.percent(10),
+        ..RequestCancel::default()
+    }))
+}
+
+fn terminate(workflow: &Workflow, dice: &mut Dice) -> Input {
+    Input::Terminate(Box::new(Terminate {
+        run_id: run_id(workflow, dice),
+        parent: dice.maybe(20, |_| parent()),
+        ..Terminate::default()
+    }))
+}
+
+/// The answer to something owed; or a task that matching keeps is taken at last.
+fn answer(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
+    if dice.percent(30)
+        && let Some(kept) = kept(workflow, dice)
+    {
+        return Some(kept);
+    }
+    let (_, owed) = dice.any(obligations(workflow))?;
+    Some(answer_to(&owed, dice, 80))
+}
+
+/// How something owed ends: well, in so many of a hundred cases.
+pub fn answer_to(owed: &Obligation, dice: &mut Dice, well: usize) -> Input {
+    let offered = |offer: &TaskOffer, outcome| TaskOffered {
+        run_id: offer.run_id.clone(),
+        scheduled_event_id: offer.scheduled_event_id,
+        attempt: offer.attempt,
+        stamp: offer.stamp,
+        outcome,
+    };
+    match owed {
+        Obligation::OfferWorkflowTask(offer) if dice.percent(well) => {
+            Input::StartWorkflowTask(Box::new(take(offer, dice)))
+        }
+        Obligation::OfferWorkflowTask(offer) if offer.sticky_of.is_some() => {
+            Input::WorkflowTaskOffered(offered(offer, Offered::Refused))
+        }
+        Obligation::OfferWorkflowTask(offer) => Input::WorkflowTaskOffered(offered(offer, Offered::Kept)),
+        Obligation::OfferActivity(offer) if dice.percent(well) => Input::StartActivity(Box::new(take(offer, dice))),
+        Obligation::OfferActivity(offer) => Input::ActivityOffered(offered(offer, Offered::Kept)),
+        Obligation::StartChild { run, child } => {
+            let failed = StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists;
+            let result = if dice.percent(well) { Ok(child_run(child.initiated_event_id)) } else { Err(failed) };
+            let (run_id, initiated_event_id) = (run.core.run_id.clone(), child.initiated_event_id);
+            Input::ChildStarted { run_id, initiated_event_id, result }
+        }
+        Obligation::SignalExternal { run_id, signal } => {
+            let failed = SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
+            let result = if dice.percent(well) { Ok(()) } else { Err(failed) };
+            let (run_id, initiated_event_id) = (run_id.clone(), signal.initiated_event_id);
+            Input::ExternalSignalled { run_id, initiated_event_id, result }
+        }
+        Obligation::CancelExternal { run_id, cancel } => {
+            let failed = CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
+            let result = if dice.percent(well) { Ok(()) } else { Err(failed) };
+            let (run_id, initiated_event_id) = (run_id.clone(), cancel.initiated_event_id);
+            Input::ExternalCancelRequested { run_id, initiated_event_id, result }
+        }
+        Obligation::ReleaseChild { run_id, initiated_event_id, .. } => {
+            Input::ChildReleased { run_id: run_id.clone(), initiated_event_id: *initiated_event_id }
+        }
+        Obligation::NotifyParent { run_id, .. } => Input::ParentNotified { run_id: run_id.clone() },
+    }
+}
+
+fn child_run(initiated_event_id: i64) -> String {
+    format!("child-run-{initiated_event_id}")
+}
+
+fn take(offer: &TaskOffer, dice: &mut Dice) -> StartTask {
+    StartTask {
+        run_id: offer.run_id.clone(),
+        scheduled_event_id: offer.scheduled_event_id,
+        attempt: offer.attempt,
+        stamp: offer.stamp,
+        request_id: format!("poll-{}", dice.number()),
+        identity: (*dice.pick(&["worker-1", "worker-2", ""])).to_owned(),
+        ..StartTask::default()
+    }
+}
+
+/// A poller takes what matching kept.
+pub fn kept(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
+    let run = workflow.current().filter(|run| run.is_open())?;
+    let start = |scheduled_event_id, attempt, stamp, dice: &mut Dice| {
+        Box::new(StartTask {
+            run_id: run.core.run_id.clone(),
+            scheduled_event_id,
+            attempt,
+            stamp,
+            request_id: format!("poll-{}", dice.number()),
+            identity: "worker-3".to_owned(),
+            ..StartTask::default()
+        })
+    };
+    if let Some(task) = run.core.task.as_ref().filter(|task| task.kept && !task.is_started()) {
+        return Some(Input::StartWorkflowTask(start(task.scheduled_event_id, task.attempt, task.stamp, dice)));
+    }
+    let waiting = run
+        .activities
+        .values()
+        .filter(|activity| activity.progress.kept && activity_state(activity) == ActivityState::Waiting);
+    let activity = dice.any(waiting)?;
+    Some(Input::StartActivity(start(activity.scheduled_event_id, activity.progress.attempt, 0, dice)))
+}
+
+/// The worker that has the task says what it decides.
+fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
+    let id = held_task(run)?;
+    if dice.percent(10) {
+        let cause = *dice.pick(&[
+            WorkflowTaskFailedCause::WorkflowWorkerUnhandledFailure,
+            WorkflowTaskFailedCause::NonDeterministicError,
+            WorkflowTaskFailedCause::NonDeterministicError,
+            WorkflowTaskFailedCause::ResetStickyTaskQueue,
+            WorkflowTaskFailedCause::GrpcMessageTooLarge,
+        ]);
+        let request = RespondWorkflowTaskFailedRequest {
+            cause: cause as i32,
+            failure: dice.maybe(80, failure),
+            ..RespondWorkflowTaskFailedRequest::default()
+        };
+        return Some(Input::FailWorkflowTask(Box::new(FailWorkflowTask { task: id, request })));
+    }
+    let sticky_attributes = dice.maybe(40, |dice| StickyExecutionAttributes {
+        worker_task_queue: Some(TaskQueue { name: "sticky-1".to_owned(), ..TaskQueue::default() }),
+        schedule_to_start_timeout: dice.maybe(90, duration),
+    });
+    let request = RespondWorkflowTaskCompletedRequest {
+        namespace: "default".to_owned(),
+        commands: commands(dice, run),
+        identity: "worker-1".to_owned(),
+        sticky_attributes,
+        return_new_workflow_task: dice.percent(20),
+        force_create_new_workflow_task: dice.percent(15),
+        ..RespondWorkflowTaskCompletedRequest::default()
+    };
+    let more_wanted = dice.percent(5);
+    Some(Input::CompleteWorkflowTask(Box::new(CompleteWorkflowTask { task: id, request, more_wanted })))
+}
+
+pub fn held_task(run: &Run) -> Option<TaskId> {
+    let task = run.core.task.as_ref().filter(|task| task.is_started())?;
+    Some(TaskId {
+        run_id: run.core.run_id.clone(),
+        scheduled_event_id: task.scheduled_event_id,
+        attempt: task.attempt,
+        stamp: task.stamp,
+    })
+}
+
+/// A worker reports on an activity that it runs, or somebody else does by id.
+fn activity_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
+    let by_id = dice.percent(10);
+    let started = |started: &ActivityState| *started == ActivityState::Started;
+    let known = run.activities.values().filter(|activity| by_id || started(&activity_state(activity)));
+    let activity = dice.any(known)?;
+    let selector = if by_id {
+        ActivitySelector::Id(activity.id().to_owned())
+    } else {
+        let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
+        ActivitySelector::Attempt { scheduled_event_id, attempt }
+    };
+    let run_id = run.core.run_id.clone();
+    let details = dice.maybe(50, payloads);
+    Some(match dice.below(10) {
+        0..3 => Input::CompleteActivity(Box::new(result(run_id, selector, details))),
+        3..6 => Input::FailActivity(Box::new(result(run_id, selector, (dice.maybe(95, failure), details)))),
+        6 => Input::CancelActivity(Box::new(result(run_id, selector, details))),
+        _ => Input::Heartbeat(Box::new(result(run_id, selector, details))),
+    })
+}
+
+pub fn result<T>(run_id: String, activity: ActivitySelector, outcome: T) -> ActivityResult<T> {
+    ActivityResult { run_id, activity, identity: "worker-2".to_owned(), outcome }
+}
+
+fn child_closes(run: &Run, dice: &mut Dice) -> Option<Input> {
+    let child = dice.any(run.children.values())?;
+    let outcome = match dice.below(5) {
+        0 => {
+            Attributes::WorkflowExecutionCompletedEventAttributes(WorkflowExecutionCompletedEventAttributes::default())
+        }
+        1 => Attributes::WorkflowExecutionFailedEventAttributes(WorkflowExecutionFailedEventAttributes::default()),
+        2 => Attributes::WorkflowExecutionCanceledEventAttributes(WorkflowExecutionCanceledEventAttributes::default()),
+        3 => Attributes::WorkflowExecutionTimedOutEventAttributes(WorkflowExecutionTimedOutEventAttributes::default()),
+        _ => {
+            Attributes::WorkflowExecutionTerminatedEventAttributes(WorkflowExecutionTerminatedEventAttributes::default())
+        }
+    };
+    Some(closed(run, child.initiated_event_id, outcome))
+}
+
+/// The child that this event initiated closes.
+pub fn closed(run: &Run, initiated_event_id: i64, outcome: Attributes) -> Input {
+    let workflow_id = run.children[&initiated_event_id].initiated.workflow_id.clone();
+    let child = WorkflowExecution { workflow_id, run_id: child_run(initiated_event_id) };
+    let run_id = run.core.run_id.clone();
+    Input::ChildClosed(Box::new(ChildClosed { run_id, initiated_event_id, child, outcome }))
+}
+
+/// The same words about something else.
+fn distorted(mut input: Input, dice: &mut Dice) -> Input {
+    let event = dice.below(40) as i64;
+    let which = dice.below(3);
+    let nowhere = || "nowhere".to_owned();
+    let task = |task: &mut TaskId| match which {
+        0 => task.run_id = nowhere(),
+        1 => task.scheduled_event_id = event,
+        _ => task.attempt += 1,
+    };
+    fn selector<T>(result: &mut ActivityResult<Option<T>>, event: i64) {
+        result.activity = ActivitySelector::Attempt { scheduled_event_id: event, attempt: 1 };
+    }
+    match &mut input {
+        Input::Signal(signal) => signal.run_id = nowhere(),
+        Input::RequestCancel(cancel) => cancel.first_execution_run_id = nowhere(),
+        Input::Terminate(terminate) => terminate.run_id = nowhere(),
+        Input::StartWorkflowTask(start) | Input::StartActivity(start) => match which {
+            0 => start.run_id = nowhere(),
+            1 => start.scheduled_event_id = event,
+            _ => start.stamp += 1,
+        },
+        Input::CompleteWorkflowTask(complete) => task(&mut complete.task),
+        Input::FailWorkflowTask(fail) => task(&mut fail.task),
+        Input::CompleteActivity(result) | Input::CancelActivity(result) | Input::Heartbeat(result) => {
+            selector::<Payloads>(result, event);
+        }
+        Input::WorkflowTaskOffered(offered) | Input::ActivityOffered(offered) => offered.scheduled_event_id = event,
+        Input::ChildStarted { initiated_event_id, .. }
+        | Input::ChildReleased { initiated_event_id, .. }
+        | Input::ExternalSignalled { initiated_event_id, .. }
+        | Input::ExternalCancelRequested { initiated_event_id, .. } => *initiated_event_id = event,
+        Input::ParentNotified { run_id } | Input::Read { run_id } | Input::ResetSticky { run_id } => {
+            *run_id = nowhere()
+        }
+        Input::ChildClosed(closed) => closed.child.workflow_id = nowhere(),
+        Input::FailActivity(result) => result.run_id = nowhere(),
+        Input::Start(_) | Input::WakeUp => {}
+    }
+    input
+}
