@@ -40,11 +40,13 @@ pub(crate) struct FenceChecks<K: Kind> {
     running: bool,
     /// Those who came since it began.
     next: Vec<HeldRead<K>>,
+    /// Whether the shard itself wants to know.
+    suspected: bool,
 }
 
 impl<K: Kind> FenceChecks<K> {
     pub(crate) fn new() -> Self {
-        Self { checking: Vec::new(), running: false, next: Vec::new() }
+        Self { checking: Vec::new(), running: false, next: Vec::new(), suspected: false }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -78,12 +80,22 @@ impl<K: Kind> ShardTask<K> {
         }
     }
 
+    /// Finds out whether the shard is still ours, though nobody waits for the answer.
+    pub(crate) fn suspect_fence(&mut self) {
+        match self.store.log.epoch_if_local(&self.log) {
+            Some(epoch) if epoch != self.epoch && !self.resolving => self.stop(Stop::Fenced),
+            Some(_) => {}
+            None => self.fences.suspected = true,
+        }
+    }
+
     /// Starts a fence check for those who wait for one.
     pub(crate) fn check_fence(&mut self) {
-        if self.fences.running || self.fences.next.is_empty() {
+        if self.fences.running || (self.fences.next.is_empty() && !self.fences.suspected) {
             return;
         }
         self.fences.running = true;
+        self.fences.suspected = false;
         std::mem::swap(&mut self.fences.checking, &mut self.fences.next);
         let (log, name) = (Arc::clone(&self.store.log), self.log.clone());
         self.outside.spawn(async move {

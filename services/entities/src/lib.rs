@@ -3,6 +3,9 @@
 //!
 //! Absent on purpose: any knowledge of workflows or task queues, and any waiting for storage inside the shard's task.
 //!
+//! What it stores beside the rows of its kind: groups in its log, the partitions `wake-ups/<log>/<bucket>`, and the partition
+//! `quarantine/<log>`. Kinds name their partitions differently.
+//!
 //! Start at [`Kind`] for what an entity is, at [`ShardHandle`] for how to talk to one, and at `shard.rs` for the task.
 
 mod arrival;

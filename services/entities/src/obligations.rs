@@ -121,11 +121,12 @@ impl<K: Kind> ShardTask<K> {
         if !slot.owed.may_start(&start.id, start.seq) {
             return;
         }
-        let carried = Arc::clone(&self.host).carry_out(slot.key.clone(), start.obligation);
-        let (slot, id) = (start.slot, start.id);
+        let (host, key) = (Arc::clone(&self.host), slot.key.clone());
+        let Start { slot, id, obligation, .. } = start;
         self.obligations.spawn(async move {
+            let carried = AssertUnwindSafe(async move { host.carry_out(key, obligation).await }).catch_unwind();
             // A host that panics has carried nothing out.
-            let input = AssertUnwindSafe(carried).catch_unwind().await.unwrap_or(None);
+            let input = carried.await.unwrap_or(None);
             Arrival::CarriedOut { slot, id, input }
         });
     }
@@ -164,6 +165,8 @@ impl<K: Kind> ShardTask<K> {
             runtime.sleep(rest).await;
             Arrival::Rested { slot: id, id: obligation }
         });
+        // It would be tried for ever by a former owner that writes nothing and so never learns that it is one.
+        self.suspect_fence();
     }
 
     /// The rest is over: carries the obligation out again as the state has it now.

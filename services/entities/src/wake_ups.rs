@@ -196,8 +196,12 @@ impl<K: Kind> ShardTask<K> {
         } else if woken && !changed {
             slot.idle_wake_ups = 0;
         }
+        let is_in_vain = slot.idle_wake_ups > 0;
         let before = std::mem::replace(&mut slot.scheduled, at);
         self.wake_ups.reschedule(&slot.key, before, at);
+        if is_in_vain {
+            self.suspect_fence();
+        }
     }
 
     /// Delivers what is due; says whether more is.

@@ -117,3 +117,18 @@ async fn two_thousand_obligations_of_one_entity_are_all_carried_out() {
     assert!(read(&shard, "a").await.owed.is_empty());
     assert!((0..2000).all(|n| world.bank.asked("a", n) == 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_former_owner_that_only_asks_in_vain_finds_out_and_stops() {
+    for plan in [FaultPlan::new(1), FaultPlan::new(1).hiding_local_epoch()] {
+        let world = World::with(plan);
+        world.bank.refuses.store(true, Ordering::Relaxed);
+        let shard = world.open().await;
+        assert_eq!(shard.call(key("a"), Input::Owe(7)).await, DONE);
+        world.pass(Duration::from_secs(30)).await;
+        world.store().log.open(&world.log(), storage::OwnerNonce(9)).await.unwrap();
+        // Nobody asks it anything.
+        let stopped = world.runtime.timeout(Duration::from_secs(11), shard.closed()).await;
+        assert!(stopped.is_some());
+    }
+}
