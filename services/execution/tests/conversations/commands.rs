@@ -112,6 +112,7 @@ fn child(words: &Words) -> Result<A, String> {
         workflow_id_reuse_policy: WorkflowIdReusePolicy::Unspecified as i32,
         retry_policy: words.retry()?,
         cron_schedule: words.text("cron"),
+        search_attributes: words.fields("attributes").map(|indexed_fields| SearchAttributes { indexed_fields }),
         ..StartChildWorkflowExecutionCommandAttributes::default()
     }))
 }
@@ -123,6 +124,7 @@ fn continue_as_new(words: &Words) -> Result<A, String> {
         input: words.payloads("input"),
         workflow_run_timeout: words.duration("run")?,
         backoff_start_interval: words.duration("backoff")?,
+        search_attributes: words.fields("attributes").map(|indexed_fields| SearchAttributes { indexed_fields }),
         retry_policy: words.retry()?,
         ..ContinueAsNewWorkflowExecutionCommandAttributes::default()
     }))

@@ -11,13 +11,18 @@
 //! wait 5s | clock 5s | limits blob=100 | show                           the world
 //! ```
 
-use api::temporal::api::common::v1::{Memo, SearchAttributes, WorkflowExecution, WorkflowType};
+use api::temporal::api::common::v1::{
+    Memo, MeteringMetadata, SearchAttributes, WorkerVersionStamp, WorkflowExecution, WorkflowType,
+};
+use api::temporal::api::deployment::v1::WorkerDeploymentOptions;
 use api::temporal::api::enums::v1::{
     CancelExternalWorkflowExecutionFailedCause, RetryState, SignalExternalWorkflowExecutionFailedCause,
-    StartChildWorkflowExecutionFailedCause, WorkflowIdConflictPolicy, WorkflowIdReusePolicy, WorkflowTaskFailedCause,
+    StartChildWorkflowExecutionFailedCause, WorkerVersioningMode, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
+    WorkflowTaskFailedCause,
 };
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::*;
+use api::temporal::api::sdk::v1::WorkflowTaskCompletedMetadata;
 use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
 use api::temporal::api::workflow::v1::OnConflictOptions;
 use api::temporal::api::workflowservice::v1::{
@@ -171,6 +176,23 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
                 return_new_workflow_task: words.flag("return-new"),
                 force_create_new_workflow_task: words.flag("force"),
                 binary_checksum: words.text("checksum"),
+                worker_version_stamp: words
+                    .get("build")
+                    .map(|build_id| WorkerVersionStamp { build_id: build_id.to_owned(), use_versioning: false }),
+                deployment_options: words.get("deployment").map(|name| WorkerDeploymentOptions {
+                    deployment_name: name.to_owned(),
+                    worker_versioning_mode: WorkerVersioningMode::Unversioned as i32,
+                    ..WorkerDeploymentOptions::default()
+                }),
+                sdk_metadata: words.get("sdk").map(|name| WorkflowTaskCompletedMetadata {
+                    core_used_flags: vec![1, 2],
+                    lang_used_flags: vec![3],
+                    sdk_name: name.to_owned(),
+                    ..WorkflowTaskCompletedMetadata::default()
+                }),
+                metering_metadata: words
+                    .flag("metering")
+                    .then_some(MeteringMetadata { nonfirst_local_activity_execution_attempts: 4 }),
                 ..RespondWorkflowTaskCompletedRequest::default()
             };
             let (task, more_wanted) = (token(world, words)?, words.flag("queries"));

@@ -32,6 +32,7 @@ impl Commands<'_> {
         checked_duration("WorkflowTaskTimeout", command.workflow_task_timeout.as_ref()).map_err(refused)?;
         checked_retry_policy(command.retry_policy.as_ref()).map_err(refused)?;
         crate::cron::validate(&command.cron_schedule).map_err(refused)?;
+        self.check_search_attributes(command.search_attributes.as_ref())?;
         if command.versioning_override.is_some() {
             return bad(Cause::FeatureDisabled, "VersioningOverride is not served".to_owned());
         }

@@ -96,6 +96,7 @@ impl Commands<'_> {
         checked_duration("BackoffStartInterval", command.backoff_start_interval.as_ref()).map_err(refused)?;
         checked_retry_policy(command.retry_policy.as_ref()).map_err(refused)?;
         crate::cron::validate(&command.cron_schedule).map_err(refused)?;
+        self.check_search_attributes(command.search_attributes.as_ref())?;
         let run = self.draft.run(&self.run_id).clone();
         let new_run_id = self.draft.uuid();
         let start = continued_as_new(&run, &new_run_id, command, self.draft.env.limits);

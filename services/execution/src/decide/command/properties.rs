@@ -4,6 +4,7 @@ use api::temporal::api::command::v1::{
     ModifyWorkflowPropertiesCommandAttributes, RecordMarkerCommandAttributes,
     UpsertWorkflowSearchAttributesCommandAttributes,
 };
+use api::temporal::api::common::v1::SearchAttributes;
 use api::temporal::api::enums::v1::WorkflowTaskFailedCause as Cause;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
@@ -37,6 +38,13 @@ impl Commands<'_> {
         Ok(())
     }
 
+    /// What commands set must be within the limits, and nothing that is the server's own.
+    pub(super) fn check_search_attributes(&self, attributes: Option<&SearchAttributes>) -> Carried {
+        let cause = Cause::BadSearchAttributes;
+        let checked = attributes.map_or(Ok(()), checked_search_attributes);
+        checked.map_err(|message| BadCommand { cause, message, terminates: false })
+    }
+
     pub(super) fn upsert_search_attributes(
         &mut self,
         command: UpsertWorkflowSearchAttributesCommandAttributes,
@@ -46,7 +54,7 @@ impl Commands<'_> {
         let Some(changed) = command.search_attributes.filter(|changed| !changed.indexed_fields.is_empty()) else {
             return bad(cause, "SearchAttributes is not set".to_owned());
         };
-        checked_search_attributes(&changed).map_err(|message| BadCommand { cause, message, terminates: false })?;
+        self.check_search_attributes(Some(&changed))?;
         let attributes = UpsertWorkflowSearchAttributesEventAttributes {
             workflow_task_completed_event_id: self.completed_event_id,
             search_attributes: Some(changed),
