@@ -139,18 +139,8 @@ impl Run {
             Some(Attributes::WorkflowPropertiesModifiedEventAttributes(modified)) => {
                 merge(Arc::make_mut(&mut self.memo), modified.upserted_memo.clone().unwrap_or_default().fields);
             }
-            Some(Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(initiated)) => {
-                let child = Child {
-                    initiated_event_id: id,
-                    initiated: Arc::new(initiated.clone()),
-                    user_metadata: event.user_metadata.clone(),
-                    run_id: String::new(),
-                    started_event_id: 0,
-                };
-                self.children.insert(id, Arc::new(child));
-            }
             Some(attributes) => {
-                self.take_effect_on_pending(attributes, id, at);
+                self.take_effect_on_pending(event, attributes);
                 if let Some(status) = closing_status(attributes) {
                     self.close(event, status, next_run_of(attributes));
                 }
@@ -159,7 +149,8 @@ impl Run {
         }
     }
 
-    fn take_effect_on_pending(&mut self, attributes: &Attributes, id: i64, at: i64) {
+    fn take_effect_on_pending(&mut self, event: &HistoryEvent, attributes: &Attributes) {
+        let (id, at) = (event.event_id, event_nanos(event));
         match attributes {
             Attributes::ActivityTaskScheduledEventAttributes(scheduled) => {
                 let progress =
@@ -185,6 +176,16 @@ impl Run {
             Attributes::TimerFiredEventAttributes(fired) => self.end_timer(&fired.timer_id, fired.started_event_id),
             Attributes::TimerCanceledEventAttributes(canceled) => {
                 self.end_timer(&canceled.timer_id, canceled.started_event_id);
+            }
+            Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(initiated) => {
+                let child = Child {
+                    initiated_event_id: id,
+                    initiated: Arc::new(initiated.clone()),
+                    user_metadata: event.user_metadata.clone(),
+                    run_id: String::new(),
+                    started_event_id: 0,
+                };
+                self.children.insert(id, Arc::new(child));
             }
             Attributes::ChildWorkflowExecutionStartedEventAttributes(started) => {
                 if let Some(child) = self.children.get_mut(&started.initiated_event_id) {

@@ -1,6 +1,6 @@
-//! The laws of DESIGN §3, over generated conversations: callers, workers, matching, other workflows, the clock and crashes
-//! say mostly sensible and sometimes nonsensical things to one workflow ID, and after each of them everything that must
-//! hold is checked.
+//! The laws of a workflow execution, over generated conversations: callers, workers, matching, other workflows, the clock
+//! and crashes say mostly sensible and sometimes nonsensical things to one workflow ID, and after each of them everything
+//! that must hold is checked.
 //!
 //! A conversation is a list of numbers, one for each thing that is said: `talk.rs` turns a number into words by looking at
 //! the state. So a failing conversation shrinks by leaving out what does not matter. `PROPTEST_CASES` sets how many
