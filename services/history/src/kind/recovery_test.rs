@@ -16,7 +16,7 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskCompletedRequest, StartWorkflowExecutionRequest};
 use bytes::Bytes;
 use entities::{EntityKey, Env, Kind, Load, Refusal, RowAddress, StoredRow};
-use execution::{Change, CompleteWorkflowTask, Input, Limits, Run, Signal, Start, StartTask, TaskId, Terminate};
+use execution::{Change, CompleteWorkflowTask, Input, Limits, Run, Signal, Start, StartTask, TaskId};
 use ids::Timestamp;
 use storage::{PartitionWrite, Row, Version};
 
@@ -122,7 +122,7 @@ impl Model {
         let current = self.state.workflow.chain.current_run_id.clone();
         let task = self.state.workflow.current().and_then(|run| run.core.task.clone());
         let input = match (self.roll(10), task) {
-            (0, _) => Input::Terminate(Box::new(Terminate::default())),
+            (0, _) => Input::Terminate(Box::default()),
             (1 | 2, _) => Input::Signal(Box::new(Signal { name: "go".to_owned(), ..Signal::default() })),
             (3, _) => {
                 // Somebody asks for an old run.

@@ -111,7 +111,8 @@ async fn next_page(
     let read = read_forward(&*service.store.table, key, run, place.next_event_id, end, most).await?;
     let next_event_id = read.events.last().map_or(place.next_event_id, |event| event.event_id + 1);
     let following = request.wait_new_event && run.is_open();
-    let next = (next_event_id < end || following).then(|| HistoryPageToken {
+    let more = next_event_id < end || following;
+    let next = more.then_some(HistoryPageToken {
         next_event_id,
         end_event_id: if request.wait_new_event { 0 } else { end },
         ..place
