@@ -144,22 +144,19 @@ impl Poll<'_> {
     async fn wait(&mut self, worker: &Presence, deadline: Timestamp) -> Option<Handed> {
         let runtime = &self.core.runtime;
         let wait = deadline.since(runtime.now()).saturating_sub(MARGIN).min(LONGEST_POLL);
-        let given = tokio::select! {
-            biased;
-            () = worker.left() => return None,
-            () = self.core.closing.cancelled() => return None,
-            given = runtime.timeout(wait, &mut self.given) => given,
-        };
-        if given.is_some() || self.is_waiting() {
-            return given?.ok();
-        }
-        // Something is on its way.
-        let left = deadline.since(runtime.now());
         tokio::select! {
             biased;
-            () = worker.left() => None,
-            given = runtime.timeout(left, &mut self.given) => given?.ok(),
+            given = &mut self.given => return given.ok(),
+            () = worker.left() => {}
+            () = self.core.closing.cancelled() => return None,
+            () = runtime.sleep(wait) => {}
         }
+        if self.is_waiting() {
+            return None;
+        }
+        // Something is on its way, and history may have recorded that this poll has it. A worker that leaves keeps its
+        // polls until they are answered, so it still gets what was meant for it.
+        runtime.timeout(deadline.since(runtime.now()), &mut self.given).await?.ok()
     }
 
     fn is_waiting(&self) -> bool {
