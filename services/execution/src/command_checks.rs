@@ -33,8 +33,8 @@ const SYSTEM_ATTRIBUTES: &[&str] = &[
     "RootRunId",
 ];
 
-/// The longest duration that the API accepts: 100 years.
-pub const LONGEST_DURATION_SECONDS: i64 = 100 * 365 * 24 * 3600;
+/// The longest duration that is accepted: 10,000 years, which covers what SDKs send for "for ever".
+pub const LONGEST_DURATION_SECONDS: i64 = 10_000 * 365 * 24 * 3600;
 
 /// A duration of a request: `None` when unset or zero; negative and absurd ones are refused.
 pub fn checked_duration(field: &str, duration: Option<&prost_types::Duration>) -> Result<Option<Duration>, String> {
@@ -54,8 +54,8 @@ pub fn checked_duration(field: &str, duration: Option<&prost_types::Duration>) -
 /// A retry policy that makes sense.
 pub fn checked_retry_policy(policy: Option<&RetryPolicy>) -> Result<(), String> {
     let Some(policy) = policy else { return Ok(()) };
-    let initial = checked_duration("RetryPolicy.InitialInterval", policy.initial_interval.as_ref())?;
-    let maximum = checked_duration("RetryPolicy.MaximumInterval", policy.maximum_interval.as_ref())?;
+    let initial = checked_duration("RetryPolicy.InitialInterval", &mut policy.initial_interval.clone())?;
+    let maximum = checked_duration("RetryPolicy.MaximumInterval", &mut policy.maximum_interval.clone())?;
     let coefficient = policy.backoff_coefficient;
     if coefficient != 0.0 && !(coefficient.is_finite() && coefficient >= 1.0) {
         return Err(format!("RetryPolicy.BackoffCoefficient {coefficient} must be at least 1"));

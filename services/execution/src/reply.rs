@@ -86,7 +86,7 @@ pub enum Rejection {
     /// The request makes no sense.
     #[error("{0}")]
     InvalidArgument(String),
-    /// A limit of the run is reached. RESOURCE_EXHAUSTED or, for signals, as the API says.
+    /// A limit of the run is reached: it takes no more signals. INVALID_ARGUMENT, since trying again does not help.
     #[error("{0}")]
     LimitExceeded(String),
     /// Not now; the same input may succeed in a moment.

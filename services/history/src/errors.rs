@@ -14,9 +14,8 @@ pub(crate) fn rejected(rejection: Rejection) -> ServiceError {
             ServiceError::WorkflowAlreadyStarted { message, start_request_id, run_id, first_execution_run_id }
         }
         Rejection::InvalidArgument(message) => ServiceError::InvalidArgument(message),
-        Rejection::LimitExceeded(message) => {
-            ServiceError::ResourceExhausted { cause: ResourceExhaustedCause::BusyWorkflow, message }
-        }
+        // Not RESOURCE_EXHAUSTED, which clients try again and again.
+        Rejection::LimitExceeded(message) => ServiceError::InvalidArgument(message),
         Rejection::NotYet(message) => ServiceError::Unavailable(message),
     }
 }

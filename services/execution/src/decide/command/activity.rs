@@ -54,13 +54,13 @@ impl Commands<'_> {
     /// Fills in timeouts and retry policy: unset ones follow from those that are set, and from the run's own timeout.
     fn resolved(
         &self,
-        command: ScheduleActivityTaskCommandAttributes,
+        mut command: ScheduleActivityTaskCommandAttributes,
     ) -> Result<ActivityTaskScheduledEventAttributes, String> {
         let run_timeout = crate::duration::from_wire(self.run().start.workflow_run_timeout.as_ref());
-        let close = checked_duration("ScheduleToCloseTimeout", command.schedule_to_close_timeout.as_ref())?;
-        let start = checked_duration("ScheduleToStartTimeout", command.schedule_to_start_timeout.as_ref())?;
-        let run = checked_duration("StartToCloseTimeout", command.start_to_close_timeout.as_ref())?;
-        let heartbeat = checked_duration("HeartbeatTimeout", command.heartbeat_timeout.as_ref())?;
+        let close = checked_duration("ScheduleToCloseTimeout", &mut command.schedule_to_close_timeout)?;
+        let start = checked_duration("ScheduleToStartTimeout", &mut command.schedule_to_start_timeout)?;
+        let run = checked_duration("StartToCloseTimeout", &mut command.start_to_close_timeout)?;
+        let heartbeat = checked_duration("HeartbeatTimeout", &mut command.heartbeat_timeout)?;
         if close.is_none() && run.is_none() {
             let id = &command.activity_id;
             return Err(format!(

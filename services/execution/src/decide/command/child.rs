@@ -15,7 +15,7 @@ use crate::draft::Notes;
 impl Commands<'_> {
     pub(super) fn start_child(
         &mut self,
-        command: StartChildWorkflowExecutionCommandAttributes,
+        mut command: StartChildWorkflowExecutionCommandAttributes,
         notes: Notes,
     ) -> Carried {
         let cause = Cause::BadStartChildExecutionAttributes;
@@ -27,9 +27,9 @@ impl Commands<'_> {
         self.check_size(cause, "StartChildWorkflowExecutionCommandAttributes.Input", command.input.as_ref())?;
         self.check_size(cause, "StartChildWorkflowExecutionCommandAttributes.Memo", command.memo.as_ref())?;
         self.check_pending(Cause::PendingChildWorkflowsLimitExceeded, "child workflows", self.run().children.len())?;
-        checked_duration("WorkflowExecutionTimeout", command.workflow_execution_timeout.as_ref()).map_err(refused)?;
-        checked_duration("WorkflowRunTimeout", command.workflow_run_timeout.as_ref()).map_err(refused)?;
-        checked_duration("WorkflowTaskTimeout", command.workflow_task_timeout.as_ref()).map_err(refused)?;
+        checked_duration("WorkflowExecutionTimeout", &mut command.workflow_execution_timeout).map_err(refused)?;
+        checked_duration("WorkflowRunTimeout", &mut command.workflow_run_timeout).map_err(refused)?;
+        checked_duration("WorkflowTaskTimeout", &mut command.workflow_task_timeout).map_err(refused)?;
         checked_retry_policy(command.retry_policy.as_ref()).map_err(refused)?;
         crate::cron::validate(&command.cron_schedule).map_err(refused)?;
         self.check_search_attributes(command.search_attributes.as_ref())?;

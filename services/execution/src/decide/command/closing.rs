@@ -83,7 +83,7 @@ impl Commands<'_> {
 
     pub(super) fn continue_as_new(
         &mut self,
-        command: ContinueAsNewWorkflowExecutionCommandAttributes,
+        mut command: ContinueAsNewWorkflowExecutionCommandAttributes,
         notes: Notes,
     ) -> Carried {
         let cause = Cause::BadContinueAsNewAttributes;
@@ -91,9 +91,9 @@ impl Commands<'_> {
         self.check_nothing_unseen()?;
         self.check_size(cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Input", command.input.as_ref())?;
         self.check_size(cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Memo", command.memo.as_ref())?;
-        checked_duration("WorkflowRunTimeout", command.workflow_run_timeout.as_ref()).map_err(refused)?;
-        checked_duration("WorkflowTaskTimeout", command.workflow_task_timeout.as_ref()).map_err(refused)?;
-        checked_duration("BackoffStartInterval", command.backoff_start_interval.as_ref()).map_err(refused)?;
+        checked_duration("WorkflowRunTimeout", &mut command.workflow_run_timeout).map_err(refused)?;
+        checked_duration("WorkflowTaskTimeout", &mut command.workflow_task_timeout).map_err(refused)?;
+        checked_duration("BackoffStartInterval", &mut command.backoff_start_interval).map_err(refused)?;
         checked_retry_policy(command.retry_policy.as_ref()).map_err(refused)?;
         crate::cron::validate(&command.cron_schedule).map_err(refused)?;
         self.check_search_attributes(command.search_attributes.as_ref())?;

@@ -12,15 +12,18 @@ use crate::command_checks::checked_duration;
 use crate::draft::Notes;
 
 impl Commands<'_> {
-    pub(super) fn start_timer(&mut self, command: StartTimerCommandAttributes, notes: Notes) -> Carried {
+    pub(super) fn start_timer(&mut self, mut command: StartTimerCommandAttributes, notes: Notes) -> Carried {
         let cause = Cause::BadStartTimerAttributes;
         self.check_id(cause, "TimerId", &command.timer_id)?;
         if command.start_to_fire_timeout.is_none() {
             return bad(cause, "StartToFireTimeout is not set".to_owned());
         }
         // Zero is fine: such a timer fires at once.
-        checked_duration("StartToFireTimeout", command.start_to_fire_timeout.as_ref())
-            .map_err(|message| BadCommand { cause, message, terminates: false })?;
+        checked_duration("StartToFireTimeout", &mut command.start_to_fire_timeout).map_err(|message| BadCommand {
+            cause,
+            message,
+            terminates: false,
+        })?;
         if self.run().timers.contains_key(&command.timer_id) {
             let message = format!("timer id {:?} is already in use", command.timer_id);
             return bad(Cause::StartTimerDuplicateId, message);
