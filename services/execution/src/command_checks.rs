@@ -35,20 +35,25 @@ const SYSTEM_ATTRIBUTES: &[&str] = &[
 
 /// The longest duration that is accepted: 10,000 years, which covers what SDKs send for "for ever".
 pub const LONGEST_DURATION_SECONDS: i64 = 10_000 * 365 * 24 * 3600;
+/// The longest that is kept: accepted ones above 100 years are shortened to it, as in requests.
+const LONGEST_KEPT_SECONDS: i64 = 100 * 365 * 24 * 3600;
 
-/// A duration of a request: `None` when unset or zero; negative and absurd ones are refused.
-pub fn checked_duration(field: &str, duration: Option<&prost_types::Duration>) -> Result<Option<Duration>, String> {
+/// A duration of a command: `None` when unset or zero; negative and absurd ones are refused.
+pub fn checked_duration(field: &str, duration: &mut Option<prost_types::Duration>) -> Result<Option<Duration>, String> {
     let Some(given) = duration else { return Ok(None) };
-    if given.seconds < 0 || given.nanos < 0 {
-        return Err(format!("{field} {}s {}ns must not be negative", given.seconds, given.nanos));
+    let (seconds, nanos) = (given.seconds, given.nanos);
+    if seconds < 0 || nanos < 0 {
+        return Err(format!("{field} {seconds}s {nanos}ns must not be negative"));
     }
-    if given.seconds > LONGEST_DURATION_SECONDS || given.nanos > 999_999_999 {
-        let (seconds, nanos) = (given.seconds, given.nanos);
+    if seconds > LONGEST_DURATION_SECONDS || nanos > 999_999_999 {
         return Err(format!(
             "{field} {seconds}s {nanos}ns must be at most {LONGEST_DURATION_SECONDS}s, with nanos below 1e9"
         ));
     }
-    Ok(from_wire(duration))
+    if seconds >= LONGEST_KEPT_SECONDS {
+        *given = prost_types::Duration { seconds: LONGEST_KEPT_SECONDS, nanos: 0 };
+    }
+    Ok(from_wire(duration.as_ref()))
 }
 
 /// A retry policy that makes sense.
