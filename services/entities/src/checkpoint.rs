@@ -4,7 +4,7 @@
 //! position of the entity's latest change as their version; it is written only once that position is durable. The log is
 //! trimmed below the oldest change that no write acknowledged to this owner carries.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,12 +200,26 @@ impl Checkpoints {
             self.enqueue(vec![part], Vec::new());
         }
         if slot.is_dirty() {
-            self.dirty_entities -= 1;
-            self.dirty_bytes = self.dirty_bytes.saturating_sub(slot.weight());
+            self.cleaned(slot);
         }
         if let Some((seq, _)) = slot.dirty_since {
             self.dirty.remove(&(seq, id));
             self.release(seq);
+        }
+    }
+
+    /// The entity is not dirty any more.
+    fn cleaned<K: Kind>(&mut self, slot: &Slot<K>) {
+        self.dirty_entities -= 1;
+        self.dirty_bytes = self.dirty_bytes.saturating_sub(slot.weight());
+    }
+
+    /// What was taken is dirty again, together with what has changed since; the hold that `taken` has goes with it.
+    fn give_back<K: Kind>(&mut self, id: SlotId, slot: &mut Slot<K>, taken: Taken, now: Timestamp) {
+        slot.taken = None;
+        if let Some((since, _)) = slot.dirty_since.replace((taken.since, now)) {
+            self.dirty.remove(&(since, id));
+            self.release(since);
         }
     }
 
@@ -330,7 +344,7 @@ impl<K: Kind> ShardTask<K> {
         let mut writes = match caught(|| kind.take_dirty(key, state)) {
             Ok(writes) => writes,
             Err(panic) => {
-                self.quarantine(id, format!("panicked in a checkpoint: {panic}"));
+                self.accuse(id, format!("panicked in a checkpoint: {panic}"), None);
                 return None;
             }
         };
@@ -365,19 +379,32 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn on_checkpointed(&mut self, written: Written) {
         self.checkpoints.running.remove(&written.id);
         self.metrics.checkpoints.increment(1);
-        for (index, reason) in written.refused {
-            match written.parts.get(index).and_then(|part| part.slot) {
-                Some(slot) => self.quarantine(slot, format!("cannot be written: {reason}")),
-                None => {
-                    tracing::error!(log = %self.log.0, reason, "changes of a quarantined entity cannot be copied aside")
+        let mut refused: HashMap<usize, String> = written.refused.into_iter().collect();
+        for (index, part) in written.parts.into_iter().enumerate() {
+            match (part.slot, refused.remove(&index)) {
+                (Some(id), Some(reason)) => self.part_refused(id, part.taken, reason),
+                (Some(id), None) => {
+                    self.checkpoints.release(part.taken.since);
+                    self.part_written(id, part.taken, part.wake_up);
+                }
+                (None, refusal) => {
+                    self.checkpoints.release(part.taken.since);
+                    if let Some(reason) = refusal {
+                        tracing::error!(log = %self.log.0, reason, "changes set aside cannot be written and are lost");
+                    }
                 }
             }
         }
-        for part in written.parts {
-            self.checkpoints.release(part.taken.since);
-            if let Some(id) = part.slot {
-                self.part_written(id, part.taken, part.wake_up);
+    }
+
+    /// What was taken will never be in a row: it holds the log until it is copied aside.
+    fn part_refused(&mut self, id: SlotId, taken: Taken, reason: String) {
+        match self.entities.get_mut(id) {
+            Some(slot) => {
+                self.checkpoints.give_back(id, slot, taken, self.turn_began);
+                self.accuse(id, format!("cannot be written: {reason}"), None);
             }
+            None => self.checkpoints.release(taken.since),
         }
     }
 
@@ -386,25 +413,20 @@ impl<K: Kind> ShardTask<K> {
         slot.taken = None;
         slot.stored_wake_up = wake_up.or(slot.stored_wake_up);
         slot.recent.retain(|(seq, _)| *seq > taken.version);
+        if slot.is_dirty() {
+            self.checkpoints.may_take(id, slot);
+        } else {
+            slot.recent = Vec::new();
+            self.checkpoints.cleaned(slot);
+        }
         let Residence::Ready(state) = &mut slot.residence else { return };
         let kind = &*self.kind;
-        let weight = match caught(|| {
+        match caught(|| {
             kind.shed(state);
             kind.weight(state)
         }) {
-            Ok(weight) => weight,
-            Err(panic) => return self.quarantine(id, format!("panicked after a checkpoint: {panic}")),
-        };
-        if slot.is_dirty() {
-            self.checkpoints.may_take(id, slot);
-            self.weigh(id, weight);
-        } else {
-            if slot.recent.is_empty() {
-                slot.recent = Vec::new();
-            }
-            self.checkpoints.dirty_entities -= 1;
-            self.checkpoints.dirty_bytes = self.checkpoints.dirty_bytes.saturating_sub(slot.weight());
-            self.weigh(id, weight);
+            Ok(weight) => self.weigh(id, weight),
+            Err(panic) => self.accuse(id, format!("panicked after a checkpoint: {panic}"), None),
         }
     }
 

@@ -88,11 +88,7 @@ impl<K: Kind> ShardTask<K> {
                 self.answer_unchanged(id, position, Err(CallError::Rejected(rejection)), origin, env.now);
             }
             Ok(Err(Refusal::Needs(rows, input))) => self.stall(id, rows, input, origin),
-            Err(panic) => {
-                let reason = format!("panicked in a step: {panic}");
-                origin.answer(Err(CallError::Quarantined(reason.clone())));
-                self.quarantine(id, reason);
-            }
+            Err(panic) => self.accuse(id, format!("panicked in a step: {panic}"), Some(origin)),
         }
     }
 

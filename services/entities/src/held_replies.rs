@@ -10,6 +10,7 @@ use storage::{Epoch, Seq, StorageError, StorageResult};
 
 use crate::Kind;
 use crate::arrival::Arrival;
+use crate::quarantine::Accusation;
 use crate::request::{Outcome, ReplyTo};
 use crate::shard::{ShardTask, Stop};
 
@@ -40,17 +41,27 @@ pub(crate) struct FenceChecks<K: Kind> {
     running: bool,
     /// Those who came since it began.
     next: Vec<HeldRead<K>>,
+    /// Entities that look corrupt, or stale: to be judged by the check that runs now, and by the next.
+    judged: Vec<Accusation<K>>,
+    accused: Vec<Accusation<K>>,
     /// Whether the shard itself wants to know.
     suspected: bool,
 }
 
 impl<K: Kind> FenceChecks<K> {
     pub(crate) fn new() -> Self {
-        Self { checking: Vec::new(), running: false, next: Vec::new(), suspected: false }
+        Self {
+            checking: Vec::new(),
+            running: false,
+            next: Vec::new(),
+            judged: Vec::new(),
+            accused: Vec::new(),
+            suspected: false,
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        !self.running && self.next.is_empty()
+        !self.running && self.next.is_empty() && self.accused.is_empty()
     }
 }
 
@@ -89,14 +100,33 @@ impl<K: Kind> ShardTask<K> {
         }
     }
 
+    /// Has an entity judged by the next fence check.
+    pub(crate) fn await_judgement(&mut self, accusation: Accusation<K>) {
+        self.fences.accused.push(accusation);
+    }
+
     /// Starts a fence check for those who wait for one.
     pub(crate) fn check_fence(&mut self) {
-        if self.fences.running || (self.fences.next.is_empty() && !self.fences.suspected) {
+        let fences = &mut self.fences;
+        let wanted = fences.suspected || !fences.next.is_empty() || !fences.accused.is_empty();
+        if fences.running || !wanted {
             return;
         }
-        self.fences.running = true;
-        self.fences.suspected = false;
-        std::mem::swap(&mut self.fences.checking, &mut self.fences.next);
+        if let Some(epoch) = self.store.log.epoch_if_local(&self.log) {
+            let accused = std::mem::take(&mut fences.accused);
+            if epoch == self.epoch {
+                self.convict(accused);
+            } else if self.resolving {
+                self.fences.accused = accused;
+            } else {
+                self.stop(Stop::Fenced);
+            }
+            return;
+        }
+        fences.running = true;
+        fences.suspected = false;
+        std::mem::swap(&mut fences.checking, &mut fences.next);
+        std::mem::swap(&mut fences.judged, &mut fences.accused);
         let (log, name) = (Arc::clone(&self.store.log), self.log.clone());
         self.outside.spawn(async move {
             let epoch = AssertUnwindSafe(log.epoch(&name)).catch_unwind().await;
@@ -112,6 +142,8 @@ impl<K: Kind> ShardTask<K> {
                 for read in std::mem::take(&mut self.fences.checking) {
                     self.release_at(read.position, read.reply);
                 }
+                let judged = std::mem::take(&mut self.fences.judged);
+                self.convict(judged);
             }
             Ok(_) if self.resolving => self.retry_fence_check(),
             Ok(_) => self.stop(Stop::Fenced),

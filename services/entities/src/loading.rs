@@ -106,10 +106,10 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn on_loaded(&mut self, id: SlotId, loaded: Loaded<K>) {
         self.loads.running -= 1;
         match loaded {
-            Loaded::Corrupt(reason) => self.quarantine(id, format!("cannot be loaded: {reason}")),
+            Loaded::Corrupt(reason) => self.accuse(id, format!("cannot be loaded: {reason}"), None),
             Loaded::State(_, version) if version > self.writer.durable().0 => {
                 let last = self.writer.durable().0;
-                self.quarantine(id, format!("has a row of version {version}, but the log ends at {last}"));
+                self.accuse(id, format!("has a row of version {version}, but the log ends at {last}"), None);
             }
             Loaded::State(state, _) => self.take_up(id, state),
         }
@@ -133,8 +133,8 @@ impl<K: Kind> ShardTask<K> {
         });
         let (owed, next_wake_up, weight) = match brought_up {
             Ok(Ok(consequences)) => consequences,
-            Ok(Err(crate::Corrupt(reason))) => return self.quarantine(id, format!("cannot be recovered: {reason}")),
-            Err(panic) => return self.quarantine(id, format!("panicked while being recovered: {panic}")),
+            Ok(Err(crate::Corrupt(reason))) => return self.accuse(id, format!("cannot be recovered: {reason}"), None),
+            Err(panic) => return self.accuse(id, format!("panicked while being recovered: {panic}"), None),
         };
         slot.residence = Residence::Ready(state);
         slot.next_wake_up = next_wake_up;
@@ -183,12 +183,12 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn on_fetched(&mut self, id: SlotId, fetched: Fetched) {
         let rows = match fetched {
             Fetched::Rows(rows) => rows,
-            Fetched::Corrupt(reason) => return self.quarantine(id, format!("has corrupt rows: {reason}")),
+            Fetched::Corrupt(reason) => return self.accuse(id, format!("has corrupt rows: {reason}"), None),
         };
         let durable = self.writer.durable().0;
         if let Some(row) = rows.iter().filter_map(|found| found.row.as_ref()).find(|row| row.version > durable) {
             let reason = format!("has a row of version {}, but the log ends at {durable}", row.version);
-            return self.quarantine(id, reason);
+            return self.accuse(id, reason, None);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Residence::Ready(state) = &mut slot.residence else { return };
@@ -204,8 +204,7 @@ impl<K: Kind> ShardTask<K> {
             Ok(Err(crate::Corrupt(reason))) => format!("has corrupt rows: {reason}"),
             Err(panic) => format!("panicked while being supplied with rows: {panic}"),
         };
-        origin.answer(Err(CallError::Quarantined(reason.clone())));
-        self.quarantine(id, reason);
+        self.accuse(id, reason, Some(origin));
     }
 }
 

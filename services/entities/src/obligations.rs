@@ -180,7 +180,7 @@ impl<K: Kind> ShardTask<K> {
         let (kind, key) = (&self.kind, &slot.key);
         let now_owed = match caught(|| kind.obligations(key, state)) {
             Ok(now_owed) => now_owed,
-            Err(panic) => return self.quarantine(id, format!("panicked while computing obligations: {panic}")),
+            Err(panic) => return self.accuse(id, format!("panicked while computing obligations: {panic}"), None),
         };
         match now_owed.into_iter().find(|(id, _)| *id == obligation_id) {
             Some((_, obligation)) => {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use storage::{LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageResult, Table};
 
-use crate::entity_slot::{Slot, SlotId};
+use crate::entity_slot::{Residence, Slot, SlotId};
 use crate::group::GroupBuffer;
-use crate::request::Request;
+use crate::request::{Origin, Request};
 use crate::shard::ShardTask;
 use crate::{CallError, EntityKey, Kind};
 
@@ -81,9 +81,37 @@ pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageR
     }
 }
 
+/// An entity that cannot be served, before it is known whether that is its fault.
+pub(crate) struct Accusation<K: Kind> {
+    slot: SlotId,
+    reason: String,
+    /// Whose input brought it to light.
+    origin: Option<Origin<K>>,
+}
+
 impl<K: Kind> ShardTask<K> {
+    /// Takes an entity out of service until a fence check tells whether it is corrupt, or whether this shard has a new owner
+    /// whose rows it cannot make sense of. A former owner must neither call them corrupt nor copy anything aside.
+    pub(crate) fn accuse(&mut self, id: SlotId, reason: String, origin: Option<Origin<K>>) {
+        if let Some(slot) = self.entities.get_mut(id) {
+            slot.residence = Residence::Loading;
+            slot.load_begun = true;
+        }
+        self.await_judgement(Accusation { slot: id, reason, origin });
+    }
+
+    /// The shard is ours, so the entities are at fault.
+    pub(crate) fn convict(&mut self, accused: Vec<Accusation<K>>) {
+        for Accusation { slot, reason, origin } in accused {
+            if let Some(origin) = origin {
+                origin.answer(Err(CallError::Quarantined(reason.clone())));
+            }
+            self.quarantine(slot, reason);
+        }
+    }
+
     /// Sets an entity aside: whoever waits for it is told why, and the shard goes on without it.
-    pub(crate) fn quarantine(&mut self, id: SlotId, reason: String) {
+    fn quarantine(&mut self, id: SlotId, reason: String) {
         let Some(slot) = self.entities.remove(id) else { return };
         tracing::error!(log = %self.log.0, kind = self.kind.name(), key = ?slot.key, reason, "entity quarantined");
         self.metrics.quarantined.increment(1);

@@ -121,3 +121,47 @@ async fn what_changed_during_the_last_checkpoint_is_copied_aside() {
     assert_eq!(rows_aside(&world).await, 2);
     assert_eq!(shard.stats().log_depth, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_former_owner_takes_the_new_owners_rows_for_neither_corrupt_nor_true() {
+    for plan in [FaultPlan::new(1), FaultPlan::new(1).hiding_local_epoch()] {
+        let mut world = World::with(plan);
+        world.settings.checkpoint_age = Duration::from_millis(50);
+        let first = world.open().await;
+        assert_eq!(first.call(key("a"), deposit(1, 1)).await, DONE);
+        first.abandon().await;
+        // Has the change in its tail, but not the entity in memory.
+        let slow = Faults { stall: 1.0, stall_for: Duration::from_secs(1), ..Faults::default() };
+        world.faults().follow(FaultPlan::new(1).on(Method::Get, slow));
+        let former = world.open().await;
+        let owner = {
+            let mut direct = World::new();
+            direct.settings.checkpoint_age = Duration::from_millis(50);
+            direct.faulty = storage::fault::FaultyStore::wrap(world.store(), FaultPlan::new(1));
+            direct.open().await
+        };
+        assert_eq!(owner.call(key("a"), deposit(2, 1)).await, DONE);
+        world.pass(Duration::from_millis(200)).await;
+        assert_eq!(former.call(key("a"), Input::Read).await, Err(CallError::NotOwner));
+        former.closed().await;
+        world.pass(Duration::from_secs(10)).await;
+        assert_eq!(rows_aside(&world).await, 0);
+        assert_eq!(read(&owner, "a").await.balance, 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_the_store_refuses_quarantines_its_entity_alone_and_loses_nothing() {
+    let mut world = World::new();
+    world.settings.checkpoint_age = Duration::from_millis(50);
+    let shard = world.open_refusing("bad").await;
+    for id in ["bad", "good", "fine"] {
+        assert_eq!(shard.call(key(id), deposit(1, 1)).await, DONE);
+    }
+    world.pass(Duration::from_secs(10)).await;
+    assert!(is_quarantined(&shard, "bad").await);
+    assert_eq!(read(&shard, "good").await.balance, 1);
+    assert_eq!((shard.stats().log_depth, shard.stats().dirty_entities), (0, 0));
+    assert_eq!(rows_aside(&world).await, 2);
+    assert_eq!(shard.call(key("good"), deposit(2, 1)).await, DONE);
+}

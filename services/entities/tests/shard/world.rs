@@ -5,15 +5,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use entities::{BoxFuture, CallError, EntityKey, Host, Shard, ShardHandle, ShardSettings};
 use ids::Timestamp;
 use runtime::Runtime;
 use storage::fault::{FaultControl, FaultPlan, FaultyStore};
 use storage::memory::MemoryStore;
-use storage::{LogId, StorageError, Store};
+use storage::{
+    LogId, PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult,
+    Store, Table,
+};
 use tokio::task::JoinHandle;
 
-use crate::ledger::{Input, Ledger, Overdrawn, Reply, View};
+use crate::ledger::{Input, Ledger, Overdrawn, Reply, View, partition};
 
 pub type Handle = ShardHandle<Ledger>;
 
@@ -101,6 +105,14 @@ impl World {
         self.try_open().await.unwrap()
     }
 
+    /// Opens on a store that takes no rows of one account.
+    pub async fn open_refusing(&self, id: &str) -> Handle {
+        let mut store = self.faulty.store();
+        store.table = Arc::new(Choosy { inner: store.table, refused: partition(&key(id)) });
+        let (kind, host) = (Arc::new(Ledger), Arc::clone(&self.bank) as Arc<dyn Host<Ledger>>);
+        Shard::open(self.log(), kind, host, store, self.runtime.clone(), self.settings.clone()).await.unwrap()
+    }
+
     /// Opens, however often the store fails.
     pub async fn open_patiently(&self) -> Handle {
         loop {
@@ -150,4 +162,38 @@ pub fn asking(shard: &Handle, id: &str, input: Input) -> Asking {
 
 pub fn is_waiting(asking: &mut Asking) -> bool {
     !asking.is_finished()
+}
+
+/// A table that holds rows of one partition for invalid, as if they were over its limits.
+struct Choosy {
+    inner: Arc<dyn Table>,
+    refused: PartitionKey,
+}
+
+#[async_trait]
+impl Table for Choosy {
+    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
+        if writes.iter().any(|write| write.partition == self.refused) {
+            return Err(StorageError::Invalid("a row over the limit".to_owned()));
+        }
+        self.inner.write(writes).await
+    }
+
+    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
+        self.inner.get(partition, key).await
+    }
+
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage> {
+        self.inner.scan(partition, range, order, limit).await
+    }
+
+    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
+        self.inner.drop_partition(partition).await
+    }
 }
