@@ -1,7 +1,8 @@
 //! Whatever happens to shards and stores: all that was acknowledged survives, nothing happens twice, no alarm rings early.
 //!
 //! Clients work on a few entities while their shard is abandoned, fenced and closed at random moments, and while every
-//! method of the store fails, fails after taking effect, or stalls. A failure names the seed that repeats it.
+//! method of the store fails, fails after taking effect, or stalls. A failure names the seed that repeats it:
+//! `SHARD_SEED` is the first seed to run, `SHARD_SEEDS` how many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
