@@ -1,45 +1,24 @@
 //! The chain of runs of a workflow ID: which run is current, and which requests have been seen. It outlives every run.
 
-use std::collections::BTreeMap;
-
 use api::temporal::api::enums::v1::WorkflowExecutionStatus;
 
+use crate::requests::SeenRequests;
+
 /// What is remembered of a workflow ID beyond its runs.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chain {
     /// The newest run; empty before the first.
-    #[prost(string, tag = "1")]
     pub current_run_id: String,
     /// The first run of its chain (continue-as-new, retry and cron continue a chain; a new start begins one).
-    #[prost(string, tag = "2")]
     pub first_run_id: String,
-    /// The newest run's status.
-    #[prost(enumeration = "WorkflowExecutionStatus", tag = "3")]
+    /// The newest run's status, a [`WorkflowExecutionStatus`].
     pub current_status: i32,
     /// The request that started the newest chain.
-    #[prost(string, tag = "4")]
     pub start_request_id: String,
-    /// Seen start, signal and cancel requests, prefixed by kind, and the run that each went to. Bounded; the oldest go
-    /// first.
-    #[prost(btree_map = "string, message", tag = "5")]
-    pub requests: BTreeMap<String, SeenRequest>,
-    /// The order of the last seen request.
-    #[prost(uint64, tag = "6")]
-    pub last_order: u64,
+    /// Start, signal and cancel requests that were carried out.
+    pub requests: SeenRequests,
     /// Runs that must be in memory: the open one, and closed ones that still owe something.
-    #[prost(string, repeated, tag = "7")]
     pub live_runs: Vec<String>,
-}
-
-/// A request that was carried out.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct SeenRequest {
-    /// The run.
-    #[prost(string, tag = "1")]
-    pub run_id: String,
-    /// When, counted in requests.
-    #[prost(uint64, tag = "2")]
-    pub order: u64,
 }
 
 /// A fact about the chain.
@@ -98,10 +77,7 @@ pub struct Seen {
 impl Chain {
     /// The run that a request of this kind and id went to.
     pub fn seen(&self, kind: &str, request_id: &str) -> Option<&str> {
-        if request_id.is_empty() {
-            return None;
-        }
-        self.requests.get(&request_key(kind, request_id)).map(|seen| seen.run_id.as_str())
+        self.requests.get(kind, request_id)
     }
 
     /// Makes a fact so.
@@ -117,26 +93,9 @@ impl Chain {
                     self.live_runs.push(current.run_id.clone());
                 }
             }
-            Some(ChainMove::Seen(seen)) => self.remember(seen),
+            Some(ChainMove::Seen(seen)) => self.requests.remember(&seen.request, &seen.run_id, seen.keep as usize),
             Some(ChainMove::Finished(run_id)) => self.live_runs.retain(|live| live != run_id),
             None => {}
         }
     }
-
-    fn remember(&mut self, seen: &Seen) {
-        self.last_order += 1;
-        let entry = SeenRequest { run_id: seen.run_id.clone(), order: self.last_order };
-        self.requests.insert(seen.request.clone(), entry);
-        // Drops a quarter at a time, so that the search for the oldest is rare.
-        let keep = seen.keep.max(1) as usize;
-        if self.requests.len() > keep {
-            let horizon = self.last_order.saturating_sub(keep as u64 * 3 / 4);
-            self.requests.retain(|_, seen| seen.order > horizon);
-        }
-    }
-}
-
-/// How a request is remembered.
-pub(crate) fn request_key(kind: &str, request_id: &str) -> String {
-    format!("{kind}/{request_id}")
 }

@@ -11,10 +11,11 @@ use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::sdk::v1::{EventGroupMarker, UserMetadata};
 use ids::Timestamp;
 
-use crate::chain::{ChainFact, ChainMove, Current, Seen, request_key};
+use crate::chain::{ChainFact, ChainMove, Current, Seen};
 use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
 use crate::duration::wire_time;
 use crate::reply::{Reply, Transition};
+use crate::requests::request_key;
 use crate::run::Run;
 use crate::workflow::Workflow;
 use crate::{Env, Rejection};

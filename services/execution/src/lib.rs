@@ -20,6 +20,7 @@ mod limits;
 mod obligations;
 mod pending;
 mod reply;
+mod requests;
 mod retry;
 mod row;
 mod run;
@@ -41,6 +42,7 @@ pub use pending::{
     Activity, ActivityProgress, ActivityState, Child, ExternalCancel, ExternalSignal, Timer, activity_state,
 };
 pub use reply::{Rejection, Reply, Transition};
+pub use requests::SeenRequests;
 pub use retry::ResolvedRetry;
 pub use row::{ChainRow, RunRow};
 pub use run::{Run, RunCore, TimeoutsOf};

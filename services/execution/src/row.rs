@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::temporal::api::common::v1::Payload;
+use api::temporal::api::enums::v1::WorkflowExecutionStatus;
 use api::temporal::api::history::v1::{
     ActivityTaskScheduledEventAttributes, HistoryEvent, RequestCancelExternalWorkflowExecutionInitiatedEventAttributes,
     SignalExternalWorkflowExecutionInitiatedEventAttributes, StartChildWorkflowExecutionInitiatedEventAttributes,
@@ -13,6 +14,7 @@ use api::temporal::api::sdk::v1::UserMetadata;
 
 use crate::chain::Chain;
 use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::requests::{Chunk, SeenRequests};
 use crate::run::{Run, RunCore};
 
 /// The format that this release writes; it reads no later one.
@@ -23,8 +25,18 @@ const FORMAT: u32 = 1;
 pub struct ChainRow {
     #[prost(uint32, tag = "1")]
     format: u32,
-    #[prost(message, optional, tag = "2")]
-    chain: Option<Chain>,
+    #[prost(string, tag = "2")]
+    current_run_id: String,
+    #[prost(string, tag = "3")]
+    first_run_id: String,
+    #[prost(enumeration = "WorkflowExecutionStatus", tag = "4")]
+    current_status: i32,
+    #[prost(string, tag = "5")]
+    start_request_id: String,
+    #[prost(message, repeated, tag = "6")]
+    requests: Vec<Chunk>,
+    #[prost(string, repeated, tag = "7")]
+    live_runs: Vec<String>,
 }
 
 /// A run's row. Its history lies beside it.
@@ -101,13 +113,28 @@ struct CancelRow {
 impl ChainRow {
     /// For the table.
     pub fn of(chain: &Chain) -> Self {
-        Self { format: FORMAT, chain: Some(chain.clone()) }
+        Self {
+            format: FORMAT,
+            current_run_id: chain.current_run_id.clone(),
+            first_run_id: chain.first_run_id.clone(),
+            current_status: chain.current_status,
+            start_request_id: chain.start_request_id.clone(),
+            requests: chain.requests.to_chunks(),
+            live_runs: chain.live_runs.clone(),
+        }
     }
 
     /// From the table. An error means that the row cannot be used.
     pub fn into_chain(self) -> Result<Chain, String> {
         check_format(self.format)?;
-        self.chain.ok_or_else(|| "a chain row is empty".to_owned())
+        Ok(Chain {
+            current_run_id: self.current_run_id,
+            first_run_id: self.first_run_id,
+            current_status: self.current_status,
+            start_request_id: self.start_request_id,
+            requests: SeenRequests::from_chunks(self.requests),
+            live_runs: self.live_runs,
+        })
     }
 }
 
