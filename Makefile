@@ -61,7 +61,7 @@ laws: build
 sdk: build
 	@$(STAGE) sdk-python sdk/conformance/run python
 	@$(STAGE) sdk-go sdk/conformance/run go
-	@$(STAGE) sdk-crash sdk/conformance/run crash
+	@$(STAGE) sdk-crash sdk/conformance/run crash-long
 
 test-long: build ## longer: more cases for every property, more kills
 	@$(MORE) $(STAGE) cargo-test-long $(CARGO_TEST) --no-fail-fast

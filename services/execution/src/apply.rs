@@ -36,12 +36,12 @@ impl Workflow {
 
 impl Run {
     fn apply(&mut self, change: &RunChange) -> Result<(), String> {
-        let mut events = change.batch.iter().flat_map(|batch| &batch.events);
+        let mut events = change.batch.iter().flat_map(|batch| batch.events());
         for step in &change.steps {
             match step {
                 Step::Event => {
                     let event = events.next().ok_or("a change has fewer events than it says")?;
-                    self.apply_event(event)?;
+                    self.apply_event(&event)?;
                 }
                 Step::Fact(fact) => self.apply_fact(fact),
             }

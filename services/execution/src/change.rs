@@ -124,14 +124,15 @@ pub struct ChildStarted {
     pub run_id: String,
 }
 
-/// The events of one transition: a history row, byte for byte what the log holds.
+/// The events of one transition: a history row, byte for byte what the log holds. Decoded events are many times as large,
+/// so only the bytes stay in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The first event's id: the row's key.
     pub first_event_id: i64,
-    /// The events, ids contiguous.
-    pub events: Vec<HistoryEvent>,
-    /// The same, as an encoded `temporal.api.history.v1.History`.
+    /// How many there are, with contiguous ids.
+    pub count: usize,
+    /// An encoded `temporal.api.history.v1.History`.
     pub bytes: Bytes,
 }
 
@@ -139,21 +140,28 @@ impl Batch {
     /// Encodes events once, for log and history alike.
     pub fn new(events: Vec<HistoryEvent>) -> Self {
         let first_event_id = events.first().map_or(0, |event| event.event_id);
-        let history = History { events };
-        let bytes = Bytes::from(history.encode_to_vec());
-        Self { first_event_id, events: history.events, bytes }
+        let count = events.len();
+        let bytes = Bytes::from(History { events }.encode_to_vec());
+        Self { first_event_id, count, bytes }
     }
 
-    /// From a stored row or group.
-    pub fn decode(bytes: Bytes) -> Result<Self, prost::DecodeError> {
+    /// From a stored row or group, copied, since a slice would keep the whole group in memory.
+    pub fn decode(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        let bytes = Bytes::copy_from_slice(bytes);
         let events = History::decode(bytes.clone())?.events;
         let first_event_id = events.first().map_or(0, |event| event.event_id);
-        Ok(Self { first_event_id, events, bytes })
+        Ok(Self { first_event_id, count: events.len(), bytes })
+    }
+
+    /// The events.
+    pub fn events(&self) -> Vec<HistoryEvent> {
+        // The bytes have been encoded, or decoded, by the constructors.
+        History::decode(self.bytes.clone()).map(|history| history.events).unwrap_or_default()
     }
 
     /// The last event's id.
     pub fn last_event_id(&self) -> i64 {
-        self.first_event_id + self.events.len() as i64 - 1
+        self.first_event_id + self.count as i64 - 1
     }
 }
 
@@ -200,7 +208,7 @@ impl Change {
         if let Some(fact) = record.chain {
             return Ok(Self::Chain(fact));
         }
-        let batch = (!record.batch.is_empty()).then(|| Batch::decode(record.batch)).transpose()?;
+        let batch = (!record.batch.is_empty()).then(|| Batch::decode(&record.batch)).transpose()?;
         Ok(Self::Run(RunChange { run_id: record.run_id, steps: unpack(record.steps), batch: batch.map(Arc::new) }))
     }
 }

@@ -85,8 +85,9 @@ pub(crate) async fn read_forward(
         if batch.last_event_id() < next || batch.first_event_id >= end || page.is_full() {
             continue;
         }
-        let wanted = batch.events.iter().filter(|event| event.event_id >= next && event.event_id < end);
-        page.add(wanted.cloned(), batch.bytes.len() / batch.events.len().max(1));
+        let events = batch.events().into_iter();
+        let wanted = events.filter(|event| event.event_id >= next && event.event_id < end);
+        page.add(wanted, batch.bytes.len() / batch.count.max(1));
     }
     Ok(page)
 }
@@ -105,8 +106,9 @@ pub(crate) async fn read_backward(
         if page.is_full() || batch.first_event_id > next {
             continue;
         }
-        let wanted = batch.events.iter().rev().filter(|event| event.event_id <= next);
-        page.add(wanted.cloned(), batch.bytes.len() / batch.events.len().max(1));
+        let events = batch.events().into_iter().rev();
+        let wanted = events.filter(|event| event.event_id <= next);
+        page.add(wanted, batch.bytes.len() / batch.count.max(1));
         next = page.events.last().map_or(next, |event| event.event_id - 1);
     }
     let partition = run_partition(key, &run.core.run_id);

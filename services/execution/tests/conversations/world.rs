@@ -193,14 +193,14 @@ impl World {
         for run_id in self.runs.clone() {
             let Some(run) = self.workflow.runs.get(&run_id).cloned() else { continue };
             let shown = self.shown.insert(run_id.clone(), run.last_event_id()).unwrap_or(0);
-            let events = run.batches.iter().flat_map(|batch| &batch.events);
+            let events = run.batches.iter().flat_map(|batch| batch.events());
             let mut fresh = events.filter(|event| event.event_id > shown).peekable();
             if fresh.peek().is_some() && self.runs.len() > 1 {
                 lines.push(format!("in {run_id}:"));
             }
             for event in fresh {
                 let at = event.event_time.expect("an event has a time");
-                let words = render::event(event, &since_start(at.seconds * 1_000_000_000 + i64::from(at.nanos)));
+                let words = render::event(&event, &since_start(at.seconds * 1_000_000_000 + i64::from(at.nanos)));
                 lines.extend(render::wrapped(words.into_iter().map(|word| self.named(word))));
             }
         }

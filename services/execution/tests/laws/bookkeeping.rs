@@ -50,7 +50,7 @@ impl Histories {
     pub fn of(workflow: &Workflow) -> Result<Self, String> {
         let mut histories = Self::default();
         for (id, run) in &workflow.runs {
-            let events = run.batches.iter().flat_map(|batch| &batch.events);
+            let events = run.batches.iter().flat_map(|batch| batch.events());
             histories.add(id, events, Timestamp::MAX)?;
             if let Some(history) = histories.runs.get_mut(id) {
                 history.settled = history.closed;
@@ -60,15 +60,15 @@ impl Histories {
     }
 
     /// Adds what one transition wrote, decided at `now`.
-    pub fn add<'a>(
+    pub fn add(
         &mut self,
         run_id: &str,
-        events: impl Iterator<Item = &'a HistoryEvent>,
+        events: impl Iterator<Item = HistoryEvent>,
         now: Timestamp,
     ) -> Result<(), String> {
         let history = self.runs.entry(run_id.to_owned()).or_default();
         for event in events {
-            history.add(event, now).map_err(|broken| format!("{broken}: {event:?}"))?;
+            history.add(&event, now).map_err(|broken| format!("{broken}: {event:?}"))?;
         }
         Ok(())
     }

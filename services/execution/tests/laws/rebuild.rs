@@ -16,7 +16,7 @@ pub fn from_events_alone(run: &Run) -> Result<(), String> {
     }
     let mut workflow = Workflow::default();
     for batch in &run.batches {
-        let steps = batch.events.iter().map(|_| Step::Event).collect();
+        let steps = (0..batch.count).map(|_| Step::Event).collect();
         let run_id = run.core.run_id.clone();
         workflow.apply(&Change::Run(RunChange { run_id, steps, batch: Some(batch.clone()) }))?;
     }

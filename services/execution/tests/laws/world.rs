@@ -248,7 +248,7 @@ impl World {
         invariants(&self.live)?;
         for change in &transition.changes {
             if let Change::Run(change) = change {
-                let events = change.batch.iter().flat_map(|batch| &batch.events);
+                let events = change.batch.iter().flat_map(|batch| batch.events());
                 for event in events.clone() {
                     self.note(&event.event_type().as_str_name().replace("EVENT_TYPE_", ""));
                 }

@@ -101,7 +101,7 @@ impl Model {
                     }
                     for change in transition.changes {
                         if let Change::Run(run) = &change {
-                            let events = run.batch.iter().flat_map(|batch| batch.events.clone());
+                            let events = run.batch.iter().flat_map(|batch| batch.events());
                             self.truth.entry(run.run_id.clone()).or_default().extend(events);
                         }
                         self.log.push((self.seq, change));
@@ -224,7 +224,7 @@ impl Model {
             let run = self.run(run_id);
             let mut events = self.table.history(&rows::run_partition(&self.key, run_id));
             events.retain(|event| event.event_id < run.first_event_in_memory());
-            events.extend(run.batches.iter().flat_map(|batch| batch.events.clone()));
+            events.extend(run.batches.iter().flat_map(|batch| batch.events()));
             assert_eq!(&events, truth, "the history of run {run_id}");
             assert_eq!(run.last_event_id(), truth.len() as i64);
         }
