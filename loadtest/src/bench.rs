@@ -21,7 +21,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 20)]
     seconds: u64,
     /// Workflows open at a time at saturation.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 512)]
     concurrency: usize,
     /// Also print how much is measured with gzip on, as SDKs have it.
     #[arg(long)]

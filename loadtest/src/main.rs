@@ -76,7 +76,7 @@ struct RunArgs {
 #[derive(Args, Clone)]
 pub struct Tuning {
     /// Long polls for workflow tasks, and as many for activity tasks.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 128)]
     pub pollers: usize,
     /// Connections to the server.
     #[arg(long, default_value_t = 2)]
