@@ -12,8 +12,10 @@ use crate::kind::{decode_history, history_key, history_range, run_partition};
 
 /// A page ends once its events take this much, as encoded.
 const PAGE_BYTES: usize = 2 << 20;
-/// Rows asked for at a time.
-const SCAN_ROWS: usize = 128;
+/// Rows asked for at first: one may be as large as a request, and nothing tells before it is read.
+const FIRST_ROWS: usize = 8;
+/// Rows asked for at a time at the most.
+const MOST_ROWS: usize = 128;
 
 /// Events of one page.
 pub(crate) struct Page {
@@ -30,6 +32,17 @@ impl Page {
 
     fn is_full(&self) -> bool {
         self.events.len() >= self.most || self.bytes >= PAGE_BYTES
+    }
+
+    /// How many rows to ask for, in view of what those so far held: each holds an event or more, and the page shall not
+    /// cost much more than it shows.
+    fn rows_wanted(&self) -> usize {
+        let events = self.most.saturating_sub(self.events.len());
+        let rows = match self.bytes {
+            0 => FIRST_ROWS,
+            bytes => PAGE_BYTES.saturating_sub(bytes) / (bytes / self.events.len().max(1)).max(1),
+        };
+        rows.min(events).clamp(1, MOST_ROWS)
     }
 
     /// Adds events of a batch while there is room; `share` is what one of them takes.
@@ -66,16 +79,18 @@ pub(crate) async fn read_forward(
         let stored_end = in_memory.min(end);
         while next < stored_end && !page.is_full() {
             let range = history_range(next, stored_end);
-            let rows = table.scan(&partition, range, ScanOrder::Ascending, SCAN_ROWS).await.map_err(unreadable)?;
+            let rows = page.rows_wanted();
+            let rows = table.scan(&partition, range, ScanOrder::Ascending, rows).await.map_err(unreadable)?;
             for row in rows.rows {
+                if page.is_full() {
+                    break;
+                }
                 let (events, share) = decode_batch(row.value)?;
                 let last = check_batch(run, &events, next)?;
-                if !page.is_full() {
-                    page.add(events.into_iter().take_while(|event| event.event_id < end), share);
-                }
+                page.add(events.into_iter().take_while(|event| event.event_id < end), share);
                 next = last + 1;
             }
-            if !rows.more && next < stored_end {
+            if !rows.more && next < stored_end && !page.is_full() {
                 return Err(lost(run, next));
             }
         }
@@ -114,7 +129,8 @@ pub(crate) async fn read_backward(
     let partition = run_partition(key, &run.core.run_id);
     while next >= 1 && !page.is_full() {
         let range = history_range(1, next + 1);
-        let rows = table.scan(&partition, range, ScanOrder::Descending, SCAN_ROWS).await.map_err(unreadable)?;
+        let rows = page.rows_wanted();
+        let rows = table.scan(&partition, range, ScanOrder::Descending, rows).await.map_err(unreadable)?;
         for row in rows.rows {
             if page.is_full() {
                 break;

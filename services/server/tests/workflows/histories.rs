@@ -1,7 +1,11 @@
 //! Histories: pages, tails of polled tasks, long polls.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use api::temporal::api::command::v1::command::Attributes;
+use api::temporal::api::common::v1::{Payload, Payloads};
 use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::workflowservice::v1 as wire;
@@ -9,6 +13,7 @@ use cluster::{History, ServiceError};
 use entities::ShardSettings;
 use prost::bytes::Bytes;
 use settings::HistorySettings;
+use storage::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Table};
 
 use super::commands;
 use super::rig::{Rig, assert_whole, execution, types};
@@ -198,4 +203,71 @@ async fn a_page_token_works_for_its_own_workflow_only() {
     let page = rig.history.get_history(&rig.ctx, request("w", Bytes::new()), rig.deadline(1)).await.unwrap();
     let other = rig.history.get_history(&rig.ctx, request("v", page.next_page_token), rig.deadline(1)).await;
     assert!(matches!(other, Err(ServiceError::InvalidArgument(_))));
+}
+
+/// A table that counts the rows that listings read.
+struct CountingTable {
+    table: Arc<dyn Table>,
+    rows: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Table for CountingTable {
+    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
+        self.table.write(writes).await
+    }
+
+    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
+        self.table.get(partition, key).await
+    }
+
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage> {
+        let page = self.table.scan(partition, range, order, limit).await?;
+        self.rows.fetch_add(page.rows.len(), Ordering::Relaxed);
+        Ok(page)
+    }
+
+    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
+        self.table.drop_partition(partition).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_reads_little_more_than_it_shows() {
+    let rig = Rig::new().await;
+    rig.start("w", "large").await;
+    let mut large = commands::marker("large");
+    let Some(Attributes::RecordMarkerCommandAttributes(attributes)) = &mut large.attributes else { unreachable!() };
+    let payload = Payload { data: vec![b'x'; 300_000].into(), ..Payload::default() };
+    attributes.details.insert("data".to_owned(), Payloads { payloads: vec![payload] });
+    for _ in 0..40 {
+        let task = rig.poll().await.unwrap();
+        rig.complete(&task, vec![large.clone()]).await;
+        rig.signal("w", "go", "").await.unwrap();
+    }
+    let Rig { runtime, store, history, matching, .. } = rig;
+    matching.close().await;
+    history.close().await;
+    let counting = Arc::new(CountingTable { table: store.table.clone(), rows: AtomicUsize::new(0) });
+    let rig = Rig::on(storage::Store { table: counting.clone(), ..store }, runtime).await;
+    rig.describe("w").await.unwrap();
+    counting.rows.store(0, Ordering::Relaxed);
+    let request = wire::GetWorkflowExecutionHistoryRequest { execution: execution("w", ""), ..Default::default() };
+    let page = rig.history.get_history(&rig.ctx, request, rig.deadline(1)).await.unwrap();
+    let shown = page.history.unwrap().events.len();
+    assert!(shown < 60, "{shown}: two mebibytes end a page");
+    let read = counting.rows.load(Ordering::Relaxed);
+    assert!(read <= shown + 8, "{read} rows read for {shown} events");
+    let request =
+        wire::GetWorkflowExecutionHistoryReverseRequest { execution: execution("w", ""), ..Default::default() };
+    counting.rows.store(0, Ordering::Relaxed);
+    rig.history.get_history_reverse(&rig.ctx, request).await.unwrap();
+    let read = counting.rows.load(Ordering::Relaxed);
+    assert!(read <= shown + 8, "{read} rows read for {shown} events, backward");
 }
