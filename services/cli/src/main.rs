@@ -2,6 +2,7 @@
 
 mod start_dev;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -33,12 +34,17 @@ enum ServerCommand {
     StartDev(start_dev::Flags),
 }
 
+/// Writes a line. Whoever reads them may be gone; that is no reason to stop.
+fn say(mut to: impl Write, line: &str) {
+    let _ = writeln!(to, "{line}");
+}
+
 fn main() -> ExitCode {
     let Command::Server { command: ServerCommand::StartDev(flags) } = Cli::parse().command;
     match start_dev::run(flags) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("outlast: {error:#}");
+            say(std::io::stderr(), &format!("outlast: {error:#}"));
             ExitCode::FAILURE
         }
     }

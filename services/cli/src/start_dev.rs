@@ -3,12 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use runtime::Runtime;
 use server::{Server, ServerSettings, StoreChoice};
 use telemetry::LogFormat;
 use tokio::signal::unix::{SignalKind, signal};
+
+use crate::say;
 
 /// Flags, as people know them.
 #[derive(Args)]
@@ -63,21 +65,24 @@ async fn serve(flags: Flags) -> Result<()> {
         ..ServerSettings::default()
     };
     let store = settings.store.to_string();
-    let mut server = Server::start(settings, Runtime::system()).await?;
-    println!("outlast {}", env!("CARGO_PKG_VERSION"));
-    println!("server:  {}", server.address());
+    // The text of why not holds those of its causes.
+    let starting = Server::start(settings, Runtime::system()).await;
+    let mut server = starting.map_err(|error| anyhow!("{error}"))?;
+    let tell = |line: &str| say(std::io::stdout(), line);
+    tell(concat!("outlast ", env!("CARGO_PKG_VERSION")));
+    tell(&format!("server:  {}", server.address()));
     if let Some(address) = server.metrics_address() {
-        println!("metrics: http://{address}/metrics");
+        tell(&format!("metrics: http://{address}/metrics"));
     }
-    println!("store:   {store}");
+    tell(&format!("store:   {store}"));
 
     let signal = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
         why = server.failed() => bail!("serving has ended: {why}"),
     };
-    println!("{signal}: stopping");
+    tell(&format!("{signal}: stopping"));
     server.stop().await;
-    println!("stopped");
+    tell("stopped");
     Ok(())
 }

@@ -97,8 +97,10 @@ impl Frontend {
         Ok(frontend)
     }
 
-    /// Creates the namespace `name` with the default retention, unless it exists.
+    /// Creates the namespace `name` with the default retention, unless it exists. Refuses names that callers could not
+    /// register.
     pub async fn ensure_namespace(&self, name: &str) -> ServiceResult<()> {
+        fields::namespace_name("namespace", name, &self.settings().limits)?;
         match self.0.namespaces.by_name(name).await {
             Err(ServiceError::NamespaceNotFound(_)) => {}
             found => return found.map(drop),

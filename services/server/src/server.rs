@@ -16,11 +16,11 @@ use crate::shard_numbers::{self, ShardNumberError};
 use crate::store::{OpenStore, StoreError};
 use crate::{ServerSettings, StoreChoice};
 
-/// Why a server does not start.
+/// Why a server does not start. Each text holds the texts of its causes: show it alone, not the whole chain.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The socket.
-    #[error("cannot listen at {address}")]
+    #[error("cannot listen at {address}: {source}")]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -46,7 +46,7 @@ pub enum StartError {
     #[error(transparent)]
     Frontend(#[from] frontend::StartError),
     /// A namespace that shall exist.
-    #[error("namespace {name:?} cannot be created")]
+    #[error("namespace {name:?} cannot be created: {source}")]
     Namespace {
         /// Which.
         name: String,

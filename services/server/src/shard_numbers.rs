@@ -4,6 +4,9 @@
 use bytes::Bytes;
 use storage::{CompareAndSet, Registry, StorageError};
 
+/// More would be of no use to one machine, and the number cannot be lowered later. Each costs memory and a fence at start.
+const MOST_SHARDS: u32 = 4096;
+
 /// Why a number of shards cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardNumberError {
@@ -23,6 +26,14 @@ pub enum ShardNumberError {
         /// Whose shards.
         role: &'static str,
     },
+    /// There may not be this many.
+    #[error("the number of {role} shards is {wanted}, at most {MOST_SHARDS} is allowed")]
+    TooMany {
+        /// Whose shards.
+        role: &'static str,
+        /// What was asked for.
+        wanted: u32,
+    },
     /// The stored number makes no sense.
     #[error("the stored number of {role} shards cannot be read: {text:?}")]
     Unreadable {
@@ -40,6 +51,9 @@ pub enum ShardNumberError {
 pub(crate) async fn check(registry: &dyn Registry, role: &'static str, wanted: u32) -> Result<(), ShardNumberError> {
     if wanted == 0 {
         return Err(ShardNumberError::None { role });
+    }
+    if wanted > MOST_SHARDS {
+        return Err(ShardNumberError::TooMany { role, wanted });
     }
     let key = format!("cluster/{role}-shards");
     loop {
@@ -78,5 +92,14 @@ mod tests {
             "this store has 4 history shards, 8 were asked for: the number cannot be changed"
         );
         assert!(check(registry, "history", 0).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_absurd_number_is_refused_and_not_stored() {
+        let store = MemoryStore::new().store();
+        let registry = store.registry.as_ref();
+        let refused = check(registry, "history", u32::MAX).await.unwrap_err();
+        assert_eq!(refused.to_string(), "the number of history shards is 4294967295, at most 4096 is allowed");
+        assert!(check(registry, "history", 4).await.is_ok());
     }
 }

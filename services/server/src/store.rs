@@ -15,7 +15,7 @@ pub enum StoreError {
     #[error(transparent)]
     Sqlite(#[from] OpenError),
     /// Its directory.
-    #[error("the directory {directory} cannot be created")]
+    #[error("the directory {directory} cannot be created: {source}")]
     Directory {
         /// Which.
         directory: String,

@@ -57,8 +57,18 @@ fn filter(level: &str) -> Result<EnvFilter> {
         "fatal" => "error",
         other => other,
     };
+    // A word alone would name a module and let everything of it through; it is more likely a level misspelt.
+    if let Some(word) = directives.split(',').map(str::trim).find(|part| !is_level_or_pair(part)) {
+        return Err(anyhow!(
+            "log level is {word:?}, such as debug, info, warn, error or never is allowed, or a filter as in history=debug"
+        ));
+    }
     EnvFilter::try_new(directives)
         .with_context(|| format!("log level is {level:?}, such as debug, info, warn, error or never is allowed"))
+}
+
+fn is_level_or_pair(part: &str) -> bool {
+    part.contains('=') || part.contains('[') || part.parse::<tracing_subscriber::filter::LevelFilter>().is_ok()
 }
 
 #[cfg(test)]
@@ -70,7 +80,9 @@ mod tests {
         for level in ["debug", "info", "warn", "error", "fatal", "never", "info,frontend=debug"] {
             assert!(filter(level).is_ok(), "{level}");
         }
-        assert!(filter("info,=x=y=").is_err());
+        for level in ["info,=x=y=", "inof", "warn,histroy"] {
+            assert!(filter(level).is_err(), "{level:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,18 @@ use settings::RequestLimits;
 
 use super::invalid;
 
+/// The namespace that belongs to the server itself.
+const RESERVED_NAMESPACE: &str = "temporal-system";
+
+/// A name that a namespace can be given.
+pub(crate) fn namespace_name(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
+    required_id(field, value, limits)?;
+    if value == RESERVED_NAMESPACE {
+        return invalid(format!("{field} is {RESERVED_NAMESPACE:?}, which is reserved for the server"));
+    }
+    Ok(())
+}
+
 /// An id or name that must be there.
 pub(crate) fn required_id(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
     if value.is_empty() {

@@ -10,16 +10,10 @@ use settings::RequestLimits;
 use super::namespace_config;
 use crate::Frontend;
 use crate::deadline::Call;
-use crate::validation::{durations, fields, invalid, payloads};
-
-/// Belongs to the server itself.
-const RESERVED: &str = "temporal-system";
+use crate::validation::{durations, fields, payloads};
 
 pub(crate) fn check(request: &mut wire::RegisterNamespaceRequest, limits: &RequestLimits) -> ServiceResult<()> {
-    fields::required_id("namespace", &request.namespace, limits)?;
-    if request.namespace == RESERVED {
-        return invalid(format!("namespace is {RESERVED:?}, which is reserved for the server"));
-    }
+    fields::namespace_name("namespace", &request.namespace, limits)?;
     fields::optional_id("owner_email", &request.owner_email, limits)?;
     payloads::text("description", &request.description, limits)?;
     namespace_config::data("data", &request.data, limits)?;
