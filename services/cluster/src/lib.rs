@@ -6,12 +6,14 @@
 //! Start at [`History`] and [`Matching`].
 
 mod error;
+mod handover;
 mod history;
 mod matching;
 mod tenant;
 pub mod token;
 
 pub use error::{ResourceExhaustedCause, ServiceError, ServiceResult};
+pub use handover::{Handover, Receipt};
 pub use history::{ActivityRef, History, RecordedStart, TaskStart};
 pub use matching::{
     Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, TaskKey, TaskQueueKind,

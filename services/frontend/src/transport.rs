@@ -7,5 +7,6 @@ mod oversize;
 mod reflection;
 mod request_metrics;
 mod server;
+mod witnessed;
 
 pub use dispatch::unknown_method_text;

@@ -8,6 +8,8 @@ pub(crate) struct Counters {
     pub(crate) sync_match: Counter,
     /// Tasks kept durably.
     pub(crate) kept: Counter,
+    /// Answers that could not be written because their caller was gone.
+    pub(crate) unwritten: Counter,
     /// Polls begun.
     pub(crate) polls: Counter,
     /// Polls that wait now.
@@ -19,6 +21,7 @@ impl Counters {
         Self {
             sync_match: metrics::counter!("outlast_matching_sync_match_total"),
             kept: metrics::counter!("outlast_matching_kept_total"),
+            unwritten: metrics::counter!("outlast_matching_unwritten_total"),
             polls: metrics::counter!("outlast_matching_polls_total"),
             pollers: metrics::gauge!("outlast_matching_pollers"),
         }

@@ -20,6 +20,7 @@ mod offer;
 mod partition;
 mod poll;
 mod query;
+mod receipt;
 mod service;
 mod shards;
 mod shutdown;

@@ -13,6 +13,7 @@ use taskqueue::PollerId;
 use tokio::sync::oneshot;
 
 use crate::observed::PollerDescription;
+use crate::receipt::leave_receipt;
 use crate::service::Core;
 use crate::task_queue::{Content, Handed, Question, TaskQueue, Waiter};
 use crate::workers::Presence;
@@ -163,11 +164,10 @@ impl Poll<'_> {
         self.queue.lock().queue.is_waiting(self.id)
     }
 
-    /// From here to the answer nothing waits: the task counts as given.
+    /// From here to the answer nothing waits. The task counts as given once the answer is written.
     fn accept(&self, handed: Handed) -> (Content, i64) {
-        let mut state = self.queue.lock();
-        self.core.report_handed(&self.queue, &mut state, handed.item);
-        let waiting = state.queue.waiting_in(handed.partition);
+        let waiting = self.queue.lock().queue.waiting_in(handed.partition);
+        leave_receipt(self.core, &self.queue, &handed);
         (handed.content, i64::try_from(waiting).unwrap_or(i64::MAX))
     }
 }

@@ -80,6 +80,7 @@ pub(crate) enum OfferEnd {
 }
 
 /// A query that waits.
+#[derive(Clone)]
 pub(crate) struct Question {
     pub(crate) id: String,
     pub(crate) query: WorkflowQuery,
@@ -160,10 +161,19 @@ impl QueueState {
 
     /// What was handed over did not arrive: it waits again in its old place. The caller has the queue advanced.
     pub(crate) fn take_back(&mut self, handed: Handed) {
-        if let Content::Query(question) = handed.content {
-            self.questions.insert(handed.item, question);
+        let question = match handed.content {
+            Content::Query(question) => Some(question),
+            Content::Workflow(_) | Content::Activity(_) => None,
+        };
+        self.take_back_item(handed.item, handed.request_id, question);
+    }
+
+    /// As [`QueueState::take_back`], for a task whose content is gone: history tells it again.
+    pub(crate) fn take_back_item(&mut self, item: ItemId, request_id: Option<String>, question: Option<Box<Question>>) {
+        if let Some(question) = question {
+            self.questions.insert(item, question);
         }
-        self.put_back(handed.item, handed.request_id);
+        self.put_back(item, request_id);
     }
 
     /// Puts an item back in its old place, to be asked for under `request_id` if history may have recorded a start. What

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use cluster::Handover;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -19,6 +20,7 @@ use tower::{Service, ServiceExt};
 use super::metered::Metered;
 use super::oversize;
 use super::request_metrics::RequestMetrics;
+use super::witnessed::witnessed;
 use crate::deadline::parse_timeout;
 use crate::errors::to_status;
 use crate::memory::RequestMemory;
@@ -104,13 +106,15 @@ impl Routes {
             Ok(body) => body,
             Err(error) => return to_status(&error, chars).into_http(),
         };
-        let answer = caught(handler.oneshot(Request::from_parts(head, body)));
+        // Dropped with what it holds in every case but one: there is a response, and somebody to write it to.
+        let handover = Handover::default();
+        let answer = handover.watch(caught(handler.oneshot(Request::from_parts(head, body))));
         let response = match timeout {
             None => Some(answer.await),
             Some(timeout) => self.runtime.timeout(timeout, answer).await,
         };
         match response {
-            Some(response) => oversize::rewritten(response, self.settings.request_bytes),
+            Some(response) => witnessed(oversize::rewritten(response, self.settings.request_bytes), handover.take()),
             None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
         }
     }
@@ -148,6 +152,9 @@ fn split_path(path: &str) -> (&str, &str) {
 mod tests {
     use std::time::Duration;
 
+    use bytes::Bytes;
+    use cluster::Receipt;
+    use http_body_util::{BodyExt, Full};
     use ids::Timestamp;
     use tonic::Code;
 
@@ -182,5 +189,48 @@ mod tests {
         assert_eq!(runtime.now().since(began), Duration::from_millis(1500));
         let status = Status::from_header_map(response.headers()).unwrap();
         assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
+
+    struct Told(tokio::sync::mpsc::UnboundedSender<&'static str>);
+
+    impl Receipt for Told {
+        fn written(self: Box<Self>) {
+            self.0.send("written").unwrap();
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.send("dropped").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_handlers_receipt_hears_whether_its_response_was_written() {
+        let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+        let hands_out = tower::service_fn(move |_: Request<Body>| {
+            let receipt = Told(told.clone());
+            async move {
+                Handover::leave(Box::new(receipt));
+                Ok(Response::new(Body::new(Full::new(Bytes::from_static(b"a task")))))
+            }
+        });
+        let mut dispatch = Dispatch::new(
+            BoxCloneSyncService::new(hands_out),
+            Vec::new(),
+            RequestMemory::new(1000),
+            TransportSettings::default(),
+            Runtime::system(),
+        );
+        let mut call = || {
+            let path = "/temporal.api.workflowservice.v1.WorkflowService/PollWorkflowTaskQueue";
+            dispatch.call(Request::builder().uri(path).body(Body::empty()).unwrap())
+        };
+        let response = call().await.unwrap();
+        assert!(hears.try_recv().is_err(), "neither, as yet");
+        drop(response);
+        assert_eq!(hears.recv().await, Some("dropped"));
+        call().await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(hears.recv().await, Some("written"));
     }
 }

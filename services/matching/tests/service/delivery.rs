@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::OfferOutcome;
+use cluster::{Handover, Matching, OfferOutcome};
 
 use crate::history::Answer;
 use crate::world::World;
@@ -152,4 +152,40 @@ async fn the_start_is_recorded_for_the_poller_that_gets_the_task() {
     assert_eq!(start.identity, "this very worker");
     assert_eq!(start.worker_instance_key, "this very worker");
     assert_eq!(start.polled_queue, "q");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_in_an_answer_that_was_not_written_goes_to_the_next_poll_under_the_same_request() {
+    let mut world = World::new().await;
+    for is_kept in [false, true] {
+        let task = world.activity(1 + i64::from(is_kept));
+        if is_kept {
+            world.keep(&task).await;
+        }
+        let handover = Handover::default();
+        let (deadline, request) = (world.in_a(Duration::from_secs(9)), world.activity_poll("first", None));
+        let mut first = Box::pin(handover.watch(world.service.poll_activity_task_queue(&world.ctx, request, deadline)));
+        assert!(futures::poll!(&mut first).is_pending());
+        let offer = (!is_kept).then(|| world.offer_later(&task));
+        let answer = first.await.expect("an answer");
+        assert_eq!(answer.activity_id, task.task.scheduled_event_id.to_string());
+        let before = world.runtime.now();
+        let receipt = handover.take().expect("a receipt");
+        world.settle().await;
+        assert!(offer.as_ref().is_none_or(|offer| !offer.is_finished()), "nobody has it yet");
+        drop(receipt);
+        let request = world.activity_poll("second", None);
+        let poll = world.service.poll_activity_task_queue(&world.ctx, request, deadline);
+        let answer = handover.watch(poll).await.expect("an answer");
+        assert_eq!(answer.activity_id, task.task.scheduled_event_id.to_string());
+        handover.take().expect("a receipt").written();
+        assert!(world.runtime.now().since(before) < Duration::from_millis(200));
+        if let Some(offer) = offer {
+            assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
+        }
+        assert_eq!(world.history.request_ids(&task.task).len(), 1);
+        world.settle().await;
+        world.restart().await;
+        assert_eq!(world.next().await, 0, "it was given once");
+    }
 }

@@ -7,7 +7,7 @@ use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::token::QueryTaskToken;
 use cluster::{
-    Matching, OfferOutcome, OfferedQuery, QueryOutcome, QueueName, ServiceError, ServiceResult, TaskQueueKind,
+    Handover, Matching, OfferOutcome, OfferedQuery, QueryOutcome, QueueName, ServiceError, ServiceResult, TaskQueueKind,
 };
 use prost::Message;
 use tokio::task::JoinHandle;
@@ -71,6 +71,23 @@ async fn a_query_given_to_a_poll_that_is_dropped_goes_to_the_next() {
     let poll = world.poll_workflow_later("q", "second", false);
     world.settle().await;
     let offered = poll.await.expect("a poll").expect("an answer");
+    let (token, request) = answer_to(&offered);
+    world.service.respond_query_task_completed(&world.ctx, token, request).await.expect("taken");
+    assert!(matches!(asked.await.expect("a query"), Ok(QueryOutcome::Answered(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_in_an_answer_that_was_not_written_goes_to_the_next_poll() {
+    let world = World::new().await;
+    let asked = ask(&world, query(&world, TaskQueueKind::Workflow, "q"));
+    world.settle().await;
+    let handover = Handover::default();
+    let (request, deadline) = (world.workflow_poll("q", "first", false), world.in_a(Duration::from_secs(9)));
+    let lost = handover.watch(world.service.poll_workflow_task_queue(&world.ctx, request, deadline)).await;
+    assert!(lost.expect("an answer").query.is_some());
+    drop(handover);
+    let offered = world.poll_workflow_later("q", "second", false).await.expect("a poll").expect("an answer");
+    assert_eq!(offered.previous_started_event_id, 7);
     let (token, request) = answer_to(&offered);
     world.service.respond_query_task_completed(&world.ctx, token, request).await.expect("taken");
     assert!(matches!(asked.await.expect("a query"), Ok(QueryOutcome::Answered(_))));
