@@ -28,6 +28,7 @@ mod recovery;
 mod request;
 mod settings;
 mod shard;
+mod shards;
 mod wake_ups;
 
 pub use handle::{CallError, ShardHandle, ShardStats};
@@ -37,3 +38,4 @@ pub use kind::{
 };
 pub use settings::ShardSettings;
 pub use shard::Shard;
+pub use shards::{ShardOpener, Shards};

@@ -14,7 +14,6 @@ mod pages;
 mod queries;
 mod rpc;
 mod service;
-mod shards;
 mod task_response;
 mod watch;
 

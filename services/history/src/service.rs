@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use api::temporal::api::common::v1::WorkflowExecution;
 use cluster::{Matching, ServiceError, ServiceResult, TenantCtx};
-use entities::{CallError, EntityKey, ShardSettings, ShardStats};
+use entities::{CallError, EntityKey, ShardOpener, ShardSettings, ShardStats, Shards};
 use execution::{Input, Limits, Rejection, Reply, Run};
 use ids::NamespaceId;
 use runtime::Runtime;
@@ -16,7 +16,6 @@ use crate::host::Surroundings;
 use crate::kind::WorkflowKind;
 use crate::namespace_names::{LookUpName, NamespaceNames};
 use crate::queries::BufferedQueries;
-use crate::shards::{Opener, Shards};
 use crate::watch::Watchers;
 
 /// Why history cannot start.
@@ -38,7 +37,7 @@ pub struct HistoryService {
     pub(crate) watchers: Watchers,
     pub(crate) queries: BufferedQueries,
     names: NamespaceNames,
-    shards: OnceLock<Arc<Shards>>,
+    shards: OnceLock<Arc<Shards<WorkflowKind>>>,
     /// Until closed: matching holds this service too.
     matching: RwLock<Option<Arc<dyn Matching>>>,
 }
@@ -68,7 +67,8 @@ impl HistoryService {
             matching: RwLock::default(),
         });
         let host = Surroundings { service: Arc::downgrade(&service), watchers: service.watchers.clone() };
-        let opener = Opener {
+        let opener = ShardOpener {
+            service: "history",
             kind: Arc::new(WorkflowKind::new(limits)),
             host: Arc::new(host),
             store,
@@ -142,7 +142,7 @@ impl HistoryService {
         EntityKey { namespace: ctx.namespace.id.clone(), id: workflow_id.into() }
     }
 
-    fn shards(&self) -> Result<&Arc<Shards>, CallError<Rejection>> {
+    fn shards(&self) -> Result<&Arc<Shards<WorkflowKind>>, CallError<Rejection>> {
         self.shards.get().ok_or(CallError::NotOwner)
     }
 

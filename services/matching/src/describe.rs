@@ -11,9 +11,9 @@ use cluster::{QueueName, ServiceError, ServiceResult, TaskQueueKind, TenantCtx};
 use ids::Timestamp;
 use taskqueue::{Input, Level, Levels, Reply, Standing};
 
+use crate::kind::ShardError;
 use crate::partition::PartitionName;
 use crate::service::Core;
-use crate::shards::ShardError;
 
 /// How long a rate limit that held something up is reported as active.
 const RATE_LIMIT_SHOWN: std::time::Duration = std::time::Duration::from_secs(30);

@@ -4,11 +4,14 @@ use std::convert::Infallible;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use entities::{
-    Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
+    CallError, Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
 };
 use ids::Timestamp;
 use storage::{PartitionKey, PartitionWrite, Version};
 use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply};
+
+/// A shard's refusal: no partition ever says no.
+pub(crate) type ShardError = CallError<Infallible>;
 
 /// The entity kind `partition`.
 pub(crate) struct PartitionKind;

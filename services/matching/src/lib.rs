@@ -22,7 +22,6 @@ mod poll;
 mod query;
 mod receipt;
 mod service;
-mod shards;
 mod shutdown;
 mod task_queue;
 mod upkeep;

@@ -9,8 +9,8 @@ use ids::Timestamp;
 use taskqueue::{Input, ItemId, Reply, Task, Withdrawal};
 use tokio::sync::oneshot;
 
+use crate::kind::ShardError;
 use crate::service::{Core, FIRST_REST, LONGEST_REST};
-use crate::shards::ShardError;
 use crate::task_queue::{OfferEnd, Offering, QueueState, TaskQueue};
 
 /// How long a sticky queue is held open for a worker whose last poll broke off.

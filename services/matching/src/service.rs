@@ -11,6 +11,7 @@ use cluster::token::QueryTaskToken;
 use cluster::{
     History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, ServiceResult, TenantCtx,
 };
+use entities::{ShardOpener, ShardSettings, Shards};
 use ids::Timestamp;
 use runtime::Runtime;
 use settings::MatchingSettings;
@@ -21,8 +22,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::counters::Counters;
 use crate::host::PartitionHost;
+use crate::kind::PartitionKind;
 use crate::query::Questions;
-use crate::shards::{Opener, Shards};
 use crate::task_queue::TaskQueue;
 use crate::workers::Workers;
 
@@ -42,7 +43,7 @@ pub struct MatchingService {
 pub(crate) struct Core {
     pub(crate) settings: MatchingSettings,
     pub(crate) runtime: Runtime,
-    pub(crate) shards: Arc<Shards>,
+    pub(crate) shards: Arc<Shards<PartitionKind>>,
     pub(crate) history: RwLock<Option<Arc<dyn History>>>,
     pub(crate) queues: RwLock<HashMap<QueueName, Arc<TaskQueue>>>,
     pub(crate) workers: Workers,
@@ -68,8 +69,15 @@ impl MatchingService {
     ) -> Result<Arc<Self>, StorageError> {
         let host = Arc::new(PartitionHost::new());
         let closing = CancellationToken::new();
-        let opener = Opener { host: Arc::clone(&host) as _, store, runtime: runtime.clone() };
-        let shards = Shards::open(opener, shards, closing.child_token()).await?;
+        let opener = ShardOpener {
+            service: "matching",
+            kind: Arc::new(PartitionKind),
+            host: Arc::clone(&host) as _,
+            store,
+            runtime: runtime.clone(),
+            settings: ShardSettings::default(),
+        };
+        let shards = Shards::open(opener, shards).await?;
         let (nudges, nudged) = mpsc::unbounded_channel();
         let core = Arc::new(Core {
             settings,

@@ -16,10 +16,10 @@ use taskqueue::{
 };
 use tokio::sync::{Notify, oneshot};
 
+use crate::kind::ShardError;
 use crate::observed::{PollerDescription, Rate, RecentPollers};
 use crate::partition::PartitionName;
 use crate::service::Core;
-use crate::shards::ShardError;
 
 /// How many tasks of a level and partition are in memory to be delivered.
 const WINDOW: usize = 256;
