@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::QueryRejectCondition;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use cluster::{ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -26,5 +26,11 @@ pub(crate) async fn serve(
     let ctx = frontend.tenant(&request.namespace).await?;
     let long_polls = &frontend.settings().long_polls;
     let deadline = call.deadline(call.timeout.unwrap_or(long_polls.query), long_polls.margin);
-    frontend.history().query_workflow(&ctx, request, deadline).await
+    // Its worker's polls end with the server, so nobody would answer.
+    tokio::select! {
+        response = frontend.history().query_workflow(&ctx, request, deadline) => response,
+        () = frontend.stopping().cancelled() => {
+            Err(ServiceError::Unavailable("the server is stopping, try another".to_owned()))
+        }
+    }
 }

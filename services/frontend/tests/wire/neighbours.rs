@@ -228,7 +228,12 @@ impl History for Neighbours {
         let kind = request.query.as_ref().map_or("", |query| query.query_type.as_str());
         let query_result = payloads(if kind == "large" { 100_000 } else { 10 });
         let answer = wire::QueryWorkflowResponse { query_result, ..Default::default() };
-        self.note_until("query_workflow", ctx, &request, Some(deadline), answer)
+        let unanswered = kind == "unanswered";
+        let noted = self.note_until("query_workflow", ctx, &request, Some(deadline), answer);
+        if unanswered {
+            std::future::pending::<()>().await;
+        }
+        noted
     }
 
     async fn reset_sticky_task_queue(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use api::temporal::api::common::v1::WorkflowExecution;
+use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use ids::Timestamp;
@@ -95,7 +96,21 @@ async fn shutting_down_ends_polls_empty_and_serving_without_error() {
     while !server.neighbours.seen().iter().any(|seen| seen.method == "get_history") {
         tokio::task::yield_now().await;
     }
+    let mut asks = client.clone();
+    let query = Runtime::system().spawn(async move {
+        let request = wire::QueryWorkflowRequest {
+            namespace: "default".to_owned(),
+            execution: Some(WorkflowExecution { workflow_id: "order-1".to_owned(), run_id: String::new() }),
+            query: Some(WorkflowQuery { query_type: "unanswered".to_owned(), ..Default::default() }),
+            ..Default::default()
+        };
+        asks.query_workflow(request).await
+    });
+    while !server.neighbours.seen().iter().any(|seen| seen.method == "query_workflow") {
+        tokio::task::yield_now().await;
+    }
     server.shutdown.cancel();
+    assert_eq!(query.await.unwrap().unwrap_err().message(), "the server is stopping, try another");
     assert_eq!(poll.await.unwrap().unwrap(), wire::PollWorkflowTaskQueueResponse::default());
     let status = history.await.unwrap().unwrap_err();
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "the server is stopping, try another"));
