@@ -251,7 +251,7 @@ pub(super) fn try_again(
         started_at: 0,
         request_id: String::new(),
         identity: old.identity.clone(),
-        heartbeat_at: 0,
+        heartbeat_at: old.heartbeat_at,
         heartbeat_details: details.or_else(|| old.heartbeat_details.clone()),
         last_failure: Some(kept_failure(failure, draft.env.limits.kept_failure_bytes)),
         last_attempt_ended_at: now.nanos(),

@@ -66,6 +66,9 @@ pub fn attempt(activity: &Activity) -> String {
     if let Some(details) = progress.heartbeat_details.as_ref().and_then(|details| details.payloads.first()) {
         text += &format!(", last heartbeat {:?}", String::from_utf8_lossy(&details.data));
     }
+    if progress.heartbeat_at != 0 {
+        text += &format!(" at {}", since_start(progress.heartbeat_at));
+    }
     if let Some(failure) = &progress.last_failure {
         text += &format!(", last failure {:?}", failure.message);
     }
