@@ -21,8 +21,6 @@ pub struct HistorySettings {
     pub history_bytes: usize,
     /// A history above this is terminated. Events.
     pub history_events: i64,
-    /// The state of a run above this is terminated. Bytes.
-    pub state_bytes: usize,
     /// Pending activities, children, external signals, external cancels: each. Count.
     pub pending: usize,
     /// Signals per run. Count.
@@ -37,12 +35,6 @@ pub struct HistorySettings {
     pub activity_failure_bytes: usize,
     /// A page of history. Events.
     pub page_events: i32,
-    /// A retry policy's first interval, when unset.
-    pub retry_initial_interval: Duration,
-    /// A retry policy's coefficient, when unset.
-    pub retry_coefficient: f64,
-    /// A retry policy's longest interval, when unset: this many times the first.
-    pub retry_ceiling_factor: u32,
 }
 
 impl Default for HistorySettings {
@@ -55,7 +47,6 @@ impl Default for HistorySettings {
             suggest_continue_events: 4096,
             history_bytes: 50 * MIB,
             history_events: 51_200,
-            state_bytes: 8 * MIB,
             pending: 2000,
             signals: 10_000,
             buffered_events: 100,
@@ -63,9 +54,6 @@ impl Default for HistorySettings {
             buffered_queries: 1,
             activity_failure_bytes: 4 * KIB,
             page_events: 256,
-            retry_initial_interval: Duration::from_secs(1),
-            retry_coefficient: 2.0,
-            retry_ceiling_factor: 100,
         }
     }
 }

@@ -13,10 +13,6 @@ pub struct MatchingSettings {
     pub sticky_patience: Duration,
     /// A partition with neither tasks nor polls is unloaded after this.
     pub idle_unload: Duration,
-    /// Polls that a partition forwards at a time. Count.
-    pub forwarded_polls: usize,
-    /// Tasks that a partition forwards at a time. Count.
-    pub forwarded_tasks: usize,
     /// Children of a node in the tree of partitions. Count.
     pub fan_out: u32,
     /// How long a poller is shown after its last poll.
@@ -30,8 +26,6 @@ impl Default for MatchingSettings {
             offer_patience: Duration::from_millis(200),
             sticky_patience: Duration::from_secs(10),
             idle_unload: Duration::from_secs(300),
-            forwarded_polls: 1,
-            forwarded_tasks: 1,
             fan_out: 20,
             poller_history: Duration::from_secs(300),
         }
