@@ -28,7 +28,7 @@ STAGE := tools/stage
 # Docs are for readers of the sources, who see private items too.
 RUSTDOC := -D warnings -A rustdoc::private-intra-doc-links
 # The generated crates' docs are the API's own.
-NO_API := --exclude api --exclude grpc
+NO_API := --exclude api --exclude grpc --exclude internal-api
 # What `make test-long` has more of: cases of every property, seeds of every simulated crash.
 MORE := PROPTEST_CASES=20000 SHARD_SEEDS=2000
 CARGO_TEST := cargo test --workspace $(LOCKED)
