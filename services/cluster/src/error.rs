@@ -62,6 +62,10 @@ pub enum ServiceError {
     /// PERMISSION_DENIED with PermissionDeniedFailure.
     #[error("{0}")]
     PermissionDenied(String),
+    /// The shard is not, or no longer, served by the node that was asked. The call may or may not have taken effect: ask
+    /// the owner, under the same request id. UNAVAILABLE.
+    #[error("{0}")]
+    NotOwner(String),
     /// Try again soon: shedding, lost ownership, storage away. UNAVAILABLE.
     #[error("{0}")]
     Unavailable(String),

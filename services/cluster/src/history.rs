@@ -3,7 +3,8 @@
 use api::temporal::api::common::v1::WorkerVersionCapabilities;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
-use ids::Timestamp;
+use bytes::Bytes;
+use ids::{NamespaceId, Timestamp, WorkflowId};
 
 use crate::token::{ActivityTaskToken, WorkflowTaskToken};
 use crate::{OfferedTask, ServiceResult, TenantCtx};
@@ -185,4 +186,16 @@ pub trait History: Send + Sync + 'static {
         task: &OfferedTask,
         start: TaskStart,
     ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>>;
+
+    /// From another workflow, perhaps of another node: what it owes to this one. Message and answer are in history's own
+    /// encoding. Idempotent, and never refused as overload.
+    async fn tell_workflow(
+        &self,
+        namespace: &NamespaceId,
+        workflow_id: &WorkflowId,
+        message: Bytes,
+    ) -> ServiceResult<Bytes>;
+
+    /// For operators: the state of a workflow ID and its unstored changes, as JSON.
+    async fn dump_workflow(&self, namespace: &NamespaceId, workflow_id: &WorkflowId) -> ServiceResult<String>;
 }

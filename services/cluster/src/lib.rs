@@ -1,5 +1,6 @@
 //! Who talks to whom: the traits through which frontend, history and matching call each other, what passes between them,
-//! and the error that all of them answer with. In one process the traits are implemented by the services themselves.
+//! the error that all of them answer with, and the ring that says who should own what. In one process the traits are
+//! implemented by the services themselves; between processes by crate `remote`.
 //!
 //! Absent on purpose: transport and status codes (frontend), and any service's logic.
 //!
@@ -9,6 +10,7 @@ mod error;
 mod handover;
 mod history;
 mod matching;
+mod ring;
 mod tenant;
 pub mod token;
 
@@ -18,4 +20,5 @@ pub use history::{ActivityRef, History, RecordedStart, TaskStart};
 pub use matching::{
     Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, TaskKey, TaskQueueKind,
 };
+pub use ring::{FixedRing, Membership, Node, NodeId, NodeState, Ownership, Ring, Role, Sharded};
 pub use tenant::{Namespace, TenantCtx};

@@ -1,12 +1,10 @@
 //! What matching does for frontends and history.
 
-use std::time::Duration;
-
 use api::temporal::api::common::v1::Priority;
 use api::temporal::api::query::v1::{QueryRejected, WorkflowQuery};
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
-use ids::{NamespaceId, RunId, Timestamp, WorkflowId};
+use ids::{NamespaceId, RunId, Slot, Timestamp, WorkflowId};
 
 use crate::token::QueryTaskToken;
 use crate::{ServiceResult, TenantCtx};
@@ -31,6 +29,14 @@ pub struct QueueName {
     pub name: String,
     /// Its kind.
     pub kind: TaskQueueKind,
+}
+
+impl QueueName {
+    /// Where the queue lives, with all its partitions. Part of the stored format.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        Slot::of(&self.namespace, &WorkflowId::new(&*self.name))
+    }
 }
 
 /// Names a task within history; also what history checks staleness by.
@@ -150,9 +156,4 @@ pub trait Matching: Send + Sync + 'static {
         ctx: &TenantCtx,
         request: wire::ShutdownWorkerRequest,
     ) -> ServiceResult<wire::ShutdownWorkerResponse>;
-
-    /// How long a sticky queue without a poll counts as attended.
-    fn sticky_patience(&self) -> Duration {
-        Duration::from_secs(10)
-    }
 }

@@ -77,6 +77,7 @@ fn row(error: &ServiceError) -> (Code, Option<Any>) {
             let failure = details::PermissionDeniedFailure { reason: cut(reason, 1000) };
             (Code::PermissionDenied, detail("PermissionDeniedFailure", &failure))
         }
+        ServiceError::NotOwner(_) => (Code::Unavailable, retry_soon()),
         ServiceError::Unavailable(_) => (Code::Unavailable, None),
         ServiceError::DeadlineExceeded(_) => (Code::DeadlineExceeded, None),
         ServiceError::DataLoss(_) => (Code::DataLoss, None),
@@ -93,6 +94,19 @@ fn scope(cause: ResourceExhaustedCause) -> ResourceExhaustedScope {
         | ResourceExhaustedCause::PersistenceStorageLimit => ResourceExhaustedScope::System,
         _ => ResourceExhaustedScope::Namespace,
     }
+}
+
+/// `google.rpc.RetryInfo`: when a retry makes sense.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
+}
+
+/// A shard that moves is served again in well under a second.
+fn retry_soon() -> Option<Any> {
+    let info = RetryInfo { retry_delay: Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 }) };
+    Some(Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() })
 }
 
 fn detail(name: &str, message: &impl Message) -> Option<Any> {

@@ -107,3 +107,11 @@ fn no_error_outgrows_the_trailers_that_clients_accept() {
     let exact = ServiceError::InvalidArgument("a".repeat(4001));
     assert_eq!(to_status(&exact, 4000).message().len(), 4000);
 }
+
+#[test]
+fn a_moving_shard_is_unavailable_with_a_hint_when_to_retry() {
+    let status = to_status(&ServiceError::NotOwner("the shard is moving".to_owned()), 4000);
+    assert_eq!((status.code(), status.message()), (Code::Unavailable, "the shard is moving"));
+    let rpc = RpcStatus::decode(status.details()).unwrap();
+    assert_eq!(rpc.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+}

@@ -24,7 +24,7 @@ pub(crate) fn rejected(rejection: Rejection) -> ServiceError {
 pub(crate) fn refused(error: CallError<Rejection>) -> ServiceError {
     match error {
         CallError::Rejected(rejection) => rejected(rejection),
-        CallError::NotOwner => ServiceError::Unavailable("the shard of this workflow is moving".to_owned()),
+        CallError::NotOwner => ServiceError::NotOwner("the shard of this workflow is moving".to_owned()),
         CallError::Overloaded { retry_after } => ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::SystemOverloaded,
             message: format!("the shard of this workflow is behind, retry after {retry_after:?}"),

@@ -21,10 +21,11 @@ mod terminate_workflow;
 
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
+use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
-use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx};
+use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskStart, TenantCtx};
 use execution::{ActivityResult, ActivitySelector, TaskId};
-use ids::Timestamp;
+use ids::{NamespaceId, Timestamp, WorkflowId};
 
 use crate::HistoryService;
 
@@ -180,6 +181,19 @@ impl History for HistoryService {
         start: TaskStart,
     ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
         record_activity_task_started::record_activity_task_started(self, task, start).await
+    }
+
+    async fn tell_workflow(
+        &self,
+        _namespace: &NamespaceId,
+        _workflow_id: &WorkflowId,
+        _message: Bytes,
+    ) -> ServiceResult<Bytes> {
+        Err(ServiceError::Unimplemented("workflows of other nodes are not told anything yet".to_owned()))
+    }
+
+    async fn dump_workflow(&self, _namespace: &NamespaceId, _workflow_id: &WorkflowId) -> ServiceResult<String> {
+        Err(ServiceError::Unimplemented("workflows are not dumped yet".to_owned()))
     }
 }
 

@@ -204,8 +204,4 @@ impl Matching for MatchingService {
     ) -> ServiceResult<wire::ShutdownWorkerResponse> {
         Ok(self.core.shutdown_worker(ctx, request))
     }
-
-    fn sticky_patience(&self) -> Duration {
-        self.core.settings.sticky_patience
-    }
 }

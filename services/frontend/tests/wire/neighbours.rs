@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use api::temporal::api::common::v1::{Payload, Payloads};
 use api::temporal::api::query::v1::WorkflowQuery;
@@ -15,7 +14,7 @@ use cluster::{
     ActivityRef, History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, RecordedStart, ServiceError,
     ServiceResult, TaskStart, TenantCtx,
 };
-use ids::Timestamp;
+use ids::{NamespaceId, Timestamp, WorkflowId};
 use prost::Message;
 
 pub const RUN: &str = "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c01";
@@ -318,6 +317,14 @@ impl History for Neighbours {
     ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
         Ok(RecordedStart::Stale)
     }
+
+    async fn tell_workflow(&self, _: &NamespaceId, _: &WorkflowId, _: Bytes) -> ServiceResult<Bytes> {
+        Err(ServiceError::Unimplemented("frontends tell workflows nothing".to_owned()))
+    }
+
+    async fn dump_workflow(&self, _: &NamespaceId, _: &WorkflowId) -> ServiceResult<String> {
+        Err(ServiceError::Unimplemented("frontends do not dump workflows".to_owned()))
+    }
 }
 
 #[async_trait]
@@ -383,9 +390,5 @@ impl Matching for Neighbours {
         request: wire::ShutdownWorkerRequest,
     ) -> ServiceResult<wire::ShutdownWorkerResponse> {
         self.note("shutdown_worker", ctx, &request, Default::default())
-    }
-
-    fn sticky_patience(&self) -> Duration {
-        Duration::from_secs(10)
     }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
+use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
 use cluster::{
     ActivityRef, History, OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskStart, TenantCtx,
 };
-use ids::Timestamp;
+use ids::{NamespaceId, Timestamp, WorkflowId};
 use runtime::Runtime;
 
 /// What befalls the next answers.
@@ -284,5 +285,13 @@ impl History for StartRecorder {
         _: wire::RespondActivityTaskCanceledRequest,
     ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
         none_of_that()
+    }
+
+    async fn tell_workflow(&self, _: &NamespaceId, _: &WorkflowId, _: Bytes) -> ServiceResult<Bytes> {
+        Err(ServiceError::Unimplemented("frontends tell workflows nothing".to_owned()))
+    }
+
+    async fn dump_workflow(&self, _: &NamespaceId, _: &WorkflowId) -> ServiceResult<String> {
+        Err(ServiceError::Unimplemented("frontends do not dump workflows".to_owned()))
     }
 }
