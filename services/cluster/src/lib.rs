@@ -6,6 +6,7 @@
 //!
 //! Start at [`History`] and [`Matching`].
 
+mod deadline;
 mod error;
 mod handover;
 mod history;
@@ -14,6 +15,7 @@ mod ring;
 mod tenant;
 pub mod token;
 
+pub use deadline::Deadline;
 pub use error::{ResourceExhaustedCause, ServiceError, ServiceResult};
 pub use handover::{Handover, Receipt};
 pub use history::{ActivityRef, History, RecordedStart, TaskStart};

@@ -14,6 +14,7 @@
 #![allow(deprecated)]
 
 mod deadline;
+mod directory;
 mod errors;
 mod frontend;
 pub mod fuzz;
@@ -26,6 +27,7 @@ mod transport;
 mod validation;
 mod workflow_service;
 
+pub use directory::Directory;
 pub use errors::{RpcStatus, to_status};
 pub use frontend::{Frontend, StartError};
 pub use transport::unknown_method_text;

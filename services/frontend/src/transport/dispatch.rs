@@ -5,8 +5,9 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use cluster::Handover;
+use cluster::{Deadline, Handover};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{Request, Response};
@@ -25,6 +26,9 @@ use crate::deadline::parse_timeout;
 use crate::errors::to_status;
 use crate::memory::RequestMemory;
 use crate::workflow_service;
+
+/// An error should reach its caller before the caller's patience ends, since it says more than a deadline that passed.
+const LAST_MOMENT: Duration = Duration::from_millis(200);
 
 /// A service that answers requests to one gRPC service.
 pub(super) type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
@@ -111,7 +115,10 @@ impl Routes {
         let answer = handover.watch(caught(handler.oneshot(Request::from_parts(head, body))));
         let response = match timeout {
             None => Some(answer.await),
-            Some(timeout) => self.runtime.timeout(timeout, answer).await,
+            Some(timeout) => {
+                let at = self.runtime.now() + timeout - LAST_MOMENT.min(timeout / 5);
+                self.runtime.timeout(timeout, Deadline::within(at, answer)).await
+            }
         };
         match response {
             Some(response) => witnessed(oversize::rewritten(response, self.settings.request_bytes), handover.take()),
@@ -150,8 +157,6 @@ fn split_path(path: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use cluster::Receipt;
     use http_body_util::{BodyExt, Full};

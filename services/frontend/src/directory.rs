@@ -1,0 +1,92 @@
+//! The namespaces of the cluster, for processes that serve no API: a snapshot that follows the registry.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cluster::{Namespace, ServiceResult};
+use ids::NamespaceId;
+use runtime::Runtime;
+use storage::Registry;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::namespaces::Namespaces;
+
+/// How long to wait before a listing that failed is tried again.
+const REST: Duration = Duration::from_secs(1);
+
+/// All namespaces, at most a few seconds old. Ends its background work when dropped.
+pub struct Directory {
+    namespaces: Arc<Namespaces>,
+    _following: DropGuard,
+}
+
+impl Directory {
+    /// Reads all namespaces, and again after each change.
+    ///
+    /// # Errors
+    /// Unavailable when the registry cannot be read now.
+    pub async fn follow(registry: Arc<dyn Registry>, runtime: Runtime) -> ServiceResult<Self> {
+        // Watch first, then read: a change in between is seen by the watch.
+        let changes = registry.watch();
+        let namespaces = Arc::new(Namespaces::new(registry, runtime.clone()));
+        namespaces.refresh().await?;
+        let gone = CancellationToken::new();
+        runtime.spawn(refresh_after_changes(Arc::downgrade(&namespaces), changes, gone.clone(), runtime.clone()));
+        Ok(Self { namespaces, _following: gone.drop_guard() })
+    }
+
+    /// The namespace with this id, as far as it has been heard of.
+    #[must_use]
+    pub fn known(&self, id: &NamespaceId) -> Option<Arc<Namespace>> {
+        self.namespaces.known(id)
+    }
+}
+
+async fn refresh_after_changes(
+    namespaces: Weak<Namespaces>,
+    mut changes: tokio::sync::watch::Receiver<u64>,
+    gone: CancellationToken,
+    runtime: Runtime,
+) {
+    loop {
+        tokio::select! {
+            () = gone.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        changes.mark_unchanged();
+        let Some(namespaces) = namespaces.upgrade() else { return };
+        if let Err(error) = namespaces.refresh().await {
+            tracing::warn!(%error, "namespaces may be out of date, trying again");
+            drop(namespaces);
+            runtime.sleep(REST).await;
+            changes.mark_changed();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
+    use storage::memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_hears_of_namespaces_that_others_create() {
+        let registry = MemoryStore::new().store().registry;
+        let runtime = Runtime::virtual_from(ids::Timestamp::from_millis(1_000_000));
+        let directory = Directory::follow(Arc::clone(&registry), runtime.clone()).await.unwrap();
+        let elsewhere = Namespaces::new(registry, runtime.clone());
+        let info = NamespaceInfo { name: "orders".to_owned(), ..NamespaceInfo::default() };
+        let wanted =
+            Namespace { id: NamespaceId::new(""), name: "orders".to_owned(), info, config: NamespaceConfig::default() };
+        let created = elsewhere.create(wanted).await.unwrap();
+        for _ in 0..50 {
+            if directory.known(&created.id).is_some_and(|found| found.name == "orders") {
+                return;
+            }
+            runtime.sleep(Duration::from_millis(100)).await;
+        }
+        panic!("nobody told it of the namespace within five seconds");
+    }
+}
