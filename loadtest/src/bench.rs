@@ -30,20 +30,14 @@ pub struct BenchArgs {
     tuning: Tuning,
 }
 
-const ONE: Shape = Shape { activities: 1, parallel: false };
+pub(crate) const ONE: Shape = Shape { activities: 1, parallel: false };
 const TEN: Shape = Shape { activities: 10, parallel: false };
 /// So many that only the time limit ends a series.
-const ENDLESS: u64 = u64::MAX;
+pub(crate) const ENDLESS: u64 = u64::MAX;
 
 /// Starts a server, measures, prints. Ends with an error when a workflow was lost or a call failed.
 pub async fn bench(args: BenchArgs) -> Result<()> {
-    let binary = match args.server {
-        Some(path) => path,
-        None => std::env::current_exe()?.with_file_name("outlast"),
-    };
-    if !binary.exists() {
-        bail!("no server at {}: build it, or name it with --server", binary.display());
-    }
+    let binary = find_binary(args.server)?;
     let mut server = Server::start(&binary, Duration::from_secs(30)).await?;
     // What it holds before anybody has spoken to it, once start-up work is over.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -52,13 +46,13 @@ pub async fn bench(args: BenchArgs) -> Result<()> {
     println!("| exec to first answer, ms | {} |", server.start_time.as_millis());
     println!("| resident when idle, MiB | {:.1} |\n", idle.resident_kib as f64 / 1024.0);
 
-    let probe = Probe { server_pid: Some(server.pid()), metrics: Some(server.metrics.clone()) };
-    let mut clean = series(&server, &probe, &args.tuning, args.seconds, args.concurrency).await?;
+    let probe = Probe { server_pids: vec![server.pid()], metrics: vec![server.metrics.clone()], ..Probe::default() };
+    let mut clean = series(&server.address, &probe, &args.tuning, args.seconds, args.concurrency).await?;
     server.check()?;
     if args.with_gzip && !args.tuning.gzip {
         let tuning = Tuning { gzip: true, ..args.tuning };
         println!();
-        clean &= series(&server, &probe, &tuning, args.seconds, args.concurrency).await?;
+        clean &= series(&server.address, &probe, &tuning, args.seconds, args.concurrency).await?;
         server.check()?;
     }
     if !clean {
@@ -68,8 +62,14 @@ pub async fn bench(args: BenchArgs) -> Result<()> {
 }
 
 /// Idle latency, then saturation with one and with ten activities. Says whether nothing went wrong.
-async fn series(server: &Server, probe: &Probe, tuning: &Tuning, seconds: u64, concurrency: usize) -> Result<bool> {
-    let load = Load::open(&server.address, "default", tuning.clone()).await?;
+pub(crate) async fn series(
+    address: &str,
+    probe: &Probe,
+    tuning: &Tuning,
+    seconds: u64,
+    concurrency: usize,
+) -> Result<bool> {
+    let load = Load::open(address, "default", tuning.clone()).await?;
     let limit = Duration::from_secs(seconds.max(1));
     let alone = Pace::Closed { concurrency: 1 };
     let full = Pace::Closed { concurrency };
@@ -83,4 +83,16 @@ async fn series(server: &Server, probe: &Probe, tuning: &Tuning, seconds: u64, c
     load.close();
     print!("{}", table(&measured, tuning));
     Ok(measured.iter().all(Measured::clean))
+}
+
+/// The server that was named, or the one beside this program.
+pub fn find_binary(named: Option<PathBuf>) -> Result<PathBuf> {
+    let binary = match named {
+        Some(path) => path,
+        None => std::env::current_exe()?.with_file_name("outlast"),
+    };
+    if !binary.exists() {
+        bail!("no server at {}: build it, or name it with --server", binary.display());
+    }
+    Ok(binary)
 }

@@ -14,17 +14,14 @@ pub struct Counters(BTreeMap<String, f64>);
 impl Counters {
     /// The present values. `address` is host:port; the path is `/metrics`.
     pub async fn scrape(address: &str) -> Result<Counters> {
-        let limit = Duration::from_secs(5);
-        let text =
-            tokio::time::timeout(limit, fetch(address)).await.context("the metrics endpoint did not answer")??;
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            bail!("the metrics endpoint sent no HTTP header");
-        };
-        let status = head.lines().next().unwrap_or_default();
-        if !status.contains(" 200") {
-            bail!("the metrics endpoint answered {status:?}");
+        Ok(Counters::parse(&get(address, "/metrics").await?))
+    }
+
+    /// These counters and others, by name.
+    pub fn add(&mut self, others: Counters) {
+        for (name, value) in others.0 {
+            *self.0.entry(name).or_insert(0.0) += value;
         }
-        Ok(Counters::parse(body))
     }
 
     fn parse(body: &str) -> Counters {
@@ -46,11 +43,26 @@ impl Counters {
     }
 }
 
-async fn fetch(address: &str) -> Result<String> {
-    let mut stream =
-        TcpStream::connect(address).await.with_context(|| format!("connecting to the metrics at {address}"))?;
+/// The body of a page, if the answer is 200. `address` is host:port.
+pub async fn get(address: &str, path: &str) -> Result<String> {
+    let limit = Duration::from_secs(5);
+    let text = tokio::time::timeout(limit, fetch(address, path))
+        .await
+        .with_context(|| format!("{path} at {address} did not answer"))??;
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        bail!("{path} at {address} sent no HTTP header");
+    };
+    let status = head.lines().next().unwrap_or_default();
+    if !status.contains(" 200") {
+        bail!("{path} at {address} answered {status:?}");
+    }
+    Ok(body.to_owned())
+}
+
+async fn fetch(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
     // HTTP/1.0, so that the answer comes whole and unchunked and the connection ends with it.
-    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())

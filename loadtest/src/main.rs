@@ -1,14 +1,17 @@
 //! A raw gRPC load driver for a Temporal API server: no SDK, so that what it measures is the server.
 //!
 //! `loadtest run` drives a server that is already there; `loadtest bench` starts one on a new SQLite file, takes every
-//! measurement of docs/performance.md and prints them as a table. Both end by themselves.
+//! measurement of docs/performance.md and prints them as a table; `loadtest bench-cassandra` and `loadtest scale` do so with
+//! a Cassandra node. All end by themselves.
 //!
 //! Absent on purpose: anything that only this server has. The driver sees the API, Prometheus text and `/proc`.
 //!
 //! Start reading at [`load`], then [`worker`].
 
 mod bench;
+mod bench_cassandra;
 mod counters;
+mod fleet;
 mod load;
 mod process;
 mod report;
@@ -35,6 +38,10 @@ enum Command {
     Run(RunArgs),
     /// Start a server on a new file, take all measurements, and print them as a markdown table.
     Bench(bench::BenchArgs),
+    /// Start a Cassandra node and a server on it, take all measurements, and print them as a markdown table.
+    BenchCassandra(bench_cassandra::CassandraArgs),
+    /// The same load on different numbers of shards and of history processes, on one Cassandra node.
+    Scale(bench_cassandra::CassandraArgs),
 }
 
 #[derive(Args)]
@@ -64,12 +71,15 @@ struct RunArgs {
     /// Stop after this many seconds, whatever is still open.
     #[arg(long, default_value_t = 120)]
     limit_s: u64,
-    /// The server's process, to read its CPU time and memory.
+    /// The server's processes, to read their CPU time and memory.
     #[arg(long)]
-    server_pid: Option<u32>,
-    /// The server's metrics endpoint, as host:port.
+    server_pid: Vec<u32>,
+    /// The database's processes, to read their CPU time.
     #[arg(long)]
-    metrics: Option<String>,
+    database_pid: Vec<u32>,
+    /// The server's metrics endpoints, as host:port.
+    #[arg(long)]
+    metrics: Vec<String>,
 }
 
 /// How the driver behaves as a client and worker.
@@ -102,6 +112,8 @@ fn main() -> Result<()> {
         match cli.command {
             Command::Run(args) => run(args).await,
             Command::Bench(args) => bench::bench(args).await,
+            Command::BenchCassandra(args) => bench_cassandra::bench(args).await,
+            Command::Scale(args) => bench_cassandra::scale(args).await,
         }
     });
     // Long polls may be under way; nobody waits for them.
@@ -116,7 +128,7 @@ async fn run(args: RunArgs) -> Result<()> {
         Some(per_second) => Pace::Rate { per_second },
         None => Pace::Closed { concurrency: args.concurrency },
     };
-    let probe = report::Probe { server_pid: args.server_pid, metrics: args.metrics };
+    let probe = report::Probe { server_pids: args.server_pid, database_pids: args.database_pid, metrics: args.metrics };
     let limit = Duration::from_secs(args.limit_s);
     let measured = report::measure(&load, &probe, shape, pace, args.workflows, limit).await?;
     load.close();

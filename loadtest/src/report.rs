@@ -11,14 +11,17 @@ use crate::load::{Load, Outcome, Pace, Shape};
 use crate::process;
 
 /// Where to look at the server besides its API. What is absent is left out of the report.
+#[derive(Default)]
 pub struct Probe {
-    pub server_pid: Option<u32>,
-    pub metrics: Option<String>,
+    pub server_pids: Vec<u32>,
+    pub database_pids: Vec<u32>,
+    pub metrics: Vec<String>,
 }
 
 /// Counters of the server that are told per workflow: name in the report, name of the counter.
-const PER_WORKFLOW: [(&str, &str); 7] = [
+const PER_WORKFLOW: [(&str, &str); 8] = [
     ("log appends", "outlast_log_appends_total"),
+    ("requests to Cassandra", "outlast_cql_requests_total"),
     ("log bytes", "outlast_log_append_bytes_total"),
     ("table rows written", "outlast_table_rows_written_total"),
     ("table rows deleted", "outlast_table_rows_deleted_total"),
@@ -29,9 +32,11 @@ const PER_WORKFLOW: [(&str, &str); 7] = [
 
 /// One series of workflows and what it cost.
 pub struct Measured {
-    title: String,
+    /// What was run.
+    pub title: String,
     outcome: Outcome,
     server_cpu: Option<Duration>,
+    database_cpu: Option<Duration>,
     driver_cpu: Option<Duration>,
     per_workflow: Vec<(&'static str, Option<f64>)>,
     peak_kib: Option<u64>,
@@ -47,13 +52,18 @@ pub async fn measure(
     limit: Duration,
 ) -> Result<Measured> {
     let counters_before = scrape(probe).await?;
-    let cpu_before = probe.server_pid.map(process::cpu).transpose()?;
+    let cpu_before = (cpu_of(&probe.server_pids)?, cpu_of(&probe.database_pids)?);
     let own_before = process::cpu(std::process::id()).ok();
     let outcome = load.run(shape, pace, count, limit).await?;
-    let cpu_after = probe.server_pid.map(process::cpu).transpose()?;
+    let cpu_after = (cpu_of(&probe.server_pids)?, cpu_of(&probe.database_pids)?);
     let own_after = process::cpu(std::process::id()).ok();
     let counters_after = scrape(probe).await?;
-    let peak_kib = probe.server_pid.map(process::memory).transpose()?.map(|memory| memory.peak_kib);
+    let peaks: Vec<u64> = probe
+        .server_pids
+        .iter()
+        .map(|pid| process::memory(*pid).map(|memory| memory.peak_kib))
+        .collect::<Result<_>>()?;
+    let peak_kib = (!peaks.is_empty()).then(|| peaks.iter().sum());
     let per_workflow = PER_WORKFLOW
         .iter()
         .map(|(title, name)| {
@@ -64,7 +74,8 @@ pub async fn measure(
         .collect();
     Ok(Measured {
         title: title(shape, pace),
-        server_cpu: cpu_after.zip(cpu_before).map(|(after, before)| after - before),
+        server_cpu: cpu_after.0.zip(cpu_before.0).map(|(after, before)| after - before),
+        database_cpu: cpu_after.1.zip(cpu_before.1).map(|(after, before)| after - before),
         driver_cpu: own_after.zip(own_before).map(|(after, before)| after - before),
         outcome,
         per_workflow,
@@ -72,11 +83,18 @@ pub async fn measure(
     })
 }
 
+/// What the processes have used together; `None` when there are none to look at.
+fn cpu_of(pids: &[u32]) -> Result<Option<Duration>> {
+    let used: Vec<Duration> = pids.iter().map(|pid| process::cpu(*pid)).collect::<Result<_>>()?;
+    Ok((!used.is_empty()).then(|| used.iter().sum()))
+}
+
 async fn scrape(probe: &Probe) -> Result<Option<Counters>> {
-    match &probe.metrics {
-        Some(address) => Ok(Some(Counters::scrape(address).await?)),
-        None => Ok(None),
+    let mut sum = None::<Counters>;
+    for address in &probe.metrics {
+        sum.get_or_insert_default().add(Counters::scrape(address).await?);
     }
+    Ok(sum)
 }
 
 fn title(shape: Shape, pace: Pace) -> String {
@@ -102,6 +120,10 @@ pub fn table(series: &[Measured], tuning: &Tuning) -> String {
     }
     row(&mut text, "server CPU, ms/workflow", series.iter().map(|one| one.cpu_per_workflow(one.server_cpu)));
     row(&mut text, "server CPU, cores", series.iter().map(|one| one.cores(one.server_cpu)));
+    if series.iter().any(|one| one.database_cpu.is_some()) {
+        row(&mut text, "Cassandra CPU, ms/workflow", series.iter().map(|one| one.cpu_per_workflow(one.database_cpu)));
+        row(&mut text, "Cassandra CPU, cores", series.iter().map(|one| one.cores(one.database_cpu)));
+    }
     row(&mut text, "driver CPU, ms/workflow", series.iter().map(|one| one.cpu_per_workflow(one.driver_cpu)));
     for (index, (title, _)) in PER_WORKFLOW.iter().enumerate() {
         let title = format!("{title} per workflow");

@@ -1,6 +1,6 @@
 //! A server of the bench's own: started on a new file, stopped whatever happens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,56 @@ use tempfile::TempDir;
 
 use crate::load;
 
+/// A process that is killed when dropped, and its log.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a command whose output goes to `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(mut command: Command, log: PathBuf) -> Result<Self> {
+        let file = std::fs::File::create(&log)?;
+        let command = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let child = command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
+        Ok(Self { child, log })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An error when the process has ended.
+    pub fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("a server ended with {status}: {}", self.last_lines()),
+            None => Ok(()),
+        }
+    }
+
+    /// The end of its log.
+    pub fn last_lines(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(5)..].join(" | ")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already, and then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A running server process and its files. Dropping it kills the process and removes the files.
 pub struct Server {
-    child: Child,
+    process: Process,
     _folder: TempDir,
     /// Where it serves gRPC, as a URL.
     pub address: String,
@@ -28,38 +75,29 @@ impl Server {
     /// When it exits, or does not answer within `limit`; the message holds the end of its log.
     pub async fn start(binary: &Path, limit: Duration) -> Result<Server> {
         let folder = TempDir::with_prefix("outlast-bench-")?;
-        let log_path = folder.path().join("server.log");
-        let log = std::fs::File::create(&log_path)?;
         let (port, metrics_port) = (free_port()?, free_port()?);
         let began = Instant::now();
-        let child = Command::new(binary)
+        let mut command = Command::new(binary);
+        command
             .args(["server", "start-dev", "--ip", "127.0.0.1", "--namespace", "default", "--log-level", "warn"])
             .args(["--port", &port.to_string(), "--metrics-port", &metrics_port.to_string()])
             .arg("--db-filename")
-            .arg(folder.path().join("bench.db"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+            .arg(folder.path().join("bench.db"));
         let mut server = Server {
-            child,
+            process: Process::spawn(command, folder.path().join("server.log"))?,
             _folder: folder,
             address: format!("http://127.0.0.1:{port}"),
             metrics: format!("127.0.0.1:{metrics_port}"),
             start_time: Duration::ZERO,
         };
         loop {
-            let told = || std::fs::read_to_string(&log_path).unwrap_or_default();
-            if let Some(status) = server.child.try_wait()? {
-                bail!("the server ended with {status}: {}", last_lines(&told()));
-            }
+            server.check()?;
             if load::connect(&server.address, false).await.is_ok() {
                 server.start_time = began.elapsed();
                 return Ok(server);
             }
             if began.elapsed() > limit {
-                bail!("the server does not answer after {limit:?}: {}", last_lines(&told()));
+                bail!("the server does not answer after {limit:?}: {}", server.process.last_lines());
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -67,31 +105,15 @@ impl Server {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     /// An error when the process has ended.
     pub fn check(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
-            Some(status) => bail!("the server ended with {status} during the bench"),
-            None => Ok(()),
-        }
+        self.process.check()
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be gone already, and then there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
-fn last_lines(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(5)..].join(" | ")
 }
