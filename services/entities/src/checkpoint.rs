@@ -13,6 +13,7 @@ use futures::FutureExt;
 use ids::Timestamp;
 use runtime::Runtime;
 use storage::{Append, Epoch, GroupId, PartitionWrite, Seq, StorageError, Table};
+use tokio::sync::oneshot;
 
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, Slot, SlotId, Taken};
@@ -81,6 +82,8 @@ pub(crate) struct Checkpoints {
     tail: VecDeque<TailGroup>,
     tail_start: u64,
     tail_end: u64,
+    /// Who waits until everything below a position is written.
+    flushes: Vec<(Seq, oneshot::Sender<()>)>,
 }
 
 impl Checkpoints {
@@ -100,6 +103,7 @@ impl Checkpoints {
             tail: VecDeque::new(),
             tail_start: 0,
             tail_end: 0,
+            flushes: Vec::new(),
         }
     }
 
@@ -117,6 +121,29 @@ impl Checkpoints {
 
     pub(crate) fn log_bytes(&self) -> u64 {
         self.tail_end - self.tail_start
+    }
+
+    /// When the oldest group of the tail became durable, or was found.
+    pub(crate) fn log_since(&self) -> Option<Timestamp> {
+        self.tail.front().map(|group| group.landed)
+    }
+
+    /// Hurries until everything below `end` is written, and then says so.
+    pub(crate) fn flush(&mut self, end: Seq, waiter: oneshot::Sender<()>) {
+        self.flushes.push((end, waiter));
+    }
+
+    fn is_flushing(&self) -> bool {
+        !self.flushes.is_empty()
+    }
+
+    /// Tells those for whom enough is written. What has never been logged holds nothing, so it does not count.
+    fn answer_flushes(&mut self) {
+        let written = self.holds.first_key_value().map(|(&seq, _)| seq);
+        for (_, waiter) in self.flushes.extract_if(.., |(end, _)| written.is_none_or(|seq| seq >= *end)) {
+            // Whoever is gone need not know.
+            let _ = waiter.send(());
+        }
     }
 
     /// Whether nothing is dirty or being written, and the log is trimmed up to `durable`.
@@ -294,7 +321,7 @@ impl<K: Kind> ShardTask<K> {
     /// Begins and carries on rounds, and trims after them.
     pub(crate) fn checkpoint(&mut self, now: Timestamp) {
         if self.checkpoints.round.is_none() {
-            let urgent = self.closing.is_some() || self.memory_is_short;
+            let urgent = self.closing.is_some() || self.memory_is_short || self.checkpoints.is_flushing();
             self.checkpoints.round = self.checkpoints.due(&self.settings, now, self.oldest_dirty(), urgent);
         }
         while let Some(below) = self.checkpoints.round
@@ -304,6 +331,7 @@ impl<K: Kind> ShardTask<K> {
         }
         self.write_batches();
         self.trim(now);
+        self.checkpoints.answer_flushes();
     }
 
     /// Takes the oldest dirty entities; ends the round when nothing dirty is left below `below`.

@@ -2,17 +2,18 @@
 
 use std::fmt::Debug;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use ids::NamespaceId;
+use ids::{NamespaceId, Timestamp};
 use storage::{Epoch, Seq};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::inbox::{Inbox, NotAdmitted};
 use crate::request::{Origin, Request};
+use crate::shard::Stop;
 use crate::{EntityKey, Kind};
 
 /// Why a request has no reply.
@@ -53,6 +54,8 @@ pub struct ShardStats {
     pub loaded_entities: usize,
     /// The memory they take.
     pub loaded_bytes: usize,
+    /// When the oldest of those groups became durable here.
+    pub log_since: Option<Timestamp>,
     /// The last durable position.
     pub last: Seq,
     /// The epoch under which the shard writes.
@@ -68,6 +71,8 @@ pub(crate) struct StatsBoard {
     pub(crate) dirty_bytes: AtomicUsize,
     pub(crate) loaded_entities: AtomicUsize,
     pub(crate) loaded_bytes: AtomicUsize,
+    /// Nanoseconds; 0 for none.
+    pub(crate) log_since: AtomicI64,
     pub(crate) last: AtomicU64,
     pub(crate) epoch: AtomicU64,
 }
@@ -79,12 +84,16 @@ pub(crate) struct Wishes {
     pub(crate) close: CancellationToken,
     /// Stop as you are.
     pub(crate) abandon: CancellationToken,
+    /// Checkpoint, and go on.
+    pub(crate) flushes: Mutex<Vec<oneshot::Sender<()>>>,
 }
 
 /// Talks to one shard. Cheap to clone; dropping it does not stop the shard.
 pub struct ShardHandle<K: Kind> {
     pub(crate) inbox: Arc<Inbox<Request<K>>>,
     pub(crate) stopped: CancellationToken,
+    /// Why it stopped; nothing if its task has died.
+    pub(crate) why: Arc<OnceLock<Stop>>,
     pub(crate) wishes: Arc<Wishes>,
     pub(crate) stats: Arc<StatsBoard>,
     pub(crate) retry_after: Duration,
@@ -95,6 +104,7 @@ impl<K: Kind> Clone for ShardHandle<K> {
         Self {
             inbox: Arc::clone(&self.inbox),
             stopped: self.stopped.clone(),
+            why: Arc::clone(&self.why),
             wishes: Arc::clone(&self.wishes),
             stats: Arc::clone(&self.stats),
             retry_after: self.retry_after,
@@ -130,6 +140,17 @@ impl<K: Kind> ShardHandle<K> {
         self.stopped.cancelled().await;
     }
 
+    /// Writes to the tables all that is dirty now, while serving on. Returns when that is done, or the shard has stopped.
+    pub async fn flush(&self) {
+        let (to, done) = oneshot::channel();
+        self.wishes.flushes.lock().unwrap_or_else(PoisonError::into_inner).push(to);
+        self.inbox.nudge();
+        tokio::select! {
+            _ = done => {}
+            () = self.stopped.cancelled() => {}
+        }
+    }
+
     /// Stops at once and leaves everything to the log, as a crash would.
     pub async fn abandon(&self) {
         self.wishes.abandon.cancel();
@@ -140,6 +161,11 @@ impl<K: Kind> ShardHandle<K> {
     /// Resolves when the shard has stopped: closed, abandoned, or fenced by another owner.
     pub fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         self.stopped.clone().cancelled_owned()
+    }
+
+    /// Whether it stopped because somebody else has opened the log.
+    pub fn was_fenced(&self) -> bool {
+        self.why.get() == Some(&Stop::Fenced)
     }
 
     /// How many requests of a namespace are decided per turn of the fair queue; 1 unless set.
@@ -157,6 +183,7 @@ impl<K: Kind> ShardHandle<K> {
             dirty_bytes: board.dirty_bytes.load(Ordering::Relaxed),
             loaded_entities: board.loaded_entities.load(Ordering::Relaxed),
             loaded_bytes: board.loaded_bytes.load(Ordering::Relaxed),
+            log_since: Some(board.log_since.load(Ordering::Relaxed)).filter(|at| *at != 0).map(Timestamp::from_nanos),
             last: Seq(board.last.load(Ordering::Relaxed)),
             epoch: Epoch(board.epoch.load(Ordering::Relaxed)),
         }

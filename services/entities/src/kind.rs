@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ids::{NamespaceId, Timestamp};
+use ids::{NamespaceId, Slot, Timestamp, WorkflowId};
 use storage::{PartitionKey, PartitionWrite, Row, RowKey, Version};
 
 /// Names an entity within its shard's kind.
@@ -105,6 +105,11 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// Short name for metrics and logs, such as `workflow`.
     fn name(&self) -> &'static str;
 
+    /// Where the entity lives, by which its shard is found. Part of the stored format.
+    fn slot(&self, key: &EntityKey) -> Slot {
+        Slot::of(&key.namespace, &WorkflowId::new(&*key.id))
+    }
+
     /// The state of an entity that has never existed.
     fn vacant(&self, key: &EntityKey) -> Self::State;
 
@@ -124,6 +129,15 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// The log position up to which the part of `state` that `change` touches has been loaded from its row; changes at or
     /// below it are in the row already and are not applied again. 0 for a part that had no row.
     fn loaded_version(&self, state: &Self::State, change: &Self::Change) -> Version;
+
+    /// Told of each change of a recovered tail that is not applied, since a row shows it already. The row may have been
+    /// written by a former owner whom nobody told of success: of all that one write carried, what was read is safe, and the
+    /// rest may lie on a single replica that is about to be lost. So whatever else a write wrote on account of this change
+    /// must be in the next [`Kind::take_dirty`], deletes included, and until then must not be read from the tables. Need
+    /// not do anything where [`Kind::mark_all_dirty`], which follows, covers every row that a change of the tail touched.
+    fn found_in_row(&self, key: &EntityKey, state: &mut Self::State, change: &Self::Change) {
+        let _ = (key, state, change);
+    }
 
     /// A change as the log holds it.
     fn encode_change(&self, change: &Self::Change) -> Bytes;
@@ -172,4 +186,10 @@ pub trait Host<K: Kind>: Send + Sync + 'static {
 
     /// Called on the shard's task when changes of this entity have become durable: wakes long polls. Must be quick.
     fn committed(&self, key: &EntityKey);
+
+    /// Called once each time a shard has stopped being served here, for whatever reason, when calls are refused already:
+    /// whoever waits for its entities is to be sent to the new owner.
+    fn closed(&self, shard: u32) {
+        let _ = shard;
+    }
 }

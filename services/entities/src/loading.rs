@@ -124,6 +124,8 @@ impl<K: Kind> ShardTask<K> {
                 let change = kind.decode_change(bytes.clone())?;
                 if seq.0 > kind.loaded_version(&state, &change) {
                     kind.apply(key, &mut state, &change)?;
+                } else {
+                    kind.found_in_row(key, &mut state, &change);
                 }
             }
             if !recent.is_empty() {

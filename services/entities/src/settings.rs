@@ -38,6 +38,8 @@ pub struct ShardSettings {
     pub wake_up_horizon: Duration,
     /// How long `close` tries to checkpoint before it leaves the rest to the log.
     pub close_deadline: Duration,
+    /// How many shards of a service a node opens at once.
+    pub concurrent_openings: usize,
 }
 
 impl Default for ShardSettings {
@@ -59,6 +61,7 @@ impl Default for ShardSettings {
             background_loads: 16,
             wake_up_horizon: Duration::from_secs(600),
             close_deadline: Duration::from_secs(20),
+            concurrent_openings: 8,
         }
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ids::Timestamp;
 use runtime::Runtime;
-use storage::{Epoch, LogId, OwnerNonce, StorageError, Store};
+use storage::{Epoch, LogId, OwnerNonce, StorageError, StorageResult, Store};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -59,12 +59,30 @@ impl Shard {
         store: Store,
         runtime: Runtime,
         settings: ShardSettings,
-    ) -> Result<ShardHandle<K>, StorageError> {
+    ) -> StorageResult<ShardHandle<K>> {
+        let retry_after = settings.shed_age / 4;
+        let message = format!("log {} was opened by somebody else meanwhile", log.0);
+        let opened = Self::open_unless_fenced(log, kind, host, store, runtime, settings).await?;
+        opened.ok_or(StorageError::Unavailable { message, retry_after })
+    }
+
+    /// The same; `None` when somebody else has opened the log before it was ready. Dropping the future leaves nothing
+    /// behind but a higher epoch.
+    pub(crate) async fn open_unless_fenced<K: Kind>(
+        log: LogId,
+        kind: Arc<K>,
+        host: Arc<dyn Host<K>>,
+        store: Store,
+        runtime: Runtime,
+        settings: ShardSettings,
+    ) -> StorageResult<Option<ShardHandle<K>>> {
         let nonce = OwnerNonce(runtime.seed());
         let mut opened = store.log.open(&log, nonce).await?;
         let tail = read_tail(&log, &opened)?;
         opened.tail = Vec::new();
-        ensure_watermark(&store, &log, &mut opened.head, runtime.now()).await?;
+        if !ensure_watermark(&store, &log, &mut opened.head, runtime.now()).await? {
+            return Ok(None);
+        }
         let quarantined = read_quarantined(&*store.table, &log).await?;
         tracing::info!(log = %log.0, epoch = opened.head.epoch.0, last = opened.head.last.0, tail = tail.len(), "shard opened");
 
@@ -75,6 +93,7 @@ impl Shard {
         let handle = ShardHandle {
             inbox: Arc::clone(&lifeline.inbox),
             stopped: lifeline.stopped.clone(),
+            why: Arc::new(OnceLock::new()),
             wishes: Arc::new(Wishes::default()),
             stats: Arc::new(StatsBoard::default()),
             retry_after: settings.shed_age / 4,
@@ -109,13 +128,14 @@ impl Shard {
             stats: Arc::clone(&handle.stats),
             closing: None,
             stopped: None,
+            why: Arc::clone(&handle.why),
             lifeline,
         };
         task.writer = LogWriter::new(opened.head.last, task.settings.group_bytes);
         task.recover(tail);
         task.publish_stats();
         runtime.spawn(task.run());
-        Ok(handle)
+        Ok(Some(handle))
     }
 }
 
@@ -195,6 +215,7 @@ pub(crate) struct ShardTask<K: Kind> {
     /// When a close that was asked for gives up on completeness.
     pub(crate) closing: Option<Timestamp>,
     stopped: Option<Stop>,
+    why: Arc<OnceLock<Stop>>,
     lifeline: Lifeline<K>,
 }
 
@@ -204,6 +225,7 @@ impl<K: Kind> ShardTask<K> {
             let more = self.turn();
             if let Some(stop) = self.stopped {
                 tracing::info!(log = %self.log.0, epoch = self.epoch.0, ?stop, "shard stopped");
+                self.why.get_or_init(|| stop);
                 return;
             }
             if more {
@@ -309,6 +331,10 @@ impl<K: Kind> ShardTask<K> {
             // Whoever owns the shard next computes them again.
             self.obligations.abort_all();
         }
+        let flushes = std::mem::take(&mut *self.wishes.flushes.lock().unwrap_or_else(PoisonError::into_inner));
+        // All that is decided by now, the group that forms included.
+        let end = self.writer.open_position().next();
+        flushes.into_iter().for_each(|waiter| self.checkpoints.flush(end, waiter));
     }
 
     fn finish_closing(&mut self, now: Timestamp) {
@@ -359,6 +385,7 @@ impl<K: Kind> ShardTask<K> {
         stats.dirty_bytes.store(checkpoints.dirty_bytes(), Ordering::Relaxed);
         stats.loaded_entities.store(self.entities.len(), Ordering::Relaxed);
         stats.loaded_bytes.store(self.entities.bytes(), Ordering::Relaxed);
+        stats.log_since.store(checkpoints.log_since().map_or(0, Timestamp::nanos), Ordering::Relaxed);
         stats.last.store(self.writer.durable().0, Ordering::Relaxed);
         stats.epoch.store(self.epoch.0, Ordering::Relaxed);
         metrics.dirty_entities.set(checkpoints.dirty_entities() as f64);

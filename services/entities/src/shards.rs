@@ -1,22 +1,26 @@
-//! All shards of one service that this process owns: which of them holds an entity, and keeping them open.
+//! The shards of one service that this node should own, by the ring: opened when the ring gives them, closed when it takes
+//! them away, and which of them holds an entity.
+//!
+//! The ring is a hint. Whoever opened a shard's log last owns it; the ring only says who should. Each shard has a task of
+//! its own here, its keeper (`keeper.rs`), which follows the ring and nothing else.
 
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+mod keeper;
 
-use ids::{Slot, WorkflowId};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use cluster::{Ownership, Ring};
+use metrics::gauge;
 use runtime::Runtime;
-use storage::{LogId, StorageError, Store};
+use storage::{LogId, StorageError, StorageResult, Store};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::keeper::Keeper;
 use crate::{CallError, EntityKey, Host, Kind, Shard, ShardHandle, ShardSettings, ShardStats};
 
-const FIRST_REST: Duration = Duration::from_millis(50);
-const LONGEST_REST: Duration = Duration::from_secs(5);
-
-/// What it takes to open a shard.
+/// What it takes to open a shard. The log of shard 3 of history is named `history/3`.
 pub struct ShardOpener<K: Kind> {
-    /// The service: its logs are named `<service>/<number>`.
-    pub service: &'static str,
     /// The kind of entity.
     pub kind: Arc<K>,
     /// The service around the shards.
@@ -27,123 +31,227 @@ pub struct ShardOpener<K: Kind> {
     pub runtime: Runtime,
     /// Each one's bounds.
     pub settings: ShardSettings,
+    /// Which shards: of which service, and for which node.
+    pub ownership: Ownership,
 }
 
-/// The shards of a service, numbered from 0. One that stops by itself, as when somebody else has fenced it, is opened
-/// again until the service closes.
+/// The shards of a service, numbered from 0. Those that the ring gives to this node are served; calls for all others are
+/// refused with [`CallError::NotOwner`].
 pub struct Shards<K: Kind> {
-    handles: Vec<RwLock<ShardHandle<K>>>,
+    opener: ShardOpener<K>,
+    /// One for each shard of the service, from the first ring on that says how many there are.
+    places: OnceLock<Vec<RwLock<Standing<K>>>>,
+    /// Who may be opening a shard.
+    openings: Semaphore,
+    /// Moves with every standing.
+    moved: watch::Sender<u64>,
     closing: CancellationToken,
+    /// Whether to close as a crash would.
+    abandoning: CancellationToken,
+    keepers: TaskTracker,
+}
+
+/// How a shard stands here.
+enum Standing<K: Kind> {
+    /// Not served, or not yet.
+    Closed,
+    /// Served.
+    Open(ShardHandle<K>),
+    /// It should be served, and what is stored makes that impossible.
+    Corrupt(StorageError),
 }
 
 impl<K: Kind> ShardOpener<K> {
-    async fn open(&self, number: u32) -> Result<ShardHandle<K>, StorageError> {
-        let log = LogId(format!("{}/{number}", self.service));
+    /// `None` when somebody else has opened it meanwhile.
+    async fn open(&self, number: u32) -> StorageResult<Option<ShardHandle<K>>> {
+        let log = LogId(format!("{}/{number}", self.ownership.service.name()));
         let (kind, host, store) = (Arc::clone(&self.kind), Arc::clone(&self.host), self.store.clone());
-        Shard::open(log, kind, host, store, self.runtime.clone(), self.settings.clone()).await
-    }
-
-    /// Tries until it works. An error that trying again cannot mend is returned.
-    async fn open_patiently(&self, number: u32) -> Result<ShardHandle<K>, StorageError> {
-        let mut rest = FIRST_REST;
-        loop {
-            match self.open(number).await {
-                Ok(handle) => return Ok(handle),
-                Err(error @ (StorageError::Corrupt(_) | StorageError::Invalid(_))) => return Err(error),
-                Err(error) => {
-                    tracing::warn!(service = self.service, shard = number, %error, "a shard cannot be opened yet");
-                }
-            }
-            self.runtime.sleep(rest).await;
-            rest = (rest * 2).min(LONGEST_REST);
-        }
+        Shard::open_unless_fenced(log, kind, host, store, self.runtime.clone(), self.settings.clone()).await
     }
 }
 
 impl<K: Kind> Shards<K> {
-    /// Opens `count` shards (at least one), waiting for a store that is away.
-    pub async fn open(opener: ShardOpener<K>, count: u32) -> Result<Arc<Self>, StorageError> {
-        let opening = (0..count.max(1)).map(|number| opener.open_patiently(number));
-        let handles = futures::future::try_join_all(opening).await?;
-        let handles = handles.into_iter().map(RwLock::new).collect();
-        let shards = Arc::new(Self { handles, closing: CancellationToken::new() });
-        let opener = Arc::new(opener);
-        for number in 0..count.max(1) {
-            opener.runtime.spawn(keep_open(Arc::clone(&shards), Arc::clone(&opener), number));
+    /// Follows the ring from now on; returns at once. Must be closed: its tasks hold it.
+    pub fn open(opener: ShardOpener<K>) -> Arc<Self> {
+        let shards = Arc::new(Self {
+            places: OnceLock::new(),
+            openings: Semaphore::new(opener.settings.concurrent_openings.max(1)),
+            moved: watch::Sender::new(0),
+            closing: CancellationToken::new(),
+            abandoning: CancellationToken::new(),
+            keepers: TaskTracker::new(),
+            opener,
+        });
+        let following = shards.keepers.track_future(Arc::clone(&shards).follow());
+        shards.opener.runtime.spawn(following);
+        shards
+    }
+
+    /// Gives every shard that the ring gives to this node a keeper, when it does so for the first time.
+    async fn follow(self: Arc<Self>) {
+        let mut rings = self.opener.ownership.membership.ring();
+        let mut kept = std::collections::BTreeSet::new();
+        loop {
+            let ring = Arc::clone(&rings.borrow_and_update());
+            let places = self.places_for(&ring);
+            for number in self.opener.ownership.of(&ring) {
+                if (number as usize) < places && kept.insert(number) {
+                    let keeping = Keeper::new(Arc::clone(&self), number).keep();
+                    self.opener.runtime.spawn(self.keepers.track_future(keeping));
+                }
+            }
+            self.note_standings(&ring);
+            tokio::select! {
+                Ok(()) = rings.changed() => {}
+                () = self.closing.cancelled() => return,
+            }
         }
-        Ok(shards)
     }
 
-    fn handle(&self, number: u32) -> ShardHandle<K> {
-        self.handles[number as usize].read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How many shards there are: what the first ring that knew said, for ever.
+    fn places_for(&self, ring: &Ring) -> usize {
+        let service = self.opener.ownership.service;
+        let count = ring.shards(service).len();
+        if count == 0 {
+            return self.count();
+        }
+        let places = self.places.get_or_init(|| (0..count).map(|_| RwLock::new(Standing::Closed)).collect());
+        if places.len() != count {
+            let known = places.len();
+            tracing::error!(
+                service = service.name(),
+                known,
+                count,
+                "the ring has another number of shards than before"
+            );
+        }
+        places.len()
     }
 
-    fn handle_of(&self, key: &EntityKey) -> ShardHandle<K> {
-        let slot = Slot::of(&key.namespace, &WorkflowId::new(&*key.id));
-        self.handle(slot.shard(self.handles.len() as u32).0)
+    fn place(&self, number: u32) -> Option<&RwLock<Standing<K>>> {
+        self.places.get()?.get(number as usize)
     }
 
-    fn all(&self) -> Vec<ShardHandle<K>> {
-        (0..self.handles.len() as u32).map(|number| self.handle(number)).collect()
+    fn handle(&self, number: u32) -> Option<ShardHandle<K>> {
+        match &*self.place(number)?.read().unwrap_or_else(PoisonError::into_inner) {
+            Standing::Open(handle) => Some(handle.clone()),
+            Standing::Closed | Standing::Corrupt(_) => None,
+        }
+    }
+
+    fn stand(&self, number: u32, standing: Standing<K>) {
+        if let Some(place) = self.place(number) {
+            *place.write().unwrap_or_else(PoisonError::into_inner) = standing;
+            self.moved.send_modify(|moves| *moves = moves.wrapping_add(1));
+        }
+        let ring = Arc::clone(&self.opener.ownership.membership.ring().borrow());
+        self.note_standings(&ring);
+    }
+
+    /// Those of the shards that a ring gives to this node that are not open, each with why, if that is known for good.
+    fn missing(&self, ring: &Ring) -> Vec<Option<StorageError>> {
+        let given = self.opener.ownership.of(ring).into_iter();
+        let why = |number| {
+            let Some(place) = self.place(number) else { return Some(None) };
+            match &*place.read().unwrap_or_else(PoisonError::into_inner) {
+                Standing::Open(_) => None,
+                Standing::Closed => Some(None),
+                Standing::Corrupt(error) => Some(Some(error.clone())),
+            }
+        };
+        given.filter_map(why).collect()
+    }
+
+    fn note_standings(&self, ring: &Ring) {
+        let service = self.opener.ownership.service.name();
+        let missing = self.missing(ring);
+        let corrupt = missing.iter().flatten().count();
+        gauge!("outlast_shards_open", "service" => service).set(self.open_shards().count() as f64);
+        gauge!("outlast_shards_unserved", "service" => service).set(missing.len() as f64);
+        gauge!("outlast_shards_corrupt", "service" => service).set(corrupt as f64);
+    }
+
+    fn open_shards(&self) -> impl Iterator<Item = (u32, ShardHandle<K>)> {
+        (0..self.count() as u32).filter_map(|number| Some((number, self.handle(number)?)))
+    }
+
+    /// Returns when every shard that the ring gives to this node is open. Waits for a first ring, and while the store is
+    /// away.
+    ///
+    /// # Errors
+    /// Of a shard that cannot be opened because of what is stored, once all others are open.
+    pub async fn settled(&self) -> StorageResult<()> {
+        let mut rings = self.opener.ownership.membership.ring();
+        let mut moved = self.moved.subscribe();
+        loop {
+            moved.borrow_and_update();
+            let ring = Arc::clone(&rings.borrow_and_update());
+            let missing = self.missing(&ring);
+            if ring.version > 0 && missing.iter().all(Option::is_some) {
+                return missing.into_iter().flatten().next().map_or(Ok(()), Err);
+            }
+            tokio::select! {
+                Ok(()) = rings.changed() => {}
+                Ok(()) = moved.changed() => {}
+                () = self.closing.cancelled() => {
+                    let message = "the shards are being closed".to_owned();
+                    return Err(StorageError::Unavailable { message, retry_after: self.opener.settings.shed_age });
+                }
+            }
+        }
+    }
+
+    /// How many of the shards that the ring gives to this node now are not open.
+    pub fn unserved(&self) -> usize {
+        let ring = Arc::clone(&self.opener.ownership.membership.ring().borrow());
+        self.missing(&ring).len()
+    }
+
+    /// In which shard an entity lives; `None` before the number of shards is known.
+    pub fn shard_of(&self, key: &EntityKey) -> Option<u32> {
+        let count = u32::try_from(self.count()).ok().filter(|count| *count > 0)?;
+        Some(self.opener.kind.slot(key).shard(count).0)
+    }
+
+    fn handle_of(&self, key: &EntityKey) -> Option<ShardHandle<K>> {
+        self.handle(self.shard_of(key)?)
     }
 
     /// A user's request: refused under overload.
     pub async fn call(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
-        self.handle_of(key).call(key.clone(), input).await
+        self.handle_of(key).ok_or(CallError::NotOwner)?.call(key.clone(), input).await
     }
 
     /// How something ended that was begun before: never refused under overload.
     pub async fn tell(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
-        self.handle_of(key).tell(key.clone(), input).await
+        self.handle_of(key).ok_or(CallError::NotOwner)?.tell(key.clone(), input).await
     }
 
-    /// Writes everything to the tables and stops.
+    /// Writes to the tables all that is dirty now, while serving on.
+    pub async fn flush(&self) {
+        futures::future::join_all(self.open_shards().map(|(_, handle)| async move { handle.flush().await })).await;
+    }
+
+    /// Writes everything to the tables and stops, whatever the ring says.
     pub async fn close(&self) {
         self.closing.cancel();
-        futures::future::join_all(self.all().iter().map(ShardHandle::close)).await;
+        self.keepers.close();
+        self.keepers.wait().await;
     }
 
     /// Stops as a crash would.
     pub async fn abandon(&self) {
-        self.closing.cancel();
-        futures::future::join_all(self.all().iter().map(ShardHandle::abandon)).await;
+        self.abandoning.cancel();
+        self.close().await;
     }
 
-    /// What the shards look like, by number.
-    pub fn stats(&self) -> Vec<ShardStats> {
-        self.all().iter().map(ShardHandle::stats).collect()
+    /// What the open shards look like, by number.
+    pub fn stats(&self) -> Vec<(u32, ShardStats)> {
+        self.open_shards().map(|(number, handle)| (number, handle.stats())).collect()
     }
 
-    /// How many there are.
+    /// How many shards the service has, here and elsewhere; 0 before the ring is known.
     pub fn count(&self) -> usize {
-        self.handles.len()
-    }
-}
-
-async fn keep_open<K: Kind>(shards: Arc<Shards<K>>, opener: Arc<ShardOpener<K>>, number: u32) {
-    let service = opener.service;
-    loop {
-        shards.handle(number).closed().await;
-        if shards.closing.is_cancelled() {
-            return;
-        }
-        tracing::warn!(service, shard = number, "a shard has stopped and is opened again");
-        let opened = tokio::select! {
-            opened = opener.open_patiently(number) => opened,
-            () = shards.closing.cancelled() => return,
-        };
-        match opened {
-            Ok(handle) => {
-                let place = &shards.handles[number as usize];
-                *place.write().unwrap_or_else(PoisonError::into_inner) = handle.clone();
-                if shards.closing.is_cancelled() {
-                    return handle.close().await;
-                }
-            }
-            Err(error) => {
-                tracing::error!(service, shard = number, %error, "a shard cannot be opened any more");
-                return;
-            }
-        }
+        self.places.get().map_or(0, Vec::len)
     }
 }

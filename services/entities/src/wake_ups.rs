@@ -417,20 +417,23 @@ impl<K: Kind> ShardTask<K> {
 }
 
 /// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.
-pub(crate) async fn ensure_watermark(store: &Store, log: &LogId, head: &mut Head, now: Timestamp) -> StorageResult<()> {
+/// False when somebody else has opened the log.
+pub(crate) async fn ensure_watermark(
+    store: &Store,
+    log: &LogId,
+    head: &mut Head,
+    now: Timestamp,
+) -> StorageResult<bool> {
     if head.watermark != Timestamp::EPOCH {
-        return Ok(());
+        return Ok(true);
     }
     let at = Bucket::of(now).start();
     match store.log.set_watermark(log, head.epoch, at).await {
         Append::Appended => {
             head.watermark = at;
-            Ok(())
+            Ok(true)
         }
-        Append::Fenced => Err(StorageError::Unavailable {
-            message: format!("log {} was opened by somebody else meanwhile", log.0),
-            retry_after: Duration::from_millis(100),
-        }),
+        Append::Fenced => Ok(false),
         Append::Unknown => Err(StorageError::Unknown(format!("setting the first watermark of log {}", log.0))),
     }
 }

@@ -19,4 +19,4 @@ mod watch;
 
 pub use kind::{WorkflowKind, WorkflowState};
 pub use namespace_names::LookUpName;
-pub use service::{HistoryService, OpenError};
+pub use service::HistoryService;

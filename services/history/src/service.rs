@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use api::temporal::api::common::v1::WorkflowExecution;
-use cluster::{Matching, ServiceError, ServiceResult, TenantCtx};
+use cluster::{History, Matching, Ownership, ServiceError, ServiceResult, TenantCtx};
 use entities::{CallError, EntityKey, ShardOpener, ShardSettings, ShardStats, Shards};
 use execution::{Input, Limits, Rejection, Reply, Run};
 use ids::NamespaceId;
 use runtime::Runtime;
 use settings::HistorySettings;
-use storage::{StorageError, Store};
+use storage::{StorageResult, Store};
 
 use crate::errors::{refused, rejected, unexpected};
 use crate::host::Surroundings;
@@ -17,17 +17,6 @@ use crate::kind::WorkflowKind;
 use crate::namespace_names::{LookUpName, NamespaceNames};
 use crate::queries::BufferedQueries;
 use crate::watch::Watchers;
-
-/// Why history cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No shards.
-    #[error("the number of history shards is 0, at least 1 is needed")]
-    NoShards,
-    /// A shard's log.
-    #[error("a history shard cannot be opened: {0}")]
-    Storage(#[from] StorageError),
-}
 
 /// History: workflow executions in shards.
 pub struct HistoryService {
@@ -38,23 +27,28 @@ pub struct HistoryService {
     pub(crate) queries: BufferedQueries,
     names: NamespaceNames,
     shards: OnceLock<Arc<Shards<WorkflowKind>>>,
-    /// Until closed: matching holds this service too.
-    matching: RwLock<Option<Arc<dyn Matching>>>,
+    /// Until closed: those hold this service too.
+    neighbours: RwLock<Option<Neighbours>>,
+}
+
+/// Whom history calls.
+#[derive(Clone)]
+struct Neighbours {
+    matching: Arc<dyn Matching>,
+    #[allow(dead_code, reason = "told from the next commit on")]
+    peers: Arc<dyn History>,
 }
 
 impl HistoryService {
-    /// Opens `shards` shards on `store`, fencing whoever had them. Workflows go on at once; tasks are handed out from
-    /// [`HistoryService::connect`] on.
-    pub async fn open(
+    /// Serves the shards that the ring gives to this node, from now on and as the ring changes; returns at once. Their
+    /// workflows go on when they are open; tasks are handed out from [`HistoryService::connect`] on. Must be closed.
+    pub fn open(
         settings: HistorySettings,
         shard_settings: ShardSettings,
-        shards: u32,
+        ownership: Ownership,
         store: Store,
         runtime: Runtime,
-    ) -> Result<Arc<Self>, OpenError> {
-        if shards == 0 {
-            return Err(OpenError::NoShards);
-        }
+    ) -> Arc<Self> {
         let limits = limits_of(&settings);
         let service = Arc::new(Self {
             queries: BufferedQueries::new(settings.buffered_queries),
@@ -64,35 +58,64 @@ impl HistoryService {
             watchers: Watchers::default(),
             names: NamespaceNames::default(),
             shards: OnceLock::new(),
-            matching: RwLock::default(),
+            neighbours: RwLock::default(),
         });
         let host = Surroundings { service: Arc::downgrade(&service), watchers: service.watchers.clone() };
         let opener = ShardOpener {
-            service: "history",
             kind: Arc::new(WorkflowKind::new(limits)),
             host: Arc::new(host),
             store,
             runtime,
             settings: shard_settings,
+            ownership,
         };
-        let opened = Shards::open(opener, shards).await?;
         // Set once: this is the only place that does.
-        let _ = service.shards.set(opened);
-        Ok(service)
+        let _ = service.shards.set(Shards::open(opener));
+        service
     }
 
-    /// Says where tasks are offered. Matching needs history too, so it comes later.
-    pub fn connect(&self, matching: Arc<dyn Matching>) {
-        self.set_matching(Some(matching));
+    /// Says where tasks are offered, and who tells workflows that are not served here what those here owe them. Both need
+    /// this service too, so they come later.
+    pub fn connect(&self, matching: Arc<dyn Matching>, peers: Arc<dyn History>) {
+        self.set_neighbours(Some(Neighbours { matching, peers }));
     }
 
-    fn set_matching(&self, matching: Option<Arc<dyn Matching>>) {
-        *self.matching.write().unwrap_or_else(PoisonError::into_inner) = matching;
+    fn set_neighbours(&self, neighbours: Option<Neighbours>) {
+        *self.neighbours.write().unwrap_or_else(PoisonError::into_inner) = neighbours;
+    }
+
+    fn neighbours(&self) -> ServiceResult<Neighbours> {
+        let neighbours = self.neighbours.read().unwrap_or_else(PoisonError::into_inner).clone();
+        neighbours.ok_or_else(|| ServiceError::Unavailable("history is not connected yet".to_owned()))
+    }
+
+    /// Returns when every shard that the ring gives to this node is open. Waits for a first ring, and while the store is
+    /// away.
+    ///
+    /// # Errors
+    /// Of a shard that cannot be opened because of what is stored, once all others are open.
+    pub async fn settled(&self) -> StorageResult<()> {
+        match self.shards.get() {
+            Some(shards) => shards.settled().await,
+            None => Ok(()),
+        }
+    }
+
+    /// How many of the shards that the ring gives to this node now are not open.
+    pub fn unserved(&self) -> usize {
+        self.shards.get().map_or(0, |shards| shards.unserved())
     }
 
     /// Says whom to ask for the names of namespaces that no request has named since the start.
     pub fn ask_for_names(&self, look_up: LookUpName) {
         self.names.ask(look_up);
+    }
+
+    /// Writes to the tables all that is dirty now, while serving on.
+    pub async fn flush(&self) {
+        if let Some(shards) = self.shards.get() {
+            shards.flush().await;
+        }
     }
 
     /// Writes everything to the tables and stops serving.
@@ -113,23 +136,22 @@ impl HistoryService {
 
     /// Those who hold this service are held no more, so that all can end.
     fn let_go(&self) {
-        self.set_matching(None);
+        self.set_neighbours(None);
         self.names.ask(Arc::new(|_| None));
     }
 
-    /// What each shard looks like.
-    pub fn stats(&self) -> Vec<ShardStats> {
+    /// What each shard that is open here looks like, by number.
+    pub fn stats(&self) -> Vec<(u32, ShardStats)> {
         self.shards.get().map(|shards| shards.stats()).unwrap_or_default()
     }
 
-    /// How many shards there are.
+    /// How many shards there are, here and elsewhere; 0 before the ring is known.
     pub fn shard_count(&self) -> usize {
         self.shards.get().map_or(0, |shards| shards.count())
     }
 
     pub(crate) fn matching(&self) -> ServiceResult<Arc<dyn Matching>> {
-        let matching = self.matching.read().unwrap_or_else(PoisonError::into_inner).clone();
-        matching.ok_or_else(|| ServiceError::Unavailable("matching is not connected yet".to_owned()))
+        Ok(self.neighbours()?.matching)
     }
 
     pub(crate) fn name_of(&self, namespace: &NamespaceId) -> String {

@@ -6,9 +6,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use entities::{
     CallError, Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
 };
-use ids::Timestamp;
+use ids::{Slot, Timestamp, WorkflowId};
 use storage::{PartitionKey, PartitionWrite, Version};
 use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply};
+
+use crate::partition::PartitionName;
 
 /// A shard's refusal: no partition ever says no.
 pub(crate) type ShardError = CallError<Infallible>;
@@ -60,6 +62,12 @@ impl Kind for PartitionKind {
 
     fn name(&self) -> &'static str {
         "partition"
+    }
+
+    /// A queue lives in one shard, with all its partitions and kinds.
+    fn slot(&self, key: &EntityKey) -> Slot {
+        let queue = PartitionName::of_key(key).map(|partition| partition.queue);
+        queue.map_or_else(|| Slot::of(&key.namespace, &WorkflowId::new(&*key.id)), |queue| queue.slot())
     }
 
     fn vacant(&self, _key: &EntityKey) -> PartitionState {

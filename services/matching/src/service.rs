@@ -9,13 +9,14 @@ use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use cluster::token::QueryTaskToken;
 use cluster::{
-    History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, ServiceResult, TenantCtx,
+    History, Matching, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome, QueueName, ServiceResult,
+    TenantCtx,
 };
 use entities::{ShardOpener, ShardSettings, Shards};
 use ids::Timestamp;
 use runtime::Runtime;
 use settings::MatchingSettings;
-use storage::{StorageError, Store};
+use storage::{StorageResult, Store};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -57,27 +58,21 @@ pub(crate) struct Core {
 }
 
 impl MatchingService {
-    /// Opens `shards` matching shards (logs `matching/0` and so on) in `store` and starts delivering their backlogs.
-    /// The number of shards must be the same at every start. Nothing is handed out before [`MatchingService::connect`].
-    ///
-    /// Fails if a shard's log is corrupt; waits while the store is away.
-    pub async fn open(
-        settings: MatchingSettings,
-        shards: u32,
-        store: Store,
-        runtime: Runtime,
-    ) -> Result<Arc<Self>, StorageError> {
+    /// Serves the matching shards (logs `matching/0` and so on in `store`) that the ring gives to this node, from now on
+    /// and as the ring changes, and delivers their backlogs; returns at once. Nothing is handed out before
+    /// [`MatchingService::connect`]. Must be closed.
+    pub fn open(settings: MatchingSettings, ownership: Ownership, store: Store, runtime: Runtime) -> Arc<Self> {
         let host = Arc::new(PartitionHost::new());
         let closing = CancellationToken::new();
         let opener = ShardOpener {
-            service: "matching",
             kind: Arc::new(PartitionKind),
             host: Arc::clone(&host) as _,
             store,
             runtime: runtime.clone(),
             settings: ShardSettings::default(),
+            ownership,
         };
-        let shards = Shards::open(opener, shards).await?;
+        let shards = Shards::open(opener);
         let (nudges, nudged) = mpsc::unbounded_channel();
         let core = Arc::new(Core {
             settings,
@@ -94,7 +89,21 @@ impl MatchingService {
         });
         host.connect(&core);
         core.spawn(Arc::clone(&core).upkeep(nudged));
-        Ok(Arc::new(Self { core }))
+        Arc::new(Self { core })
+    }
+
+    /// Returns when every shard that the ring gives to this node is open. Waits for a first ring, and while the store is
+    /// away.
+    ///
+    /// # Errors
+    /// Of a shard that cannot be opened because of what is stored, once all others are open.
+    pub async fn settled(&self) -> StorageResult<()> {
+        self.core.shards.settled().await
+    }
+
+    /// How many of the shards that the ring gives to this node now are not open.
+    pub fn unserved(&self) -> usize {
+        self.core.shards.unserved()
     }
 
     /// Says who records starts.

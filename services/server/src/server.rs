@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use cluster::{FixedRing, NodeId, Ownership, Ring, Sharded};
 use frontend::Frontend;
 use history::HistoryService;
 use matching::MatchingService;
@@ -37,8 +38,8 @@ pub enum StartError {
     #[error(transparent)]
     ShardNumber(#[from] ShardNumberError),
     /// History.
-    #[error(transparent)]
-    History(#[from] history::OpenError),
+    #[error("a history shard cannot be opened: {0}")]
+    History(StorageError),
     /// Matching.
     #[error("a matching shard cannot be opened: {0}")]
     Matching(StorageError),
@@ -82,19 +83,25 @@ impl Server {
         shard_numbers::check(store.registry.as_ref(), "history", settings.history_shards).await?;
         shard_numbers::check(store.registry.as_ref(), "matching", settings.matching_shards).await?;
 
-        let opening_history = HistoryService::open(
+        let node = NodeId::new("alone");
+        let ring = Ring::alone(&node, settings.history_shards, settings.matching_shards);
+        let membership = Arc::new(FixedRing::new(ring));
+        let own = |service| Ownership { membership: Arc::clone(&membership) as _, service, node: node.clone() };
+        let history = HistoryService::open(
             settings.history,
             settings.shards,
-            settings.history_shards,
+            own(Sharded::History),
             store.clone(),
             runtime.clone(),
         );
-        let history = opening_history.await?;
-        let opening_matching =
-            MatchingService::open(settings.matching, settings.matching_shards, store.clone(), runtime.clone());
-        let matching = opening_matching.await.map_err(StartError::Matching)?;
+        let matching = MatchingService::open(settings.matching, own(Sharded::Matching), store.clone(), runtime.clone());
+        if let Err(error) = settle(&history, &matching).await {
+            matching.abandon().await;
+            history.abandon().await;
+            return Err(error);
+        }
         matching.connect(Arc::clone(&history) as _);
-        history.connect(Arc::clone(&matching) as _);
+        history.connect(Arc::clone(&matching) as _, Arc::clone(&history) as _);
 
         let mut frontend_settings = settings.frontend;
         frontend_settings.history_shards = i32::try_from(settings.history_shards).unwrap_or(i32::MAX);
@@ -163,6 +170,12 @@ impl std::fmt::Display for StoreChoice {
             }
         }
     }
+}
+
+/// Waits until all shards are open.
+async fn settle(history: &HistoryService, matching: &MatchingService) -> Result<(), StartError> {
+    history.settled().await.map_err(StartError::History)?;
+    matching.settled().await.map_err(StartError::Matching)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -9,7 +9,8 @@ use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use api::temporal::api::taskqueue::v1::{TaskQueue, TaskQueueMetadata, TaskQueueStats};
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{
-    Matching, Namespace, OfferOutcome, OfferedTask, QueueName, ServiceResult, TaskKey, TaskQueueKind, TenantCtx,
+    FixedRing, Matching, Namespace, NodeId, OfferOutcome, OfferedTask, Ownership, QueueName, Ring, ServiceResult,
+    Sharded, TaskKey, TaskQueueKind, TenantCtx,
 };
 use ids::Timestamp;
 use matching::MatchingService;
@@ -194,8 +195,11 @@ async fn open(
     runtime: &Runtime,
     history: &Arc<StartRecorder>,
 ) -> Arc<MatchingService> {
-    let service =
-        MatchingService::open(settings.clone(), 1, store.clone(), runtime.clone()).await.expect("a sound store");
+    let node = NodeId::new("matching");
+    let membership = Arc::new(FixedRing::new(Ring::alone(&node, 1, 1)));
+    let ownership = Ownership { membership, service: Sharded::Matching, node };
+    let service = MatchingService::open(settings.clone(), ownership, store.clone(), runtime.clone());
+    service.settled().await.expect("a sound store");
     service.connect(Arc::clone(history) as _);
     service
 }

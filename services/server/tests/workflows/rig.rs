@@ -11,7 +11,9 @@ use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::token::{ActivityTaskToken, WorkflowTaskToken};
-use cluster::{ActivityRef, History, Matching, Namespace, ServiceResult, TenantCtx};
+use cluster::{
+    ActivityRef, FixedRing, History, Matching, Namespace, NodeId, Ownership, Ring, ServiceResult, Sharded, TenantCtx,
+};
 use entities::ShardSettings;
 use history::HistoryService;
 use ids::Timestamp;
@@ -48,11 +50,16 @@ impl Rig {
 
     /// The same with other settings.
     pub async fn with(store: Store, runtime: Runtime, settings: HistorySettings, shards: ShardSettings) -> Self {
-        let history = HistoryService::open(settings, shards, 4, store.clone(), runtime.clone()).await.unwrap();
+        let node = NodeId::new("alone");
+        let membership = Arc::new(FixedRing::new(Ring::alone(&node, 4, 1)));
+        let own = |service| Ownership { membership: Arc::clone(&membership) as _, service, node: node.clone() };
+        let history = HistoryService::open(settings, shards, own(Sharded::History), store.clone(), runtime.clone());
         let matching =
-            MatchingService::open(MatchingSettings::default(), 1, store.clone(), runtime.clone()).await.unwrap();
+            MatchingService::open(MatchingSettings::default(), own(Sharded::Matching), store.clone(), runtime.clone());
+        history.settled().await.unwrap();
+        matching.settled().await.unwrap();
         matching.connect(Arc::clone(&history) as _);
-        history.connect(Arc::clone(&matching) as _);
+        history.connect(Arc::clone(&matching) as _, Arc::clone(&history) as _);
         let namespace = Namespace {
             id: "2f7b1a58-5c1e-4f0e-9a49-0d7c2d9c9a11".into(),
             name: "default".to_owned(),
