@@ -1,0 +1,143 @@
+//! `frontend`: the public API.
+
+use ::settings::FrontendSettings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ByteSize, ListenAddress, Span};
+
+/// The public API, in processes of the role `frontend`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Frontend {
+    /// Where to listen for gRPC. Needed in processes of the role `frontend`. Port 0 takes any free one.
+    pub listen: Option<ListenAddress>,
+    /// Namespaces that are created at the start if they do not exist.
+    #[schemars(extend("items" = {"type": "string", "format": "outlast-namespace"}))]
+    pub namespaces: Vec<String>,
+    /// All requests to one frontend, per second; twice as many in a burst. Above it: RESOURCE_EXHAUSTED.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub instance_rps: f64,
+    /// Requests to one namespace on one frontend, per second; twice as many in a burst.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub namespace_rps: f64,
+    /// Polls of one kind that wait at a time for one namespace on one frontend.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub waiting_polls: u32,
+    /// Connections at a time; more wait to be accepted.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: u32,
+    /// Requests at a time on one connection. A worker holds one for each of its polls.
+    #[schemars(range(min = 10, max = 100_000))]
+    pub streams_per_connection: u32,
+    /// One request message, as sent and as decompressed.
+    #[schemars(extend("x-least" = "64KiB", "x-most" = "64MiB"))]
+    pub request_bytes: ByteSize,
+    /// All requests that arrive or are being answered; what goes beyond it is refused.
+    #[schemars(extend("x-least" = "1MiB", "x-most" = "1TiB"))]
+    pub in_flight_bytes: ByteSize,
+    /// A silent connection is pinged this often.
+    #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
+    pub keepalive_interval: Span,
+    /// A ping without an answer ends the connection after this.
+    #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
+    pub keepalive_timeout: Span,
+    /// How long requests may go on once the process was told to stop.
+    #[schemars(extend("x-least" = "0s", "x-most" = "1h"))]
+    pub shutdown_grace: Span,
+    /// How long a poll of a task queue waits for a task. Lower it below what proxies on the way allow a call to wait.
+    #[schemars(extend("x-least" = "2s", "x-most" = "10m"))]
+    pub task_queue_poll: Span,
+    /// How long a wait for new history events lasts.
+    #[schemars(extend("x-least" = "2s", "x-most" = "10m"))]
+    pub history_poll: Span,
+    /// Any id or name, in UTF-8: workflow, activity, signal, task queue, type, identity, request id.
+    #[schemars(extend("x-least" = "64", "x-most" = "64KiB"))]
+    pub id_bytes: ByteSize,
+    /// A list of payloads (input, result, details, the arguments of a signal or query), or a header.
+    #[schemars(extend("x-least" = "1KiB", "x-most" = "64MiB"))]
+    pub blob_bytes: ByteSize,
+    /// All of a memo.
+    #[schemars(extend("x-least" = "1KiB", "x-most" = "64MiB"))]
+    pub memo_bytes: ByteSize,
+    /// Search attributes of one workflow.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub search_attribute_keys: u32,
+    /// The value of one search attribute.
+    #[schemars(extend("x-least" = "64", "x-most" = "1MiB"))]
+    pub search_attribute_value_bytes: ByteSize,
+    /// All names and values of a workflow's search attributes.
+    #[schemars(extend("x-least" = "1KiB", "x-most" = "4MiB"))]
+    pub search_attributes_total_bytes: ByteSize,
+    /// The shortest retention of closed workflows that a namespace may have.
+    #[schemars(extend("x-least" = "1s", "x-most" = "36500d"))]
+    pub shortest_retention: Span,
+    /// The retention of the namespaces that are created at the start.
+    #[schemars(extend("x-least" = "1s", "x-most" = "36500d"))]
+    pub default_retention: Span,
+}
+
+impl Default for Frontend {
+    fn default() -> Self {
+        let FrontendSettings { limits, quotas, transport, long_polls, namespaces, .. } = FrontendSettings::default();
+        Self {
+            listen: None,
+            namespaces: Vec::new(),
+            instance_rps: quotas.instance_rps,
+            namespace_rps: quotas.namespace_rps,
+            waiting_polls: count(quotas.waiting_polls),
+            connections: count(transport.connections),
+            streams_per_connection: transport.streams_per_connection,
+            request_bytes: transport.request_bytes.into(),
+            in_flight_bytes: transport.in_flight_bytes.into(),
+            keepalive_interval: transport.keepalive_interval.into(),
+            keepalive_timeout: transport.keepalive_timeout.into(),
+            shutdown_grace: transport.shutdown_grace.into(),
+            task_queue_poll: long_polls.task_queue.into(),
+            history_poll: long_polls.history.into(),
+            id_bytes: limits.id_bytes.into(),
+            blob_bytes: limits.blob_bytes.into(),
+            memo_bytes: limits.memo_bytes.into(),
+            search_attribute_keys: count(limits.search_attribute_keys),
+            search_attribute_value_bytes: limits.search_attribute_value_bytes.into(),
+            search_attributes_total_bytes: limits.search_attributes_total_bytes.into(),
+            shortest_retention: namespaces.shortest_retention.into(),
+            default_retention: namespaces.default_retention.into(),
+        }
+    }
+}
+
+impl Frontend {
+    /// As the frontend takes it. Names and numbers of the whole cluster are left at their defaults.
+    #[must_use]
+    pub fn settings(&self) -> FrontendSettings {
+        let mut settings = FrontendSettings::default();
+        settings.quotas.instance_rps = self.instance_rps;
+        settings.quotas.namespace_rps = self.namespace_rps;
+        settings.quotas.waiting_polls = self.waiting_polls as usize;
+        let transport = &mut settings.transport;
+        transport.connections = self.connections as usize;
+        transport.streams_per_connection = self.streams_per_connection;
+        transport.request_bytes = self.request_bytes.in_memory();
+        transport.in_flight_bytes = self.in_flight_bytes.in_memory();
+        transport.keepalive_interval = self.keepalive_interval.into();
+        transport.keepalive_timeout = self.keepalive_timeout.into();
+        transport.shutdown_grace = self.shutdown_grace.into();
+        settings.long_polls.task_queue = self.task_queue_poll.into();
+        settings.long_polls.history = self.history_poll.into();
+        let limits = &mut settings.limits;
+        limits.id_bytes = self.id_bytes.in_memory();
+        limits.blob_bytes = self.blob_bytes.in_memory();
+        limits.memo_bytes = self.memo_bytes.in_memory();
+        limits.search_attribute_keys = self.search_attribute_keys as usize;
+        limits.search_attribute_value_bytes = self.search_attribute_value_bytes.in_memory();
+        limits.search_attributes_total_bytes = self.search_attributes_total_bytes.in_memory();
+        settings.namespaces.shortest_retention = self.shortest_retention.into();
+        settings.namespaces.default_retention = self.default_retention.into();
+        settings
+    }
+}
+
+pub(super) fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,420 @@
+//! What is refused, and in which words.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use config::{Config, Overrides, Problem};
+
+/// A process with all roles, one line a key so that lines can be counted on.
+const GOOD: &str = "\
+cluster:
+  name: test
+  history_shards: 4
+  matching_shards: 1
+node:
+  id: one
+  roles: [frontend, history, matching]
+internal:
+  listen: 127.0.0.1:7240
+http:
+  listen: 127.0.0.1:7250
+frontend:
+  listen: 127.0.0.1:7233
+store:
+  memory: {}
+";
+
+const CASSANDRA: &str = "  cassandra: { contact_points: ['127.0.0.1:9042'] }";
+
+fn said(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[track_caller]
+fn refusals(text: &str) -> Vec<String> {
+    match Config::parse(text, &Overrides::none()) {
+        Ok(config) => panic!("was taken:\n{}", config.effective()),
+        Err(problems) => said(&problems),
+    }
+}
+
+/// The good file with one line replaced.
+#[track_caller]
+fn with(line: &str, replacement: &str) -> String {
+    assert!(GOOD.contains(line), "{line:?}");
+    GOOD.replace(line, replacement)
+}
+
+fn environment(variables: &[(&str, &str)]) -> Overrides {
+    Overrides::from_environment(variables.iter().map(|(name, text)| (OsString::from(name), OsString::from(text))))
+}
+
+#[test]
+fn the_good_file_is_taken() {
+    let config = Config::parse(GOOD, &Overrides::none()).unwrap();
+    assert_eq!(config.node.weight, 100);
+    assert_eq!(config.advertised().as_deref(), Some("127.0.0.1:7240"));
+}
+
+#[test]
+fn one_wrong_value_is_named_with_its_line_and_what_is_allowed() {
+    let name = "1 to 63 letters, digits, `.`, `_` or `-` that begin with a letter or digit are allowed";
+    let listen = "an IP address and a port such as 0.0.0.0:7233 or [::]:7233 is allowed";
+    let span = "a duration such as 250ms, 10s, 1m30s or 2d is allowed";
+    let size = "a number of bytes, or one with KiB, MiB, GiB or TiB such as 64MiB is allowed";
+    let voters = "membership: { initial_voters: [{id: one, address: 'h:1'}, {id: b, address: 'h:2'}] }\nstore:";
+    for (line, replacement, expected) in [
+        ("history_shards: 4", "history_shards: 0", "line 3: `cluster.history_shards` is 0, 1 to 4096 is allowed".into()),
+        ("history_shards: 4", "history_shards: four", "line 3: `cluster.history_shards` is \"four\", 1 to 4096 is allowed".into()),
+        ("history_shards: 4", "history_shards: 4.5", "line 3: `cluster.history_shards` is 4.5, 1 to 4096 is allowed".into()),
+        (
+            "history_shards: 4",
+            "history_shards:",
+            "line 3: `cluster.history_shards` is empty, 1 to 4096 is allowed".into(),
+        ),
+        ("history_shards: 4", "history_shards: 99999999999999999999999", "line 3: `cluster.history_shards` is 100000000000000000000000, 1 to 4096 is allowed".into()),
+        ("name: test", "name: 7", format!("line 2: `cluster.name` is 7, {name}")),
+        ("id: one", "id: a/b", format!("line 6: `node.id` is \"a/b\", {name}")),
+        ("id: one", "id: ''", format!("line 6: `node.id` is \"\", {name}")),
+        ("listen: 127.0.0.1:7240", "listen: localhost:7240", format!("line 9: `internal.listen` is \"localhost:7240\", {listen}")),
+        (
+            "[frontend, history, matching]",
+            "[frontend, history, machting]",
+            "line 7: `node.roles[2]` is \"machting\", did you mean `matching`? frontend, history, matching or membership \
+             is allowed"
+                .into(),
+        ),
+        ("[frontend, history, matching]", "all", "line 7: `node.roles` is \"all\", a list is allowed, as in [a, b]".into()),
+        ("store:", "shards: { checkpoint_age: 10 }\nstore:", format!("line 14: `shards.checkpoint_age` is 10, {span}, from 100ms to 10m")),
+        ("store:", "shards: { checkpoint_age: 1h }\nstore:", format!("line 14: `shards.checkpoint_age` is \"1h\", {span}, from 100ms to 10m")),
+        ("store:", "shards: { memory_bytes: 64MB }\nstore:", format!("line 14: `shards.memory_bytes` is \"64MB\", {size}, from 1MiB to 1TiB")),
+        ("store:", "shards: { memory_bytes: -1 }\nstore:", format!("line 14: `shards.memory_bytes` is -1, {size}, from 1MiB to 1TiB")),
+        ("store:", "shards: { memory_bytes: 5 }\nstore:", format!("line 14: `shards.memory_bytes` is 5, {size}, from 1MiB to 1TiB")),
+        ("store:", "log: { format: xml }\nstore:", "line 14: `log.format` is \"xml\", text or json is allowed".into()),
+        ("store:", "log: { level: '' }\nstore:", "line 14: `log.level` is empty, leave it out or give it a value".into()),
+        ("store:", "log: { level: off, format: [] }\nstore:", "line 14: `log.format` is a list of 0, text or json is allowed".into()),
+        ("store:", "log: { level: true }\nstore:", "line 14: `log.level` is true, which is not text: put it in quotes".into()),
+        ("store:", "frontend2: {}\nstore:", "line 14: unknown key `frontend2`, did you mean `frontend`? known keys: cluster, frontend, history, http, internal, log, matching, membership, node, remote, shards, store".into()),
+        ("memory: {}", "memory: { size: 1 }", "line 15: unknown key `store.memory.size`, no key is known here".into()),
+        ("store:", voters, "line 14: `membership.initial_voters` has 2 entries, 1, 3 or 5 are allowed".into()),
+    ] {
+        let said = refusals(&with(line, replacement));
+        assert!(said.contains(&expected), "expected {expected}\ngot {said:#?}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
+    let said = refusals(&with("  memory: {}", "  cassandra: { contact_points: ['a:9042'], keyspce: outlast }"));
+    assert!(
+        said[0].starts_with(
+            "line 15: unknown key `store.cassandra.keyspce`, did you mean `keyspace`? known keys: conditional_timeout, "
+        ),
+        "{said:#?}"
+    );
+}
+
+#[test]
+fn rules_between_keys_hold() {
+    for (line, replacement, expected) in [
+        (
+            "  roles: [frontend, history, matching]\n",
+            "",
+            "`node.roles` is empty, at least one of frontend, history, matching, membership is needed, or --role",
+        ),
+        ("[frontend, history, matching]", "[frontend, history, history, matching]", "`node.roles` has history twice"),
+        ("frontend:\n  listen: 127.0.0.1:7233\n", "", "`frontend.listen` is not set, and the role frontend needs it"),
+        (
+            "listen: 127.0.0.1:7240",
+            "listen: 0.0.0.0:7240",
+            "`internal.advertise` is not set, and nobody can connect to `internal.listen`, 0.0.0.0:7240",
+        ),
+        (
+            "listen: 127.0.0.1:7240",
+            "listen: 127.0.0.1:7240\n  advertise: h:0",
+            "`internal.advertise` is \"h:0\", a host name",
+        ),
+        (
+            "listen: 127.0.0.1:7250",
+            "listen: 0.0.0.0:7240",
+            "`http.listen` is 0.0.0.0:7240, which `internal.listen` takes already",
+        ),
+        (
+            "listen: 127.0.0.1:7233",
+            "listen: 127.0.0.1:7250",
+            "`frontend.listen` is 127.0.0.1:7250, which `http.listen` takes already",
+        ),
+        ("  memory: {}", "  {}", "`store` is empty, one of cassandra, sqlite or memory is needed"),
+        (
+            "  memory: {}",
+            "  memory: {}\n  sqlite: { path: x.db }",
+            "`store` has sqlite and memory, one of them is needed and no more",
+        ),
+        (
+            "[frontend, history, matching]",
+            "[frontend, history]",
+            "`store.memory` is of one process, and this one lacks the roles matching",
+        ),
+        ("  memory: {}", CASSANDRA, "`membership.seeds` is empty, and one is not one of `membership.initial_voters`"),
+        (
+            "[frontend, history, matching]",
+            "[frontend, history, matching, membership]",
+            "`membership.data_dir` is not set, and the role membership needs it",
+        ),
+        (
+            "store:",
+            "membership: { initial_voters: [{id: one, address: '127.0.0.1:7240'}] }\nstore:",
+            "`node.roles` lacks membership, and one is one of",
+        ),
+        (
+            "store:",
+            "membership: { initial_voters: [{id: one, address: 'elsewhere:7240'}] }\nstore:",
+            "has one at elsewhere:7240, and others are told 127.0.0.1:7240: both must be the same",
+        ),
+        (
+            "store:",
+            "membership: { initial_voters: [{id: a, address: 'h:1'}, {id: a, address: 'h:2'}, {id: c, address: 'h:3'}] }\nstore:",
+            "has an id or an address twice",
+        ),
+        (
+            "store:",
+            "membership: { initial_voters: [{id: b, address: 'h:1'}] }\nstore:",
+            "names other processes, and `store.memory` is of one",
+        ),
+        (
+            "store:",
+            "shards: { memory_bytes: 1MiB, dirty_bytes: 2MiB }\nstore:",
+            "`shards.dirty_bytes` is 2MiB, at most `shards.memory_bytes`, which is 1MiB, is allowed",
+        ),
+        (
+            "listen: 127.0.0.1:7233",
+            "listen: 127.0.0.1:7233\n  blob_bytes: 8MiB",
+            "`frontend.blob_bytes` is 8MiB, at most `frontend.request_bytes`, which is 4MiB, is allowed",
+        ),
+        (
+            "  memory: {}",
+            "  cassandra: { contact_points: [] }",
+            "`store.cassandra.contact_points` has 0 entries, at least 1 is needed",
+        ),
+        (
+            "  memory: {}",
+            "  cassandra: { contact_points: ['a:1'], replication: { dc9: 3 } }",
+            "`store.cassandra.replication` has dc9, and not datacenter1",
+        ),
+        (
+            "  memory: {}",
+            "  cassandra: { contact_points: ['a:1'], replication: { datacenter1: 0 } }",
+            "`store.cassandra.replication.datacenter1` is 0, 1 to 16 is allowed",
+        ),
+        (
+            "  memory: {}",
+            "  cassandra: { contact_points: ['a:1'], username: me }",
+            "`store.cassandra.username` is set and `store.cassandra.password` is not",
+        ),
+        (
+            "  memory: {}",
+            "  cassandra: { contact_points: ['a:1'], tls: { ca_file: x, key_file: y } }",
+            "has one of `certificate_file` and `key_file`",
+        ),
+        (
+            "  memory: {}",
+            "  cassandra: { contact_points: ['a:1'], tls: {} }",
+            "`store.cassandra.tls.ca_file` is not set, and it is needed",
+        ),
+    ] {
+        let said = refusals(&with(line, replacement));
+        assert!(said.iter().any(|said| said.contains(expected)), "expected {expected}\ngot {said:#?}");
+    }
+}
+
+#[test]
+fn everything_is_said_at_once_and_nothing_twice() {
+    let text = GOOD
+        .replace("history_shards: 4", "history_shards: 0")
+        .replace("id: one", "id: one\n  wieght: 5")
+        .replace("listen: 127.0.0.1:7250", "listen: nowhere")
+        .replace("127.0.0.1:7233", "127.0.0.1")
+        + "shards: { checkpoint_age: never }\n";
+    let said = refusals(&text);
+    assert_eq!(said.len(), 5, "{said:#?}");
+    // The wrong address of the frontend is not told again as a missing one.
+    let text = with("127.0.0.1:7233", "127.0.0.1") + "shards: { memory_bytes: 1MiB, dirty_bytes: 2MiB }\n";
+    let said = refusals(&text);
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said[1].contains("at most `shards.memory_bytes`"), "{said:#?}");
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let said = refusals("");
+    let missing = ["cluster", "http", "internal", "node", "store"];
+    assert_eq!(said.len(), missing.len(), "{said:#?}");
+    assert!(missing.iter().zip(&said).all(|(key, said)| said.contains(&format!("`{key}` is not set"))), "{said:#?}");
+    let said = refusals("- a\n");
+    assert!(
+        said[0].starts_with("line 1: the file is a list of 1, sections are needed: cluster, frontend, "),
+        "{said:#?}"
+    );
+    let said = refusals(&with("  id: one\n", ""));
+    assert!(said[0].contains("`node.id` is not set, and it is needed: names the process"), "{said:#?}");
+}
+
+#[test]
+fn yaml_that_is_none_is_refused_in_one_problem() {
+    for text in
+        ["a: [", "a: b: c", "cluster:\n  name: a\n  name: b\n", "%", "a: *b\n", "--- a\n--- b\n", "? [a]\n: b\n"]
+    {
+        assert_eq!(refusals(text).len(), 1, "{text:?}");
+    }
+}
+
+#[test]
+fn files_that_are_none_are_refused() {
+    let here = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let file = |name: &str, bytes: &[u8]| {
+        let path = here.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let not_text = file("not-text.yaml", b"a: \xff\xfe\n");
+    let large = file("large.yaml", "# much\n".repeat(200_000).as_bytes());
+    for (path, expected) in [
+        (
+            Path::new("/nowhere/outlast.yaml"),
+            "the file /nowhere/outlast.yaml cannot be read: No such file or directory (os error 2)",
+        ),
+        (&here, "Is a directory"),
+        (&not_text, "it is not UTF-8 at byte 3"),
+        (&large, "at most 1048576 are allowed"),
+        (Path::new("/dev/zero"), "at most 1048576 are allowed"),
+    ] {
+        let problems = Config::read(path, &Overrides::none()).unwrap_err();
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].text.contains(expected), "{}", problems[0]);
+    }
+}
+
+#[test]
+fn variables_take_the_place_of_keys() {
+    let overrides = environment(&[
+        ("OUTLAST__NODE__ID", "7"),
+        ("OUTLAST__NODE__ROLES", "frontend, history,matching,membership"),
+        ("OUTLAST__CLUSTER__HISTORY_SHARDS", "16"),
+        ("OUTLAST__SHARDS__CHECKPOINT_AGE", "1s"),
+        ("OUTLAST__STORE", "{ cassandra: { contact_points: ['a:1'] } }"),
+        ("OUTLAST__STORE__CASSANDRA__CONTACT_POINTS", "a:9042,b:9042"),
+        ("OUTLAST__STORE__CASSANDRA__REPLICATION", "{ datacenter1: 3 }"),
+        ("OUTLAST__STORE__CASSANDRA__USERNAME", "me"),
+        ("OUTLAST__STORE__CASSANDRA__PASSWORD", "007"),
+        ("OUTLAST__MEMBERSHIP__DATA_DIR", "/tmp/x"),
+        ("OUTLAST__MEMBERSHIP__SEEDS", "['h:1']"),
+        // Kubernetes sets such for a service that is called outlast-frontend.
+        ("OUTLAST_FRONTEND_SERVICE_HOST", "10.0.0.1"),
+        ("PATH", "/bin"),
+    ]);
+    let config = Config::parse(GOOD, &overrides).unwrap();
+    assert_eq!((config.node.id.as_str(), config.node.roles.len(), config.cluster.history_shards), ("7", 4, 16));
+    let cassandra = config.store.cassandra.unwrap();
+    assert_eq!(cassandra.contact_points[1].to_string(), "b:9042");
+    assert_eq!(cassandra.password.unwrap().reveal(), "007");
+    assert!(config.store.memory.is_none());
+    // Flags come after variables.
+    let flags = environment(&[("OUTLAST__NODE__ROLES", "history")]).with_roles(&[
+        "matching".into(),
+        "frontend".into(),
+        "history".into(),
+    ]);
+    assert_eq!(Config::parse(GOOD, &flags).unwrap().node.roles.len(), 3);
+}
+
+#[test]
+fn variables_that_set_nothing_or_nonsense_are_refused_by_their_names() {
+    for (name, text, expected) in [
+        (
+            "OUTLAST__NODE__IDD",
+            "x",
+            "OUTLAST__NODE__IDD: sets no key, did you mean `OUTLAST__NODE__ID`? known keys of `node`: id, roles, weight, zone",
+        ),
+        (
+            "OUTLAST__NOED__ID",
+            "x",
+            "OUTLAST__NOED__ID: sets no key, did you mean `OUTLAST__NODE__ID`? known sections: cluster, ",
+        ),
+        (
+            "OUTLAST__STORE__CASSANDRA__REPLICATION__DC1",
+            "3",
+            "`store.cassandra.replication` has no keys: set it as a whole",
+        ),
+        ("OUTLAST__NODE__ID__X", "3", "`node.id` has no keys: set it as a whole"),
+        ("OUTLAST__", "3", "OUTLAST__: sets no key, known sections: cluster, "),
+        (
+            "OUTLAST__CLUSTER__HISTORY_SHARDS",
+            "many",
+            "OUTLAST__CLUSTER__HISTORY_SHARDS: `cluster.history_shards` is \"many\", 1 to 4096 is allowed",
+        ),
+        (
+            "OUTLAST__CLUSTER__HISTORY_SHARDS",
+            "",
+            "OUTLAST__CLUSTER__HISTORY_SHARDS: `cluster.history_shards` is empty, 1 to 4096 is allowed",
+        ),
+        ("OUTLAST__CLUSTER__HISTORY_SHARDS", "[", "OUTLAST__CLUSTER__HISTORY_SHARDS: is not YAML: "),
+        (
+            "OUTLAST__NODE__ROLES",
+            "frontend,hisotry",
+            "OUTLAST__NODE__ROLES: `node.roles[1]` is \"hisotry\", did you mean `history`?",
+        ),
+        ("OUTLAST__FRONTEND", "5", "OUTLAST__FRONTEND: `frontend` is 5, keys with values are allowed: "),
+        (
+            "OUTLAST__HTTP__LISTEN",
+            "0.0.0.0:7240",
+            "OUTLAST__HTTP__LISTEN: `http.listen` is 0.0.0.0:7240, which `internal.listen` takes already",
+        ),
+    ] {
+        let said = said(&Config::parse(GOOD, &environment(&[(name, text)])).unwrap_err());
+        assert!(said.iter().any(|said| said.contains(expected)), "expected {expected}\ngot {said:#?}");
+    }
+    let said = said(&Config::parse(GOOD, &Overrides::none().with_roles(&["hsitory".into()])).unwrap_err());
+    assert!(said[0].starts_with("--role: `node.roles[0]` is \"hsitory\", did you mean `history`?"), "{said:#?}");
+}
+
+#[test]
+fn a_variable_that_is_not_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let overrides = Overrides::from_environment([("OUTLAST__NODE__ID".into(), OsString::from_vec(vec![0xff]))]);
+    let said = said(&Config::parse(GOOD, &overrides).unwrap_err());
+    assert_eq!(said, ["OUTLAST__NODE__ID: the value is not UTF-8"]);
+}
+
+#[test]
+fn secrets_are_read_from_files_and_never_told() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("password");
+    std::fs::write(&path, "hunter2\r\n").unwrap();
+    let with_file = |more: &str| {
+        let membership = "membership: { seeds: ['h:1'] }\n";
+        with("  memory: {}", &format!("  cassandra: {{ contact_points: ['a:1'], username: me, {more} }}")) + membership
+    };
+    let text = with_file(&format!("password_file: {}", path.display()));
+    let config = Config::parse(&text, &Overrides::none()).unwrap();
+    assert!(!format!("{config:?}{}", config.effective()).contains("hunter2"));
+    assert_eq!(config.store.cassandra.unwrap().password.unwrap().reveal(), "hunter2");
+
+    for (more, expected) in [
+        (format!("password_file: {}, password: hunter2", path.display()), "are both set, one is enough"),
+        (
+            "password_file: /nowhere/x".to_owned(),
+            "\"/nowhere/x\", which cannot be read: No such file or directory (os error 2)",
+        ),
+        (
+            "password: [hunter2]".to_owned(),
+            "`store.cassandra.password` is something that is not shown, text is allowed",
+        ),
+        ("password: 222222".to_owned(), "`store.cassandra.password` is something that is not shown, which is not text"),
+    ] {
+        let said = refusals(&with_file(&more)).join("\n");
+        assert!(said.contains(expected), "expected {expected}\ngot {said}");
+        assert!(!said.contains("hunter2") && !said.contains("222222"), "{said}");
+    }
+    let overrides = environment(&[("OUTLAST__STORE__CASSANDRA", "{ password: [hunter2")]);
+    let told = format!("{:?}{overrides:?}", Config::parse(GOOD, &overrides).unwrap_err());
+    assert!(!told.contains("hunter2"), "{told}");
+}
