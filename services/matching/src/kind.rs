@@ -18,13 +18,6 @@ pub(crate) type ShardError = CallError<Infallible>;
 /// The entity kind `partition`.
 pub(crate) struct PartitionKind;
 
-/// A backlog, and up to where its rows are.
-pub(crate) struct PartitionState {
-    backlog: Backlog,
-    /// The version of the header's row. Every checkpoint writes the header, so no part is behind it.
-    version: Version,
-}
-
 /// While tasks wait, somebody must try to deliver them.
 pub(crate) struct DeliverBacklog;
 
@@ -53,7 +46,7 @@ fn corrupt(found: taskqueue::Corrupt) -> Corrupt {
 }
 
 impl Kind for PartitionKind {
-    type State = PartitionState;
+    type State = Backlog;
     type Input = Input;
     type Change = Change;
     type Reply = Reply;
@@ -70,18 +63,18 @@ impl Kind for PartitionKind {
         queue.map_or_else(|| Slot::of(&key.namespace, &WorkflowId::new(&*key.id)), |queue| queue.slot())
     }
 
-    fn vacant(&self, _key: &EntityKey) -> PartitionState {
-        PartitionState { backlog: Backlog::default(), version: 0 }
+    fn vacant(&self, _key: &EntityKey) -> Backlog {
+        Backlog::default()
     }
 
     fn step(
         &self,
         key: &EntityKey,
-        state: &mut PartitionState,
+        backlog: &mut Backlog,
         input: Input,
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>> {
-        match state.backlog.step(input, env.now) {
+        match backlog.step(input, env.now) {
             Ok((changes, reply)) => Ok(Transition { changes, reply, release: Release::Durable }),
             Err(Rejected::Needs(pages, input)) => {
                 let needs = pages.into_iter().map(|page| address(key, page.row_key())).collect();
@@ -90,12 +83,15 @@ impl Kind for PartitionKind {
         }
     }
 
-    fn apply(&self, _key: &EntityKey, state: &mut PartitionState, change: &Change) -> Result<(), Corrupt> {
-        state.backlog.apply(change).map_err(corrupt)
+    fn apply(&self, _key: &EntityKey, backlog: &mut Backlog, change: &Change) -> Result<(), Corrupt> {
+        backlog.apply(change).map_err(corrupt)
     }
 
-    fn loaded_version(&self, state: &PartitionState, _change: &Change) -> Version {
-        state.version
+    /// All of the log's tail is applied, whatever the rows show. They are read one by one, and each may be from another
+    /// checkpoint of a former owner that had not reached all replicas: a header of a late one beside a page of an early one.
+    /// A change that is there already makes no difference, and marks what it touches as not yet safe.
+    fn loaded_version(&self, _backlog: &Backlog, _change: &Change) -> Version {
+        0
     }
 
     fn encode_change(&self, change: &Change) -> Bytes {
@@ -106,43 +102,42 @@ impl Kind for PartitionKind {
         Change::decode(&bytes).map_err(corrupt)
     }
 
-    fn obligations(&self, _key: &EntityKey, state: &PartitionState) -> Vec<(ObligationId, DeliverBacklog)> {
-        state.backlog.owed().map(|generation| (format!("deliver/{generation}"), DeliverBacklog)).into_iter().collect()
+    fn obligations(&self, _key: &EntityKey, backlog: &Backlog) -> Vec<(ObligationId, DeliverBacklog)> {
+        backlog.owed().map(|generation| (format!("deliver/{generation}"), DeliverBacklog)).into_iter().collect()
     }
 
-    fn next_wake_up(&self, state: &PartitionState) -> Option<Timestamp> {
-        state.backlog.next_wake_up()
+    fn next_wake_up(&self, backlog: &Backlog) -> Option<Timestamp> {
+        backlog.next_wake_up()
     }
 
     fn wake_up(&self) -> Input {
         Input::WakeUp
     }
 
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<PartitionState>, Corrupt> {
+    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<Backlog>, Corrupt> {
         let header_key = Backlog::header_key();
         let Some(header) = found.iter().find(|row| row.address.key == header_key) else {
             return Ok(Load::Fetch(vec![address(key, header_key)]));
         };
         let Some(header) = &header.row else { return Ok(Load::Ready(self.vacant(key))) };
         let mut backlog = Backlog::from_header(&header.value).map_err(corrupt)?;
-        let version = header.version;
         for row in found.iter().filter(|row| row.address.key != header_key) {
             supply_page(&mut backlog, row)?;
         }
         let away = backlog.pages_away();
         if away.is_empty() {
-            return Ok(Load::Ready(PartitionState { backlog, version }));
+            return Ok(Load::Ready(backlog));
         }
         // All pages: the log's tail may touch any of them, and applying it cannot wait for rows.
         Ok(Load::Fetch(away.into_iter().map(|page| address(key, page.row_key())).collect()))
     }
 
-    fn supply(&self, _key: &EntityKey, state: &mut PartitionState, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
-        rows.iter().try_for_each(|row| supply_page(&mut state.backlog, row))
+    fn supply(&self, _key: &EntityKey, backlog: &mut Backlog, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
+        rows.iter().try_for_each(|row| supply_page(backlog, row))
     }
 
-    fn take_dirty(&self, key: &EntityKey, state: &mut PartitionState) -> Vec<PartitionWrite> {
-        let write = state.backlog.take_dirty().map(|rows| PartitionWrite {
+    fn take_dirty(&self, key: &EntityKey, backlog: &mut Backlog) -> Vec<PartitionWrite> {
+        let write = backlog.take_dirty().map(|rows| PartitionWrite {
             partition: rows_of(key),
             version: 0,
             puts: rows.puts,
@@ -151,15 +146,17 @@ impl Kind for PartitionKind {
         write.into_iter().collect()
     }
 
-    fn mark_all_dirty(&self, state: &mut PartitionState) {
-        state.backlog.mark_all_dirty();
+    /// The header; of the pages, those that the tail touches become dirty when it is applied. The others' rows are where
+    /// every reader finds them, or the tail would begin earlier.
+    fn mark_all_dirty(&self, backlog: &mut Backlog) {
+        backlog.distrust_header();
     }
 
-    fn shed(&self, state: &mut PartitionState) {
-        state.backlog.shed();
+    fn shed(&self, backlog: &mut Backlog) {
+        backlog.shed();
     }
 
-    fn weight(&self, state: &PartitionState) -> usize {
-        state.backlog.weight()
+    fn weight(&self, backlog: &Backlog) -> usize {
+        backlog.weight()
     }
 }

@@ -144,7 +144,7 @@ impl Backlog {
     pub fn step(&mut self, input: Input, now: Timestamp) -> Result<(Vec<Change>, Reply), Rejected> {
         let (changes, reply) = self.decide(input, now)?;
         for change in &changes {
-            let applied = self.apply(change);
+            let applied = self.make_so(change);
             debug_assert_eq!(applied, Ok(()), "what was decided can be applied");
         }
         Ok((changes, reply))
@@ -240,11 +240,36 @@ impl Backlog {
         if needs.is_empty() { Ok(reading) } else { Err(Rejected::Needs(needs, Input::Read { after, limit })) }
     }
 
-    /// Makes a change so. A change that has been made already makes no difference, so a log tail may be applied over rows
-    /// that hold a part of it.
+    /// Applies a change of the log's tail, in the order of the log. One that has been made already makes no difference, so
+    /// a tail may be applied over rows that hold a part of it, each row another part.
+    ///
+    /// What the change touches is dirty afterwards all the same: nobody knows how many replicas have the row in which it was
+    /// found. All other rows are where every reader finds them; otherwise the tail would begin earlier.
     ///
     /// All pages that the change touches must be here.
     pub fn apply(&mut self, change: &Change) -> Result<(), Corrupt> {
+        self.make_so(change)?;
+        match change {
+            Change::Added { order, task } => self.distrust_row_of(Position { level: task.level(), order: *order }),
+            Change::Removed(positions) => positions.iter().for_each(|position| self.distrust_row_of(*position)),
+        }
+        Ok(())
+    }
+
+    /// A former owner may have written or deleted this page's row, for some readers or for all.
+    fn distrust_row_of(&mut self, position: Position) {
+        let id = PageId::of(position);
+        match self.lines[id.level].pages.get_mut(&id.number) {
+            Some(Page::Here { dirty, stored, .. }) => (*dirty, *stored) = (true, true),
+            Some(Page::Away { .. }) => {}
+            None => {
+                self.gone.insert(id);
+            }
+        }
+    }
+
+    /// All pages that the change touches must be here.
+    fn make_so(&mut self, change: &Change) -> Result<(), Corrupt> {
         self.dirty = true;
         match change {
             Change::Added { order, task } => {
@@ -436,16 +461,9 @@ impl Backlog {
         StoredHeader { levels: levels.collect(), generation: self.generation, ..Default::default() }.to_bytes()
     }
 
-    /// Marks everything in memory dirty, and every page as one whose row may exist.
-    pub fn mark_all_dirty(&mut self) {
+    /// Has the header written again, whatever its row shows. What the log's tail touched is dirty already.
+    pub fn distrust_header(&mut self) {
         self.dirty = true;
-        for level in Level::all() {
-            for page in self.lines[level].pages.values_mut() {
-                if let Page::Here { dirty, stored, .. } = page {
-                    (*dirty, *stored) = (true, true);
-                }
-            }
-        }
     }
 
     /// Leaves clean pages in their rows, except those at the front and the last, to which tasks are added.
@@ -504,3 +522,7 @@ impl Backlog {
 #[cfg(test)]
 #[path = "backlog/backlog_test.rs"]
 mod backlog_test;
+
+#[cfg(test)]
+#[path = "backlog/replicas_test.rs"]
+mod replicas_test;

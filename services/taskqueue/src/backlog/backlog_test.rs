@@ -78,10 +78,10 @@ impl World {
             assert_eq!(PageId::of_row_key(&page.row_key()), Some(page));
             self.backlog.supply(page, self.rows.get(&page.row_key()).map(|row| &**row)).expect("a sound row");
         }
-        self.backlog.mark_all_dirty();
         for change in &self.tail {
             self.backlog.apply(&Change::decode(change).expect("a sound change")).expect("an applicable change");
         }
+        self.backlog.distrust_header();
     }
 
     fn check(&mut self) {

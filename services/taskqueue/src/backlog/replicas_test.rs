@@ -1,0 +1,190 @@
+//! A backlog whose rows lie on replicas: a reader finds what was acknowledged, or anything written since, each row by
+//! itself; and the log holds what no acknowledged checkpoint of its present owner carries.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A row as its replicas have it: the last value that all readers find, and later ones that a reader may find.
+#[derive(Debug, Default)]
+struct Replicas {
+    written: Vec<Option<Bytes>>,
+}
+
+#[derive(Default)]
+struct World {
+    backlog: Backlog,
+    rows: BTreeMap<Bytes, Replicas>,
+    tail: Vec<Bytes>,
+    expected: BTreeMap<Position, i64>,
+    number: i64,
+}
+
+fn task(number: i64, level: u8) -> Task {
+    Task {
+        workflow_id: "w".into(),
+        run_id: "r".into(),
+        scheduled_event_id: number,
+        attempt: 1,
+        stamp: 0,
+        priority: Some(api::temporal::api::common::v1::Priority {
+            priority_key: i32::from(level),
+            ..Default::default()
+        }),
+        scheduled_at: Timestamp::from_millis(number),
+        expires_at: None,
+        request_id: None,
+    }
+}
+
+impl World {
+    fn find(&self, key: &Bytes, luck: &mut impl Iterator<Item = usize>) -> Option<Bytes> {
+        let written = &self.rows.get(key)?.written;
+        written[luck.next().unwrap_or(0) % written.len()].clone()
+    }
+
+    fn ask(&mut self, mut input: Input) -> Reply {
+        loop {
+            match self.backlog.step(input, Timestamp::EPOCH) {
+                Ok((changes, reply)) => {
+                    self.tail.extend(changes.iter().map(Change::encode));
+                    return reply;
+                }
+                Err(Rejected::Needs(pages, again)) => {
+                    for page in pages {
+                        let key = page.row_key();
+                        let written = &self.rows[&key].written;
+                        assert_eq!(written.len(), 1, "{page:?} is left to its row, which not every reader finds");
+                        let row = written[0].clone();
+                        self.backlog.supply(page, row.as_deref()).expect("a sound row");
+                    }
+                    input = again;
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, level: u8) {
+        self.number += 1;
+        let Reply::Kept(at) = self.ask(Input::Keep(Box::new(task(self.number, level)))) else { panic!("not kept") };
+        self.expected.insert(at, self.number);
+    }
+
+    fn acknowledge(&mut self, first: usize, step: usize, count: usize) {
+        let positions: Vec<_> = self.expected.keys().copied().skip(first).step_by(step).take(count).collect();
+        self.expected.retain(|at, _| !positions.contains(at));
+        self.ask(Input::Acknowledge(positions));
+    }
+
+    /// Writes what is dirty. Unless all readers find it from now on, the log keeps everything.
+    fn checkpoint(&mut self, is_acknowledged: bool, is_trimmed: bool) {
+        let Some(rows) = self.backlog.take_dirty() else { return };
+        let deletes = rows.deletes.into_iter().map(|key| (key, None));
+        for (key, value) in rows.puts.into_iter().map(|(key, value)| (key, Some(value))).chain(deletes) {
+            let row = self.rows.entry(key).or_default();
+            if row.written.is_empty() {
+                row.written.push(None);
+            }
+            if is_acknowledged {
+                row.written.clear();
+            }
+            row.written.push(value);
+        }
+        if is_acknowledged {
+            self.backlog.shed();
+        }
+        if is_trimmed {
+            self.tail.clear();
+        }
+    }
+
+    fn take_over(&mut self, luck: &[usize]) {
+        let mut luck = luck.iter().copied().cycle();
+        let header = self.find(&Backlog::header_key(), &mut luck);
+        let header = header.map(|row| Backlog::from_header(&row).expect("a sound header"));
+        self.backlog = header.unwrap_or_default();
+        for page in self.backlog.pages_away() {
+            let row = self.find(&page.row_key(), &mut luck);
+            self.backlog.supply(page, row.as_deref()).expect("a sound row");
+        }
+        for change in &self.tail {
+            self.backlog.apply(&Change::decode(change).expect("a sound change")).expect("an applicable change");
+        }
+        self.backlog.distrust_header();
+        assert_eq!(self.backlog.invariants(), Ok(()));
+    }
+
+    fn check(&mut self) {
+        let input = Input::Read { after: Levels::default(), limit: usize::MAX };
+        let Reply::Read(read) = self.ask(input) else { panic!("not read") };
+        let found: BTreeMap<_, _> = read.tasks.iter().map(|(at, task)| (*at, task.scheduled_event_id)).collect();
+        assert_eq!(found, self.expected);
+        assert_eq!(self.backlog.standing().total(), self.expected.len() as u64);
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Keep(u8, u16),
+    Acknowledge(usize, usize, usize),
+    Checkpoint {
+        is_trimmed: bool,
+    },
+    /// The owner dies, perhaps while it writes a checkpoint, and another one takes over.
+    Die {
+        is_writing: bool,
+        luck: Vec<usize>,
+    },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let luck = || prop::collection::vec(0usize..6, 1..8);
+    prop_oneof![
+        4 => (2u8..=3, 1u16..120).prop_map(|(level, count)| Op::Keep(level, count)),
+        4 => (0usize..80, 1usize..9, 1usize..150).prop_map(|(first, step, count)| Op::Acknowledge(first, step, count)),
+        2 => any::<bool>().prop_map(|is_trimmed| Op::Checkpoint { is_trimmed }),
+        3 => (any::<bool>(), luck()).prop_map(|(is_writing, luck)| Op::Die { is_writing, luck }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn whichever_replicas_a_new_owner_reads_it_finds_what_waits(ops in prop::collection::vec(op(), 1..40)) {
+        let mut world = World::default();
+        for op in ops {
+            match op {
+                Op::Keep(level, count) => (0..count).for_each(|_| world.keep(level)),
+                Op::Acknowledge(first, step, count) => world.acknowledge(first, step, count),
+                Op::Checkpoint { is_trimmed } => world.checkpoint(true, is_trimmed),
+                Op::Die { is_writing, luck } => {
+                    if is_writing {
+                        world.checkpoint(false, false);
+                    }
+                    world.take_over(&luck);
+                    world.check();
+                }
+            }
+        }
+        world.check();
+        world.acknowledge(0, 1, usize::MAX);
+        world.checkpoint(true, true);
+        let left: Vec<_> = world.rows.iter().filter(|(_, row)| row.written.iter().any(Option::is_some)).collect();
+        prop_assert!(left.len() <= 1, "only the header is left, not {left:?}");
+    }
+}
+
+#[test]
+fn taking_over_writes_again_what_the_tail_touched_and_no_more() {
+    let mut world = World::default();
+    (0..1_000).for_each(|_| world.keep(3));
+    world.checkpoint(true, true);
+    world.keep(3);
+    world.acknowledge(0, 1, 1);
+    world.take_over(&[0]);
+    let rows = world.backlog.take_dirty().expect("a header at least");
+    assert_eq!(rows.puts.len(), 3, "the first page, the last one, and the header");
+}
