@@ -2,13 +2,14 @@
 //!
 //! History records the start first. Its answer decides: started, it is handed over; stale, it is dropped and the poller
 //! waits on; no answer, it is asked again under the same request id, for a while on behalf of this poller, then on behalf
-//! of whoever is matched next.
+//! of whoever is matched next. A delivery goes on when its queue moves to another node: the start that it has recorded is
+//! this poller's, and the new owner would be told that the task is stale.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{OfferedTask, RecordedStart, ServiceError, TaskKey, TaskQueueKind, TaskStart};
+use cluster::{Deadline, OfferedTask, RecordedStart, ServiceError, TaskKey, TaskQueueKind, TaskStart};
 use futures::FutureExt;
 use taskqueue::{ItemId, Match, Origin, Task};
 
@@ -18,6 +19,8 @@ use crate::task_queue::{Content, Handed, QueueState, TaskQueue};
 
 /// How often history is asked while the poller waits.
 const QUICK_TRIES: u32 = 3;
+/// How often if the queue has moved away meanwhile, so that there is no next poller who could be given the task.
+const LAST_TRIES: u32 = 9;
 /// How long a task rests for which history had no answer, while its poller looks for another.
 const REST: Duration = Duration::from_secs(1);
 /// How long one answer of history may take before it is asked again.
@@ -96,11 +99,15 @@ impl Core {
                     tracing::debug!(task = ?delivery.offered.task, %error, attempt, "history did not record a start");
                 }
             }
-            if attempt == QUICK_TRIES || self.closing.is_cancelled() {
+            let is_last = match queue.is_lost() {
+                false => attempt >= QUICK_TRIES,
+                true => attempt >= LAST_TRIES || !queue.lock().waiters.contains_key(&delivery.matched.poller),
+            };
+            if is_last || self.closing.is_cancelled() {
                 break;
             }
             self.runtime.sleep(rest).await;
-            rest *= 2;
+            rest = (rest * 2).min(REST);
         }
         self.rest_and_put_back(queue, item, request_id).await;
     }
@@ -114,6 +121,7 @@ impl Core {
         }
         tokio::select! {
             () = self.runtime.sleep(REST) => {}
+            () = queue.lost.cancelled() => {}
             () = self.closing.cancelled() => {}
         }
         let mut state = queue.lock();
@@ -138,6 +146,7 @@ impl Core {
         };
         // A panic is history's bug; here it must not leave a task in nobody's hands.
         let recording = AssertUnwindSafe(recording).catch_unwind();
+        let recording = Deadline::within(self.runtime.now() + PATIENCE, recording);
         match self.runtime.timeout(PATIENCE, recording).await {
             Some(Ok(recorded)) => recorded,
             Some(Err(_)) => Recorded::NoAnswer(ServiceError::Internal("recording a start panicked".to_owned())),

@@ -13,6 +13,7 @@ use taskqueue::{Input, Level, Levels, Reply, Standing};
 
 use crate::kind::ShardError;
 use crate::partition::PartitionName;
+use crate::queues::not_owner;
 use crate::service::Core;
 
 /// How long a rate limit that held something up is reported as active.
@@ -43,6 +44,7 @@ impl Core {
         }
         let is_sticky = asked.kind == WireKind::Sticky as i32;
         let name = |kind| QueueName { namespace: ctx.namespace.id.clone(), name: asked.name.clone(), kind };
+        self.check_served(&name(TaskQueueKind::Workflow))?;
         if request.api_mode == DescribeTaskQueueMode::Enhanced as i32 {
             return self.describe_by_version(&request, name).await;
         }
@@ -143,6 +145,7 @@ impl Core {
             Ok(Reply::Standing(standing)) => Ok(standing),
             Ok(other) => Err(ServiceError::Internal(format!("a backlog was described as {other:?}"))),
             Err(ShardError::Quarantined(reason)) => Err(ServiceError::DataLoss(reason)),
+            Err(ShardError::NotOwner) => Err(not_owner(&partition.queue)),
             Err(error) => Err(ServiceError::Unavailable(format!("the backlog cannot be described: {error}"))),
         }
     }

@@ -14,6 +14,9 @@ use crate::service::Core;
 /// How often a backlog is looked at although nobody said that it is empty.
 const SECOND_LOOK: Duration = Duration::from_secs(300);
 
+/// The wait before a look at a queue whose shard is not open yet.
+const OPENING: Duration = Duration::from_millis(10);
+
 /// The wait before a look at a backlog of which the queue and the entity have different opinions.
 const REST: Duration = Duration::from_millis(500);
 
@@ -55,6 +58,12 @@ impl Host<PartitionKind> for PartitionHost {
     }
 
     fn committed(&self, _key: &EntityKey) {}
+
+    fn closed(&self, shard: u32) {
+        if let Some(core) = self.core.get().and_then(Weak::upgrade) {
+            core.lose_shard(shard);
+        }
+    }
 }
 
 impl Core {
@@ -62,11 +71,16 @@ impl Core {
         let number = partition.number;
         let mut is_doubtful = false;
         loop {
-            let (queue, is_drained) = self.with_queue(&partition.queue, |queue, state| {
+            let looked = self.with_queue(&partition.queue, |queue, state| {
                 state.queue.ensure_partition(number);
                 self.advance(queue, state);
                 (Arc::clone(queue), state.is_drained(number))
             });
+            let Ok((queue, is_drained)) = looked else {
+                // A shard begins with what it owes before calls are let in.
+                self.runtime.sleep(OPENING).await;
+                continue;
+            };
             if !is_drained {
                 is_doubtful = false;
                 let drained = queue.drained.notified();
@@ -82,7 +96,7 @@ impl Core {
             match self.standing_of(&partition).await {
                 Ok(standing) if standing.total() == 0 => return,
                 // What is being kept right now may not have been heard of here. What remains is a gap, to be closed.
-                Ok(_) if is_doubtful => self.with_queue(&partition.queue, |_, state| state.queue.read_anew(number)),
+                Ok(_) if is_doubtful => queue.lock().queue.read_anew(number),
                 Ok(_) => {
                     is_doubtful = true;
                     self.runtime.sleep(REST).await;

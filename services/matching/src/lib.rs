@@ -5,10 +5,14 @@
 //! Handing a task out begins with asking history to record its start; one request id goes with a task until history has
 //! answered and a poller has it, however many pollers that takes.
 //!
-//! Absent on purpose: what a task means, tokens of workflow and activity tasks (history writes them, the frontend seals
-//! them), and remote partitions: all partitions of a queue are in this process.
+//! A queue, with all its partitions, lives in one shard, and is served by the node that the ring gives the shard to. Who
+//! asks another node is told so at once; who waits when the shard moves is told so then, and asks the new owner.
 //!
-//! Start at [`MatchingService`]; `task_queue.rs` is a queue, `deliver.rs` the way of a task to a poller.
+//! Absent on purpose: what a task means, tokens of workflow and activity tasks (history writes them, the frontend seals
+//! them), finding the owner of a queue (crate `remote`), and queues that are spread over nodes.
+//!
+//! Start at [`MatchingService`]; `task_queue.rs` is a queue, `deliver.rs` the way of a task to a poller, `queues.rs` which
+//! queues are served here.
 
 mod counters;
 mod deliver;
@@ -20,6 +24,7 @@ mod offer;
 mod partition;
 mod poll;
 mod query;
+mod queues;
 mod receipt;
 mod service;
 mod shutdown;
@@ -27,4 +32,4 @@ mod task_queue;
 mod upkeep;
 mod workers;
 
-pub use service::MatchingService;
+pub use service::{InMemory, MatchingService};

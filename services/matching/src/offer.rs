@@ -10,6 +10,7 @@ use taskqueue::{Input, ItemId, Reply, Task, Withdrawal};
 use tokio::sync::oneshot;
 
 use crate::kind::ShardError;
+use crate::queues::not_owner;
 use crate::service::{Core, FIRST_REST, LONGEST_REST};
 use crate::task_queue::{OfferEnd, Offering, QueueState, TaskQueue};
 
@@ -48,8 +49,9 @@ impl Core {
         if self.closing.is_cancelled() {
             return Err(closing());
         }
+        self.check_served(&offered.queue)?;
         let task = Arc::new(task_of(&offered));
-        match self.arrive(&offered, &task) {
+        match self.arrive(&offered, &task)? {
             Arrival::Ends(outcome) => Ok(outcome),
             Arrival::IsBehind(queue, partition) => self.keep(&queue, partition, task).await,
             Arrival::Waits(offer) if offer.queue.is_sticky() => offer.wait_for_worker(task.expires_at).await,
@@ -64,14 +66,14 @@ impl Core {
         }
     }
 
-    fn arrive(self: &Arc<Self>, offered: &OfferedTask, task: &Arc<Task>) -> Arrival<'_> {
+    fn arrive(self: &Arc<Self>, offered: &OfferedTask, task: &Arc<Task>) -> ServiceResult<Arrival<'_>> {
         let now = self.runtime.now();
         let is_sticky = offered.queue.kind == cluster::TaskQueueKind::StickyWorkflow;
         if task.is_expired(now) {
-            return Arrival::Ends(if is_sticky { OfferOutcome::Refused } else { OfferOutcome::Taken });
+            return Ok(Arrival::Ends(if is_sticky { OfferOutcome::Refused } else { OfferOutcome::Taken }));
         }
         if is_sticky && self.find_queue(&offered.queue).is_none() {
-            return Arrival::Ends(OfferOutcome::Refused);
+            return Ok(Arrival::Ends(OfferOutcome::Refused));
         }
         self.with_queue(&offered.queue, |queue, state| {
             state.added.count(now);
@@ -128,7 +130,7 @@ impl Core {
                     self.counters.kept.increment(1);
                     let mut state = queue.lock();
                     // A queue that was forgotten meanwhile is read anew by whoever brings it back.
-                    if !state.retired {
+                    if !state.retired && !queue.is_lost() {
                         state.last_used = self.runtime.now();
                         state.queue.kept(partition, position, task);
                         self.advance(queue, &mut state);
@@ -139,6 +141,7 @@ impl Core {
                     return Err(ServiceError::Internal(format!("a task to be kept was answered with {other:?}")));
                 }
                 Err(ShardError::Quarantined(reason)) => return Err(ServiceError::DataLoss(reason)),
+                Err(ShardError::NotOwner) => return Err(not_owner(&queue.name)),
                 // History may have recorded a start under this request id. Offered anew, the task would lose it.
                 Err(_) if task.request_id.is_some() && !self.closing.is_cancelled() => {}
                 Err(error) => return Err(ServiceError::Unavailable(format!("the task cannot be kept: {error}"))),
@@ -173,6 +176,7 @@ impl Offer<'_> {
         match end {
             Ok(OfferEnd::Taken) => Ok(None),
             Ok(OfferEnd::Returned(task)) => Ok(Some(task)),
+            Ok(OfferEnd::Moved) => Err(not_owner(&self.queue.name)),
             Ok(OfferEnd::Refused) | Err(_) => Err(closing()),
         }
     }
@@ -192,6 +196,7 @@ impl Offer<'_> {
             };
             match end {
                 Some(Ok(OfferEnd::Taken)) => return Ok(OfferOutcome::Taken),
+                Some(_) if self.queue.is_lost() => return Err(not_owner(&self.queue.name)),
                 Some(_) => return Ok(OfferOutcome::Refused),
                 None => {}
             }

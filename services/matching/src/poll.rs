@@ -11,8 +11,10 @@ use ids::Timestamp;
 use prost::Message;
 use taskqueue::PollerId;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::RecvError;
 
 use crate::observed::PollerDescription;
+use crate::queues::not_owner;
 use crate::receipt::leave_receipt;
 use crate::service::Core;
 use crate::task_queue::{Content, Handed, Question, TaskQueue, Waiter};
@@ -70,7 +72,7 @@ impl Core {
             deployment: request.deployment_options,
             rate: None,
         };
-        let Some((handed, waiting)) = self.poll(&name, poller, deadline).await else { return Ok(Default::default()) };
+        let Some((handed, waiting)) = self.poll(&name, poller, deadline).await? else { return Ok(Default::default()) };
         let mut response = match handed {
             Content::Workflow(response) => *response,
             Content::Query(question) => query_response(&name, *question),
@@ -96,7 +98,7 @@ impl Core {
             deployment: request.deployment_options,
             rate: request.task_queue_metadata.and_then(|metadata| metadata.max_tasks_per_second),
         };
-        match self.poll(&name, poller, deadline).await {
+        match self.poll(&name, poller, deadline).await? {
             None => Ok(Default::default()),
             Some((Content::Activity(response), _)) => Ok(*response),
             Some(_) => Err(ServiceError::Internal("a workflow task came from an activity task queue".to_owned())),
@@ -109,19 +111,21 @@ impl Core {
         name: &QueueName,
         poller: PollerDescription,
         deadline: Timestamp,
-    ) -> Option<(Content, i64)> {
+    ) -> ServiceResult<Option<(Content, i64)>> {
+        self.check_served(name)?;
         self.counters.polls.increment(1);
         let now = self.runtime.now();
-        let presence = self.workers.enter(&name.namespace, &poller.worker_instance_key, now)?;
-        let mut poll = self.join(name, poller, now);
+        let Some(presence) = self.workers.enter(&name.namespace, &poller.worker_instance_key, now) else {
+            return Ok(None);
+        };
+        let mut poll = self.join(name, poller, now)?;
 
         let given = poll.wait(&presence, deadline).await;
         poll.is_answered = true;
-        Some(poll.accept(given?))
+        Ok(given?.map(|handed| poll.accept(handed)))
     }
 
-    fn join(self: &Arc<Self>, name: &QueueName, poller: PollerDescription, now: Timestamp) -> Poll<'_> {
-        self.counters.pollers.increment(1);
+    fn join(self: &Arc<Self>, name: &QueueName, poller: PollerDescription, now: Timestamp) -> ServiceResult<Poll<'_>> {
         let description = Arc::new(poller);
         let (to, given) = oneshot::channel();
         let (queue, id) = self.with_queue(name, |queue, state| {
@@ -135,29 +139,42 @@ impl Core {
             state.waiters.insert(id, Waiter { to, description });
             self.advance(queue, state);
             (Arc::clone(queue), id)
-        });
-        Poll { core: self, queue, id, given, is_answered: false }
+        })?;
+        self.counters.pollers.increment(1);
+        Ok(Poll { core: self, queue, id, given, is_answered: false })
     }
 }
 
 impl Poll<'_> {
-    /// Until it is given something, its time is nearly over, or it is to end for another reason.
-    async fn wait(&mut self, worker: &Presence, deadline: Timestamp) -> Option<Handed> {
+    /// Until it is given something, its time is nearly over, or it is to end for another reason: with an error only if the
+    /// queue has moved, so that it can wait on there.
+    async fn wait(&mut self, worker: &Presence, deadline: Timestamp) -> ServiceResult<Option<Handed>> {
         let runtime = &self.core.runtime;
         let wait = deadline.since(runtime.now()).saturating_sub(MARGIN).min(LONGEST_POLL);
         tokio::select! {
             biased;
-            given = &mut self.given => return given.ok(),
+            given = &mut self.given => return self.given_or_moved(given),
             () = worker.left() => {}
-            () = self.core.closing.cancelled() => return None,
+            () = self.core.closing.cancelled() => return Ok(None),
             () = runtime.sleep(wait) => {}
         }
         if self.is_waiting() {
-            return None;
+            return Ok(None);
         }
         // Something is on its way, and history may have recorded that this poll has it. A worker that leaves keeps its
         // polls until they are answered, so it still gets what was meant for it.
-        runtime.timeout(deadline.since(runtime.now()), &mut self.given).await?.ok()
+        match runtime.timeout(deadline.since(runtime.now()), &mut self.given).await {
+            Some(given) => self.given_or_moved(given),
+            None => Ok(None),
+        }
+    }
+
+    fn given_or_moved(&self, given: Result<Handed, RecvError>) -> ServiceResult<Option<Handed>> {
+        match given {
+            Ok(handed) => Ok(Some(handed)),
+            Err(_) if self.core.closing.is_cancelled() => Ok(None),
+            Err(_) => Err(not_owner(&self.queue.name)),
+        }
     }
 
     fn is_waiting(&self) -> bool {

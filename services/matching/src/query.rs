@@ -10,6 +10,7 @@ use ids::{NamespaceId, Timestamp};
 use taskqueue::{ItemId, Withdrawal};
 use tokio::sync::oneshot;
 
+use crate::queues::not_owner;
 use crate::service::Core;
 use crate::task_queue::{Question, TaskQueue};
 
@@ -41,7 +42,7 @@ impl Drop for Query<'_> {
 }
 
 impl Core {
-    fn questions(&self) -> MutexGuard<'_, Questions> {
+    pub(crate) fn questions(&self) -> MutexGuard<'_, Questions> {
         self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -50,12 +51,13 @@ impl Core {
         offered: OfferedQuery,
         deadline: Timestamp,
     ) -> ServiceResult<QueryOutcome> {
+        self.check_served(&offered.queue)?;
         let is_sticky = offered.queue.kind == TaskQueueKind::StickyWorkflow;
         if is_sticky && self.find_queue(&offered.queue).is_none() {
             return Ok(QueryOutcome::Refused);
         }
         let name = offered.queue.clone();
-        let Some(mut query) = self.ask(offered) else { return Ok(QueryOutcome::Refused) };
+        let Some(mut query) = self.ask(offered)? else { return Ok(QueryOutcome::Refused) };
         let mut may_be_refused = is_sticky;
         loop {
             let look_again = match may_be_refused {
@@ -66,6 +68,8 @@ impl Core {
                 answer = &mut query.answer => {
                     return answer.map_err(|_| ServiceError::Unavailable("the query was given up".to_owned()));
                 }
+                // Its answer will be sent to the new owner, which has not heard of it.
+                () = query.queue.lost.cancelled() => return Err(not_owner(&name)),
                 () = self.closing.cancelled() => {
                     return Err(ServiceError::Unavailable("matching is shutting down".to_owned()));
                 }
@@ -87,7 +91,7 @@ impl Core {
     }
 
     /// Puts the query in the queue; `None` if that is a sticky one whose worker is gone.
-    fn ask(self: &Arc<Self>, offered: OfferedQuery) -> Option<Query<'_>> {
+    fn ask(self: &Arc<Self>, offered: OfferedQuery) -> ServiceResult<Option<Query<'_>>> {
         let (to, answer) = oneshot::channel();
         let id = self.runtime.uuid();
         let asker = Asker { namespace: offered.queue.namespace.clone(), to };
@@ -124,6 +128,9 @@ impl Core {
         token: QueryTaskToken,
         request: wire::RespondQueryTaskCompletedRequest,
     ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
+        let name = token.task_queue.clone();
+        let kind = TaskQueueKind::Workflow;
+        self.check_served(&QueueName { namespace: ctx.namespace.id.clone(), name, kind })?;
         let unknown = || ServiceError::NotFound(format!("query task {} is not found or has expired", token.query_id));
         let mut questions = self.questions();
         if questions.get(&token.query_id).ok_or_else(unknown)?.namespace != ctx.namespace.id {

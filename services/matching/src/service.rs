@@ -1,6 +1,5 @@
 //! The service as one value, and the trait that it serves.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,10 +8,9 @@ use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use cluster::token::QueryTaskToken;
 use cluster::{
-    History, Matching, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome, QueueName, ServiceResult,
-    TenantCtx,
+    History, Matching, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome, ServiceResult, TenantCtx,
 };
-use entities::{ShardOpener, ShardSettings, Shards};
+use entities::{ShardOpener, ShardSettings, ShardStats, Shards};
 use ids::Timestamp;
 use runtime::Runtime;
 use settings::MatchingSettings;
@@ -25,6 +23,7 @@ use crate::counters::Counters;
 use crate::host::PartitionHost;
 use crate::kind::PartitionKind;
 use crate::query::Questions;
+use crate::queues::Queues;
 use crate::task_queue::TaskQueue;
 use crate::workers::Workers;
 
@@ -40,13 +39,28 @@ pub struct MatchingService {
     pub(crate) core: Arc<Core>,
 }
 
+/// How much of what is in the memory of a matching service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InMemory {
+    /// Task queues.
+    pub queues: usize,
+    /// Polls that wait in them.
+    pub polls: usize,
+    /// Offers that wait in them.
+    pub offers: usize,
+    /// Queries that have no answer yet.
+    pub queries: usize,
+    /// Deliveries and other things under way, the service's own upkeep included.
+    pub jobs: usize,
+}
+
 /// What all parts of the service share.
 pub(crate) struct Core {
     pub(crate) settings: MatchingSettings,
     pub(crate) runtime: Runtime,
     pub(crate) shards: Arc<Shards<PartitionKind>>,
     pub(crate) history: RwLock<Option<Arc<dyn History>>>,
-    pub(crate) queues: RwLock<HashMap<QueueName, Arc<TaskQueue>>>,
+    pub(crate) queues: Queues,
     pub(crate) workers: Workers,
     pub(crate) questions: Mutex<Questions>,
     pub(crate) counters: Counters,
@@ -79,7 +93,7 @@ impl MatchingService {
             runtime,
             shards,
             history: RwLock::new(None),
-            queues: RwLock::new(HashMap::new()),
+            queues: Queues::default(),
             workers: Workers::default(),
             questions: Mutex::default(),
             counters: Counters::new(),
@@ -106,12 +120,23 @@ impl MatchingService {
         self.core.shards.unserved()
     }
 
+    /// What the shards that are open here look like, by number.
+    pub fn stats(&self) -> Vec<(u32, ShardStats)> {
+        self.core.shards.stats()
+    }
+
+    /// Writes to the tables all that is dirty now, while serving on: what the next owner of a shard then reads is short.
+    pub async fn flush(&self) {
+        self.core.shards.flush().await;
+    }
+
     /// Says who records starts.
     pub fn connect(&self, history: Arc<dyn History>) {
         *self.core.history.write().unwrap_or_else(PoisonError::into_inner) = Some(history);
     }
 
-    /// Ends all polls with empty answers, refuses offers, and closes the shards. Returns when that is done.
+    /// Ends all polls with empty answers, refuses offers, and closes the shards. Returns when that is done. Before that, a
+    /// node that leaves a cluster waits until the ring gives it no shards: then nobody waits here any more.
     pub async fn close(&self) {
         self.core.end_everything().await;
         self.core.shards.close().await;
@@ -123,9 +148,17 @@ impl MatchingService {
         self.core.end_everything().await;
     }
 
-    /// How many queues are in memory.
-    pub fn loaded_queues(&self) -> usize {
-        self.core.queues.read().unwrap_or_else(PoisonError::into_inner).len()
+    /// What is in memory now.
+    pub fn in_memory(&self) -> InMemory {
+        let queues = self.core.queues.all();
+        let mut counted = InMemory { queues: queues.len(), jobs: self.core.tasks.len(), ..InMemory::default() };
+        for queue in queues {
+            let state = queue.lock();
+            counted.polls += state.waiters.len();
+            counted.offers += state.offers.len();
+        }
+        counted.queries = self.core.questions().len();
+        counted
     }
 }
 
@@ -144,20 +177,6 @@ impl Core {
 
     pub(crate) fn history(&self) -> Option<Arc<dyn History>> {
         self.history.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The queue, if it is in memory.
-    pub(crate) fn find_queue(&self, name: &QueueName) -> Option<Arc<TaskQueue>> {
-        self.queues.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
-    }
-
-    /// The queue, brought into memory if need be.
-    pub(crate) fn queue(&self, name: &QueueName) -> Arc<TaskQueue> {
-        if let Some(queue) = self.find_queue(name) {
-            return queue;
-        }
-        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(queues.entry(name.clone()).or_insert_with(|| Arc::new(TaskQueue::new(name.clone(), self))))
     }
 }
 

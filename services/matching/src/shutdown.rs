@@ -6,7 +6,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{QueueName, TaskQueueKind, TenantCtx};
 
 use crate::service::Core;
-use crate::task_queue::OfferEnd;
+use crate::task_queue::{OfferEnd, QueueState};
 use taskqueue::Withdrawal;
 
 impl Core {
@@ -22,26 +22,26 @@ impl Core {
             name: request.sticky_task_queue,
             kind: TaskQueueKind::StickyWorkflow,
         };
-        // A sticky queue that is not in memory refuses offers anyway, and nobody polls it.
-        if !sticky.name.is_empty() && self.find_queue(&sticky).is_some() {
-            self.close_sticky_queue(&sticky);
+        // A sticky queue that is not in memory, or is another node's, refuses offers anyway, and nobody polls it here.
+        if !sticky.name.is_empty()
+            && let Some(queue) = self.find_queue(&sticky)
+        {
+            self.close_sticky_queue(&mut queue.lock());
         }
         wire::ShutdownWorkerResponse {}
     }
 
-    fn close_sticky_queue(self: &Arc<Self>, name: &QueueName) {
-        self.with_queue(name, |_, state| {
-            state.queue.close();
-            for item in state.queue.items() {
-                // What is on its way to the worker either arrives or is refused when it comes back.
-                let Withdrawal::Withdrawn(_) = state.queue.withdraw(item) else { continue };
-                if let Some(offering) = state.offers.remove(&item) {
-                    let _ = offering.to.send(OfferEnd::Refused);
-                }
-                if let Some(question) = state.questions.remove(&item) {
-                    self.refuse_question(&question);
-                }
+    fn close_sticky_queue(&self, state: &mut QueueState) {
+        state.queue.close();
+        for item in state.queue.items() {
+            // What is on its way to the worker either arrives or is refused when it comes back.
+            let Withdrawal::Withdrawn(_) = state.queue.withdraw(item) else { continue };
+            if let Some(offering) = state.offers.remove(&item) {
+                let _ = offering.to.send(OfferEnd::Refused);
             }
-        });
+            if let Some(question) = state.questions.remove(&item) {
+                self.refuse_question(&question);
+            }
+        }
     }
 }

@@ -9,17 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{QueueName, TaskQueueKind};
-use entities::EntityKey;
 use ids::Timestamp;
 use taskqueue::{
     Decision, Input, ItemId, Origin, PollerId, Position, Queue, QueueShape, ReadRequest, Reply, Settled, Task,
+    Withdrawal,
 };
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::kind::ShardError;
 use crate::observed::{PollerDescription, Rate, RecentPollers};
 use crate::partition::PartitionName;
-use crate::service::Core;
+use crate::service::{Core, FIRST_REST, LONGEST_REST};
 
 /// How many tasks of a level and partition are in memory to be delivered.
 const WINDOW: usize = 256;
@@ -27,6 +28,8 @@ const WINDOW: usize = 256;
 /// A task queue.
 pub(crate) struct TaskQueue {
     pub(crate) name: QueueName,
+    /// Cancelled when its shard is served here no longer.
+    pub(crate) lost: CancellationToken,
     state: Mutex<QueueState>,
     /// Rung when a partition has nothing left to deliver.
     pub(crate) drained: Notify,
@@ -77,6 +80,8 @@ pub(crate) enum OfferEnd {
     Returned(Arc<Task>),
     /// The queue's worker has left.
     Refused,
+    /// The queue is not served here any more.
+    Moved,
 }
 
 /// A query that waits.
@@ -104,7 +109,7 @@ pub(crate) enum Content {
 }
 
 impl TaskQueue {
-    pub(crate) fn new(name: QueueName, core: &Core) -> Self {
+    pub(crate) fn new(name: QueueName, lost: CancellationToken, core: &Core) -> Self {
         let is_sticky = name.kind == TaskQueueKind::StickyWorkflow;
         let shape = QueueShape {
             partitions: if is_sticky { 1 } else { core.settings.partitions },
@@ -129,7 +134,7 @@ impl TaskQueue {
             poll_turn: 0,
             offer_turn: 0,
         };
-        Self { name, state: Mutex::new(state), drained: Notify::new() }
+        Self { name, lost, state: Mutex::new(state), drained: Notify::new() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, QueueState> {
@@ -139,6 +144,11 @@ impl TaskQueue {
 
     pub(crate) fn is_sticky(&self) -> bool {
         self.name.kind == TaskQueueKind::StickyWorkflow
+    }
+
+    /// Whether its shard is served here no longer.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
     }
 
     pub(crate) fn partition(&self, number: u32) -> PartitionName {
@@ -209,24 +219,35 @@ impl QueueState {
     pub(crate) fn is_idle(&self) -> bool {
         self.queue.is_idle() && self.acknowledging.is_empty()
     }
+
+    /// Whether a poll, an offer or a query waits.
+    pub(crate) fn has_waiters(&self) -> bool {
+        !(self.waiters.is_empty() && self.offers.is_empty() && self.questions.is_empty())
+    }
+
+    /// Ends all waiting in a queue that is not served here any more. What is being delivered still reaches its poller.
+    fn end_waiting(&mut self) {
+        let queue = &self.queue;
+        self.waiters.retain(|poller, _| !queue.is_waiting(*poller));
+        for item in self.queue.items() {
+            let Withdrawal::Withdrawn(_) = self.queue.withdraw(item) else { continue };
+            if let Some(offering) = self.offers.remove(&item) {
+                let _ = offering.to.send(OfferEnd::Moved);
+            }
+            // Who asked it looks whether the queue is lost.
+            self.questions.remove(&item);
+        }
+        self.to_remember.clear();
+    }
 }
 
 /// Carrying out what a queue decides.
 impl Core {
-    /// Does something with a queue, brought into memory if need be.
-    pub(crate) fn with_queue<R>(&self, name: &QueueName, act: impl FnOnce(&Arc<TaskQueue>, &mut QueueState) -> R) -> R {
-        loop {
-            let queue = self.queue(name);
-            let mut state = queue.lock();
-            if !state.retired {
-                state.last_used = self.runtime.now();
-                return act(&queue, &mut state);
-            }
-        }
-    }
-
     /// Carries out all that has become possible. Must be called within the async runtime.
     pub(crate) fn advance(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState) {
+        if queue.is_lost() {
+            return state.end_waiting();
+        }
         let now = self.runtime.now();
         while let Some(decision) = state.queue.decide(now) {
             match decision {
@@ -235,8 +256,9 @@ impl Core {
             }
         }
         for (partition, position, request_id) in std::mem::take(&mut state.to_remember) {
-            let (core, key) = (Arc::clone(self), queue.partition(partition).key());
-            self.spawn(async move { core.tell_until_done(&key, Input::Remember { position, request_id }).await });
+            let (core, queue) = (Arc::clone(self), Arc::clone(queue));
+            let input = Input::Remember { position, request_id };
+            self.spawn(async move { core.tell_until_done(&queue, partition, input).await });
         }
         while let Some(request) = state.queue.next_read() {
             self.spawn(Arc::clone(self).read_backlog(Arc::clone(queue), request));
@@ -253,6 +275,8 @@ impl Core {
                     let _ = offering.to.send(OfferEnd::Taken);
                 }
             }
+            // The new owner asks history about it, which does not want it any more.
+            Origin::Kept(_) if queue.is_lost() => {}
             Origin::Kept(position) => self.acknowledge(queue, state, settled.partition, position),
             Origin::Query => {
                 state.questions.remove(&settled.item);
@@ -275,10 +299,9 @@ impl Core {
         state.acknowledging.insert(partition, Vec::new());
         let (core, queue) = (Arc::clone(self), Arc::clone(queue));
         self.spawn(async move {
-            let key = queue.partition(partition).key();
             let mut positions = vec![position];
             loop {
-                core.tell_until_done(&key, Input::Acknowledge(positions)).await;
+                core.tell_until_done(&queue, partition, Input::Acknowledge(positions)).await;
                 let mut state = queue.lock();
                 positions = match state.acknowledging.get_mut(&partition) {
                     Some(waiting) if !waiting.is_empty() => std::mem::take(waiting),
@@ -294,24 +317,28 @@ impl Core {
         });
     }
 
-    /// Tells a partition something that it must not miss. If it does all the same, because the process ends, whoever reads
-    /// the backlog next asks history about tasks that it does not want any more.
-    async fn tell_until_done(&self, key: &EntityKey, input: Input) {
-        let mut rest = crate::service::FIRST_REST;
-        while let Err(error) = self.shards.tell(key, input.clone()).await {
+    /// Tells a partition something that it must not miss. If it does all the same, because the process ends or the queue
+    /// moves away, whoever reads the backlog next asks history about tasks that it does not want any more.
+    async fn tell_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
+        let key = queue.partition(partition).key();
+        let mut rest = FIRST_REST;
+        while let Err(error) = self.shards.tell(&key, input.clone()).await {
             tracing::debug!(?key, %error, "a backlog cannot be told how a delivery ended");
-            if self.closing.is_cancelled() || matches!(error, ShardError::Quarantined(_)) {
+            let is_over = self.closing.is_cancelled() || queue.is_lost();
+            if is_over || matches!(error, ShardError::Quarantined(_)) {
                 return;
             }
-            self.runtime.sleep(rest).await;
-            rest = (rest * 2).min(crate::service::LONGEST_REST);
+            tokio::select! {
+                () = self.runtime.sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
+                () = queue.lost.cancelled() => return,
+            }
         }
     }
 
     async fn read_backlog(self: Arc<Self>, queue: Arc<TaskQueue>, request: ReadRequest) {
         let key = queue.partition(request.partition).key();
         let ReadRequest { partition, after, limit } = request;
-        let mut rest = crate::service::FIRST_REST;
+        let mut rest = FIRST_REST;
         loop {
             match self.shards.call(&key, Input::Read { after, limit }).await {
                 Ok(Reply::Read(reading)) => {
@@ -323,12 +350,13 @@ impl Core {
                 Ok(other) => tracing::error!(?key, ?other, "a reading of a backlog was answered with something else"),
                 Err(ShardError::Quarantined(reason)) => {
                     tracing::error!(?key, reason, "a backlog cannot be read");
-                    rest = crate::service::LONGEST_REST;
+                    rest = LONGEST_REST;
                 }
                 Err(error) => tracing::debug!(?key, %error, "a backlog cannot be read yet"),
             }
             tokio::select! {
-                () = self.runtime.sleep(rest) => rest = (rest * 2).min(crate::service::LONGEST_REST),
+                () = self.runtime.sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
+                () = queue.lost.cancelled() => return,
                 () = self.closing.cancelled() => {
                     queue.lock().queue.read_failed(partition);
                     return;
@@ -348,6 +376,7 @@ impl Core {
         self.spawn(async move {
             tokio::select! {
                 () = core.runtime.sleep_until(at) => {}
+                () = queue.lost.cancelled() => return,
                 () = core.closing.cancelled() => return,
             }
             let mut state = queue.lock();

@@ -1,15 +1,21 @@
-//! What goes on beside requests: looking again at queues that somebody left, and forgetting queues that nobody uses.
+//! What goes on beside requests: looking again at queues that somebody left, forgetting queues that nobody uses, and
+//! finding out about shards that are another node's by now.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+
+use taskqueue::Input;
 
 use crate::service::Core;
 use crate::task_queue::TaskQueue;
 
 /// The longest time between two looks for idle queues.
 const LONGEST_ROUND: Duration = Duration::from_secs(30);
+
+/// How often a shard in which somebody waits is asked whether it is still this node's.
+const DOUBT: Duration = Duration::from_secs(3);
 
 /// A queue unused for this long gives back memory.
 const IDLE_ENOUGH_TO_SHRINK: Duration = Duration::from_secs(15);
@@ -18,6 +24,7 @@ impl Core {
     pub(crate) async fn upkeep(self: Arc<Self>, mut nudged: mpsc::UnboundedReceiver<Arc<TaskQueue>>) {
         let round = (self.settings.idle_unload / 2).clamp(Duration::from_secs(1), LONGEST_ROUND);
         let mut next = self.runtime.now() + round;
+        let mut next_doubt = self.runtime.now() + DOUBT;
         loop {
             tokio::select! {
                 Some(queue) = nudged.recv() => {
@@ -28,16 +35,33 @@ impl Core {
                     self.forget_idle_queues();
                     next = self.runtime.now() + round;
                 }
+                () = self.runtime.sleep_until(next_doubt) => {
+                    self.doubt_ownership();
+                    next_doubt = self.runtime.now() + DOUBT;
+                }
                 () = self.closing.cancelled() => return,
             }
+        }
+    }
+
+    /// Who only waits learns nothing from the log of a shard that another node has opened, and this node may not hear of it
+    /// otherwise while it is cut off from the ring: a read finds out.
+    fn doubt_ownership(self: &Arc<Self>) {
+        for queue in self.queues.attended() {
+            let core = Arc::clone(self);
+            self.spawn(async move {
+                let key = queue.partition(0).key();
+                let look = core.shards.call(&key, Input::Describe);
+                // Whatever the answer: a shard that is no longer ours stops before it gives one.
+                let _ = core.runtime.timeout(DOUBT, look).await;
+            });
         }
     }
 
     /// Their backlogs, if they had any, are delivered; there is nothing to lose.
     fn forget_idle_queues(&self) {
         let now = self.runtime.now();
-        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        queues.retain(|_, queue| {
+        self.queues.retain(|queue| {
             let mut state = queue.lock();
             let is_over = now.since(state.last_used) >= self.settings.idle_unload && state.is_idle();
             state.retired = is_over;
@@ -46,8 +70,5 @@ impl Core {
             }
             !is_over
         });
-        if queues.capacity() > 4 * queues.len().max(64) {
-            queues.shrink_to_fit();
-        }
     }
 }

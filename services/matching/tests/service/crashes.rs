@@ -24,13 +24,13 @@ async fn after_a_restart_a_backlog_is_in_memory_within_seconds_though_nobody_pol
             world.restart().await
         }
         world.runtime.sleep(Duration::from_secs(5)).await;
-        assert_eq!(world.service.loaded_queues(), 1);
+        assert_eq!(world.service.in_memory().queues, 1);
     }
     // Long after the log was trimmed, too.
     world.runtime.sleep(Duration::from_secs(3_600)).await;
     world.restart().await;
     world.runtime.sleep(Duration::from_secs(5)).await;
-    assert_eq!(world.service.loaded_queues(), 1);
+    assert_eq!(world.service.in_memory().queues, 1);
     let before = world.runtime.now();
     for number in 1..=3 {
         assert_eq!(world.next().await, number);

@@ -75,12 +75,12 @@ async fn queues_that_nobody_uses_leave_memory_and_their_backlogs_do_not() {
         poll.await.expect("a poll").expect("an answer");
     }
     world.keep(&world.activity(10_001)).await;
-    assert!(world.service.loaded_queues() > 1_000);
+    assert!(world.service.in_memory().queues > 1_000);
     world.runtime.sleep(Duration::from_secs(420)).await;
-    assert_eq!(world.service.loaded_queues(), 1, "the one with a backlog");
+    assert_eq!(world.service.in_memory().queues, 1, "the one with a backlog");
     assert_eq!(world.next().await, 10_001);
     world.runtime.sleep(Duration::from_secs(420)).await;
-    assert_eq!(world.service.loaded_queues(), 0);
+    assert_eq!(world.service.in_memory().queues, 0);
     world.keep(&world.activity(10_002)).await;
     assert_eq!(world.next().await, 10_002);
 }

@@ -24,7 +24,7 @@ async fn without_its_worker_a_sticky_queue_refuses_at_once() {
     let before = world.runtime.now();
     assert_eq!(world.offer(&sticky(&world, 1)).await, OfferOutcome::Refused);
     assert_eq!(world.runtime.now(), before);
-    assert_eq!(world.service.loaded_queues(), 0, "and is not even created");
+    assert_eq!(world.service.in_memory().queues, 0, "and is not even created");
 }
 
 #[tokio::test(start_paused = true)]
