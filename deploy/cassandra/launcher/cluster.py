@@ -178,6 +178,12 @@ class Cluster:
             **{key: self.facts[key] for key in ("name", "port", "datacenter", "paxos", "commitlog", "heap", "jit")},
             "dir": str(self.folder),
             "contact_points": [f"{node['address']}:{self.facts['port']}" for node in self.facts["nodes"]],
+            # What `cql-proxy --route` takes, if the nodes tell drivers of other addresses than their own.
+            "routes": [
+                f"{node['broadcast_rpc_address']}:{self.facts['port']}={node['address']}:{self.facts['port']}"
+                for node in self.facts["nodes"]
+                if node["broadcast_rpc_address"]
+            ],
             "nodes": [
                 {
                     **node,
