@@ -50,6 +50,7 @@ pub enum Layer {
 
 /// The layer of every crate.
 pub const LAYERS: &[(&str, Layer)] = &[
+    ("admin", Layer::Adapter),
     ("api", Layer::Messages),
     ("cli", Layer::Binary),
     ("cluster", Layer::Port),
@@ -59,6 +60,7 @@ pub const LAYERS: &[(&str, Layer)] = &[
     ("execution", Layer::Pure),
     ("frontend", Layer::Shell),
     ("grpc", Layer::Transport),
+    ("health", Layer::Adapter),
     ("history", Layer::Shell),
     ("ids", Layer::Ids),
     ("internal-api", Layer::Transport),
