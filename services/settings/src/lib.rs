@@ -10,11 +10,13 @@ mod frontend;
 mod history;
 mod limits;
 mod matching;
+mod remote;
 
 pub use frontend::{FrontendSettings, LongPollSettings, NamespaceSettings, QuotaSettings, TransportSettings};
 pub use history::HistorySettings;
 pub use limits::RequestLimits;
 pub use matching::MatchingSettings;
+pub use remote::RemoteSettings;
 
 /// One kibibyte, in bytes.
 pub const KIB: usize = 1024;

@@ -1,0 +1,197 @@
+//! The peers that the ring names, and the connections to them.
+//!
+//! A peer is a process: node id, incarnation and address together. When the ring no longer has it, or has its node in
+//! another incarnation or at another address, it is *gone*: its connections are dropped and calls in flight end at once,
+//! since a process that stands still would let them wait.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use cluster::{Membership, Node, NodeId, Ring};
+use ids::Timestamp;
+use runtime::Runtime;
+use settings::RemoteSettings;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::link::Link;
+use crate::measures::Measures;
+
+/// All connections of this process to its peers. Cheap to clone; one per process is enough.
+#[derive(Clone)]
+pub struct Channels(Arc<Directory>);
+
+struct Directory {
+    ring: watch::Receiver<Arc<Ring>>,
+    peers: Mutex<HashMap<NodeId, Arc<Peer>>>,
+    settings: Arc<RemoteSettings>,
+    runtime: Runtime,
+    measures: Arc<Measures>,
+}
+
+impl Channels {
+    /// Connections to the nodes of the ring that `membership` publishes, each made when it is first needed.
+    #[must_use]
+    pub fn new(membership: &Arc<dyn Membership>, settings: RemoteSettings, runtime: Runtime) -> Self {
+        let directory = Arc::new(Directory {
+            ring: membership.ring(),
+            peers: Mutex::default(),
+            settings: Arc::new(settings),
+            runtime: runtime.clone(),
+            measures: Arc::new(Measures::new()),
+        });
+        runtime.spawn(follow(membership.ring(), Arc::downgrade(&directory)));
+        Self(directory)
+    }
+
+    pub(crate) fn measures(&self) -> &Arc<Measures> {
+        &self.0.measures
+    }
+
+    /// The process that the ring says runs as `node`; `None` if the newest ring knows better.
+    pub(crate) fn peer(&self, node: &Node) -> Option<Arc<Peer>> {
+        let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Under the lock: whatever is put in for a ring, the follower of the next one finds.
+        if !is_current(&self.0.ring.borrow(), node) {
+            return None;
+        }
+        if let Some(peer) = peers.get(&node.id).filter(|peer| peer.is(node)) {
+            return Some(Arc::clone(peer));
+        }
+        let peer = Arc::new(Peer::new(node.clone(), &self.0));
+        if let Some(former) = peers.insert(node.id.clone(), Arc::clone(&peer)) {
+            former.gone.cancel();
+        }
+        self.0.measures.peers.set(peers.len() as f64);
+        Some(peer)
+    }
+}
+
+impl Directory {
+    fn prune(&self, ring: &Ring) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|_, peer| {
+            let stays = is_current(ring, &peer.node);
+            if !stays {
+                tracing::info!(peer = %peer.node.id, address = peer.node.address, ring = ring.version, "a peer is gone");
+                peer.gone.cancel();
+            }
+            stays
+        });
+        self.measures.peers.set(peers.len() as f64);
+    }
+}
+
+/// Drops peers as the ring does, for as long as both are there.
+async fn follow(mut ring: watch::Receiver<Arc<Ring>>, directory: Weak<Directory>) {
+    while ring.changed().await.is_ok() {
+        let newest = Arc::clone(&ring.borrow_and_update());
+        let Some(directory) = directory.upgrade() else { return };
+        directory.prune(&newest);
+    }
+}
+
+fn is_current(ring: &Ring, node: &Node) -> bool {
+    ring.nodes.get(&node.id).is_some_and(|known| is_same_process(known, node))
+}
+
+fn is_same_process(one: &Node, other: &Node) -> bool {
+    one.id == other.id && one.incarnation == other.incarnation && one.address == other.address
+}
+
+/// Another process of the cluster.
+pub(crate) struct Peer {
+    node: Node,
+    lines: Vec<Line>,
+    next: AtomicUsize,
+    gone: CancellationToken,
+    settings: Arc<RemoteSettings>,
+    runtime: Runtime,
+}
+
+/// One of the connections to a peer: there, or to be made.
+#[derive(Default)]
+struct Line {
+    link: Mutex<Option<Link>>,
+    /// Held by the one caller who connects; the others wait for how it ends.
+    connecting: tokio::sync::Mutex<Failures>,
+}
+
+#[derive(Default)]
+struct Failures {
+    pause: Duration,
+    rest_until: Timestamp,
+    last: String,
+}
+
+impl Peer {
+    fn new(node: Node, directory: &Directory) -> Self {
+        let settings = Arc::clone(&directory.settings);
+        Self {
+            node,
+            lines: (0..settings.connections_per_peer.max(1)).map(|_| Line::default()).collect(),
+            next: AtomicUsize::new(0),
+            gone: CancellationToken::new(),
+            settings,
+            runtime: directory.runtime.clone(),
+        }
+    }
+
+    fn is(&self, node: &Node) -> bool {
+        is_same_process(&self.node, node)
+    }
+
+    /// The node's name.
+    pub(crate) fn id(&self) -> &NodeId {
+        &self.node.id
+    }
+
+    /// Returns when the ring no longer has this process.
+    pub(crate) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    /// A connection that is open as far as anybody knows. Fails at once for a while after a failure to connect.
+    pub(crate) async fn link(&self) -> Result<Link, String> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len();
+        let line = &self.lines[number];
+        if let Some(link) = line.open() {
+            return Ok(link);
+        }
+        let mut failures = line.connecting.lock().await;
+        if let Some(link) = line.open() {
+            return Ok(link);
+        }
+        let rest = failures.rest_until.since(self.runtime.now());
+        // A longer rest than any means that the clock was set back.
+        if !rest.is_zero() && rest <= self.settings.longest_reconnect_pause {
+            return Err(format!("{}, a moment ago", failures.last));
+        }
+        match Link::connect(&self.node.address, &self.settings, &self.runtime).await {
+            Ok(link) => {
+                *failures = Failures::default();
+                *line.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
+                Ok(link)
+            }
+            Err(error) => {
+                let least = self.settings.first_reconnect_pause;
+                failures.pause = (failures.pause * 2).clamp(least, self.settings.longest_reconnect_pause.max(least));
+                failures.rest_until = self.runtime.now() + failures.pause;
+                failures.last.clone_from(&error);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Line {
+    fn open(&self) -> Option<Link> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        if link.as_ref().is_some_and(Link::is_closed) {
+            *link = None;
+        }
+        link.clone()
+    }
+}

@@ -1,0 +1,56 @@
+//! What both services do around a handler.
+
+use std::time::Duration;
+
+use cluster::{Deadline, ServiceError, ServiceResult};
+use ids::Timestamp;
+use internal_api::history as proto;
+use runtime::Runtime;
+use settings::RemoteSettings;
+use tonic::{Response, Status};
+
+use crate::wire::Reply;
+
+/// Streams that callers reset before they were looked at. Count: a frontend that stops gives up all its polls at once, and
+/// peers are no attackers.
+const PENDING_RESETS: usize = 100_000;
+
+/// A server for calls between nodes, to which services are added: it notices peers that fell silent, and takes as many
+/// calls at a time as they send.
+///
+/// Whoever reaches its port may call. Here is where it would ask for a peer's certificate.
+#[must_use]
+pub fn internal_server(settings: &RemoteSettings) -> tonic::transport::Server {
+    tonic::transport::Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(settings.keepalive_interval))
+        .http2_keepalive_timeout(Some(settings.server_keepalive_timeout))
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .max_concurrent_streams(u32::MAX)
+        .initial_stream_window_size(settings.stream_window_bytes)
+        .initial_connection_window_size(settings.connection_window_bytes)
+}
+
+/// When the answer to a call must have left, by this node's clock.
+pub(crate) fn deadline(call: Option<&proto::Call>, runtime: &Runtime) -> Timestamp {
+    runtime.now() + Duration::from_millis(call.map_or(0, |call| call.remaining_ms))
+}
+
+/// Runs a handler with its caller's deadline, and makes its result a reply.
+pub(crate) async fn serve<R: Reply>(
+    call: Option<proto::Call>,
+    deadline: Timestamp,
+    handler: impl Future<Output = ServiceResult<R::Response>>,
+) -> Result<Response<R>, Status> {
+    let result = Deadline::within(deadline, handler).await;
+    note(call, &result);
+    Ok(Response::new(R::of(result)))
+}
+
+/// Says who believes something else about who owns what.
+pub(crate) fn note<T>(call: Option<proto::Call>, result: &ServiceResult<T>) {
+    if let (Some(call), Err(ServiceError::NotOwner(reason))) = (call, result) {
+        let proto::Call { caller, shard, ring_version, .. } = call;
+        tracing::debug!(caller, shard, ring_version, reason, "a call for a shard that is not served here");
+    }
+}

@@ -1,0 +1,74 @@
+//! [`ServiceError`], without loss.
+
+use cluster::{ResourceExhaustedCause, ServiceError};
+use internal_api::history as proto;
+use proto::error::Kind;
+
+/// As it travels.
+pub(crate) fn to_error(error: ServiceError) -> proto::Error {
+    let is_retryable = matches!(error, ServiceError::NotOwner(_) | ServiceError::Unavailable(_));
+    let said = |kind: Kind, text| proto::Error { kind: kind.into(), text, is_retryable, ..proto::Error::default() };
+    match error {
+        ServiceError::InvalidArgument(text) => said(Kind::InvalidArgument, text),
+        ServiceError::NotFound(text) => said(Kind::NotFound, text),
+        ServiceError::NamespaceNotFound(name) => said(Kind::NamespaceNotFound, name),
+        ServiceError::NamespaceAlreadyExists(text) => said(Kind::NamespaceAlreadyExists, text),
+        ServiceError::WorkflowAlreadyStarted { message, start_request_id, run_id, first_execution_run_id } => {
+            let told = said(Kind::WorkflowAlreadyStarted, message);
+            proto::Error { start_request_id, run_id, first_execution_run_id, ..told }
+        }
+        ServiceError::CancellationAlreadyRequested(text) => said(Kind::CancellationAlreadyRequested, text),
+        ServiceError::QueryFailed { message, failure } => {
+            proto::Error { failure: failure.map(|failure| *failure), ..said(Kind::QueryFailed, message) }
+        }
+        ServiceError::WorkflowNotReady(text) => said(Kind::WorkflowNotReady, text),
+        ServiceError::FailedPrecondition(text) => said(Kind::FailedPrecondition, text),
+        ServiceError::ResourceExhausted { cause, message } => {
+            proto::Error { cause: cause.into(), ..said(Kind::ResourceExhausted, message) }
+        }
+        ServiceError::PermissionDenied(text) => said(Kind::PermissionDenied, text),
+        ServiceError::NotOwner(text) => said(Kind::NotOwner, text),
+        ServiceError::Unavailable(text) => said(Kind::Unavailable, text),
+        ServiceError::DeadlineExceeded(text) => said(Kind::DeadlineExceeded, text),
+        ServiceError::DataLoss(text) => said(Kind::DataLoss, text),
+        ServiceError::Unimplemented(text) => said(Kind::Unimplemented, text),
+        ServiceError::Internal(text) => said(Kind::Internal, text),
+    }
+}
+
+/// As it was. A kind that only a newer release knows becomes Unavailable or Internal, as that release advises.
+pub(crate) fn from_error(error: proto::Error) -> ServiceError {
+    let text = error.text;
+    match Kind::try_from(error.kind).unwrap_or(Kind::Unknown) {
+        Kind::Unknown if error.is_retryable => ServiceError::Unavailable(text),
+        Kind::Unknown | Kind::Internal => ServiceError::Internal(text),
+        Kind::InvalidArgument => ServiceError::InvalidArgument(text),
+        Kind::NotFound => ServiceError::NotFound(text),
+        Kind::NamespaceNotFound => ServiceError::NamespaceNotFound(text),
+        Kind::NamespaceAlreadyExists => ServiceError::NamespaceAlreadyExists(text),
+        Kind::WorkflowAlreadyStarted => ServiceError::WorkflowAlreadyStarted {
+            message: text,
+            start_request_id: error.start_request_id,
+            run_id: error.run_id,
+            first_execution_run_id: error.first_execution_run_id,
+        },
+        Kind::CancellationAlreadyRequested => ServiceError::CancellationAlreadyRequested(text),
+        Kind::QueryFailed => ServiceError::QueryFailed { message: text, failure: error.failure.map(Box::new) },
+        Kind::WorkflowNotReady => ServiceError::WorkflowNotReady(text),
+        Kind::FailedPrecondition => ServiceError::FailedPrecondition(text),
+        Kind::ResourceExhausted => ServiceError::ResourceExhausted {
+            cause: ResourceExhaustedCause::try_from(error.cause).unwrap_or(ResourceExhaustedCause::Unspecified),
+            message: text,
+        },
+        Kind::PermissionDenied => ServiceError::PermissionDenied(text),
+        Kind::NotOwner => ServiceError::NotOwner(text),
+        Kind::Unavailable => ServiceError::Unavailable(text),
+        Kind::DeadlineExceeded => ServiceError::DeadlineExceeded(text),
+        Kind::DataLoss => ServiceError::DataLoss(text),
+        Kind::Unimplemented => ServiceError::Unimplemented(text),
+    }
+}
+
+#[cfg(test)]
+#[path = "error_test.rs"]
+mod tests;
