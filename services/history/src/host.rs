@@ -11,8 +11,8 @@ use std::future::ready;
 use std::sync::{Arc, Weak};
 
 use cluster::ServiceError;
-use entities::{BoxFuture, CallError, EntityKey, Host};
-use execution::{Input, Obligation, Rejection, Reply};
+use entities::{BoxFuture, EntityKey, Host};
+use execution::{Input, Obligation};
 
 use crate::HistoryService;
 use crate::kind::WorkflowKind;
@@ -35,6 +35,13 @@ impl Host<WorkflowKind> for Surroundings {
     fn committed(&self, key: &EntityKey) {
         self.watchers.wake(key);
     }
+
+    /// Whoever waits looks again, and is told where the workflow is not served any more.
+    fn closed(&self, shard: u32) {
+        if let Some(service) = self.service.upgrade() {
+            self.watchers.wake_all(|key| service.shard_of(key) == Some(shard));
+        }
+    }
 }
 
 async fn carry_out(service: &HistoryService, key: &EntityKey, obligation: Obligation) -> Option<Input> {
@@ -50,31 +57,6 @@ async fn carry_out(service: &HistoryService, key: &EntityKey, obligation: Obliga
         }
         Obligation::SignalExternal { run_id, signal } => externals::signal(service, key, run_id, &signal).await,
         Obligation::CancelExternal { run_id, cancel } => externals::cancel(service, key, run_id, &cancel).await,
-    }
-}
-
-/// What another workflow answered to something that was owed to it.
-enum Told {
-    /// It was done.
-    Done(Reply),
-    /// It never will be.
-    Refused(Rejection),
-    /// Not now.
-    Later,
-}
-
-/// Gives an input to another workflow of the same namespace.
-async fn tell_workflow(service: &HistoryService, key: &EntityKey, workflow_id: &str, input: Input) -> Told {
-    let target = EntityKey { namespace: key.namespace.clone(), id: workflow_id.into() };
-    match service.tell(&target, input).await {
-        Ok(Reply::Refused(rejection)) => Told::Refused(rejection),
-        Ok(reply) => Told::Done(reply),
-        Err(CallError::Rejected(Rejection::NotYet(_))) => Told::Later,
-        Err(CallError::Rejected(rejection)) => Told::Refused(rejection),
-        Err(CallError::Quarantined(reason)) => {
-            Told::Refused(Rejection::NotFound(format!("the workflow cannot be read: {reason}")))
-        }
-        Err(CallError::NotOwner | CallError::Overloaded { .. } | CallError::Unavailable(_)) => Told::Later,
     }
 }
 

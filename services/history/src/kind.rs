@@ -98,6 +98,13 @@ impl Kind for WorkflowKind {
         }
     }
 
+    /// The state row was read, and is safe; the history rows that were written with it may lie on one replica only.
+    fn found_in_row(&self, _key: &EntityKey, state: &mut WorkflowState, change: &Change) {
+        if let Change::Run(change) = change {
+            state.distrust_history(change);
+        }
+    }
+
     fn encode_change(&self, change: &Change) -> Bytes {
         change.encode()
     }

@@ -11,6 +11,7 @@ mod host;
 mod kind;
 mod namespace_names;
 mod pages;
+mod peers;
 mod queries;
 mod rpc;
 mod service;

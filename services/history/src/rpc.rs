@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
 use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskStart, TenantCtx};
+use entities::EntityKey;
 use execution::{ActivityResult, ActivitySelector, TaskId};
 use ids::{NamespaceId, Timestamp, WorkflowId};
 
@@ -185,11 +186,12 @@ impl History for HistoryService {
 
     async fn tell_workflow(
         &self,
-        _namespace: &NamespaceId,
-        _workflow_id: &WorkflowId,
-        _message: Bytes,
+        namespace: &NamespaceId,
+        workflow_id: &WorkflowId,
+        message: Bytes,
     ) -> ServiceResult<Bytes> {
-        Err(ServiceError::Unimplemented("workflows of other nodes are not told anything yet".to_owned()))
+        let key = EntityKey { namespace: namespace.clone(), id: workflow_id.as_str().into() };
+        self.told_by_peer(&key, message).await
     }
 
     async fn dump_workflow(&self, _namespace: &NamespaceId, _workflow_id: &WorkflowId) -> ServiceResult<String> {

@@ -35,7 +35,6 @@ pub struct HistoryService {
 #[derive(Clone)]
 struct Neighbours {
     matching: Arc<dyn Matching>,
-    #[allow(dead_code, reason = "told from the next commit on")]
     peers: Arc<dyn History>,
 }
 
@@ -152,6 +151,15 @@ impl HistoryService {
 
     pub(crate) fn matching(&self) -> ServiceResult<Arc<dyn Matching>> {
         Ok(self.neighbours()?.matching)
+    }
+
+    pub(crate) fn peers(&self) -> ServiceResult<Arc<dyn History>> {
+        Ok(self.neighbours()?.peers)
+    }
+
+    /// In which shard a workflow lives; `None` before the ring is known.
+    pub(crate) fn shard_of(&self, key: &EntityKey) -> Option<u32> {
+        self.shards.get()?.shard_of(key)
     }
 
     pub(crate) fn name_of(&self, namespace: &NamespaceId) -> String {

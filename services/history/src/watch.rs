@@ -43,6 +43,13 @@ impl Watchers {
         }
     }
 
+    /// Has those look again who wait for one of these workflows.
+    pub(crate) fn wake_all(&self, is_meant: impl Fn(&EntityKey) -> bool) {
+        let waiting = self.lock();
+        let meant = waiting.by_key.iter().filter(|(key, _)| is_meant(key));
+        meant.for_each(|(_, sender)| sender.send_modify(|count| *count = count.wrapping_add(1)));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,10 +5,11 @@ use api::temporal::api::enums::v1::{ParentClosePolicy, StartChildWorkflowExecuti
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::workflowservice::v1::StartWorkflowExecutionRequest;
 use entities::EntityKey;
-use execution::{Child, ChildClosed, Input, Parent, Rejection, Reply, RequestCancel, Run, Start, Terminate};
+use execution::{Child, ChildClosed, Input, Parent, Rejection, RequestCancel, Run, Start, Terminate};
 
-use super::{Told, derived_request_id, tell_workflow};
+use super::derived_request_id;
 use crate::HistoryService;
+use crate::peers::{Message, Told};
 
 const RELEASE_REASON: &str = "by parent close policy";
 const IDENTITY: &str = "history-service";
@@ -26,9 +27,9 @@ pub(super) async fn start(service: &HistoryService, key: &EntityKey, run: &Run, 
         }),
         signal: None,
     };
-    let input = Input::Start(Box::new(start));
-    let result = match tell_workflow(service, key, &child.initiated.workflow_id, input).await {
-        Told::Done(Reply::Started { run, .. }) => Ok(run.core.run_id.clone()),
+    let message = Message::Start(Box::new(start));
+    let result = match service.tell_other(key, &child.initiated.workflow_id, message).await {
+        Told::Done { run_id } if !run_id.is_empty() => Ok(run_id),
         Told::Refused(Rejection::AlreadyStarted { .. }) => {
             Err(StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists)
         }
@@ -36,7 +37,8 @@ pub(super) async fn start(service: &HistoryService, key: &EntityKey, run: &Run, 
             tracing::warn!(workflow = %key.id, child = child.initiated.workflow_id, %rejection, "a child cannot start");
             Err(StartChildWorkflowExecutionFailedCause::Unspecified)
         }
-        Told::Done(_) | Told::Later => return None,
+        // A start is answered with a run.
+        Told::Done { .. } | Told::Later => return None,
     };
     let (run_id, initiated_event_id) = (run.core.run_id.clone(), child.initiated_event_id);
     Some(Input::ChildStarted { run_id, initiated_event_id, result })
@@ -77,8 +79,8 @@ pub(super) async fn release(
     policy: ParentClosePolicy,
 ) -> Option<Input> {
     let parent = WorkflowExecution { workflow_id: key.id.to_string(), run_id: run_id.clone() };
-    let input = match policy {
-        ParentClosePolicy::RequestCancel => Input::RequestCancel(Box::new(RequestCancel {
+    let message = match policy {
+        ParentClosePolicy::RequestCancel => Message::RequestCancel(Box::new(RequestCancel {
             request_id: derived_request_id(&run_id, initiated_event_id),
             first_execution_run_id: child.run_id,
             reason: RELEASE_REASON.to_owned(),
@@ -87,7 +89,7 @@ pub(super) async fn release(
             child_only: true,
             ..RequestCancel::default()
         })),
-        ParentClosePolicy::Terminate | ParentClosePolicy::Unspecified => Input::Terminate(Box::new(Terminate {
+        ParentClosePolicy::Terminate | ParentClosePolicy::Unspecified => Message::Terminate(Box::new(Terminate {
             first_execution_run_id: child.run_id,
             reason: RELEASE_REASON.to_owned(),
             identity: IDENTITY.to_owned(),
@@ -96,9 +98,9 @@ pub(super) async fn release(
         })),
         ParentClosePolicy::Abandon => return Some(Input::ChildReleased { run_id, initiated_event_id }),
     };
-    match tell_workflow(service, key, &child.workflow_id, input).await {
+    match service.tell_other(key, &child.workflow_id, message).await {
         // A child that refuses is gone, closed, or somebody else's by now.
-        Told::Done(_) | Told::Refused(_) => Some(Input::ChildReleased { run_id, initiated_event_id }),
+        Told::Done { .. } | Told::Refused(_) => Some(Input::ChildReleased { run_id, initiated_event_id }),
         Told::Later => None,
     }
 }
@@ -119,10 +121,10 @@ pub(super) async fn notify_parent(
         child: WorkflowExecution { workflow_id: key.id.to_string(), run_id: first_run_id },
         outcome: *outcome,
     };
-    let input = Input::ChildClosed(Box::new(closed));
-    match tell_workflow(service, key, &parent.workflow_id, input).await {
+    let message = Message::ChildClosed(Box::new(closed));
+    match service.tell_other(key, &parent.workflow_id, message).await {
         // A parent that refuses is gone or closed.
-        Told::Done(_) | Told::Refused(_) => Some(Input::ParentNotified { run_id }),
+        Told::Done { .. } | Told::Refused(_) => Some(Input::ParentNotified { run_id }),
         Told::Later => None,
     }
 }

@@ -7,8 +7,9 @@ use api::temporal::api::enums::v1::{
 use entities::EntityKey;
 use execution::{ExternalCancel, ExternalSignal, Input, Rejection, RequestCancel, Signal};
 
-use super::{Told, derived_request_id, tell_workflow};
+use super::derived_request_id;
 use crate::HistoryService;
+use crate::peers::{Message, Told};
 
 /// Signals another workflow.
 pub(super) async fn signal(
@@ -19,7 +20,7 @@ pub(super) async fn signal(
 ) -> Option<Input> {
     let initiated = &signal.initiated;
     let target = initiated.workflow_execution.clone().unwrap_or_default();
-    let input = Input::Signal(Box::new(Signal {
+    let message = Message::Signal(Box::new(Signal {
         run_id: target.run_id,
         request_id: derived_request_id(&run_id, signal.initiated_event_id),
         name: initiated.signal_name.clone(),
@@ -29,8 +30,8 @@ pub(super) async fn signal(
         child_only: initiated.child_workflow_only,
         ..Signal::default()
     }));
-    let result = match tell_workflow(service, key, &target.workflow_id, input).await {
-        Told::Done(_) => Ok(()),
+    let result = match service.tell_other(key, &target.workflow_id, message).await {
+        Told::Done { .. } => Ok(()),
         Told::Refused(Rejection::LimitExceeded(_)) => {
             Err(SignalExternalWorkflowExecutionFailedCause::SignalCountLimitExceeded)
         }
@@ -49,7 +50,7 @@ pub(super) async fn cancel(
 ) -> Option<Input> {
     let initiated = &cancel.initiated;
     let target = initiated.workflow_execution.clone().unwrap_or_default();
-    let input = Input::RequestCancel(Box::new(RequestCancel {
+    let message = Message::RequestCancel(Box::new(RequestCancel {
         run_id: target.run_id,
         request_id: derived_request_id(&run_id, cancel.initiated_event_id),
         reason: initiated.reason.clone(),
@@ -57,8 +58,8 @@ pub(super) async fn cancel(
         child_only: initiated.child_workflow_only,
         ..RequestCancel::default()
     }));
-    let result = match tell_workflow(service, key, &target.workflow_id, input).await {
-        Told::Done(_) => Ok(()),
+    let result = match service.tell_other(key, &target.workflow_id, message).await {
+        Told::Done { .. } => Ok(()),
         Told::Refused(_) => Err(CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
         Told::Later => return None,
     };

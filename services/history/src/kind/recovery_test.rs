@@ -1,5 +1,6 @@
 //! Recovery as a law: whatever a checkpoint managed to write before a crash, rows and log together give back the live state
-//! and the whole history of every run.
+//! and the whole history of every run. What was written without an acknowledgement lies on one replica of three, and any
+//! replica may be lost.
 
 use std::collections::BTreeMap;
 
@@ -22,29 +23,68 @@ use storage::{PartitionWrite, Row, Version};
 
 use super::{WorkflowKind, WorkflowState, decode_history, rows};
 
-/// Rows as a table keeps them: the highest version wins.
-#[derive(Default)]
-struct Table(BTreeMap<(Bytes, Bytes), Row>);
+/// Rows as one replica keeps them: the highest version wins.
+#[derive(Clone, Default)]
+struct Replica(BTreeMap<(Bytes, Bytes), Row>);
 
-impl Table {
-    fn write(&mut self, write: &PartitionWrite) {
-        for (key, value) in &write.puts {
-            let at = (write.partition.clone(), key.clone());
-            if self.0.get(&at).is_none_or(|row| row.version <= write.version) {
-                let row = Row { key: key.clone(), value: value.clone(), version: write.version };
-                self.0.insert(at, row);
-            }
+impl Replica {
+    fn offer(&mut self, at: &(Bytes, Bytes), new: &Row) {
+        if self.0.get(at).is_none_or(|row| row.version <= new.version) {
+            self.0.insert(at.clone(), new.clone());
         }
     }
 
-    fn get(&self, address: &RowAddress) -> StoredRow {
-        let row = self.0.get(&(address.partition.clone(), address.key.clone())).cloned();
-        StoredRow { address: address.clone(), row }
+    fn write(&mut self, write: &PartitionWrite) {
+        for (key, value) in &write.puts {
+            let row = Row { key: key.clone(), value: value.clone(), version: write.version };
+            self.offer(&(write.partition.clone(), key.clone()), &row);
+        }
+    }
+}
+
+/// Three replicas. Whatever is acknowledged is on two of them at least; reads ask two, and mend what they read.
+#[derive(Default)]
+struct Table {
+    replicas: [Replica; 3],
+}
+
+impl Table {
+    /// Leaves `out` aside.
+    fn write_all_but(&mut self, out: usize, write: &PartitionWrite) {
+        let others = self.replicas.iter_mut().enumerate().filter(|(index, _)| *index != out);
+        others.for_each(|(_, replica)| replica.write(write));
     }
 
-    fn history(&self, partition: &Bytes) -> Vec<HistoryEvent> {
-        let rows = self.0.iter().filter(|((at, key), _)| at == partition && key.starts_with(b"h"));
-        rows.flat_map(|(_, row)| decode_history(row.value.clone()).unwrap().events).collect()
+    /// Rows of two replicas, which both have afterwards.
+    fn read(&mut self, out: usize, wanted: impl Fn(&(Bytes, Bytes)) -> bool) -> BTreeMap<(Bytes, Bytes), Row> {
+        let asked = || (0..3).filter(|index| *index != out);
+        let mut found = Replica::default();
+        for index in asked() {
+            self.replicas[index].0.iter().filter(|(at, _)| wanted(at)).for_each(|(at, row)| found.offer(at, row));
+        }
+        for index in asked() {
+            found.0.iter().for_each(|(at, row)| self.replicas[index].offer(at, row));
+        }
+        found.0
+    }
+
+    fn get(&mut self, out: usize, address: &RowAddress) -> StoredRow {
+        let wanted = (address.partition.clone(), address.key.clone());
+        StoredRow { address: address.clone(), row: self.read(out, |at| *at == wanted).remove(&wanted) }
+    }
+
+    fn history(&mut self, out: usize, partition: &Bytes) -> Vec<HistoryEvent> {
+        let rows = self.read(out, |(at, key)| at == partition && key.starts_with(b"h"));
+        rows.into_values().flat_map(|row| decode_history(row.value).unwrap().events).collect()
+    }
+
+    /// A replica's disk is gone; another takes its place with what the others have.
+    fn lose(&mut self, lost: usize) {
+        let mut place = Replica::default();
+        for other in (0..3).filter(|index| *index != lost) {
+            self.replicas[other].0.iter().for_each(|(at, row)| place.offer(at, row));
+        }
+        self.replicas[lost] = place;
     }
 }
 
@@ -110,7 +150,7 @@ impl Model {
                 }
                 Err(Refusal::Rejected(_)) => return,
                 Err(Refusal::Needs(addresses, again)) => {
-                    let found = addresses.iter().map(|address| self.table.get(address)).collect();
+                    let found = addresses.iter().map(|address| self.read_row(address)).collect();
                     self.kind.supply(&self.key, &mut self.state, found).unwrap();
                     input = again;
                 }
@@ -174,8 +214,11 @@ impl Model {
     fn write(&mut self, acknowledge: bool) {
         let Some((version, writes)) = self.taken.take() else { return };
         for write in &writes {
-            if acknowledge || self.roll(2) == 0 {
-                self.table.write(write);
+            let one = self.replica();
+            if acknowledge {
+                self.table.write_all_but(one, write);
+            } else if self.roll(2) == 0 {
+                self.table.replicas[one].write(write);
             }
         }
         if acknowledge {
@@ -194,13 +237,17 @@ impl Model {
         self.state = loop {
             match self.kind.load(&self.key, &found).unwrap() {
                 Load::Ready(state) => break state,
-                Load::Fetch(addresses) => found.extend(addresses.iter().map(|address| self.table.get(address))),
+                Load::Fetch(addresses) => {
+                    found.extend(addresses.iter().map(|address| self.read_row(address)).collect::<Vec<_>>());
+                }
             }
         };
         for (seq, change) in &self.log {
             let change = self.kind.decode_change(self.kind.encode_change(change)).unwrap();
             if *seq > self.kind.loaded_version(&self.state, &change) {
                 self.kind.apply(&self.key, &mut self.state, &change).unwrap();
+            } else {
+                self.kind.found_in_row(&self.key, &mut self.state, &change);
             }
         }
         if !self.log.is_empty() {
@@ -208,24 +255,41 @@ impl Model {
         }
     }
 
+    /// All runs, without that part of their history that happens to be in memory.
+    fn runs(&mut self) -> Vec<Run> {
+        let ids: Vec<String> = self.truth.keys().cloned().collect();
+        ids.iter().map(|id| Run { batches: Vec::new(), ..self.run(id) }).collect()
+    }
+
+    fn replica(&mut self) -> usize {
+        self.roll(3) as usize
+    }
+
+    fn read_row(&mut self, address: &RowAddress) -> StoredRow {
+        let out = self.replica();
+        self.table.get(out, address)
+    }
+
     /// A run as the state has it, or its row.
-    fn run(&self, run_id: &str) -> Run {
+    fn run(&mut self, run_id: &str) -> Run {
         match self.state.workflow.runs.get(run_id) {
             Some(run) => (**run).clone(),
             None => {
-                let row = self.table.get(&rows::run_address(&self.key, run_id)).row;
+                let row = self.read_row(&rows::run_address(&self.key, run_id)).row;
                 rows::decode_run(&row.unwrap_or_else(|| panic!("run {run_id} is lost")).value).unwrap()
             }
         }
     }
 
-    fn check_histories(&self) {
-        for (run_id, truth) in &self.truth {
+    fn check_histories(&mut self) {
+        for (run_id, truth) in &self.truth.clone() {
             let run = self.run(run_id);
-            let mut events = self.table.history(&rows::run_partition(&self.key, run_id));
+            let out = self.replica();
+            let mut events = self.table.history(out, &rows::run_partition(&self.key, run_id));
             events.retain(|event| event.event_id < run.first_event_in_memory());
             events.extend(run.batches.iter().flat_map(|batch| batch.events()));
             assert_eq!(&events, truth, "the history of run {run_id}");
+            assert!(run.batches.iter().all(|batch| batch.first_event_id < run.core.next_event_id));
             assert_eq!(run.last_event_id(), truth.len() as i64);
         }
     }
@@ -269,27 +333,26 @@ fn continue_as_new() -> Command {
     )
 }
 
-/// Everything about a run but the part of its history that happens to be in memory.
-fn without_history(run: Run) -> Run {
-    Run { batches: Vec::new(), ..run }
-}
-
 #[test]
-fn rows_and_log_give_back_state_and_history_whatever_a_checkpoint_managed_to_write() {
+fn rows_and_log_give_back_state_and_history_whatever_a_checkpoint_managed_to_write_and_whichever_replica_is_lost() {
     for seed in 1..400 {
         let mut model = Model::new(seed);
         for _ in 0..80 {
-            match model.roll(12) {
+            match model.roll(13) {
                 0 | 1 => model.take(),
                 2 => model.write(true),
                 3 => model.write(false),
                 4 => {
                     let chain = model.state.workflow.chain.clone();
-                    let before: Vec<Run> = model.truth.keys().map(|id| without_history(model.run(id))).collect();
+                    let before = model.runs();
                     model.crash();
                     assert_eq!(model.state.workflow.chain, chain, "seed {seed}");
-                    let after: Vec<Run> = model.truth.keys().map(|id| without_history(model.run(id))).collect();
-                    assert_eq!(after, before, "seed {seed}");
+                    assert_eq!(model.runs(), before, "seed {seed}");
+                    model.check_histories();
+                }
+                5 => {
+                    let lost = model.replica();
+                    model.table.lose(lost);
                     model.check_histories();
                 }
                 _ => model.act(),

@@ -1,8 +1,9 @@
 //! A workflow ID in memory, with what is known about its rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use execution::{Change, Run, Workflow};
+use execution::{Change, Run, RunChange, Workflow};
 use storage::Version;
 
 /// Payloads and events take about this much memory per encoded byte.
@@ -76,6 +77,20 @@ impl WorkflowState {
                     part.weight = weight_of(run);
                 }
             }
+        }
+    }
+
+    /// Takes the events of a change that the run's row shows already into memory again, to be written again: nobody knows
+    /// how many replicas have their row. Changes come in the order of the log, which ends where the row does or later, so
+    /// that the events in memory have no gap.
+    pub(crate) fn distrust_history(&mut self, change: &RunChange) {
+        let (Some(run), Some(part)) = (self.workflow.runs.get_mut(&change.run_id), self.runs.get_mut(&change.run_id))
+        else {
+            return;
+        };
+        if let Some(batch) = &change.batch {
+            part.taken_below = part.taken_below.min(batch.first_event_id);
+            Arc::make_mut(run).batches.push(Arc::clone(batch));
         }
     }
 
