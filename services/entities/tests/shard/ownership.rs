@@ -1,0 +1,345 @@
+//! Shards follow the ring, and what happens when nodes disagree about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entities::{CallError, EntityKey, ShardSettings};
+use runtime::Runtime;
+use storage::fault::{Fate, FaultPlan, Faults, FaultyStore, Method};
+use storage::memory::MemoryStore;
+use storage::{GroupId, LogId, OwnerNonce, Seq, StorageError};
+
+use crate::ledger::{Input, Reply};
+use crate::ring::{Leader, Node, routed};
+use crate::world::{DONE, START, deposit, key};
+
+const MOMENT: Duration = Duration::from_millis(20);
+
+fn runtime() -> Runtime {
+    Runtime::virtual_from(START)
+}
+
+/// Some entity of a shard.
+fn in_shard(node: &Node, shard: u32) -> EntityKey {
+    (0..).map(|n| key(&format!("{n}"))).find(|key| node.shards.shard_of(key) == Some(shard)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_ring_gives_is_opened_and_what_it_takes_away_is_closed() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(16), MemoryStore::new());
+    let a = Node::start("a", &leader, memory.store(), &runtime);
+    let b = Node::start("b", &leader, memory.store(), &runtime);
+    assert_eq!(a.call(&key("1"), Input::Read).await, Err(CallError::NotOwner));
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    b.shards.settled().await.unwrap();
+    assert_eq!((a.open_shards(), b.open_shards(), a.shards.unserved()), (16, 0, 0));
+    for n in 0..50 {
+        assert_eq!(a.call(&key(&n.to_string()), deposit(n, 1)).await, DONE);
+    }
+    leader.turn(|shard| Some(if shard % 2 == 0 { "a" } else { "b" }));
+    b.shards.settled().await.unwrap();
+    runtime.sleep(MOMENT).await;
+    assert_eq!((a.open_shards(), b.open_shards()), (8, 8));
+    let mut closed = a.door.closed.lock().unwrap().clone();
+    closed.sort_unstable();
+    assert_eq!(closed, [1, 3, 5, 7, 9, 11, 13, 15], "each once");
+    for n in 0..50 {
+        let here = key(&n.to_string());
+        let (owner, other) = if a.shards.shard_of(&here).unwrap() % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        assert_eq!(other.call(&here, Input::Read).await, Err(CallError::NotOwner));
+        assert_eq!(owner.call(&here, Input::Read).await.unwrap().view().balance, 1);
+    }
+    leader.turn(|_| None);
+    runtime.sleep(MOMENT).await;
+    assert_eq!((a.open_shards(), b.open_shards(), a.shards.unserved()), (0, 0, 0));
+    assert_eq!((a.door.closed.lock().unwrap().len(), b.door.closed.lock().unwrap().len()), (16, 8));
+    a.shards.close().await;
+    b.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shards_that_move_back_and_forth_under_load_lose_nothing_and_do_nothing_twice() {
+    for seed in 1..6_u64 {
+        let (runtime, leader, memory) = (runtime(), Leader::new(4), MemoryStore::new());
+        let slow = Faults { stall: 0.3, stall_for: Duration::from_millis(7), fail: 0.05, ..Faults::default() };
+        let plan = FaultPlan::new(seed).hiding_local_epoch().on(Method::Append, slow).on(Method::Write, slow);
+        let faulty = FaultyStore::wrap(memory.store(), plan.on(Method::Open, slow).on(Method::Reopen, slow));
+        let nodes: Arc<Vec<Node>> = Arc::new(
+            ["a", "b", "c"].map(|name| Node::start(name, &leader, faulty.store(), &runtime)).into_iter().collect(),
+        );
+        leader.turn(|_| Some("a"));
+        let clients: Vec<_> = (0..8)
+            .map(|client| {
+                let (nodes, runtime) = (Arc::clone(&nodes), runtime.clone());
+                runtime.clone().spawn(async move {
+                    let nodes: Vec<&Node> = nodes.iter().collect();
+                    for request in 0..60 {
+                        let mine = key(&format!("account {client}"));
+                        loop {
+                            match routed(&nodes, &runtime, &mine, || deposit(request, 1)).await {
+                                Ok(Reply::Done { .. }) => break,
+                                Err(CallError::Overloaded { .. }) => runtime.sleep(MOMENT).await,
+                                other => panic!("{other:?}"),
+                            }
+                        }
+                        let seen = routed(&nodes, &runtime, &mine, || Input::Read).await.unwrap().view();
+                        assert_eq!(seen.balance, request as i64 + 1, "what was acknowledged is read by every owner");
+                    }
+                })
+            })
+            .collect();
+        for turn in 0..40_u64 {
+            runtime.sleep(Duration::from_millis((turn * 37 + seed * 11) % 90)).await;
+            leader.turn(|shard| Some(["a", "b", "c"][((u64::from(shard) + turn * seed) % 3) as usize]));
+            let view = &nodes[(turn % 3) as usize].view;
+            view.cut_off(turn % 4 == 0);
+        }
+        nodes.iter().for_each(|node| node.view.cut_off(false));
+        for client in clients {
+            client.await.unwrap();
+        }
+        for node in nodes.iter() {
+            node.shards.abandon().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_who_think_that_they_own_a_shard_one_succeeds_and_they_do_not_fight_over_it() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
+    let a = Node::start("a", &leader, memory.store(), &runtime);
+    let b = Node::start("b", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    assert_eq!(a.call(&key("x"), deposit(1, 1)).await, DONE);
+    // A hears nothing of the new ring, and cannot ask.
+    a.view.cut_off(true);
+    leader.turn(|_| Some("b"));
+    b.shards.settled().await.unwrap();
+    assert_eq!(a.shards.unserved(), 0, "it thinks so");
+    let epoch = b.epoch(0);
+    assert_eq!(b.call(&key("x"), deposit(2, 1)).await, DONE);
+    assert_eq!(a.call(&key("x"), deposit(3, 1)).await, Err(CallError::NotOwner));
+    assert_eq!(a.call(&key("x"), Input::Read).await, Err(CallError::NotOwner));
+    runtime.sleep(Duration::from_secs(120)).await;
+    assert_eq!((a.open_shards(), b.epoch(0)), (0, epoch), "it waits for a newer ring");
+    let asked = leader.asked();
+    assert!((5..40).contains(&asked), "and asks, more and more slowly: {asked} times");
+    assert_eq!(b.call(&key("x"), Input::Read).await.unwrap().view().balance, 2);
+    // It may be asked again and is told that the shard is not its own.
+    a.view.cut_off(false);
+    runtime.sleep(Duration::from_secs(60)).await;
+    assert_eq!((a.open_shards(), a.shards.unserved(), b.epoch(0)), (0, 0, epoch));
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    assert_eq!(a.call(&key("x"), Input::Read).await.unwrap().view().balance, 2);
+    a.shards.close().await;
+    b.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_fenced_by_somebody_with_an_older_ring_asks_the_leader_and_takes_it_back_once() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
+    let b = Node::start("b", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("b"));
+    b.shards.settled().await.unwrap();
+    b.view.cut_off(true);
+    leader.turn(|_| Some("a"));
+    let a = Node::start("a", &leader, memory.store(), &runtime);
+    a.shards.settled().await.unwrap();
+    // B has not noticed, and is started anew with its old ring: it takes the shard.
+    b.shards.abandon().await;
+    let old = Leader::new(1);
+    old.turn(|_| Some("b"));
+    let again = Node::start("b", &old, memory.store(), &runtime);
+    again.view.cut_off(true);
+    again.shards.settled().await.unwrap();
+    assert_eq!(a.call(&key("x"), deposit(1, 1)).await, Err(CallError::NotOwner));
+    runtime.sleep(Duration::from_secs(1)).await;
+    assert_eq!(a.call(&key("x"), deposit(1, 1)).await, DONE);
+    let epoch = a.epoch(0);
+    assert_eq!(again.call(&key("x"), deposit(2, 1)).await, Err(CallError::NotOwner));
+    runtime.sleep(Duration::from_secs(60)).await;
+    assert_eq!((a.epoch(0), again.open_shards()), (epoch, 0));
+    a.shards.close().await;
+    again.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_taken_away_while_it_is_being_opened_is_let_go() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
+    let slow = Faults { stall: 1.0, stall_for: Duration::from_secs(5), ..Faults::default() };
+    let faulty = FaultyStore::wrap(memory.store(), FaultPlan::new(1).on(Method::Open, slow));
+    let a = Node::start("a", &leader, faulty.store(), &runtime);
+    let b = Node::start("b", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    runtime.sleep(Duration::from_secs(1)).await;
+    assert_eq!(a.shards.unserved(), 1);
+    leader.turn(|_| Some("b"));
+    b.shards.settled().await.unwrap();
+    runtime.sleep(Duration::from_secs(30)).await;
+    assert_eq!((a.open_shards(), b.epoch(0)), (0, Some(1)), "and does not open it later");
+    // Nothing was served, so nothing has closed.
+    assert!(a.door.closed.lock().unwrap().is_empty());
+    a.shards.close().await;
+    b.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_given_back_while_its_close_hangs_is_served_again_at_once() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
+    let faulty = FaultyStore::wrap(memory.store(), FaultPlan::new(1));
+    let a = Node::start("a", &leader, faulty.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    assert_eq!(a.call(&key("x"), deposit(1, 5)).await, DONE);
+    for _ in 0..1000 {
+        faulty.control().arrange(Method::Write, Fate::Fails);
+    }
+    leader.turn(|_| None);
+    runtime.sleep(Duration::from_secs(2)).await;
+    assert_eq!(a.call(&key("x"), Input::Read).await, Err(CallError::NotOwner));
+    leader.turn(|_| Some("a"));
+    let asked = runtime.now();
+    a.shards.settled().await.unwrap();
+    assert!(runtime.now().since(asked) < Duration::from_millis(100));
+    assert_eq!(a.call(&key("x"), Input::Read).await.unwrap().view().balance, 5);
+    assert_eq!(*a.door.closed.lock().unwrap(), [0]);
+    a.shards.abandon().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_hangs_holds_up_nobody_else() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
+    let away = Faults { fail: 1.0, ..Faults::default() };
+    let faulty = FaultyStore::wrap(memory.store(), FaultPlan::new(1).on(Method::Write, away));
+    let a = Node::start("a", &leader, faulty.store(), &runtime);
+    let b = Node::start("b", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    assert_eq!(a.call(&key("x"), deposit(1, 5)).await, DONE);
+    leader.turn(|_| Some("b"));
+    let asked = runtime.now();
+    b.shards.settled().await.unwrap();
+    assert!(runtime.now().since(asked) < MOMENT);
+    assert_eq!(b.call(&key("x"), Input::Read).await.unwrap().view().balance, 5);
+    leader.turn(|_| Some("c"));
+    runtime.sleep(Duration::from_secs(60)).await;
+    assert_eq!((a.open_shards(), b.open_shards()), (0, 0));
+    a.shards.close().await;
+    b.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_of_a_shard_that_is_lost_are_sent_away_and_not_told_of_success() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
+    let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(200), ..Faults::default() };
+    let plan = FaultPlan::new(1).hiding_local_epoch().on(Method::Append, slow).on(Method::Epoch, slow);
+    let a = Node::start("a", &leader, FaultyStore::wrap(memory.store(), plan).store(), &runtime);
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    assert_eq!(a.call(&key("x"), deposit(0, 1)).await, DONE);
+    let ask = |input| {
+        let shards = Arc::clone(&a.shards);
+        runtime.spawn(async move { shards.call(&key("x"), input).await })
+    };
+    let waiting = [ask(deposit(1, 1)), ask(deposit(2, 1)), ask(Input::Read)];
+    runtime.sleep(MOMENT).await;
+    // Somebody opens the log: what is on its way comes too late.
+    memory.store().log.open(&LogId("history/0".to_owned()), OwnerNonce(7)).await.unwrap();
+    for caller in waiting {
+        assert_eq!(caller.await.unwrap(), Err(CallError::NotOwner));
+    }
+    a.shards.abandon().await;
+    let next = Node::start("a", &leader, memory.store(), &runtime);
+    next.shards.settled().await.unwrap();
+    assert_eq!(next.call(&key("x"), Input::Read).await.unwrap().view().balance, 1);
+    next.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn openings_wait_for_a_store_that_is_away_and_go_on_a_few_at_a_time() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(40), MemoryStore::new());
+    let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(100), ..Faults::default() };
+    let faulty = FaultyStore::wrap(memory.store(), FaultPlan::new(1).on(Method::Open, slow));
+    for _ in 0..20 {
+        faulty.control().arrange(Method::Open, Fate::Fails);
+    }
+    let settings = ShardSettings { concurrent_openings: 10, ..ShardSettings::default() };
+    let a = Node::start_with("a", &leader, faulty.store(), &runtime, settings);
+    leader.turn(|_| Some("a"));
+    runtime.sleep(Duration::from_millis(250)).await;
+    assert!((1..=20).contains(&a.open_shards()), "{} are open already", a.open_shards());
+    a.shards.settled().await.unwrap();
+    assert_eq!(a.open_shards(), 40);
+    a.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupt_log_is_reported_and_does_not_keep_others_from_being_served() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(4), MemoryStore::new());
+    let log = LogId("history/2".to_owned());
+    let opened = memory.store().log.open(&log, OwnerNonce(1)).await.unwrap();
+    let garbage = bytes::Bytes::from_static(b"\xff\xff");
+    memory.store().log.append(&log, opened.head.epoch, Seq(1), GroupId(1), garbage).await;
+    let a = Node::start("a", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    let error = a.shards.settled().await.unwrap_err();
+    assert!(
+        matches!(&error, StorageError::Corrupt(reason) if reason.contains("history/2") && reason.contains("position 1"))
+    );
+    assert_eq!((a.open_shards(), a.shards.unserved()), (3, 1));
+    assert_eq!(a.call(&in_shard(&a, 2), Input::Read).await, Err(CallError::NotOwner));
+    assert_eq!(a.call(&in_shard(&a, 3), deposit(1, 1)).await, DONE);
+    // Taken away, it is nobody's trouble here any more.
+    leader.turn(|shard| (shard != 2).then_some("a"));
+    runtime.sleep(MOMENT).await;
+    a.shards.settled().await.unwrap();
+    a.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_shards_open_and_change_hands() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(512), MemoryStore::new());
+    let nodes = ["a", "b", "c"].map(|name| Node::start(name, &leader, memory.store(), &runtime));
+    leader.turn(|shard| Some(["a", "b", "c"][shard as usize % 3]));
+    for node in &nodes {
+        node.shards.settled().await.unwrap();
+    }
+    let refs: Vec<&Node> = nodes.iter().collect();
+    for n in 0..600 {
+        assert_eq!(routed(&refs, &runtime, &key(&n.to_string()), || deposit(n, 1)).await, DONE);
+    }
+    leader.turn(|shard| Some(["a", "b"][shard as usize % 2]));
+    nodes[0].shards.settled().await.unwrap();
+    nodes[1].shards.settled().await.unwrap();
+    runtime.sleep(MOMENT).await;
+    assert_eq!(nodes.each_ref().map(Node::open_shards), [256, 256, 0]);
+    for n in 0..600 {
+        let seen = routed(&refs, &runtime, &key(&n.to_string()), || Input::Read).await.unwrap().view();
+        assert_eq!(seen.balance, 1);
+    }
+    for node in &nodes {
+        node.shards.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_writes_what_is_dirty_and_the_shard_serves_on() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(2), MemoryStore::new());
+    let a = Node::start("a", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    for n in 0..30 {
+        assert_eq!(a.call(&key(&n.to_string()), deposit(n, 1)).await, DONE);
+    }
+    let dirty = |node: &Node| node.shards.stats().iter().map(|(_, stats)| stats.dirty_entities).sum::<usize>();
+    assert_eq!(dirty(&a), 30);
+    a.shards.flush().await;
+    runtime.sleep(MOMENT).await;
+    assert_eq!(dirty(&a), 0);
+    assert!(a.shards.stats().iter().all(|(_, stats)| stats.log_depth == 0 && stats.log_since.is_none()));
+    assert_eq!(a.call(&key("1"), deposit(100, 1)).await, DONE);
+    a.shards.close().await;
+}
