@@ -155,14 +155,14 @@ impl Poll<'_> {
             biased;
             given = &mut self.given => return self.given_or_moved(given),
             () = worker.left() => {}
-            () = self.core.closing.cancelled() => return Ok(None),
+            () = self.core.closing.cancelled() => {}
             () = runtime.sleep(wait) => {}
         }
         if self.is_waiting() {
             return Ok(None);
         }
         // Something is on its way, and history may have recorded that this poll has it. A worker that leaves keeps its
-        // polls until they are answered, so it still gets what was meant for it.
+        // polls until they are answered, so it still gets what was meant for it; and so does one whose node closes.
         match runtime.timeout(deadline.since(runtime.now()), &mut self.given).await {
             Some(given) => self.given_or_moved(given),
             None => Ok(None),

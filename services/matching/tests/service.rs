@@ -1,7 +1,11 @@
 //! The service on the memory store and the virtual clock, beside a history that records starts.
 
+#[path = "service/dice.rs"]
+mod dice;
 #[path = "service/history.rs"]
 mod history;
+#[path = "service/nodes.rs"]
+mod nodes;
 #[path = "service/world.rs"]
 mod world;
 
@@ -9,6 +13,10 @@ mod world;
 mod crashes;
 #[path = "service/delivery.rs"]
 mod delivery;
+#[path = "service/moves.rs"]
+mod moves;
+#[path = "service/moving.rs"]
+mod moving;
 #[path = "service/partitions.rs"]
 mod partitions;
 #[path = "service/queries.rs"]

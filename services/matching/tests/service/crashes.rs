@@ -9,6 +9,7 @@ use settings::MatchingSettings;
 use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
 use storage::memory::MemoryStore;
 
+use crate::dice::Dice;
 use crate::world::World;
 
 #[tokio::test(start_paused = true)]
@@ -36,18 +37,6 @@ async fn after_a_restart_a_backlog_is_in_memory_within_seconds_though_nobody_pol
         assert_eq!(world.next().await, number);
     }
     assert!(world.runtime.now().since(before) < Duration::from_secs(1));
-}
-
-/// Simple pseudo-random numbers, the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
 }
 
 /// History's part: offers each task until it is taken or kept.

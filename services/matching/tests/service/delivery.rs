@@ -72,6 +72,37 @@ async fn an_answer_that_takes_too_long_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_poll_gets_the_task_whose_start_is_being_recorded_for_it_though_the_service_closes() {
+    let world = World::new().await;
+    world.history.delay(Duration::from_millis(100));
+    let poll = world.poll_later("worker");
+    let idle = world.poll_workflow_later("other", "worker", false);
+    world.settle().await;
+    let task = world.activity(1);
+    let offer = world.offer_later(&task);
+    world.settle().await;
+    let before = world.runtime.now();
+    world.service.close().await;
+    assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "1");
+    assert_eq!(idle.await.expect("a poll"), Ok(Default::default()));
+    assert!(offer.await.expect("an offer").is_err(), "history finds out by itself");
+    assert!(world.runtime.now().since(before) < Duration::from_millis(200));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_of_history_that_moves_is_asked_under_the_same_request_for_poller_after_poller() {
+    let world = World::new().await;
+    let task = world.activity(1);
+    world.history.arrange(std::iter::once(Answer::LostAfter).chain([Answer::NotOwner; 12]));
+    let first = world.poll_for(Duration::from_secs(1));
+    let (first, offer) = tokio::join!(first, world.offer(&task));
+    assert_eq!((first.activity_id.as_str(), offer), ("", OfferOutcome::Kept));
+    assert_eq!(world.poll_for(Duration::from_secs(1)).await.activity_id, "");
+    assert_eq!(world.poll().await.activity_id, "1");
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_answer_is_asked_for_again_under_the_same_request() {
     let world = World::new().await;
     world.history.arrange([Answer::LostAfter, Answer::LostBefore]);

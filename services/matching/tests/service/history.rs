@@ -22,6 +22,8 @@ pub enum Answer {
     LostBefore,
     /// The start is recorded and the answer lost.
     LostAfter,
+    /// The node that was asked has no such shard.
+    NotOwner,
 }
 
 #[derive(Default)]
@@ -86,6 +88,9 @@ impl StartRecorder {
             (if records.next.is_empty() { None } else { Some(records.next.remove(0)) }, records.delay)
         };
         let lost = || ServiceError::Unavailable("the answer was lost".to_owned());
+        if fate == Some(Answer::NotOwner) {
+            return Err(ServiceError::NotOwner("the shard of this workflow is moving".to_owned()));
+        }
         if fate == Some(Answer::LostBefore) {
             return Err(lost());
         }

@@ -30,6 +30,7 @@ pub struct World {
     pub runtime: Runtime,
     pub store: Store,
     pub settings: MatchingSettings,
+    pub ownership: Ownership,
     pub ctx: TenantCtx,
 }
 
@@ -48,26 +49,23 @@ impl World {
     pub async fn on(store: Store, settings: MatchingSettings) -> Self {
         let runtime = Runtime::virtual_from(Timestamp::from_millis(1_700_000_000_000));
         let history = Arc::new(StartRecorder::new(runtime.clone()));
-        let service = open(&settings, &store, &runtime, &history).await;
-        let namespace = Namespace {
-            id: "namespace".into(),
-            name: "n".to_owned(),
-            info: NamespaceInfo::default(),
-            config: NamespaceConfig::default(),
-        };
-        Self { service, history, runtime, store, settings, ctx: TenantCtx { namespace: Arc::new(namespace) } }
+        let node = NodeId::new("matching");
+        let membership = Arc::new(FixedRing::new(Ring::alone(&node, 1, 1)));
+        let ownership = Ownership { membership, service: Sharded::Matching, node };
+        let service = open(&settings, &ownership, &store, &runtime, &history).await;
+        Self { service, history, runtime, store, settings, ownership, ctx: tenant() }
     }
 
     /// The process ends properly and another one starts on its store.
     pub async fn restart(&mut self) {
         self.service.close().await;
-        self.service = open(&self.settings, &self.store, &self.runtime, &self.history).await;
+        self.service = open(&self.settings, &self.ownership, &self.store, &self.runtime, &self.history).await;
     }
 
     /// The process dies and another one starts on its store.
     pub async fn crash(&mut self) {
         self.service.abandon().await;
-        self.service = open(&self.settings, &self.store, &self.runtime, &self.history).await;
+        self.service = open(&self.settings, &self.ownership, &self.store, &self.runtime, &self.history).await;
     }
 
     /// How many groups were ever appended to the only shard's log. Ends the service.
@@ -189,16 +187,26 @@ impl World {
     }
 }
 
-async fn open(
+/// The only tenant.
+pub fn tenant() -> TenantCtx {
+    let namespace = Namespace {
+        id: "namespace".into(),
+        name: "n".to_owned(),
+        info: NamespaceInfo::default(),
+        config: NamespaceConfig::default(),
+    };
+    TenantCtx { namespace: Arc::new(namespace) }
+}
+
+/// A service that serves all that its ring gives it.
+pub async fn open(
     settings: &MatchingSettings,
+    ownership: &Ownership,
     store: &Store,
     runtime: &Runtime,
     history: &Arc<StartRecorder>,
 ) -> Arc<MatchingService> {
-    let node = NodeId::new("matching");
-    let membership = Arc::new(FixedRing::new(Ring::alone(&node, 1, 1)));
-    let ownership = Ownership { membership, service: Sharded::Matching, node };
-    let service = MatchingService::open(settings.clone(), ownership, store.clone(), runtime.clone());
+    let service = MatchingService::open(settings.clone(), ownership.clone(), store.clone(), runtime.clone());
     service.settled().await.expect("a sound store");
     service.connect(Arc::clone(history) as _);
     service
