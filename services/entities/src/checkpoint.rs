@@ -212,17 +212,18 @@ impl Checkpoints {
         }
     }
 
-    /// The entity's memory is given up: what it held is released once `copy`, if there is one, is written.
-    pub(crate) fn forget<K: Kind>(&mut self, id: SlotId, slot: &Slot<K>, copy: Option<Vec<PartitionWrite>>) {
+    /// The entity's memory is given up: what it held is released once `copy`, if there is one, is written, which waits for
+    /// the copy's version to be durable.
+    pub(crate) fn forget<K: Kind>(&mut self, id: SlotId, slot: &Slot<K>, copy: Option<PartitionWrite>) {
         let oldest = slot.taken.map(|taken| taken.since).or(slot.dirty_since.map(|(seq, _)| seq));
-        if let (Some(since), Some(writes)) = (oldest, copy) {
+        if let (Some(since), Some(copy)) = (oldest, copy) {
             self.hold(since);
             let part = Part {
                 slot: None,
-                taken: Taken { since, version: slot.last_change },
+                taken: Taken { since, version: Seq(copy.version) },
                 wake_up: None,
                 owes: false,
-                writes,
+                writes: vec![copy],
             };
             self.enqueue(vec![part], Vec::new());
         }

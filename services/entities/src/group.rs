@@ -17,6 +17,7 @@ const TAG_ENTRIES: u32 = 2;
 const TAG_NAMESPACE: u32 = 1;
 const TAG_ID: u32 = 2;
 const TAG_CHANGES: u32 = 3;
+const TAG_SET_ASIDE: u32 = 4;
 
 /// What one append carries.
 #[derive(Clone, PartialEq, Message)]
@@ -29,7 +30,7 @@ pub(crate) struct GroupRecord {
     pub(crate) entries: Vec<EntryRecord>,
 }
 
-/// The changes of one transition.
+/// The changes of one transition; or that an entity is set aside.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct EntryRecord {
     /// The entity's namespace id.
@@ -41,6 +42,9 @@ pub(crate) struct EntryRecord {
     /// The changes as the kind encodes them, in order.
     #[prost(bytes = "bytes", repeated, tag = "3")]
     pub(crate) changes: Vec<Bytes>,
+    /// Why the entity cannot be served from here on; empty for a transition.
+    #[prost(string, tag = "4")]
+    pub(crate) set_aside: String,
 }
 
 impl EntryRecord {
@@ -71,26 +75,27 @@ impl GroupBuffer {
     }
 
     /// How many bytes [`GroupBuffer::push`] would add for this entry.
-    pub(crate) fn cost(key: &EntityKey, changes: &[Bytes]) -> usize {
-        let body = entry_len(key, changes);
+    pub(crate) fn cost(key: &EntityKey, changes: &[Bytes], set_aside: &str) -> usize {
+        let body = entry_len(key, changes, set_aside);
         key_len(TAG_ENTRIES) + encoded_len_varint(body as u64) + body
     }
 
-    /// Adds a transition.
-    pub(crate) fn push(&mut self, key: &EntityKey, changes: &[Bytes]) {
+    /// Adds a transition, or, with a reason that is not empty, that the entity is set aside.
+    pub(crate) fn push(&mut self, key: &EntityKey, changes: &[Bytes], set_aside: &str) {
         if self.0.is_empty() {
             encode_key(TAG_FORMAT, WireType::Varint, &mut self.0);
             encode_varint(u64::from(FORMAT), &mut self.0);
         }
-        self.0.reserve(Self::cost(key, changes));
+        self.0.reserve(Self::cost(key, changes, set_aside));
         encode_key(TAG_ENTRIES, WireType::LengthDelimited, &mut self.0);
-        encode_varint(entry_len(key, changes) as u64, &mut self.0);
+        encode_varint(entry_len(key, changes, set_aside) as u64, &mut self.0);
         push_field(TAG_NAMESPACE, key.namespace.as_str().as_bytes(), &mut self.0);
         push_field(TAG_ID, key.id.as_bytes(), &mut self.0);
         for change in changes {
             // An element of a repeated field is written even when it is empty.
             push_element(TAG_CHANGES, change, &mut self.0);
         }
+        push_field(TAG_SET_ASIDE, set_aside.as_bytes(), &mut self.0);
     }
 
     /// The finished bytes.
@@ -99,9 +104,10 @@ impl GroupBuffer {
     }
 }
 
-fn entry_len(key: &EntityKey, changes: &[Bytes]) -> usize {
+fn entry_len(key: &EntityKey, changes: &[Bytes], set_aside: &str) -> usize {
     let named = field_len(TAG_NAMESPACE, key.namespace.as_str().len()) + field_len(TAG_ID, key.id.len());
-    named + changes.iter().map(|change| element_len(TAG_CHANGES, change.len())).sum::<usize>()
+    let rest = field_len(TAG_SET_ASIDE, set_aside.len());
+    named + rest + changes.iter().map(|change| element_len(TAG_CHANGES, change.len())).sum::<usize>()
 }
 
 fn field_len(tag: u32, len: usize) -> usize {
@@ -134,17 +140,18 @@ mod tests {
         /// What is written entry by entry is byte for byte the record, and reads back as it.
         #[test]
         fn a_group_reads_back_as_written(entries in prop::collection::vec(
-            (".{0,20}", ".{0,20}", prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..4)), 1..6))
+            (".{0,20}", ".{0,20}", prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..4), ".{0,9}"), 1..6))
         {
             let mut buffer = GroupBuffer::default();
             let mut record = GroupRecord { format: FORMAT, entries: Vec::new() };
-            for (namespace, id, changes) in entries {
+            for (namespace, id, changes, set_aside) in entries {
                 let changes: Vec<Bytes> = changes.into_iter().map(Bytes::from).collect();
-                let entry = EntryRecord { namespace, id, changes };
+                let entry = EntryRecord { namespace, id, changes, set_aside };
                 let before = buffer.len();
-                buffer.push(&entry.key(), &entry.changes);
+                buffer.push(&entry.key(), &entry.changes, &entry.set_aside);
                 let first = if before == 0 { 2 } else { 0 };
-                prop_assert_eq!(buffer.len() - before - first, GroupBuffer::cost(&entry.key(), &entry.changes));
+                let cost = GroupBuffer::cost(&entry.key(), &entry.changes, &entry.set_aside);
+                prop_assert_eq!(buffer.len() - before - first, cost);
                 record.entries.push(entry);
             }
             let bytes = buffer.finish();

@@ -118,18 +118,41 @@ impl<K: Kind> LogWriter<K> {
         at: Timestamp,
         id: impl Fn() -> GroupId,
     ) -> Seq {
-        let cost = GroupBuffer::cost(key, changes);
+        let seq = self.add_entry(key, changes, "", at, id);
+        if self.forming.cargo.changed.last() != Some(&slot) {
+            self.forming.cargo.changed.push(slot);
+        }
+        seq
+    }
+
+    /// Adds that an entity is set aside.
+    pub(crate) fn add_set_aside(
+        &mut self,
+        key: &EntityKey,
+        reason: &str,
+        at: Timestamp,
+        id: impl Fn() -> GroupId,
+    ) -> Seq {
+        self.add_entry(key, &[], reason, at, id)
+    }
+
+    fn add_entry(
+        &mut self,
+        key: &EntityKey,
+        changes: &[Bytes],
+        set_aside: &str,
+        at: Timestamp,
+        id: impl Fn() -> GroupId,
+    ) -> Seq {
+        let cost = GroupBuffer::cost(key, changes, set_aside);
         if self.forming.buffer.len() > 0 && self.forming.buffer.len() + cost > self.group_bytes {
             self.close_forming(id());
         }
         if self.forming.buffer.len() == 0 {
             self.forming.begun = at;
         }
-        self.forming.buffer.push(key, changes);
+        self.forming.buffer.push(key, changes, set_aside);
         self.waiting_bytes += cost;
-        if self.forming.cargo.changed.last() != Some(&slot) {
-            self.forming.cargo.changed.push(slot);
-        }
         self.forming.seq
     }
 

@@ -4,12 +4,16 @@
 //! The changes that the tables do not show yet are copied into a partition of their own; only then may the log forget
 //! them. As long as that copy is there the entity stays set aside, whoever owns the shard, since its rows alone would
 //! tell an old story. An entity that had no such changes is tried again by the next owner.
+//!
+//! That it is set aside is first written to the log, and copied only once that is durable. So a former owner, however late,
+//! sets nothing aside that a new owner goes on serving; and whoever recovers the log sets aside, and copies again, what the
+//! log says.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use storage::{LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageResult, Table};
+use storage::{GroupId, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageResult, Table};
 
 use crate::entity_slot::{Residence, Slot, SlotId};
 use crate::group::GroupBuffer;
@@ -43,15 +47,15 @@ fn parse_row_key(row: &[u8]) -> Option<(EntityKey, Seq)> {
     Some((EntityKey { namespace, id: std::str::from_utf8(id).ok()?.into() }, seq))
 }
 
-fn copy_of<K: Kind>(log: &LogId, slot: &Slot<K>, reason: &str) -> PartitionWrite {
+fn copy_of<K: Kind>(log: &LogId, slot: &Slot<K>, reason: &str, version: Seq) -> PartitionWrite {
     let mut puts = vec![(row_key(&slot.key, Seq(0)), Bytes::copy_from_slice(reason.as_bytes()))];
     for changes in slot.recent.chunk_by(|(left, _), (right, _)| left == right) {
         let mut buffer = GroupBuffer::default();
         let bytes: Vec<Bytes> = changes.iter().map(|(_, bytes)| bytes.clone()).collect();
-        buffer.push(&slot.key, &bytes);
+        buffer.push(&slot.key, &bytes, "");
         puts.push((row_key(&slot.key, changes[0].0), buffer.finish()));
     }
-    PartitionWrite { partition: partition(log), version: slot.last_change.0, puts, deletes: Vec::new() }
+    PartitionWrite { partition: partition(log), version: version.0, puts, deletes: Vec::new() }
 }
 
 /// Which entities are set aside, and why.
@@ -115,7 +119,11 @@ impl<K: Kind> ShardTask<K> {
         let Some(slot) = self.entities.remove(id) else { return };
         tracing::error!(log = %self.log.0, kind = self.kind.name(), key = ?slot.key, reason, "entity quarantined");
         self.metrics.quarantined.increment(1);
-        let copy = (!slot.recent.is_empty()).then(|| vec![copy_of(&self.log, &slot, &reason)]);
+        let copy = (!slot.recent.is_empty()).then(|| {
+            let runtime = &self.runtime;
+            let said = self.writer.add_set_aside(&slot.key, &reason, runtime.now(), || GroupId(runtime.seed()));
+            copy_of(&self.log, &slot, &reason, said)
+        });
         self.checkpoints.forget(id, &slot, copy);
         self.wake_ups.forget(&slot.key, slot.scheduled);
         let Slot { key, stalled, mailbox, .. } = slot;
@@ -123,6 +131,19 @@ impl<K: Kind> ShardTask<K> {
         let waiting = mailbox.into_iter().map(|Request { origin, .. }| origin);
         for origin in stalled.map(|(_, origin)| origin).into_iter().chain(waiting) {
             origin.answer(Err(CallError::Quarantined(reason.clone())));
+        }
+        self.quarantined.insert(key, Arc::from(reason));
+    }
+}
+
+impl<K: Kind> ShardTask<K> {
+    /// While the shard recovers: the log says at `said` that this entity is set aside, or the tables do.
+    pub(crate) fn set_aside_again(&mut self, key: EntityKey, reason: &str, said: Seq) {
+        if let Some(id) = self.entities.find(&key)
+            && let Some(slot) = self.entities.remove(id)
+        {
+            let copy = copy_of(&self.log, &slot, reason, said.max(slot.last_change));
+            self.checkpoints.forget(id, &slot, Some(copy));
         }
         self.quarantined.insert(key, Arc::from(reason));
     }

@@ -26,8 +26,13 @@ pub(crate) fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailG
         if group.seq != expected {
             return Err(corrupt(format!("a hole, position {} where {} is due", group.seq.0, expected.0)));
         }
-        let record = decode_group(Bytes::clone(&group.bytes))
-            .map_err(|reason| corrupt(format!("position {}: {reason}", group.seq.0)))?;
+        // What comes after may build on it, so no part of the shard can be served.
+        let record = decode_group(Bytes::clone(&group.bytes)).map_err(|reason| {
+            corrupt(format!(
+                "position {}: {reason}; the whole shard is refused until this group can be read",
+                group.seq.0
+            ))
+        })?;
         tail.push(TailGroup { seq: group.seq, bytes: group.bytes.len(), entries: record.entries });
         expected = expected.next();
     }
@@ -44,19 +49,26 @@ impl<K: Kind> ShardTask<K> {
     /// Attaches the tail's changes to their entities.
     pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
         let now = self.runtime.now();
+        // What the tables say may concern changes of the tail: those are copied once more, under our own eyes.
+        let stored = self.quarantined.iter().map(|(key, reason)| (key.clone(), Seq(0), reason.to_string()));
+        let mut set_aside: Vec<_> = stored.collect();
         for group in tail {
             self.checkpoints.group_landed(group.seq, group.bytes, now);
             for entry in group.entries {
-                self.attach(group.seq, entry.key(), entry.changes);
+                let key = entry.key();
+                if entry.set_aside.is_empty() {
+                    self.attach(group.seq, key, entry.changes);
+                } else {
+                    set_aside.push((key, group.seq, entry.set_aside));
+                }
             }
+        }
+        for (key, said, reason) in set_aside {
+            self.set_aside_again(key, &reason, said);
         }
     }
 
     fn attach(&mut self, seq: Seq, key: EntityKey, changes: Vec<Bytes>) {
-        // Its changes were copied aside before the former owner stopped.
-        if self.quarantined.contains_key(&key) {
-            return;
-        }
         let now = self.runtime.now();
         let id = match self.entities.find(&key) {
             Some(id) => id,
@@ -116,6 +128,6 @@ mod tests {
         let mut opened = opened(1, &[1], 1);
         opened.tail[0].bytes = Bytes::from_static(b"\xff\xff");
         let error = read_tail(&LogId("test".to_owned()), &opened).err().map(|error| error.to_string());
-        assert!(error.is_some_and(|text| text.contains("position 1")));
+        assert!(error.is_some_and(|text| text.contains("position 1") && text.contains("the whole shard")));
     }
 }
