@@ -296,6 +296,16 @@ impl Kind for Ledger {
         state.loaded
     }
 
+    /// The account's row was read; the entry that was written with it may lie on one replica.
+    fn found_in_row(&self, _: &EntityKey, state: &mut State, change: &Change) {
+        if let Some(Fact::Deposited(Pair { name, value })) = &change.fact {
+            let number = state.account.requests.iter().position(|request| request == name);
+            let number = number.expect("the row shows the deposit") as u64;
+            state.journal.insert(number, *value);
+            state.unwritten.insert(number);
+        }
+    }
+
     fn encode_change(&self, change: &Change) -> Bytes {
         Bytes::from(change.encode_to_vec())
     }

@@ -1,0 +1,190 @@
+//! What a former owner still does, late: nothing of it may be seen.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use entities::{CallError, Host, Shard};
+use runtime::Runtime;
+use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
+use storage::memory::MemoryStore;
+use storage::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Store, Table};
+
+use crate::ledger::{Input, Ledger};
+use crate::ring::{Leader, Node};
+use crate::world::{DONE, Handle, START, World, asking, deposit, key, read};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A table whose drops are on their way for as long as the test likes, though the sender takes them for done.
+struct LateDrops {
+    inner: Arc<dyn Table>,
+    late: Mutex<Vec<PartitionKey>>,
+}
+
+#[async_trait]
+impl Table for LateDrops {
+    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
+        self.inner.write(writes).await
+    }
+
+    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
+        self.inner.get(partition, key).await
+    }
+
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage> {
+        self.inner.scan(partition, range, order, limit).await
+    }
+
+    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
+        self.late.lock().unwrap().push(partition.clone());
+        Ok(())
+    }
+}
+
+async fn open(world: &World, store: Store) -> Handle {
+    let host = Arc::clone(&world.bank) as Arc<dyn Host<Ledger>>;
+    Shard::open(world.log(), Arc::new(Ledger), host, store, world.runtime.clone(), world.settings.clone())
+        .await
+        .unwrap()
+}
+
+/// Temporal's range deletes of a dead owner, issued late, erase what its successor wrote below their bound. Here a drop
+/// names buckets below a watermark that was durable before, and nobody has written into those since.
+#[tokio::test(start_paused = true)]
+async fn drops_of_buckets_by_a_former_owner_erase_no_wake_up_of_the_new_one() {
+    let world = World::new();
+    let late = Arc::new(LateDrops { inner: world.store().table, late: Mutex::default() });
+    let former = open(&world, Store { table: Arc::clone(&late) as _, ..world.store() }).await;
+    for n in 0..60_u32 {
+        let at = START + Duration::from_secs(240) * n;
+        assert_eq!(former.call(key(&format!("old {n}")), Input::SetAlarm { name: 1, at }).await, DONE);
+    }
+    world.pass(2 * HOUR).await;
+    let drops = late.late.lock().unwrap().clone();
+    assert!(drops.len() > 5, "it has dropped {} buckets", drops.len());
+
+    let owner = open(&world, world.store()).await;
+    let now = world.runtime.now();
+    // Due before the bucket of now, in it, and after it; and the old ones go on.
+    for (n, at) in [now - HOUR, now - SECOND, now + SECOND, now + HOUR, now + 3 * HOUR].into_iter().enumerate() {
+        assert_eq!(owner.call(key(&format!("new {n}")), Input::SetAlarm { name: 1, at }).await, DONE);
+    }
+    owner.close().await;
+    for partition in &drops {
+        world.store().table.drop_partition(partition).await.unwrap();
+    }
+    let next = world.open().await;
+    world.pass(5 * HOUR).await;
+    let names = (0..60).map(|n| format!("old {n}")).chain((0..5).map(|n| format!("new {n}")));
+    for name in names {
+        let rang = read(&next, &name).await.rang;
+        assert_eq!(rang.get(&1).map(Vec::len), Some(1), "{name} rang {rang:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_owner_rings_no_alarm_and_soon_stops_carrying_out_what_is_owed() {
+    for hiding in [false, true] {
+        let runtime = Runtime::virtual_from(START);
+        let (leader, memory) = (Leader::new(1), MemoryStore::new());
+        let plan = FaultPlan::new(1);
+        let plan = if hiding { plan.hiding_local_epoch() } else { plan };
+        let faulty = FaultyStore::wrap(memory.store(), plan);
+        let former = Node::start("a", &leader, faulty.store(), &runtime);
+        former.door.bank.refuses.store(true, Ordering::Relaxed);
+        leader.turn(|_| Some("a"));
+        former.shards.settled().await.unwrap();
+        let alarm = |name, seconds| Input::SetAlarm { name, at: START + SECOND * seconds };
+        assert_eq!(former.call(&key("x"), alarm(1, 20)).await, DONE);
+        assert_eq!(former.call(&key("x"), Input::Owe(7)).await, DONE);
+        runtime.sleep(SECOND).await;
+        former.view.cut_off(true);
+        let owner = Node::start("b", &leader, memory.store(), &runtime);
+        leader.turn(|_| Some("b"));
+        owner.shards.settled().await.unwrap();
+        // Its next attempt in vain makes it look whether it is still the owner.
+        runtime.sleep(15 * SECOND).await;
+        let asked = former.door.bank.asked("x", 7);
+        assert_eq!(former.open_shards(), 0, "hiding {hiding}");
+        runtime.sleep(60 * SECOND).await;
+        assert_eq!(former.door.bank.asked("x", 7), asked);
+        let seen = owner.call(&key("x"), Input::Read).await.unwrap().view();
+        assert_eq!((seen.rang[&1].len(), seen.owed.len()), (1, 0));
+        assert_eq!(owner.door.bank.asked("x", 7), 1);
+        former.shards.abandon().await;
+        owner.shards.abandon().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_of_a_paused_owner_is_fenced() {
+    let runtime = Runtime::virtual_from(START);
+    let (leader, memory) = (Leader::new(1), MemoryStore::new());
+    let former = Node::start("a", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    former.shards.settled().await.unwrap();
+    let alarm = Input::SetAlarm { name: 1, at: START + 10 * SECOND };
+    assert_eq!(former.call(&key("x"), alarm).await, DONE);
+    former.view.cut_off(true);
+    leader.turn(|_| Some("b"));
+    let owner = Node::start("b", &leader, memory.store(), &runtime);
+    owner.shards.settled().await.unwrap();
+    assert_eq!(former.open_shards(), 1, "idle, it has not noticed");
+    runtime.sleep(11 * SECOND).await;
+    assert_eq!(former.open_shards(), 0);
+    let seen = owner.call(&key("x"), Input::Read).await.unwrap().view();
+    assert_eq!(seen.rang[&1].len(), 1);
+    former.shards.abandon().await;
+    owner.shards.abandon().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_former_owner_sets_no_entity_aside_that_the_new_one_serves() {
+    let slow = Faults { stall: 1.0, stall_for: SECOND, ..Faults::default() };
+    let world = World::with(FaultPlan::new(1).hiding_local_epoch());
+    let former = world.open().await;
+    assert_eq!(former.call(key("a"), deposit(1, 1)).await, DONE);
+    // Found guilty while it was ours, and then the process stands still.
+    world.faults().follow(FaultPlan::new(1).hiding_local_epoch().on(Method::Append, slow));
+    let accused = asking(&former, "a", Input::Panic);
+    world.settle().await;
+    assert!(matches!(accused.await.unwrap(), Err(CallError::Quarantined(_))));
+    let owner = open(&world, world.store()).await;
+    assert_eq!(owner.call(key("a"), deposit(2, 1)).await, DONE);
+    world.pass(Duration::from_secs(30)).await;
+    former.closed().await;
+    assert_eq!(owner.call(key("a"), deposit(3, 1)).await, DONE);
+    owner.close().await;
+    assert_eq!(read(&open(&world, world.store()).await, "a").await.balance, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_log_sets_aside_stays_so_though_nobody_copied_it() {
+    let never = Faults { fail: 1.0, ..Faults::default() };
+    let world = World::with(FaultPlan::new(1).on(Method::Write, never));
+    let former = world.open().await;
+    assert_eq!(former.call(key("a"), deposit(1, 1)).await, DONE);
+    assert!(former.call(key("a"), Input::Panic).await.is_err());
+    assert_eq!(former.call(key("b"), deposit(1, 1)).await, DONE);
+    former.abandon().await;
+    world.faults().heal();
+    for depth in [3, 0] {
+        let next = world.open().await;
+        assert!(next.stats().log_depth <= depth);
+        assert!(matches!(next.call(key("a"), Input::Read).await, Err(CallError::Quarantined(_))));
+        assert_eq!(read(&next, "b").await.balance, 1);
+        // Now it is copied, and the log may forget it.
+        world.pass(Duration::from_secs(30)).await;
+        assert_eq!(next.stats().log_depth, 0);
+        next.abandon().await;
+    }
+}
