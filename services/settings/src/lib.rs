@@ -10,12 +10,14 @@ mod frontend;
 mod history;
 mod limits;
 mod matching;
+mod membership;
 mod remote;
 
 pub use frontend::{FrontendSettings, LongPollSettings, NamespaceSettings, QuotaSettings, TransportSettings};
 pub use history::HistorySettings;
 pub use limits::RequestLimits;
 pub use matching::MatchingSettings;
+pub use membership::MembershipSettings;
 pub use remote::RemoteSettings;
 
 /// One kibibyte, in bytes.

@@ -1,0 +1,347 @@
+//! The node's side of membership: joins, says that it is there, and follows the ring.
+
+mod session;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cluster::{Membership, NodeId, NodeState, Ring, ServiceError, ServiceResult};
+use internal_api::membership::{Change, ChangeRequest, ConfirmRequest, Refused, RingReply, ring_reply};
+use runtime::Runtime;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::Admin;
+use crate::leader_calls::{CallError, LeaderCalls};
+use crate::settings::MemberSettings;
+use crate::wire::ring_received;
+
+/// Why a node is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JoinRefusal {
+    /// The cluster there is another.
+    WrongCluster,
+    /// The cluster was formed with other numbers of shards.
+    OtherShardCounts,
+    /// A live process runs under that node id.
+    NodeIdTaken,
+    /// The clocks are too far apart.
+    ClockDiffers,
+    /// The release is too old.
+    FeatureLevel,
+    /// The request makes no sense.
+    Invalid,
+}
+
+/// Why a node has not joined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Settings(String),
+    /// The leader said no.
+    #[error("the cluster does not let this node in: {message}")]
+    Refused {
+        /// Why.
+        reason: JoinRefusal,
+        /// What it said.
+        message: String,
+    },
+    /// No leader was found in time.
+    #[error("not joined within {within:?}: {said}")]
+    NoLeader {
+        /// How long it was tried.
+        within: Duration,
+        /// What each voter said last.
+        said: String,
+    },
+}
+
+/// A node's membership. Dropping the last handle without [`Member::leave`] is as if the process had died.
+pub struct Member {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: MemberSettings,
+    runtime: Runtime,
+    calls: LeaderCalls,
+    process: String,
+    ring: watch::Sender<Arc<Ring>>,
+    incarnation: AtomicU64,
+    clock_offset_ms: AtomicI64,
+    wanted: Mutex<Wanted>,
+    progress: watch::Sender<Progress>,
+    stopped: CancellationToken,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Wanted {
+    takes_part: bool,
+    draining: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Not in yet; what was heard last.
+    Looking(String),
+    /// In, and with a session now.
+    Connected,
+    /// In, and looking for the leader again.
+    Apart(String),
+    /// Not let in, for good.
+    Failed(JoinError),
+    /// Another process has this one's place.
+    Replaced(String),
+}
+
+impl Member {
+    /// Begins to join. Returns at once; the ring has version 0 until then.
+    ///
+    /// # Errors
+    /// When a setting makes no sense.
+    pub fn start(settings: MemberSettings, runtime: Runtime) -> Result<Arc<Self>, JoinError> {
+        settings.check().map_err(JoinError::Settings)?;
+        let inner = Arc::new(Inner {
+            calls: LeaderCalls::new(runtime.clone(), settings.timings.clone(), settings.seeds.clone()),
+            process: runtime.uuid(),
+            ring: watch::Sender::new(Arc::default()),
+            incarnation: AtomicU64::new(0),
+            clock_offset_ms: AtomicI64::new(0),
+            wanted: Mutex::default(),
+            progress: watch::Sender::new(Progress::Looking("no voter has answered yet".to_owned())),
+            stopped: CancellationToken::new(),
+            settings,
+            runtime: runtime.clone(),
+        });
+        let (keeping, stopped) = (Arc::clone(&inner), inner.stopped.clone());
+        runtime.spawn(async move { stopped.run_until_cancelled(session::keep(keeping)).await });
+        Ok(Arc::new(Self { inner }))
+    }
+
+    /// Joins: [`Member::start`], then [`Member::joined`].
+    ///
+    /// # Errors
+    /// As those.
+    pub async fn join(settings: MemberSettings, runtime: Runtime) -> Result<Arc<Self>, JoinError> {
+        let member = Self::start(settings, runtime)?;
+        member.joined().await?;
+        Ok(member)
+    }
+
+    /// Waits for the first ring. The node is registered then, and gets shards once it takes part.
+    ///
+    /// # Errors
+    /// When it is not let in, or nobody could be found in time; then it stops trying.
+    pub async fn joined(&self) -> Result<(), JoinError> {
+        let within = self.inner.settings.timings.join_timeout;
+        let mut progress = self.inner.progress.subscribe();
+        let decided = progress.wait_for(|now| !matches!(now, Progress::Looking(_)));
+        let decided = self.inner.runtime.timeout(within, decided).await.map(|now| now.map(|now| now.clone()));
+        let said = match decided {
+            Some(Ok(Progress::Connected | Progress::Apart(_))) => return Ok(()),
+            Some(Ok(Progress::Failed(error))) => return Err(error),
+            Some(Ok(Progress::Replaced(message))) => {
+                return Err(JoinError::Refused { reason: JoinRefusal::NodeIdTaken, message });
+            }
+            Some(Ok(Progress::Looking(said))) => said,
+            Some(Err(_)) | None => match &*self.inner.progress.borrow() {
+                Progress::Looking(said) => said.clone(),
+                _ => String::new(),
+            },
+        };
+        self.inner.stopped.cancel();
+        Err(JoinError::NoLeader { within, said })
+    }
+
+    /// From now on the node is given shards: call it once the node can be reached. Returns when a ring shows it.
+    ///
+    /// # Errors
+    /// When no leader answers; the node takes part as soon as one does.
+    pub async fn take_part(&self) -> Result<Arc<Ring>, CallError> {
+        self.inner.wanted().takes_part = true;
+        match self.change(Change::Up).await {
+            // It will register again, and says then that it takes part.
+            Ok(_) | Err(CallError::UnknownNode(_)) => (),
+            Err(error) => return Err(error),
+        }
+        let own = &self.inner.settings.node;
+        let mut rings = self.inner.ring.subscribe();
+        let shown = rings.wait_for(|ring| ring.nodes.get(own).is_some_and(|node| node.state != NodeState::Joining));
+        let patience = self.inner.settings.timings.leader_patience;
+        match self.inner.runtime.timeout(patience, shown).await {
+            Some(Ok(ring)) => Ok(Arc::clone(&ring)),
+            Some(Err(_)) | None => Err(CallError::Unavailable(format!("no ring shows this node after {patience:?}"))),
+        }
+    }
+
+    /// The node is about to leave: returns with a ring that gives it nothing. It stays known, to be sent away from.
+    ///
+    /// # Errors
+    /// When no leader answers in time. The node gets nothing any more as soon as one does.
+    pub async fn drain(&self) -> Result<Arc<Ring>, CallError> {
+        self.inner.wanted().draining = true;
+        match self.change(Change::Drain).await {
+            Err(CallError::UnknownNode(_)) => Ok(Arc::clone(&self.inner.ring.borrow())),
+            outcome => outcome,
+        }
+    }
+
+    /// Leaves the ring, for good.
+    ///
+    /// # Errors
+    /// When no leader answers in time; then the lease will end.
+    pub async fn leave(&self) -> Result<(), CallError> {
+        // First, so that the session does not come back.
+        self.inner.stopped.cancel();
+        match self.change(Change::Remove).await {
+            Ok(_) | Err(CallError::UnknownNode(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Stops without leaving, as a process that dies: for tests, and for a process that must end at once.
+    pub fn stop(&self) {
+        self.inner.stopped.cancel();
+    }
+
+    /// Returns when another process has taken this node's place, with what was said. This one owns nothing any more and
+    /// should end.
+    pub async fn replaced(&self) -> String {
+        let mut progress = self.inner.progress.subscribe();
+        let replaced = progress.wait_for(|now| matches!(now, Progress::Replaced(_))).await;
+        match replaced.as_deref() {
+            Ok(Progress::Replaced(why)) => why.clone(),
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Whether the node has a session with the leader now.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        *self.inner.progress.borrow() == Progress::Connected
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        &self.inner.settings.node
+    }
+
+    /// What tells this process from others under the same node id; 0 before it has joined.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.inner.incarnation.load(Ordering::Relaxed)
+    }
+
+    /// How far the leader's clock is ahead of this node's, in milliseconds; 0 before it is known.
+    #[must_use]
+    pub fn clock_offset_ms(&self) -> i64 {
+        self.inner.clock_offset_ms.load(Ordering::Relaxed)
+    }
+
+    /// What operators may ask.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.inner.calls.clone())
+    }
+
+    async fn change(&self, change: Change) -> Result<Arc<Ring>, CallError> {
+        let request = ChangeRequest {
+            change: change.into(),
+            node: self.inner.settings.node.as_str().to_owned(),
+            incarnation: self.incarnation(),
+        };
+        let each = self.inner.settings.timings.call_timeout;
+        let ask = |mut client: crate::leader_calls::Client| {
+            let request = request.clone();
+            async move { client.change(request).await }
+        };
+        let reply = self.inner.calls.call(each, ask, refusal_of).await?;
+        Ok(self.inner.take(&reply))
+    }
+}
+
+pub(crate) fn refusal_of(reply: &RingReply) -> Option<&Refused> {
+    match &reply.result {
+        Some(ring_reply::Result::Refused(refused)) => Some(refused),
+        Some(ring_reply::Result::Ring(_)) | None => None,
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.inner.stopped.cancel();
+    }
+}
+
+#[async_trait]
+impl Membership for Member {
+    fn ring(&self) -> watch::Receiver<Arc<Ring>> {
+        self.inner.ring.subscribe()
+    }
+
+    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+        if let Progress::Replaced(why) = &*self.inner.progress.borrow() {
+            return Err(ServiceError::Unavailable(why.clone()));
+        }
+        let each = self.inner.settings.timings.call_timeout;
+        let ask = |mut client: crate::leader_calls::Client| async move { client.confirm(ConfirmRequest {}).await };
+        let reply = self.inner.calls.call(each, ask, refusal_of).await;
+        reply.map(|reply| self.inner.take(&reply)).map_err(|error| ServiceError::Unavailable(error.to_string()))
+    }
+}
+
+impl Inner {
+    fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, reply: &RingReply) -> Arc<Ring> {
+        match &reply.result {
+            Some(ring_reply::Result::Ring(ring)) => self.publish(ring),
+            Some(ring_reply::Result::Refused(_)) | None => Arc::clone(&self.ring.borrow()),
+        }
+    }
+
+    /// Publishes a ring unless a newer one is known, and returns it as this process may see it.
+    fn publish(&self, ring: &internal_api::membership::Ring) -> Arc<Ring> {
+        self.calls.note_voters(&ring.voter_addresses);
+        let mut ring = ring_received(ring);
+        let incarnation = self.incarnation.load(Ordering::Relaxed);
+        let own = &self.settings.node;
+        if ring.nodes.get(own).is_some_and(|node| node.incarnation != incarnation) {
+            disown(&mut ring, own);
+        }
+        let ring = Arc::new(ring);
+        self.ring.send_if_modified(|known| {
+            let newer = ring.version > known.version;
+            if newer {
+                metrics::gauge!("outlast_membership_ring_version", "seen_by" => "member").set(ring.version as f64);
+                *known = Arc::clone(&ring);
+            }
+            newer
+        });
+        ring
+    }
+
+    /// Another process has this node's name: nothing that the ring gives to it is ours.
+    fn replaced(&self, why: String) {
+        tracing::error!(node = self.settings.node.as_str(), why, "another process has taken this node's place");
+        self.ring.send_modify(|known| {
+            let mut ring = Ring::clone(known);
+            disown(&mut ring, &self.settings.node);
+            *known = Arc::new(ring);
+        });
+        self.progress.send_replace(Progress::Replaced(why));
+    }
+}
+
+/// Takes a node's shards from it, in this process's eyes.
+fn disown(ring: &mut Ring, node: &NodeId) {
+    for owner in ring.history.iter_mut().chain(&mut ring.matching) {
+        *owner = owner.take().filter(|id| id != node);
+    }
+}

@@ -1,0 +1,178 @@
+//! Leading: what a voter holds in memory for as long as it leads, and loses with that.
+//!
+//! Leases are nothing but timers of this process: no clock is compared with another's, and a new leader gives every node
+//! a new one. Proposals go through one queue, so that changes that come together become one ring version.
+
+mod proposing;
+mod terms;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use internal_api::membership::{ClockReading, RefusalReason, Refused};
+use runtime::Runtime;
+use settings::MembershipSettings;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::command::{Command, Reply};
+use crate::state_machine::StateMachine;
+use crate::wire::{reason_of, refused};
+
+pub(crate) use terms::hold_office;
+
+/// One term of leading. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Office {
+    pub(crate) ended: CancellationToken,
+    proposals: mpsc::Sender<Proposal>,
+    seats: Arc<Mutex<Seats>>,
+    machine: StateMachine,
+    runtime: Runtime,
+    timings: MembershipSettings,
+}
+
+struct Proposal {
+    command: Command,
+    reply: oneshot::Sender<Reply>,
+}
+
+#[derive(Default)]
+struct Seats {
+    by_node: BTreeMap<String, Seat>,
+    generation: u64,
+}
+
+/// What the leader knows about a node besides the replicated state.
+#[derive(Clone, Default)]
+pub(crate) struct Seat {
+    /// Rises with each session, so that timers of an earlier one do nothing.
+    generation: u64,
+    /// Whether there is a session now.
+    pub(crate) connected: bool,
+    /// How its clock differs.
+    pub(crate) clock: Option<ClockReading>,
+}
+
+/// What a look at a node's address has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Somebody listens there.
+    Answers,
+    /// The machine is there and nobody listens: the process is gone.
+    Refuses,
+    /// Nothing is known.
+    Silent,
+}
+
+impl Office {
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn seat(&self, node: &str) -> Seat {
+        self.seats().by_node.get(node).cloned().unwrap_or_default()
+    }
+
+    /// Has a command carried out. What was refused by the state comes back as its refusal.
+    ///
+    /// # Errors
+    /// A refusal. Unavailable means that it may have happened: the term ended meanwhile.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Refused> {
+        let ended =
+            || refused(RefusalReason::Unavailable, "the leader lost its office; what was asked may have happened");
+        let (reply, answer) = oneshot::channel();
+        self.proposals.send(Proposal { command, reply }).await.map_err(|_| ended())?;
+        match answer.await {
+            Ok(Reply::Refused { why, message }) => Err(refused(reason_of(why), message)),
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(ended()),
+        }
+    }
+
+    /// A node has a session: its lease is that session's business now.
+    pub(crate) fn sit_down(&self, node: &str, clock: Option<ClockReading>) -> u64 {
+        let mut seats = self.seats();
+        seats.generation += 1;
+        let generation = seats.generation;
+        seats.by_node.insert(node.to_owned(), Seat { generation, connected: true, clock });
+        generation
+    }
+
+    /// A node is known and has no session yet.
+    fn vacant_seat(&self, node: &str) -> u64 {
+        let generation = self.sit_down(node, None);
+        if let Some(seat) = self.seats().by_node.get_mut(node) {
+            seat.connected = false;
+        }
+        generation
+    }
+
+    /// A node has said how its clock differs.
+    pub(crate) fn note_clock(&self, node: &str, clock: ClockReading) {
+        if let Some(seat) = self.seats().by_node.get_mut(node) {
+            seat.clock = Some(clock);
+        }
+    }
+
+    /// Whether this is still the node's latest session.
+    pub(crate) fn sits(&self, node: &str, generation: u64) -> bool {
+        self.seats().by_node.get(node).is_some_and(|seat| seat.generation == generation)
+    }
+
+    /// A session's stream has broken. A process that is gone loses its place at once, one that may be there keeps it
+    /// until the lease ends.
+    pub(crate) async fn stand_up(&self, node: &str, incarnation: u64, generation: u64) {
+        let address = {
+            let mut seats = self.seats();
+            let Some(seat) = seats.by_node.get_mut(node).filter(|seat| seat.generation == generation) else { return };
+            seat.connected = false;
+            self.address(node, incarnation)
+        };
+        let Some(address) = address else { return };
+        match self.probe(&address).await {
+            Probe::Refuses if self.sits(node, generation) => self.expire(node, incarnation, "is gone").await,
+            Probe::Refuses | Probe::Answers | Probe::Silent => {
+                self.wait_for_return(node, incarnation, generation, self.timings.lease).await;
+            }
+        }
+    }
+
+    fn address(&self, node: &str, incarnation: u64) -> Option<String> {
+        self.machine.look(|state| {
+            state.nodes.get(node).filter(|known| known.incarnation == incarnation).map(|known| known.address.clone())
+        })
+    }
+
+    /// Ends a node's membership unless it comes back in time.
+    async fn wait_for_return(&self, node: &str, incarnation: u64, generation: u64, lease: Duration) {
+        self.runtime.sleep(lease).await;
+        if self.sits(node, generation) {
+            self.expire(node, incarnation, "did not come back").await;
+        }
+    }
+
+    /// A node's lease has ended.
+    pub(crate) async fn expire(&self, node: &str, incarnation: u64, why: &str) {
+        if self.address(node, incarnation).is_none() || self.ended.is_cancelled() {
+            return;
+        }
+        tracing::warn!(node, incarnation, why, "a node has lost its place in the ring");
+        metrics::counter!("outlast_membership_expiries_total").increment(1);
+        let remove = Command::Remove { node: node.to_owned(), incarnation };
+        // When the term ends first, the next leader finds out for itself.
+        drop(self.propose(remove).await);
+    }
+
+    /// Looks whether anybody listens at an address.
+    pub(crate) async fn probe(&self, address: &str) -> Probe {
+        use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
+        match self.runtime.timeout(self.timings.connect_timeout, TcpStream::connect(address)).await {
+            Some(Ok(_)) => Probe::Answers,
+            Some(Err(error)) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => Probe::Refuses,
+            Some(Err(_)) | None => Probe::Silent,
+        }
+    }
+}

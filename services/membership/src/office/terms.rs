@@ -1,0 +1,143 @@
+//! When a voter begins and ends to lead.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ServerState;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Office, proposing::propose_all};
+use crate::command::{Command, Standing};
+use crate::raft_group::{Metrics, raft_id};
+use crate::settings::FEATURE_LEVEL;
+use crate::voter::Shared;
+
+/// How often the leader looks whether it still leads.
+const LOOK: Duration = Duration::from_millis(100);
+/// A new leader's first leases are this many times as long: everyone has to find it first.
+const FIRST_LEASES: u32 = 2;
+
+/// Takes the office whenever Raft makes this voter the leader, for ever.
+pub(crate) async fn hold_office(shared: Arc<Shared>, office: watch::Sender<Option<Office>>) {
+    let mut last_term = 0;
+    while !shared.stopped.is_cancelled() {
+        let metrics = shared.raft.metrics().borrow().clone();
+        if let Err(error) = &metrics.running_state {
+            tracing::error!(%error, "this voter cannot go on");
+            shared.broken.send_replace(Some(error.to_string()));
+            return;
+        }
+        report(&shared, &metrics);
+        if !leads(&shared, &metrics) || shared.raft.ensure_linearizable().await.is_err() {
+            shared.runtime.sleep(LOOK / 2).await;
+            continue;
+        }
+        if metrics.current_term != last_term {
+            last_term = metrics.current_term;
+            metrics::counter!("outlast_membership_leader_changes_total").increment(1);
+        }
+        serve_term(&shared, &office, metrics.current_term).await;
+    }
+}
+
+/// Whether this voter leads, and a quorum has said so lately.
+fn leads(shared: &Shared, metrics: &Metrics) -> bool {
+    let silence = u64::try_from(shared.timings.leader_silence.as_millis()).unwrap_or(u64::MAX);
+    metrics.state == ServerState::Leader && metrics.millis_since_quorum_ack.is_some_and(|millis| millis < silence)
+}
+
+async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Office>>, term: u64) {
+    tracing::info!(voter = shared.identities.node, term, "this voter leads");
+    let (proposals, inbox) = mpsc::channel(256);
+    let office = Office {
+        ended: CancellationToken::new(),
+        proposals,
+        seats: Arc::default(),
+        machine: shared.machine.clone(),
+        runtime: shared.runtime.clone(),
+        timings: shared.timings.clone(),
+    };
+    let ended = office.ended.clone();
+    let queue = propose_all(shared.raft.clone(), inbox, shared.runtime.clone(), shared.timings.clone());
+    let ended_queue = ended.clone();
+    shared.runtime.spawn(async move { ended_queue.run_until_cancelled(queue).await });
+
+    let (by, of) = (Arc::clone(shared), office.clone());
+    let opening = ended.clone();
+    let place_taken = place.clone();
+    shared.runtime.spawn(async move { opening.run_until_cancelled(open(by, of, place_taken)).await });
+
+    loop {
+        shared.runtime.sleep(LOOK).await;
+        let metrics = shared.raft.metrics().borrow().clone();
+        report(shared, &metrics);
+        if shared.stopped.is_cancelled() || metrics.current_term != term || !leads(shared, &metrics) {
+            tracing::info!(voter = shared.identities.node, term, "this voter leads no more");
+            break;
+        }
+    }
+    place.send_replace(None);
+    ended.cancel();
+}
+
+/// What a leader does first: form the cluster if that has not happened, and give every node a lease.
+async fn open(shared: Arc<Shared>, office: Office, place: watch::Sender<Option<Office>>) {
+    if !shared.machine.look(|state| state.formed()) {
+        let cluster = &shared.identities.cluster;
+        let form = Command::Form {
+            cluster_id: shared.runtime.uuid(),
+            cluster_name: cluster.name.clone(),
+            history_shards: cluster.history_shards,
+            matching_shards: cluster.matching_shards,
+            feature_level: FEATURE_LEVEL,
+        };
+        if office.propose(form).await.is_err() {
+            return;
+        }
+        tracing::info!(cluster_id = shared.identities.cluster_id(), "the cluster is formed");
+    }
+    let nodes = shared.machine.look(|state| state.nodes.iter().map(|(id, n)| (id.clone(), n.incarnation)).collect());
+    let nodes: Vec<(String, u64)> = nodes;
+    for (node, incarnation) in nodes {
+        let office = office.clone();
+        let lease = shared.timings.lease * FIRST_LEASES;
+        let generation = office.vacant_seat(&node);
+        let ended = office.ended.clone();
+        shared.runtime.spawn(async move {
+            ended.run_until_cancelled(office.wait_for_return(&node, incarnation, generation, lease)).await
+        });
+    }
+    place.send_replace(Some(office.clone()));
+    loop {
+        name_voters(&shared, &office).await;
+        shared.runtime.sleep(shared.timings.lease).await;
+    }
+}
+
+/// Has the state name the voters that it does not know yet.
+async fn name_voters(shared: &Shared, office: &Office) {
+    let membership = shared.raft.metrics().borrow().membership_config.clone();
+    let own = (shared.identities.node.clone(), shared.identities.uuid.clone());
+    let unknown = shared.machine.look(|state| !state.voters.contains_key(&own.0));
+    let met = shared.identities.unnamed().into_iter();
+    for (id, uuid) in unknown.then_some(own).into_iter().chain(met) {
+        if let Some(peer) = membership.membership().get_node(&raft_id(&id)) {
+            let command = Command::Voter { id, uuid, address: peer.address.clone() };
+            drop(office.propose(command).await);
+        }
+    }
+}
+
+fn report(shared: &Shared, metrics: &Metrics) {
+    let leading = metrics.state == ServerState::Leader;
+    metrics::gauge!("outlast_membership_leading").set(if leading { 1.0 } else { 0.0 });
+    let (version, standings) = shared
+        .machine
+        .look(|state| (state.ring_version, state.nodes.values().map(|node| node.standing).collect::<Vec<_>>()));
+    metrics::gauge!("outlast_membership_ring_version", "seen_by" => "voter").set(version as f64);
+    for (name, standing) in [("joining", Standing::Joining), ("up", Standing::Up), ("draining", Standing::Draining)] {
+        let count = standings.iter().filter(|of| **of == standing).count();
+        metrics::gauge!("outlast_membership_nodes", "state" => name).set(count as f64);
+    }
+}

@@ -1,0 +1,167 @@
+//! What operators ask of the leader: who is there, who votes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::Ring;
+use internal_api::membership::membership_client::MembershipClient;
+use internal_api::membership::{
+    IdentifyReply, IdentifyRequest, MembersReply, NodeStatus, PinnedShard, RefusalReason, Refused, VoterReply,
+    VoterStatus,
+};
+use openraft::ChangeMembers;
+
+use crate::command::Command;
+use crate::office::Office;
+use crate::peer_client::{endpoint, whole};
+use crate::raft_group::{Peer, raft_id};
+use crate::voter::Shared;
+use crate::wire::{refused, ring_message};
+
+/// A new voter must have caught up within this.
+const CATCH_UP: Duration = Duration::from_secs(15);
+
+/// Everything about the members.
+pub(crate) fn members(shared: &Shared, office: &Office, ring: &Arc<Ring>, voters: Vec<String>) -> MembersReply {
+    let metrics = shared.raft.metrics().borrow().clone();
+    let state = shared.machine.state();
+    let pins = [("history", &state.history), ("matching", &state.matching)].into_iter().flat_map(|(service, of)| {
+        of.pinned.iter().map(move |(shard, node)| PinnedShard {
+            service: service.to_owned(),
+            shard: *shard,
+            node: node.clone(),
+        })
+    });
+    MembersReply {
+        refused: None,
+        ring: Some(ring_message(ring, voters)),
+        voters: voter_statuses(shared),
+        term: metrics.current_term,
+        leader: shared.identities.node.clone(),
+        feature_level: state.feature_level,
+        nodes: state.nodes.keys().map(|id| status_of(office, id)).collect(),
+        pinned: pins.collect(),
+    }
+}
+
+fn status_of(office: &Office, id: &str) -> NodeStatus {
+    let seat = office.seat(id);
+    NodeStatus { id: id.to_owned(), connected: seat.connected, clock: seat.clock }
+}
+
+fn voter_statuses(shared: &Shared) -> Vec<VoterStatus> {
+    let metrics = shared.raft.metrics().borrow().clone();
+    let membership = metrics.membership_config.membership();
+    let voting: Vec<u64> = membership.voter_ids().collect();
+    let matched = |id: &u64| metrics.replication.as_ref()?.get(id)?.map(|log| log.index);
+    let status = |(id, peer): (&u64, &Peer)| VoterStatus {
+        id: peer.id.clone(),
+        address: peer.address.clone(),
+        voting: voting.contains(id),
+        matched: matched(id).unwrap_or_default(),
+    };
+    membership.nodes().map(status).collect()
+}
+
+/// The answer to a change of voters.
+pub(crate) fn voter_reply(shared: &Shared, done: Result<(), Refused>) -> VoterReply {
+    VoterReply { refused: done.err(), voters: voter_statuses(shared) }
+}
+
+fn invalid(message: impl Into<String>) -> Refused {
+    refused(RefusalReason::Invalid, message)
+}
+
+fn unavailable(message: impl Into<String>) -> Refused {
+    refused(RefusalReason::Unavailable, message)
+}
+
+/// Makes a voter of a process that has started with an empty data folder: it learns everything first, then votes.
+pub(crate) async fn add_voter(shared: &Shared, office: &Office, id: String, address: String) -> Result<(), Refused> {
+    let membership = shared.raft.metrics().borrow().membership_config.clone();
+    let number = raft_id(&id);
+    if membership.membership().voter_ids().any(|voter| voter == number) {
+        return Err(invalid(format!("{id:?} is a voter already")));
+    }
+    let found = identify(shared, &address).await?;
+    fits(shared, &found, &id, &address)?;
+    let known = Command::Voter { id: id.clone(), uuid: found.uuid, address: address.clone() };
+    office.propose(known).await?;
+    let peer = Peer { id: id.clone(), address };
+    let learned = shared.runtime.timeout(CATCH_UP, shared.raft.add_learner(number, peer, true)).await;
+    let joined = match learned {
+        None => {
+            Err(unavailable(format!("voter {id:?} did not catch up within {CATCH_UP:?}: it is a learner until it has")))
+        }
+        Some(Err(error)) => Err(unavailable(error.to_string())),
+        Some(Ok(_)) => {
+            let change = ChangeMembers::AddVoterIds([number].into());
+            let changed = shared.raft.change_membership(change, true).await;
+            changed.map(drop).map_err(|error| unavailable(error.to_string()))
+        }
+    };
+    if joined.is_ok() {
+        tracing::info!(voter = id, "a voter has joined");
+    }
+    joined
+}
+
+async fn identify(shared: &Shared, address: &str) -> Result<IdentifyReply, Refused> {
+    let endpoint = endpoint(address, &shared.timings).map_err(invalid)?;
+    let call = async {
+        let channel = endpoint.connect().await.map_err(|error| whole(&error))?;
+        let reply = MembershipClient::new(channel).identify(IdentifyRequest {}).await;
+        reply.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
+    };
+    match shared.runtime.timeout(shared.timings.call_timeout * 2, call).await {
+        Some(Ok(found)) => Ok(found),
+        Some(Err(why)) => Err(unavailable(format!("no voter answers at {address}: {why}"))),
+        None => Err(unavailable(format!("no voter answers at {address} in time"))),
+    }
+}
+
+fn fits(shared: &Shared, found: &IdentifyReply, id: &str, address: &str) -> Result<(), Refused> {
+    let own = &shared.identities;
+    if found.voter != id {
+        return Err(invalid(format!("the voter at {address} is {:?}, not {id:?}", found.voter)));
+    }
+    let cluster = &own.cluster;
+    let theirs = (&found.cluster_name, found.history_shards, found.matching_shards);
+    let ours = (&cluster.name, cluster.history_shards, cluster.matching_shards);
+    if theirs != ours {
+        return Err(invalid(format!(
+            "voter {id:?} is configured for cluster {:?} with {} history and {} matching shards, this is {:?} with {} and {}",
+            theirs.0, theirs.1, theirs.2, ours.0, ours.1, ours.2
+        )));
+    }
+    if !found.cluster_id.is_empty() && found.cluster_id != own.cluster_id() {
+        let message =
+            format!("voter {id:?} belongs to the cluster with id {:?}: give it an empty data folder", found.cluster_id);
+        return Err(refused(RefusalReason::WrongCluster, message));
+    }
+    Ok(())
+}
+
+/// Takes a voter out of the group. Its process may be gone already.
+pub(crate) async fn remove_voter(shared: &Shared, office: &Office, id: String) -> Result<(), Refused> {
+    let membership = shared.raft.metrics().borrow().membership_config.clone();
+    let number = raft_id(&id);
+    let voters: Vec<u64> = membership.membership().voter_ids().collect();
+    if membership.membership().get_node(&number).is_none() {
+        let names: Vec<&str> = membership.nodes().map(|(_, peer)| peer.id.as_str()).collect();
+        return Err(invalid(format!("{id:?} is not a voter: they are {}", names.join(", "))));
+    }
+    if voters == [number] {
+        return Err(invalid(format!("{id:?} is the last voter and cannot be removed")));
+    }
+    // First, since a leader that removes itself says nothing afterwards.
+    office.propose(Command::VoterGone { id: id.clone() }).await?;
+    let change = if voters.contains(&number) {
+        ChangeMembers::RemoveVoters([number].into())
+    } else {
+        ChangeMembers::RemoveNodes([number].into())
+    };
+    shared.raft.change_membership(change, false).await.map_err(|error| unavailable(error.to_string()))?;
+    tracing::info!(voter = id, "a voter has been removed");
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! The leader's side of a node's session: admission, heartbeats in, rings out.
+
+use std::sync::Arc;
+
+use cluster::{NodeId, Ring};
+use internal_api::membership::{
+    ClockReading, FromNode, HeartbeatSeen, Hello, RefusalReason, Refused, ToNode, Welcome, from_node, to_node,
+};
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, Streaming};
+
+use crate::command::{Command, Registration, Reply, Standing};
+use crate::office::{Office, Probe};
+use crate::voter::Shared;
+use crate::wire::{refused, ring_message};
+
+type Outbound = mpsc::Sender<Result<ToNode, Status>>;
+
+/// A node whose session goes on.
+struct Admitted {
+    node: String,
+    incarnation: u64,
+    generation: u64,
+}
+
+fn message(message: to_node::Message) -> Result<ToNode, Status> {
+    Ok(ToNode { message: Some(message) })
+}
+
+/// Serves a session until it ends, then decides what becomes of the node's lease.
+pub(crate) async fn serve(shared: Arc<Shared>, office: Office, mut inbound: Streaming<FromNode>, out: Outbound) {
+    let hello = shared.runtime.timeout(shared.timings.call_timeout, inbound.message()).await;
+    let Some(Ok(Some(FromNode { message: Some(from_node::Message::Hello(hello)) }))) = hello else {
+        let why = refused(RefusalReason::Invalid, "a session begins with a hello");
+        drop(out.send(message(to_node::Message::Refused(why))).await);
+        return;
+    };
+    match admit(&shared, &office, &hello).await {
+        Err(refused) => {
+            tracing::info!(
+                node = hello.node.as_ref().map(|node| &*node.id),
+                why = refused.message,
+                "a node is refused"
+            );
+            drop(out.send(message(to_node::Message::Refused(refused))).await);
+        }
+        Ok(admitted) => {
+            let alive = listen(&shared, &office, &admitted, &mut inbound, &out).await;
+            if alive {
+                let (node, incarnation) = (admitted.node, admitted.incarnation);
+                office.stand_up(&node, incarnation, admitted.generation).await;
+            }
+        }
+    }
+}
+
+/// Whether a node may have a session; if so it is registered.
+async fn admit(shared: &Shared, office: &Office, hello: &Hello) -> Result<Admitted, Refused> {
+    let wanted = check(shared, hello)?;
+    let known = shared.machine.look(|state| state.nodes.get(&wanted.id).cloned());
+    let mut replaces = None;
+    let incarnation = match known {
+        Some(known) if known.process != wanted.process => {
+            let gone = !office.seat(&wanted.id).connected
+                && (known.address == wanted.address || office.probe(&known.address).await == Probe::Refuses);
+            if !gone {
+                return Err(refused(
+                    RefusalReason::NodeIdTaken,
+                    format!("node id {:?} is taken by a live process at {}", wanted.id, known.address),
+                ));
+            }
+            replaces = Some(known.incarnation);
+            None
+        }
+        Some(known) => {
+            let same = known.roles == wanted.roles
+                && known.address == wanted.address
+                && known.zone == wanted.zone
+                && known.weight == wanted.weight
+                && known.feature_level == wanted.feature_level
+                && known.standing >= wanted.standing;
+            same.then_some(known.incarnation)
+        }
+        None => None,
+    };
+    let node = wanted.id.clone();
+    let incarnation = match incarnation {
+        Some(incarnation) => incarnation,
+        None => match office.propose(Command::Register { node: wanted, replaces }).await? {
+            Reply::Registered { incarnation } => incarnation,
+            Reply::Done | Reply::Refused { .. } => {
+                return Err(refused(RefusalReason::Unavailable, "the registration had no answer"));
+            }
+        },
+    };
+    let generation = office.sit_down(&node, hello.clock);
+    Ok(Admitted { node, incarnation, generation })
+}
+
+/// What does not depend on other nodes.
+fn check(shared: &Shared, hello: &Hello) -> Result<Registration, Refused> {
+    let cluster = &shared.identities.cluster;
+    let cluster_id = shared.identities.cluster_id();
+    if hello.cluster_name != cluster.name {
+        let message =
+            format!("this is cluster {:?}, the node is configured for {:?}", cluster.name, hello.cluster_name);
+        return Err(refused(RefusalReason::WrongCluster, message));
+    }
+    if !hello.cluster_id.is_empty() && hello.cluster_id != cluster_id {
+        let message = format!("this is the cluster with id {cluster_id:?}, the node belongs to {:?}", hello.cluster_id);
+        return Err(refused(RefusalReason::WrongCluster, message));
+    }
+    let counts = [
+        ("history_shards", hello.history_shards, cluster.history_shards),
+        ("matching_shards", hello.matching_shards, cluster.matching_shards),
+    ];
+    for (what, theirs, ours) in counts {
+        if theirs != ours {
+            let message = format!("cluster.{what} is {theirs} at the node; the cluster was formed with {ours}");
+            return Err(refused(RefusalReason::OtherShardCounts, message));
+        }
+    }
+    let Some(node) = hello.node.as_ref().filter(|node| !node.id.is_empty() && !node.process.is_empty()) else {
+        return Err(refused(RefusalReason::Invalid, "the node has no id"));
+    };
+    let level = shared.machine.look(|state| (state.feature_level, state.too_old(&node.id, hello.feature_level)));
+    if hello.feature_level < level.0 {
+        return Err(refused(RefusalReason::FeatureLevel, level.1));
+    }
+    if let Some(clock) = hello.clock.filter(|clock| differs(shared, clock)) {
+        let message = format!(
+            "the clock of node {:?} differs from the leader's by {} ms (give or take {} ms): at most {} ms are accepted",
+            node.id,
+            -clock.offset_ms,
+            clock.uncertainty_ms,
+            shared.timings.max_clock_difference.as_millis()
+        );
+        return Err(refused(RefusalReason::ClockDiffers, message));
+    }
+    Ok(Registration {
+        id: node.id.clone(),
+        process: node.process.clone(),
+        incarnation: node.incarnation,
+        roles: node.roles.iter().cloned().collect(),
+        address: node.address.clone(),
+        zone: node.zone.clone(),
+        weight: node.weight,
+        feature_level: hello.feature_level,
+        standing: match (node.draining, node.takes_part) {
+            (true, _) => Standing::Draining,
+            (false, true) => Standing::Up,
+            (false, false) => Standing::Joining,
+        },
+    })
+}
+
+/// Whether two clocks certainly differ by more than is accepted.
+fn differs(shared: &Shared, clock: &ClockReading) -> bool {
+    let certain = clock.offset_ms.unsigned_abs().saturating_sub(clock.uncertainty_ms.unsigned_abs());
+    u128::from(certain) > shared.timings.max_clock_difference.as_millis()
+}
+
+/// Serves a session. True when the node's lease is still open at its end.
+async fn listen(
+    shared: &Shared,
+    office: &Office,
+    admitted: &Admitted,
+    inbound: &mut Streaming<FromNode>,
+    out: &Outbound,
+) -> bool {
+    let mut ring = shared.machine.ring();
+    let first = ring.borrow_and_update().clone();
+    let welcome =
+        Welcome { incarnation: admitted.incarnation, ring: Some(ring_message(&first, voter_addresses(shared))) };
+    if out.send(message(to_node::Message::Welcome(welcome))).await.is_err() {
+        return true;
+    }
+    // Two loops, so that a ring on its way out does not prolong the lease.
+    tokio::select! {
+        biased;
+        () = office.ended.cancelled() => {
+            drop(out.try_send(message(to_node::Message::Refused(not_leader(shared)))));
+            false
+        }
+        () = shared.stopped.cancelled() => false,
+        open = hear_all(shared, office, admitted, inbound, out) => open,
+        open = tell_rings(shared, admitted, ring, out) => open,
+    }
+}
+
+/// Sends each ring, or the newest when the node is slow to read, until the node is not in it.
+async fn tell_rings(
+    shared: &Shared,
+    admitted: &Admitted,
+    mut ring: watch::Receiver<Arc<Ring>>,
+    out: &Outbound,
+) -> bool {
+    let node = NodeId::new(admitted.node.as_str());
+    while ring.changed().await.is_ok() {
+        let Ok(room) = out.reserve().await else { return true };
+        let newest = ring.borrow_and_update().clone();
+        if newest.nodes.get(&node).is_none_or(|now| now.incarnation != admitted.incarnation) {
+            let why = refused(RefusalReason::Expired, "the node is not a member any more");
+            room.send(message(to_node::Message::Refused(why)));
+            return false;
+        }
+        room.send(message(to_node::Message::Ring(ring_message(&newest, voter_addresses(shared)))));
+    }
+    false
+}
+
+async fn hear_all(
+    shared: &Shared,
+    office: &Office,
+    admitted: &Admitted,
+    inbound: &mut Streaming<FromNode>,
+    out: &Outbound,
+) -> bool {
+    loop {
+        match hear(shared, inbound).await {
+            Heard::Heartbeat { number, clock } => {
+                let seen = HeartbeatSeen { number, now_ms: now_ms(&shared.runtime) };
+                // A node that does not read its answers gets none.
+                drop(out.try_send(message(to_node::Message::HeartbeatSeen(seen))));
+                if let Some(clock) = clock {
+                    note_clock(shared, office, admitted, clock);
+                }
+            }
+            Heard::Silence if !office.sits(&admitted.node, admitted.generation) => return false,
+            Heard::Silence => {
+                office.expire(&admitted.node, admitted.incarnation, "was silent").await;
+                return false;
+            }
+            Heard::End => return true,
+        }
+    }
+}
+
+enum Heard {
+    Heartbeat { number: u64, clock: Option<ClockReading> },
+    Silence,
+    End,
+}
+
+/// The next from a node. A leader that was itself stopped for a while finds the lease over and the heartbeats waiting, so
+/// it listens a little longer before it believes in silence.
+async fn hear(shared: &Shared, inbound: &mut Streaming<FromNode>) -> Heard {
+    let lease = shared.timings.lease;
+    let mut heard = shared.runtime.timeout(lease, inbound.message()).await;
+    if heard.is_none() {
+        heard = shared.runtime.timeout(lease / 10, inbound.message()).await;
+    }
+    match heard {
+        None => Heard::Silence,
+        Some(Ok(Some(FromNode { message: Some(from_node::Message::Heartbeat(beat)) }))) => {
+            Heard::Heartbeat { number: beat.number, clock: beat.clock }
+        }
+        Some(Ok(Some(_))) => Heard::Heartbeat { number: 0, clock: None },
+        Some(Ok(None) | Err(_)) => Heard::End,
+    }
+}
+
+/// A member whose clock goes wrong keeps its shards: leases do not depend on clocks, and a leader whose own clock is wrong
+/// must not empty the cluster.
+fn note_clock(shared: &Shared, office: &Office, admitted: &Admitted, clock: ClockReading) {
+    let gauge = metrics::gauge!("outlast_membership_clock_offset_seconds", "node" => admitted.node.clone());
+    gauge.set(clock.offset_ms as f64 / 1000.0);
+    let before = office.seat(&admitted.node).clock;
+    if differs(shared, &clock) && before.is_none_or(|before| !differs(shared, &before)) {
+        tracing::warn!(node = admitted.node, offset_ms = clock.offset_ms, "a node's clock differs from the leader's");
+    }
+    office.note_clock(&admitted.node, clock);
+}
+
+/// Where the voters are.
+pub(crate) fn voter_addresses(shared: &Shared) -> Vec<String> {
+    let metrics = shared.raft.metrics().borrow().clone();
+    metrics.membership_config.nodes().map(|(_, peer)| peer.address.clone()).collect()
+}
+
+/// Sends somebody to the leader, if this voter knows it.
+pub(crate) fn not_leader(shared: &Shared) -> Refused {
+    Refused {
+        reason: RefusalReason::NotLeader.into(),
+        message: format!("voter {:?} does not lead", shared.identities.node),
+        leader_address: leader_address(shared),
+    }
+}
+
+/// Where the leader is, as far as this voter knows; empty if it does not.
+pub(crate) fn leader_address(shared: &Shared) -> String {
+    let metrics = shared.raft.metrics().borrow().clone();
+    let leader = metrics.current_leader.and_then(|id| metrics.membership_config.membership().get_node(&id).cloned());
+    leader.map(|peer| peer.address).unwrap_or_default()
+}
+
+/// The time here, for whoever wants to compare clocks.
+pub(crate) fn now_ms(runtime: &runtime::Runtime) -> i64 {
+    let since = runtime.now().since(ids::Timestamp::EPOCH);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

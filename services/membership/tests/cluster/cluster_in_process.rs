@@ -1,0 +1,242 @@
+//! Starts voters and members in this process, each with a server of its own, and ends them as if they had died.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::{Membership, NodeId, Ring, Role, Sharded};
+use membership::{ClusterSettings, InitialVoter, JoinError, Member, MemberSettings, Voter, VoterSettings};
+use runtime::Runtime;
+use settings::MembershipSettings;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+
+use crate::cables::Cable;
+
+/// Bounds in these tests are generous, since the machine may be busy: what must happen within one second gets this.
+pub const SOON: Duration = Duration::from_secs(20);
+
+pub fn cluster_settings() -> ClusterSettings {
+    ClusterSettings { name: "test".into(), history_shards: 12, matching_shards: 4 }
+}
+
+/// A voter, its server, and the folder that outlives both.
+pub struct RunningVoter {
+    pub voter: Option<Voter>,
+    pub address: SocketAddr,
+    server: Option<JoinHandle<()>>,
+}
+
+pub struct Cluster {
+    pub folder: TempDir,
+    pub voters: Vec<RunningVoter>,
+    pub settings: ClusterSettings,
+    pub timings: MembershipSettings,
+    /// For each voter the cable through which the others reach it, if cables were wanted.
+    pub cables: Vec<Cable>,
+    advertised: Vec<SocketAddr>,
+}
+
+pub fn voter_id(number: usize) -> NodeId {
+    NodeId::new(format!("voter-{number}"))
+}
+
+async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+}
+
+impl Cluster {
+    pub async fn of(voters: usize) -> Self {
+        Self::with(voters, false).await
+    }
+
+    /// Voters that reach each other through cables; members reach voters directly.
+    pub async fn with_cables(voters: usize) -> Self {
+        Self::with(voters, true).await
+    }
+
+    async fn with(voters: usize, cables: bool) -> Self {
+        let mut cluster = Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            voters: Vec::new(),
+            settings: cluster_settings(),
+            timings: MembershipSettings { join_timeout: SOON, leader_patience: SOON, ..Default::default() },
+            cables: Vec::new(),
+            advertised: Vec::new(),
+        };
+        let mut listeners = Vec::new();
+        for _ in 0..voters {
+            let listener = listen().await;
+            let address = listener.local_addr().expect("bound");
+            if cables {
+                cluster.cables.push(Cable::to(address).await);
+            }
+            cluster.advertised.push(cluster.cables.last().map_or(address, |cable| cable.address));
+            listeners.push(listener);
+        }
+        for (number, listener) in listeners.into_iter().enumerate() {
+            let voter = cluster.run_voter(cluster.voter_settings(number), listener).await;
+            cluster.voters.push(voter);
+        }
+        cluster
+    }
+
+    pub fn voter_settings(&self, number: usize) -> VoterSettings {
+        let initial = (0..).zip(&self.advertised);
+        VoterSettings {
+            cluster: self.settings.clone(),
+            node: voter_id(number),
+            address: self.advertised.get(number).map_or("127.0.0.1:1".to_owned(), ToString::to_string),
+            data_dir: self.data_dir(number),
+            initial_voters: initial
+                .map(|(number, address)| InitialVoter { id: voter_id(number), address: address.to_string() })
+                .collect(),
+            timings: self.timings.clone(),
+        }
+    }
+
+    pub fn data_dir(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("voter-{number}"))
+    }
+
+    pub async fn run_voter(&self, settings: VoterSettings, listener: TcpListener) -> RunningVoter {
+        let address = listener.local_addr().expect("bound");
+        let voter = Voter::start(settings, Runtime::system()).await.expect("the voter starts");
+        let service = voter.service();
+        let server = Runtime::system().spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            drop(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await);
+        });
+        RunningVoter { voter: Some(voter), address, server: Some(server) }
+    }
+
+    /// A voter that nobody expects: it has to be added.
+    pub async fn run_extra_voter(&mut self, number: usize) -> SocketAddr {
+        let listener = listen().await;
+        let address = listener.local_addr().expect("bound");
+        let settings = VoterSettings { initial_voters: Vec::new(), ..self.voter_settings(number) };
+        let voter = self.run_voter(settings, listener).await;
+        self.voters.push(voter);
+        address
+    }
+
+    /// As if its process had died.
+    pub async fn kill_voter(&mut self, number: usize) {
+        let running = &mut self.voters[number];
+        drop(running.voter.take());
+        if let Some(server) = running.server.take() {
+            server.abort();
+            drop(server.await);
+        }
+    }
+
+    /// Starts it again at the same address, from the same folder.
+    pub async fn restart_voter(&mut self, number: usize) {
+        let address = self.voters[number].address;
+        let listener = eventually("the port is free again", || async { TcpListener::bind(address).await.ok() }).await;
+        let settings = self.voter_settings(number);
+        // The file is free when the last task of the old process has ended.
+        let voter = eventually("the folder is free again", || async {
+            Voter::start(settings.clone(), Runtime::system()).await.ok()
+        });
+        let voter = voter.await;
+        let service = voter.service();
+        let server = Runtime::system().spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            drop(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await);
+        });
+        self.voters[number] = RunningVoter { voter: Some(voter), address, server: Some(server) };
+    }
+
+    pub fn leader_now(&self) -> Option<usize> {
+        self.voters.iter().position(|running| running.voter.as_ref().is_some_and(Voter::leads))
+    }
+
+    pub async fn leader(&self) -> usize {
+        eventually("there is a leader", || async { self.leader_now() }).await
+    }
+
+    pub fn seeds(&self) -> Vec<String> {
+        self.voters.iter().map(|running| running.address.to_string()).collect()
+    }
+
+    pub fn member_settings(&self, id: &str, address: SocketAddr) -> MemberSettings {
+        MemberSettings {
+            cluster: self.settings.clone(),
+            node: NodeId::new(id),
+            roles: [Role::History, Role::Matching].into(),
+            address: address.to_string(),
+            zone: String::new(),
+            weight: 100,
+            seeds: self.seeds(),
+            timings: self.timings.clone(),
+        }
+    }
+
+    /// A member that takes part.
+    pub async fn member(&self, id: &str) -> RunningMember {
+        let member = RunningMember::start(self, id).await.expect("it joins");
+        member.member.take_part().await.expect("it takes part");
+        member
+    }
+}
+
+/// A member with the port that it says it serves.
+pub struct RunningMember {
+    pub member: Arc<Member>,
+    pub address: SocketAddr,
+    port: Option<TcpListener>,
+}
+
+impl RunningMember {
+    pub async fn start(cluster: &Cluster, id: &str) -> Result<Self, JoinError> {
+        let port = listen().await;
+        let address = port.local_addr().expect("bound");
+        let member = Member::join(cluster.member_settings(id, address), Runtime::system()).await?;
+        Ok(Self { member, address, port: Some(port) })
+    }
+
+    pub fn ring(&self) -> Arc<Ring> {
+        self.member.ring().borrow().clone()
+    }
+
+    pub fn owned(&self, id: &str) -> usize {
+        self.ring().owned(Sharded::History, &NodeId::new(id)).len()
+    }
+
+    /// The process dies: its port closes and its connections break.
+    pub fn kill(&mut self) {
+        self.port = None;
+        self.member.stop();
+    }
+
+    /// The process is gone without a word, and its machine still answers.
+    pub fn fall_silent(&self) {
+        self.member.stop();
+    }
+
+    pub async fn sees(&self, what: &str, is: impl Fn(&Ring) -> bool) -> Arc<Ring> {
+        let mut rings = self.member.ring();
+        let seen = Runtime::system().timeout(SOON, rings.wait_for(|ring| is(ring))).await;
+        match seen {
+            Some(Ok(ring)) => Arc::clone(&ring),
+            _ => panic!("{what}: the ring is {:?}", self.ring()),
+        }
+    }
+}
+
+/// Asks until there is an answer.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let found = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+            Runtime::system().sleep(Duration::from_millis(20)).await;
+        }
+    };
+    Runtime::system().timeout(SOON, found).await.unwrap_or_else(|| panic!("never: {what}"))
+}

@@ -1,0 +1,1 @@
+//! What happens when nodes and leaders die.
