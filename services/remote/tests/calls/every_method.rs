@@ -1,0 +1,263 @@
+//! Whatever is asked and answered means the same to both sides, also when it goes through a socket.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use api::temporal::api::common::v1::{Priority, WorkerVersionCapabilities, WorkflowExecution, WorkflowType};
+use api::temporal::api::failure::v1::Failure;
+use api::temporal::api::query::v1::WorkflowQuery;
+use api::temporal::api::taskqueue::v1::TaskQueue;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
+use cluster::{
+    ActivityRef, History, Matching, OfferedQuery, OfferedTask, QueueName, ResourceExhaustedCause, ServiceError,
+    TaskKey, TaskQueueKind, TaskStart,
+};
+use ids::Timestamp;
+use settings::RemoteSettings;
+
+use crate::cluster_of_fakes::{Cluster, ctx, node};
+use crate::fake::{Fake, Step};
+use crate::services::{payloads, workflow_task};
+
+fn execution() -> Option<WorkflowExecution> {
+    Some(WorkflowExecution { workflow_id: "order 7".to_owned(), run_id: "r".to_owned() })
+}
+
+fn task_queue() -> Option<TaskQueue> {
+    Some(TaskQueue { name: "orders".to_owned(), kind: 1, normal_name: String::new() })
+}
+
+fn task(kind: TaskQueueKind, attempt: i32) -> OfferedTask {
+    OfferedTask {
+        queue: QueueName { namespace: "n".into(), name: "orders".to_owned(), kind },
+        task: TaskKey {
+            workflow_id: "order 7".into(),
+            run_id: "r".into(),
+            scheduled_event_id: 5,
+            attempt,
+            stamp: 1 << 33,
+        },
+        normal_name: if kind == TaskQueueKind::StickyWorkflow { "normal".to_owned() } else { String::new() },
+        priority: (attempt == 1).then(|| Priority { priority_key: 2, ..Default::default() }),
+        scheduled_at: Timestamp::from_nanos(1_700_000_000_123_456_789),
+        expires_at: (attempt == 1).then(|| Timestamp::from_nanos(1_800_000_000_123_456_789)),
+    }
+}
+
+fn start() -> TaskStart {
+    TaskStart {
+        request_id: "one for all retries".to_owned(),
+        identity: "a worker".to_owned(),
+        polled_queue: "orders".to_owned(),
+        worker_version: Some(WorkerVersionCapabilities { build_id: "b".to_owned(), ..Default::default() }),
+        worker_instance_key: "key".to_owned(),
+    }
+}
+
+fn query(query_type: &str) -> OfferedQuery {
+    OfferedQuery {
+        queue: task(TaskQueueKind::StickyWorkflow, 1).queue,
+        workflow_id: "order 7".into(),
+        run_id: "r".into(),
+        query: WorkflowQuery { query_type: query_type.to_owned(), query_args: Some(payloads()), header: None },
+        response: Box::new(workflow_task()),
+    }
+}
+
+/// Asks each method of history, and returns what it answered.
+#[allow(clippy::needless_update, reason = "some requests have no further fields")]
+async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec<String> {
+    let ctx = &ctx();
+    let workflow_id = || "order 7".to_owned();
+    let request_id = || "a request".to_owned();
+    let workflow_token = || WorkflowTaskToken {
+        namespace_id: "n".to_owned(),
+        workflow_id: workflow_id(),
+        run_id: "r".to_owned(),
+        scheduled_event_id: 2,
+        started_event_id: 3,
+        attempt: 4,
+        stamp: 5,
+    };
+    let by_token = || {
+        let (namespace_id, workflow_id, run_id) = ("n".to_owned(), workflow_id(), "r".to_owned());
+        let activity_id = "a".to_owned();
+        ActivityRef::Token(ActivityTaskToken {
+            namespace_id,
+            workflow_id,
+            run_id,
+            scheduled_event_id: 2,
+            attempt: 3,
+            activity_id,
+        })
+    };
+    let by_id = || ActivityRef::Id { workflow_id: workflow_id(), run_id: String::new(), activity_id: "a".to_owned() };
+    let failure = || Some(Failure { message: "no".to_owned(), cause: Some(Box::default()), ..Default::default() });
+    let mut answers: Vec<Box<dyn Debug>> = Vec::new();
+    macro_rules! ask {
+        ($method:ident($($argument:expr),*)) => { answers.push(Box::new(history.$method($($argument),*).await)) };
+        ($method:ident, $request:ident { $($field:ident: $value:expr),* } $(, $deadline:expr)?) => {
+            let request = wire::$request { $($field: $value,)* namespace: "orders".to_owned(), ..Default::default() };
+            answers.push(Box::new(history.$method(ctx, request $(, $deadline)?).await));
+        };
+        ($method:ident[$reference:expr], $request:ident { $($field:ident: $value:expr),* }) => {
+            let request = wire::$request { $($field: $value,)* ..Default::default() };
+            answers.push(Box::new(history.$method(ctx, $reference, request).await));
+        };
+    }
+    ask!(
+        start_workflow,
+        StartWorkflowExecutionRequest {
+            workflow_id: workflow_id(),
+            request_id: request_id(),
+            workflow_type: Some(WorkflowType { name: "Order".to_owned() }),
+            task_queue: task_queue(),
+            input: Some(payloads())
+        }
+    );
+    ask!(
+        signal_with_start,
+        SignalWithStartWorkflowExecutionRequest {
+            workflow_id: workflow_id(),
+            request_id: request_id(),
+            signal_input: Some(payloads())
+        }
+    );
+    ask!(
+        signal_workflow,
+        SignalWorkflowExecutionRequest {
+            workflow_execution: execution(),
+            request_id: request_id(),
+            input: Some(payloads())
+        }
+    );
+    ask!(
+        request_cancel,
+        RequestCancelWorkflowExecutionRequest { workflow_execution: execution(), request_id: request_id() }
+    );
+    ask!(terminate_workflow, TerminateWorkflowExecutionRequest { workflow_execution: execution() });
+    ask!(describe_workflow, DescribeWorkflowExecutionRequest { execution: execution() });
+    ask!(get_history, GetWorkflowExecutionHistoryRequest { execution: execution(), wait_new_event: true }, deadline);
+    ask!(get_history_reverse, GetWorkflowExecutionHistoryReverseRequest { execution: execution() });
+    ask!(query_workflow, QueryWorkflowRequest { execution: execution(), query_reject_condition: 1 }, deadline);
+    ask!(reset_sticky_task_queue, ResetStickyTaskQueueRequest { execution: execution() });
+    ask!(
+        complete_workflow_task[workflow_token()],
+        RespondWorkflowTaskCompletedRequest { commands: vec![Default::default(); 3] }
+    );
+    ask!(fail_workflow_task[workflow_token()], RespondWorkflowTaskFailedRequest { failure: failure() });
+    for activity in [&by_token as &(dyn Fn() -> ActivityRef + Sync), &by_id] {
+        ask!(heartbeat_activity[activity()], RecordActivityTaskHeartbeatRequest { details: Some(payloads()) });
+        ask!(complete_activity[activity()], RespondActivityTaskCompletedRequest { result: Some(payloads()) });
+        ask!(fail_activity[activity()], RespondActivityTaskFailedRequest { failure: failure() });
+        ask!(cancel_activity[activity()], RespondActivityTaskCanceledRequest { details: Some(payloads()) });
+    }
+    for attempt in [1, 2] {
+        ask!(record_workflow_task_started(&task(TaskQueueKind::Workflow, attempt), start()));
+        ask!(record_activity_task_started(&task(TaskQueueKind::Activity, attempt), start()));
+    }
+    ask!(tell_workflow(&"n".into(), &"order 7".into(), "a message".into()));
+    ask!(tell_workflow(&"n".into(), &"order 7".into(), "".into()));
+    ask!(dump_workflow(&"n".into(), &"order 7".into()));
+    answers.iter().map(|answer| format!("{answer:?}")).collect()
+}
+
+/// Asks each method of matching, and returns what it answered.
+async fn every_matching_method(matching: &dyn Matching, deadline: Timestamp) -> Vec<String> {
+    let ctx = &ctx();
+    let mut answers: Vec<Box<dyn Debug>> = Vec::new();
+    for kind in [TaskQueueKind::Workflow, TaskQueueKind::StickyWorkflow, TaskQueueKind::Activity] {
+        for attempt in [1, 2] {
+            answers.push(Box::new(matching.offer(task(kind, attempt)).await));
+        }
+    }
+    for query_type in ["answered", "refused", "rejected"] {
+        answers.push(Box::new(matching.query(query(query_type), deadline).await));
+    }
+    let poll = wire::PollWorkflowTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
+    answers.push(Box::new(matching.poll_workflow_task_queue(ctx, poll, deadline).await));
+    let poll = wire::PollActivityTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
+    answers.push(Box::new(matching.poll_activity_task_queue(ctx, poll, deadline).await));
+    let token =
+        QueryTaskToken { namespace_id: "n".to_owned(), task_queue: "orders".to_owned(), query_id: "q".to_owned() };
+    let answer = wire::RespondQueryTaskCompletedRequest { query_result: Some(payloads()), ..Default::default() };
+    answers.push(Box::new(matching.respond_query_task_completed(ctx, token, answer).await));
+    let describe = wire::DescribeTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
+    answers.push(Box::new(matching.describe_task_queue(ctx, describe).await));
+    let shutdown = wire::ShutdownWorkerRequest { worker_instance_key: "key".to_owned(), ..Default::default() };
+    answers.push(Box::new(matching.shutdown_worker(ctx, shutdown).await));
+    answers.iter().map(|answer| format!("{answer:?}")).collect()
+}
+
+#[tokio::test]
+async fn arguments_and_answers_of_every_method_survive_the_trip() {
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    let direct = Fake::new();
+    let deadline = cluster.runtime.now() + Duration::from_secs(60);
+
+    cluster.publish(&[node("there", 1, &process.address)], Some("there"));
+    let remote = every_history_method(&*cluster.history, deadline).await;
+    assert_eq!(remote, every_history_method(&*direct, deadline).await);
+    assert!(remote.iter().all(|answer| answer.starts_with("Ok")), "{remote:#?}");
+    let remote = every_matching_method(&*cluster.matching, deadline).await;
+    assert_eq!(remote, every_matching_method(&*direct, deadline).await);
+    assert!(remote.iter().all(|answer| answer.starts_with("Ok")), "{remote:#?}");
+
+    assert_eq!(process.fake.asked(), direct.asked());
+    assert_eq!(direct.asked().len(), 12 + 8 + 4 + 3 + 6 + 3 + 2 + 3);
+    assert!(cluster.local.asked().is_empty());
+}
+
+#[tokio::test]
+async fn what_this_node_owns_is_asked_here() {
+    let cluster = Cluster::new(RemoteSettings::default());
+    let direct = Fake::new();
+    let deadline = cluster.runtime.now() + Duration::from_secs(60);
+    cluster.publish(&[node("here", 1, "127.0.0.1:1")], Some("here"));
+    assert_eq!(every_history_method(&*cluster.history, deadline).await, every_history_method(&*direct, deadline).await);
+    assert_eq!(
+        every_matching_method(&*cluster.matching, deadline).await,
+        every_matching_method(&*direct, deadline).await
+    );
+    assert_eq!(cluster.local.asked(), direct.asked());
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_as_it_was_said_and_is_not_tried_again() {
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    cluster.publish(&[node("there", 1, &process.address)], Some("there"));
+    // A worker's failure of a megabyte is no reason to lose the error.
+    let failure = Failure { message: "x".repeat(1 << 20), ..Default::default() };
+    let said = || "said".to_owned();
+    let refusals = [
+        ServiceError::InvalidArgument(said()),
+        ServiceError::NotFound(said()),
+        ServiceError::NamespaceNotFound(said()),
+        ServiceError::NamespaceAlreadyExists(said()),
+        ServiceError::WorkflowAlreadyStarted {
+            message: said(),
+            start_request_id: "s".to_owned(),
+            run_id: "r".to_owned(),
+            first_execution_run_id: "f".to_owned(),
+        },
+        ServiceError::CancellationAlreadyRequested(said()),
+        ServiceError::QueryFailed { message: said(), failure: Some(Box::new(failure)) },
+        ServiceError::WorkflowNotReady(said()),
+        ServiceError::FailedPrecondition(said()),
+        ServiceError::ResourceExhausted { cause: ResourceExhaustedCause::BusyWorkflow, message: said() },
+        ServiceError::PermissionDenied(said()),
+        ServiceError::DeadlineExceeded(said()),
+        ServiceError::DataLoss(said()),
+        ServiceError::Unimplemented(said()),
+        ServiceError::Internal(said()),
+    ];
+    for (number, refusal) in refusals.into_iter().enumerate() {
+        process.fake.arrange([Step::Refuse(refusal.clone())]);
+        let answer = cluster.history.describe_workflow(&ctx(), Default::default()).await;
+        assert_eq!(answer, Err(refusal));
+        assert_eq!(process.fake.asked().len(), number + 1);
+    }
+}

@@ -1,0 +1,141 @@
+//! How long a call is tried, and what its caller hears in the end.
+
+use std::time::Duration;
+
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{Deadline, History, Matching, ServiceError};
+use settings::RemoteSettings;
+
+use crate::cluster_of_fakes::{Cluster, Relay, ctx, node};
+use crate::fake::Step;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+fn impatient() -> RemoteSettings {
+    RemoteSettings { patience: MS(300), ..RemoteSettings::default() }
+}
+
+async fn describe(cluster: &Cluster) -> Result<wire::DescribeWorkflowExecutionResponse, ServiceError> {
+    cluster.history.describe_workflow(&ctx(), Default::default()).await
+}
+
+#[tokio::test]
+async fn the_callers_deadline_travels_and_ends_the_call_on_both_sides() {
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    cluster.publish(&[node("there", 1, &process.address)], Some("there"));
+    process.fake.arrange([Step::Hang]);
+
+    let began = cluster.runtime.now();
+    let answer = Deadline::within(began + MS(400), describe(&cluster)).await;
+    let took = cluster.runtime.now().since(began);
+    assert!(matches!(answer, Err(ServiceError::DeadlineExceeded(_))), "{answer:?}");
+    assert!(took >= MS(395) && took < MS(1500), "{took:?}");
+    let left = process.fake.time_left()[0].unwrap();
+    assert!(left <= MS(400) && left > MS(100), "{left:?} of 400 ms was left on arrival");
+    cluster.until("the handler is dropped", || process.fake.dropped.get() == 1).await;
+}
+
+#[tokio::test]
+async fn a_deadline_of_the_trait_travels_as_what_is_left_of_it() {
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    cluster.publish(&[node("there", 1, &process.address)], Some("there"));
+    let deadline = cluster.runtime.now() + Duration::from_secs(40);
+    cluster.history.get_history(&ctx(), Default::default(), deadline).await.unwrap();
+    cluster.matching.poll_workflow_task_queue(&ctx(), Default::default(), deadline).await.unwrap();
+    for left in process.fake.time_left() {
+        let left = left.unwrap();
+        assert!(left > Duration::from_secs(35) && left <= Duration::from_secs(40), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_deadline_patience_ends_after_its_usual_time_and_that_is_no_deadline_of_the_callers() {
+    let cluster = Cluster::new(impatient());
+    let process = cluster.process().await;
+    cluster.publish(&[node("there", 1, &process.address)], Some("there"));
+    process.fake.arrange([Step::Hang]);
+    let answer = describe(&cluster).await;
+    assert!(matches!(answer, Err(ServiceError::Unavailable(_))), "{answer:?}");
+}
+
+#[tokio::test]
+async fn nobody_to_ask_is_not_owner_in_the_end() {
+    let cluster = Cluster::new(impatient());
+    let not_owner = |answer| matches!(answer, Err(ServiceError::NotOwner(_)));
+    assert!(not_owner(describe(&cluster).await), "no ring");
+    cluster.publish(&[], None);
+    assert!(not_owner(describe(&cluster).await), "no owner");
+    cluster.publish(&[node("there", 1, "127.0.0.1:1")], Some("there"));
+    assert!(not_owner(describe(&cluster).await), "nobody listens there");
+    cluster.publish(&[node("there", 2, "no-such-host.invalid:7240")], Some("there"));
+    assert!(not_owner(describe(&cluster).await), "no such host");
+}
+
+#[tokio::test]
+async fn a_busy_owner_is_asked_a_few_times_and_then_believed() {
+    let cluster = Cluster::new(RemoteSettings { unavailable_pause: MS(5), ..RemoteSettings::default() });
+    let process = cluster.process().await;
+    cluster.publish(&[node("there", 1, &process.address)], Some("there"));
+    let busy = ServiceError::Unavailable("shedding".to_owned());
+    process.fake.arrange(vec![Step::Refuse(busy.clone()); 10]);
+    assert_eq!(describe(&cluster).await, Err(busy));
+    assert_eq!(process.fake.asked().len(), 4);
+}
+
+#[tokio::test]
+async fn a_process_that_dies_in_the_middle_of_a_call_is_asked_again_when_it_is_back() {
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    let relay = Relay::to(&process).await;
+    cluster.publish(&[node("there", 1, &relay.address)], Some("there"));
+    process.fake.arrange([Step::Hang]);
+    let request = wire::StartWorkflowExecutionRequest { workflow_id: "w".to_owned(), ..Default::default() };
+    let ctx = ctx();
+    let (answer, ()) = tokio::join!(cluster.history.start_workflow(&ctx, request), async {
+        cluster.until("the call is there", || process.fake.asked().len() == 1).await;
+        relay.break_off();
+        // Where it is back, its address is another.
+        cluster.publish(&[node("there", 2, &process.address)], Some("there"));
+    });
+    answer.unwrap();
+    let asked = process.fake.asked();
+    assert_eq!(asked.len(), 2);
+    assert_eq!(asked[0], asked[1], "both attempts are the same, request id and all");
+    assert!(!asked[0].contains("request_id: \"\""), "a request without an id got one: {}", asked[0]);
+}
+
+#[tokio::test]
+async fn pings_find_out_that_a_peer_fell_silent() {
+    let keepalive = RemoteSettings {
+        keepalive_interval: MS(100),
+        keepalive_timeout: MS(100),
+        patience: MS(900),
+        ..RemoteSettings::default()
+    };
+    let cluster = Cluster::new(keepalive);
+    let process = cluster.process().await;
+    let relay = Relay::to(&process).await;
+    cluster.publish(&[node("there", 1, &relay.address)], Some("there"));
+    describe(&cluster).await.unwrap();
+    relay.swallow();
+    let answer = describe(&cluster).await;
+    // It could be asked again, and again, until patience ended: the connection was given up more than once.
+    assert!(matches!(answer, Err(ServiceError::NotOwner(_) | ServiceError::Unavailable(_))), "{answer:?}");
+    assert_eq!(process.fake.asked().len(), 1);
+    cluster.publish(&[node("there", 1, &process.address)], Some("there"));
+    describe(&cluster).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_failure_to_connect_serves_all_who_wait_for_it() {
+    let cluster = Cluster::new(RemoteSettings { patience: MS(600), ..RemoteSettings::default() });
+    // An address that swallows connection attempts: nothing answers there, and nothing refuses.
+    cluster.publish(&[node("there", 1, "192.0.2.1:7240")], Some("there"));
+    let began = cluster.runtime.now();
+    let answers = futures::future::join_all((0..200).map(|_| describe(&cluster))).await;
+    let took = cluster.runtime.now().since(began);
+    assert!(answers.iter().all(Result::is_err));
+    assert!(took < Duration::from_secs(3), "200 callers took {took:?}");
+}

@@ -1,0 +1,152 @@
+//! A history and a matching that note what they are asked and answer as they are told.
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use cluster::{Deadline, Handover, Receipt, ServiceError, ServiceResult};
+use ids::Timestamp;
+use runtime::Runtime;
+
+/// What befalls a call.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Refuse(ServiceError),
+    /// It is never answered.
+    Hang,
+    /// Answered after a while.
+    After(Duration),
+}
+
+/// How often something was, and how it ended.
+#[derive(Default)]
+pub struct Count(AtomicUsize);
+
+impl Count {
+    pub fn up(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[derive(Default)]
+struct Notes {
+    asked: Vec<String>,
+    time_left: Vec<Option<Duration>>,
+    next: VecDeque<Step>,
+}
+
+pub struct Fake {
+    pub runtime: Runtime,
+    notes: Mutex<Notes>,
+    /// Calls that were dropped without an answer.
+    pub dropped: Arc<Count>,
+    pub written: Arc<Count>,
+    pub taken_back: Arc<Count>,
+    /// Whether polls are given a task.
+    pub has_tasks: bool,
+}
+
+impl Fake {
+    pub fn new() -> Arc<Self> {
+        Self::with_tasks(true)
+    }
+
+    pub fn with_tasks(has_tasks: bool) -> Arc<Self> {
+        Arc::new(Self {
+            runtime: Runtime::system(),
+            notes: Mutex::default(),
+            dropped: Arc::default(),
+            written: Arc::default(),
+            taken_back: Arc::default(),
+            has_tasks,
+        })
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap()
+    }
+
+    /// What was asked so far: method and arguments.
+    pub fn asked(&self) -> Vec<String> {
+        self.notes().asked.clone()
+    }
+
+    /// How much time each call had left when it arrived: by its own deadline, or else the one around it.
+    pub fn time_left(&self) -> Vec<Option<Duration>> {
+        self.notes().time_left.clone()
+    }
+
+    /// These befall the next calls.
+    pub fn arrange(&self, steps: impl IntoIterator<Item = Step>) {
+        self.notes().next.extend(steps);
+    }
+
+    pub async fn answer<T>(
+        &self,
+        method: &str,
+        arguments: &(dyn Debug + Sync),
+        deadline: Option<Timestamp>,
+        answer: T,
+    ) -> ServiceResult<T> {
+        let step = {
+            let mut notes = self.notes();
+            notes.asked.push(format!("{method} {arguments:?}"));
+            let deadline = deadline.or_else(Deadline::current);
+            notes.time_left.push(deadline.map(|at| at.since(self.runtime.now())));
+            notes.next.pop_front()
+        };
+        let mut unanswered = Unanswered(Some(Arc::clone(&self.dropped)));
+        match step {
+            Some(Step::Hang) => std::future::pending().await,
+            Some(Step::After(time)) => self.runtime.sleep(time).await,
+            Some(Step::Refuse(_)) | None => {}
+        }
+        unanswered.0 = None;
+        match step {
+            Some(Step::Refuse(error)) => Err(error),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Leaves a receipt as matching does.
+    pub fn hand_out(&self) {
+        let (written, taken_back) = (Arc::clone(&self.written), Arc::clone(&self.taken_back));
+        Handover::leave(Box::new(Noted { written, taken_back: Some(taken_back) }));
+    }
+}
+
+struct Unanswered(Option<Arc<Count>>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(dropped) = self.0.take() {
+            dropped.up();
+        }
+    }
+}
+
+/// Counts how it ends.
+pub struct Noted {
+    written: Arc<Count>,
+    taken_back: Option<Arc<Count>>,
+}
+
+impl Receipt for Noted {
+    fn written(mut self: Box<Self>) {
+        self.taken_back = None;
+        self.written.up();
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if let Some(taken_back) = self.taken_back.take() {
+            taken_back.up();
+        }
+    }
+}

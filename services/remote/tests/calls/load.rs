@@ -1,0 +1,91 @@
+//! Large messages, many calls at a time, and what one call costs.
+
+use std::time::Duration;
+
+use api::temporal::api::common::v1::{Payload, Payloads};
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{History, Matching};
+use futures::stream::{FuturesUnordered, StreamExt};
+use settings::RemoteSettings;
+
+use crate::cluster_of_fakes::{Cluster, ctx, node};
+use crate::fake::Step;
+
+#[tokio::test]
+async fn a_message_of_many_megabytes_arrives() {
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    cluster.publish(&[node("a", 1, &process.address)], Some("a"));
+    let data = vec![7_u8; 40 << 20];
+    let payload = Payload { data: data.into(), ..Payload::default() };
+    let input = Some(Payloads { payloads: vec![payload] });
+    let request = wire::SignalWorkflowExecutionRequest { input, ..Default::default() };
+    cluster.history.signal_workflow(&ctx(), request).await.unwrap();
+    assert_eq!(process.fake.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_and_not_tried_again() {
+    let cluster = Cluster::new(RemoteSettings { message_bytes: 10_000, ..RemoteSettings::default() });
+    let process = cluster.process().await;
+    cluster.publish(&[node("a", 1, &process.address)], Some("a"));
+    let began = cluster.runtime.now();
+    let payload = Payload { data: vec![7; 20_000].into(), ..Payload::default() };
+    let input = Some(Payloads { payloads: vec![payload] });
+    let request = wire::SignalWorkflowExecutionRequest { input, ..Default::default() };
+    let answer = cluster.history.signal_workflow(&ctx(), request).await;
+    assert!(matches!(answer, Err(cluster::ServiceError::Internal(_))), "{answer:?}");
+    assert!(cluster.runtime.now().since(began) < Duration::from_secs(3));
+    assert!(process.fake.asked().is_empty());
+}
+
+#[tokio::test]
+async fn thousands_of_polls_wait_on_one_connection_and_all_can_be_given_up_at_once() {
+    const POLLS: usize = 3000;
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    cluster.publish(&[node("a", 1, &process.address)], Some("a"));
+    process.fake.arrange(vec![Step::Hang; POLLS]);
+    let deadline = cluster.runtime.now() + Duration::from_secs(60);
+    let ctx = ctx();
+    let mut polls: FuturesUnordered<_> =
+        (0..POLLS).map(|_| cluster.matching.poll_workflow_task_queue(&ctx, Default::default(), deadline)).collect();
+    tokio::select! {
+        answer = polls.next() => panic!("nobody answers polls: {answer:?}"),
+        () = cluster.until("all polls wait", || process.fake.asked().len() == POLLS) => {}
+    }
+    cluster.history.describe_workflow(&ctx, Default::default()).await.unwrap();
+    drop(polls);
+    cluster.until("all polls are given up", || process.fake.dropped.get() == POLLS).await;
+    cluster.history.describe_workflow(&ctx, Default::default()).await.unwrap();
+}
+
+/// What a call costs, both sides and the socket between them in one process:
+/// `cargo test --release -p remote --test calls -- --ignored --nocapture costs`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, which means something in a release build only"]
+async fn costs() {
+    const CALLS: u32 = 50_000;
+    const AT_A_TIME: usize = 64;
+    let cluster = Cluster::new(RemoteSettings::default());
+    let process = cluster.process().await;
+    cluster.publish(&[node("a", 1, &process.address)], Some("a"));
+    let ctx = ctx();
+    let (began, cpu) = (cluster.runtime.now(), cpu_time());
+    futures::stream::iter(0..CALLS)
+        .for_each_concurrent(AT_A_TIME, async |_| {
+            cluster.history.request_cancel(&ctx, Default::default()).await.unwrap();
+        })
+        .await;
+    let (took, cpu) = (cluster.runtime.now().since(began), cpu_time() - cpu);
+    let per_second = f64::from(CALLS) / took.as_secs_f64();
+    println!("{per_second:.0} calls/s with {AT_A_TIME} at a time, {:?} of CPU per call", cpu / CALLS);
+}
+
+/// User and system time of this process so far, from /proc, in ticks of 10 ms.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}

@@ -1,0 +1,174 @@
+//! Shards move while calls are out.
+
+use std::time::Duration;
+
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{History, Matching, ServiceError, ServiceResult};
+use settings::RemoteSettings;
+
+use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node};
+use crate::fake::Step;
+
+/// Pings would find out too, but later than these tests allow.
+fn slow_pings() -> RemoteSettings {
+    let keepalive = Duration::from_secs(60);
+    RemoteSettings { keepalive_interval: keepalive, keepalive_timeout: keepalive, ..RemoteSettings::default() }
+}
+
+async fn signal(cluster: &Cluster) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
+    cluster.history.signal_workflow(&ctx(), wire::SignalWorkflowExecutionRequest::default()).await
+}
+
+/// Both were asked the same, the former perhaps more than once.
+fn is_same_request(former: &Process, now: &Process) -> bool {
+    let asked = now.fake.asked();
+    asked.len() == 1 && !former.fake.asked().is_empty() && former.fake.asked().iter().all(|former| *former == asked[0])
+}
+
+#[tokio::test]
+async fn a_call_follows_its_shard_under_the_same_request_id() {
+    let cluster = Cluster::new(slow_pings());
+    let (a, b) = (cluster.process().await, cluster.process().await);
+    let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
+    cluster.publish(&nodes, Some("a"));
+    a.fake.arrange(vec![Step::Refuse(ServiceError::NotOwner("not any more".to_owned())); 500]);
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.until("the former owner was asked", || !a.fake.asked().is_empty()).await;
+        cluster.publish(&nodes, Some("b"));
+    });
+    answer.unwrap();
+    assert!(is_same_request(&a, &b), "{:?} and {:?}", a.fake.asked(), b.fake.asked());
+    assert!(!a.fake.asked()[0].contains("request_id: \"\""));
+}
+
+#[tokio::test]
+async fn a_call_waits_for_an_owner_and_goes_there_as_soon_as_there_is_one() {
+    let lazy = Duration::from_secs(60);
+    let cluster =
+        Cluster::new(RemoteSettings { first_pause: lazy, longest_pause: lazy, patience: lazy * 3, ..slow_pings() });
+    let a = cluster.process().await;
+    let nodes = [node("a", 1, &a.address)];
+    let began = cluster.runtime.now();
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.publish(&nodes, None);
+        cluster.runtime.sleep(Duration::from_millis(50)).await;
+        cluster.publish(&nodes, Some("a"));
+    });
+    answer.unwrap();
+    let took = cluster.runtime.now().since(began);
+    assert!(took < Duration::from_secs(5), "a newer ring ends a pause of up to {lazy:?}, this took {took:?}");
+}
+
+#[tokio::test]
+async fn a_call_to_a_process_that_stands_still_ends_when_the_ring_no_longer_has_it() {
+    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_secs(60), ..slow_pings() });
+    let (a, b) = (cluster.process().await, cluster.process().await);
+    let relay = Relay::to(&a).await;
+    let (there, other) = (node("a", 1, &relay.address), node("b", 1, &b.address));
+    cluster.publish(&[there, other.clone()], Some("a"));
+    signal(&cluster).await.unwrap();
+    relay.swallow();
+    let began = cluster.runtime.now();
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.runtime.sleep(Duration::from_millis(100)).await;
+        cluster.publish(&[other], Some("b"));
+    });
+    answer.unwrap();
+    let took = cluster.runtime.now().since(began);
+    assert!(took < Duration::from_secs(2), "{took:?} with a ring that came after 100 ms");
+    assert_eq!(b.fake.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_call_to_a_node_that_lost_only_the_shard_may_still_be_answered_but_not_for_long() {
+    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_millis(1500), ..slow_pings() });
+    let (a, b) = (cluster.process().await, cluster.process().await);
+    let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
+    cluster.publish(&nodes, Some("a"));
+    a.fake.arrange([Step::After(Duration::from_millis(200))]);
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.until("the former owner was asked", || a.fake.asked().len() == 1).await;
+        cluster.publish(&nodes, Some("b"));
+    });
+    answer.unwrap();
+    assert!(b.fake.asked().is_empty(), "the former owner's answer was good");
+
+    cluster.publish(&nodes, Some("a"));
+    a.fake.arrange([Step::Hang]);
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.until("the former owner was asked", || a.fake.asked().len() == 2).await;
+        cluster.publish(&nodes, Some("b"));
+    });
+    answer.unwrap();
+    assert_eq!(a.fake.asked()[1..], b.fake.asked());
+}
+
+#[tokio::test]
+async fn a_node_that_came_back_elsewhere_is_asked_there_and_never_again_where_it_was() {
+    let cluster = Cluster::new(slow_pings());
+    let (former, now) = (cluster.process().await, cluster.process().await);
+    cluster.publish(&[node("a", 1, &former.address)], Some("a"));
+    former.fake.arrange([Step::Hang]);
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.until("the former process was asked", || former.fake.asked().len() == 1).await;
+        cluster.publish(&[node("a", 2, &now.address)], Some("a"));
+    });
+    answer.unwrap();
+    assert!(is_same_request(&former, &now));
+    for _ in 0..20 {
+        signal(&cluster).await.unwrap();
+    }
+    assert_eq!((former.fake.asked().len(), now.fake.asked().len()), (1, 21));
+}
+
+#[tokio::test]
+async fn a_new_process_at_the_same_address_is_another_one() {
+    let cluster = Cluster::new(slow_pings());
+    let process = cluster.process().await;
+    cluster.publish(&[node("a", 1, &process.address)], Some("a"));
+    process.fake.arrange([Step::Hang]);
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.until("the former process was asked", || process.fake.asked().len() == 1).await;
+        cluster.publish(&[node("a", 2, &process.address)], Some("a"));
+    });
+    answer.unwrap();
+    assert_eq!(process.fake.dropped.get(), 1);
+}
+
+#[tokio::test]
+async fn a_local_shard_that_moves_away_is_followed_over_the_wire() {
+    let cluster = Cluster::new(slow_pings());
+    let b = cluster.process().await;
+    let nodes = [node("here", 1, "127.0.0.1:1"), node("b", 1, &b.address)];
+    cluster.publish(&nodes, Some("here"));
+    cluster.local.arrange(vec![Step::Refuse(ServiceError::NotOwner("closed".to_owned())); 500]);
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.until("this node was asked", || !cluster.local.asked().is_empty()).await;
+        cluster.publish(&nodes, Some("b"));
+    });
+    answer.unwrap();
+    assert_eq!(cluster.local.asked()[..1], b.fake.asked());
+}
+
+#[tokio::test]
+async fn every_matching_node_that_is_there_hears_that_a_worker_leaves() {
+    let patience = Duration::from_millis(400);
+    let cluster = Cluster::new(RemoteSettings { shutdown_worker_patience: patience, ..slow_pings() });
+    let (a, b) = (cluster.process().await, cluster.process().await);
+    let relay = Relay::to(&a).await;
+    relay.swallow();
+    let silent = node("silent", 1, &relay.address);
+    let dead = node("dead", 1, "127.0.0.1:1");
+    let here = node("here", 1, "127.0.0.1:1");
+    let there = [node("a", 1, &a.address), node("b", 1, &b.address)];
+    cluster.publish(&[&there[..], &[silent.clone(), dead.clone(), here]].concat(), Some("dead"));
+    cluster.matching.shutdown_worker(&ctx(), Default::default()).await.unwrap();
+    assert_eq!([a.fake.asked().len(), b.fake.asked().len(), cluster.local.asked().len()], [1, 1, 1]);
+
+    cluster.publish(&[silent, dead], None);
+    let answer = cluster.matching.shutdown_worker(&ctx(), Default::default()).await;
+    assert!(answer.is_err(), "nobody was told");
+    cluster.publish(&[], None);
+    let answer = cluster.matching.shutdown_worker(&ctx(), Default::default()).await;
+    assert!(matches!(answer, Err(ServiceError::NotOwner(_))), "{answer:?}");
+}
