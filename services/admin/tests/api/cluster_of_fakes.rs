@@ -1,0 +1,227 @@
+//! Processes that only remember what they were told, each with a listener of its own.
+
+use std::sync::{Arc, Mutex};
+
+use admin::{LeaderReport, Process, SessionReport, ShardReport, VoterReport, admin_server};
+use async_trait::async_trait;
+use cluster::{Node, NodeId, NodeState, Ring, Role, ServiceError, ServiceResult, Sharded};
+use ids::{NamespaceId, WorkflowId};
+use runtime::Runtime;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+
+pub struct Fakes {
+    ring: watch::Sender<Arc<Ring>>,
+    fakes: Vec<Fake>,
+}
+
+pub struct Fake {
+    pub address: String,
+    process: Arc<FakeProcess>,
+    stop: watch::Sender<bool>,
+    stopped: watch::Receiver<bool>,
+}
+
+struct FakeProcess {
+    id: NodeId,
+    ring: watch::Receiver<Arc<Ring>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    serves: Vec<ShardReport>,
+    leader: Option<LeaderReport>,
+    failing: Option<ServiceError>,
+    log: Vec<String>,
+}
+
+/// A report whose numbers all differ.
+pub fn report(service: Sharded, shard: u32, epoch: u64) -> ShardReport {
+    ShardReport {
+        service,
+        shard,
+        epoch,
+        last_position: 100 + epoch,
+        log_groups: 11,
+        log_bytes: 12,
+        dirty_entities: 13,
+        dirty_bytes: 14,
+        loaded_entities: 15,
+        loaded_bytes: 16,
+        lag_ms: Some(17),
+    }
+}
+
+impl Fakes {
+    pub async fn start(ids: &[&str], history_shards: usize, matching_shards: usize) -> Self {
+        let ring = Ring {
+            version: 1,
+            cluster_id: "test".into(),
+            history: vec![None; history_shards],
+            matching: vec![None; matching_shards],
+            ..Ring::default()
+        };
+        let ring = watch::Sender::new(Arc::new(ring));
+        let mut fakes = Vec::new();
+        for id in ids {
+            let process =
+                Arc::new(FakeProcess { id: NodeId::new(*id), ring: ring.subscribe(), state: Mutex::default() });
+            let fake = Fake::start(process).await;
+            let node = Node {
+                id: NodeId::new(*id),
+                incarnation: 1,
+                roles: [Role::History, Role::Matching].into(),
+                address: fake.address.clone(),
+                zone: String::new(),
+                weight: 100,
+                state: NodeState::Up,
+            };
+            ring.send_modify(|ring| {
+                Arc::make_mut(ring).nodes.insert(node.id.clone(), node);
+            });
+            fakes.push(fake);
+        }
+        Self { ring, fakes }
+    }
+
+    pub fn of(&self, id: &str) -> &Fake {
+        self.fakes.iter().find(|fake| fake.process.id.as_str() == id).unwrap()
+    }
+
+    /// Tells all nodes another address for one.
+    pub fn point(&self, id: &str, address: &str) {
+        self.ring.send_modify(|ring| {
+            let node = Arc::make_mut(ring).nodes.get_mut(&NodeId::new(id)).unwrap();
+            address.clone_into(&mut node.address);
+        });
+    }
+
+    /// Owners in the order of the shards; empty for none.
+    pub fn assign(&self, service: Sharded, owners: &[&str]) {
+        let owners = owners.iter().map(|id| (!id.is_empty()).then(|| NodeId::new(*id))).collect();
+        self.ring.send_modify(|ring| {
+            let ring = Arc::make_mut(ring);
+            match service {
+                Sharded::History => ring.history = owners,
+                Sharded::Matching => ring.matching = owners,
+            }
+            ring.version += 1;
+        });
+    }
+}
+
+impl Fake {
+    async fn start(process: Arc<FakeProcess>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stop, ended) = (watch::Sender::new(false), watch::Sender::new(false));
+        let (mut told, stopped) = (stop.subscribe(), ended.subscribe());
+        let service = admin_server(Arc::clone(&process) as _, Runtime::system());
+        let serving = tonic::transport::Server::builder().add_service(service);
+        Runtime::system().spawn(async move {
+            let told = async move {
+                let _ = told.wait_for(|told| *told).await;
+            };
+            serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), told).await.unwrap();
+            ended.send_replace(true);
+        });
+        Self { address, process, stop, stopped }
+    }
+
+    /// Stops listening, and returns once it has.
+    pub async fn stop(&self) {
+        self.stop.send_replace(true);
+        self.stopped.clone().wait_for(|stopped| *stopped).await.unwrap();
+    }
+
+    pub fn serve(&self, shards: Vec<ShardReport>) {
+        self.process.state.lock().unwrap().serves = shards;
+    }
+
+    /// Knows a leader's view: itself as the voter, and these sessions.
+    pub fn lead(&self, sessions: Vec<(&str, bool, Option<i64>)>) {
+        let voter = VoterReport {
+            id: self.process.id.to_string(),
+            address: self.address.clone(),
+            voting: true,
+            leader: true,
+            matched: 9,
+        };
+        let session = |(id, connected, clock_offset_ms): (&str, bool, Option<i64>)| {
+            (id.to_owned(), SessionReport { connected, clock_offset_ms })
+        };
+        let sessions = sessions.into_iter().map(session).collect();
+        self.process.state.lock().unwrap().leader = Some(LeaderReport { voters: vec![voter], term: 4, sessions });
+    }
+
+    /// Answers commands with this from now on.
+    pub fn fail(&self, error: ServiceError) {
+        self.process.state.lock().unwrap().failing = Some(error);
+    }
+
+    pub fn log(&self) -> Vec<String> {
+        self.process.state.lock().unwrap().log.clone()
+    }
+}
+
+impl FakeProcess {
+    /// Notes a command, unless commands fail.
+    fn command(&self, what: String) -> ServiceResult<u64> {
+        let mut state = self.state.lock().unwrap();
+        match &state.failing {
+            Some(error) => Err(error.clone()),
+            None => {
+                state.log.push(what);
+                Ok(1 + state.log.len() as u64)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Process for FakeProcess {
+    fn node(&self) -> NodeId {
+        self.id.clone()
+    }
+
+    fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.ring.borrow())
+    }
+
+    async fn leader(&self) -> ServiceResult<LeaderReport> {
+        let leader = self.state.lock().unwrap().leader.clone();
+        leader.ok_or_else(|| ServiceError::Unavailable("no leader answers".into()))
+    }
+
+    fn local_shards(&self) -> Vec<ShardReport> {
+        self.state.lock().unwrap().serves.clone()
+    }
+
+    async fn flush_shards(&self) -> ServiceResult<()> {
+        self.command("flush".into()).map(drop)
+    }
+
+    async fn move_shard(&self, service: Sharded, shard: u32, to: Option<NodeId>) -> ServiceResult<u64> {
+        let to = to.map_or("back".to_owned(), |to| format!("to {to}"));
+        self.command(format!("move {}/{shard} {to}", service.name()))
+    }
+
+    async fn drain_node(&self, node: NodeId) -> ServiceResult<u64> {
+        self.command(format!("drain {node}"))
+    }
+
+    async fn add_voter(&self, id: String, address: String) -> ServiceResult<Vec<VoterReport>> {
+        self.command(format!("add voter {id} at {address}"))?;
+        Ok(vec![VoterReport { id, address, voting: false, leader: false, matched: 0 }])
+    }
+
+    async fn remove_voter(&self, id: String) -> ServiceResult<Vec<VoterReport>> {
+        self.command(format!("remove voter {id}")).map(|_| Vec::new())
+    }
+
+    async fn dump_workflow(&self, namespace: NamespaceId, workflow_id: WorkflowId) -> ServiceResult<String> {
+        Ok(format!("dump of {workflow_id} in {namespace}"))
+    }
+}
