@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::inbox::{Inbox, NotAdmitted};
+use crate::inspection::{EntityView, Inspection};
 use crate::request::{Origin, Request};
 use crate::shard::Stop;
 use crate::{EntityKey, Kind};
@@ -78,14 +79,26 @@ pub(crate) struct StatsBoard {
 }
 
 /// What handles ask of the task beyond requests.
-#[derive(Default)]
-pub(crate) struct Wishes {
+pub(crate) struct Wishes<K: Kind> {
     /// Checkpoint, trim, stop.
     pub(crate) close: CancellationToken,
     /// Stop as you are.
     pub(crate) abandon: CancellationToken,
     /// Checkpoint, and go on.
     pub(crate) flushes: Mutex<Vec<oneshot::Sender<()>>>,
+    /// Show an entity.
+    pub(crate) inspections: Mutex<Vec<Inspection<K>>>,
+}
+
+impl<K: Kind> Default for Wishes<K> {
+    fn default() -> Self {
+        Self {
+            close: CancellationToken::new(),
+            abandon: CancellationToken::new(),
+            flushes: Mutex::default(),
+            inspections: Mutex::default(),
+        }
+    }
 }
 
 /// Talks to one shard. Cheap to clone; dropping it does not stop the shard.
@@ -94,7 +107,7 @@ pub struct ShardHandle<K: Kind> {
     pub(crate) stopped: CancellationToken,
     /// Why it stopped; nothing if its task has died.
     pub(crate) why: Arc<OnceLock<Stop>>,
-    pub(crate) wishes: Arc<Wishes>,
+    pub(crate) wishes: Arc<Wishes<K>>,
     pub(crate) stats: Arc<StatsBoard>,
     pub(crate) retry_after: Duration,
 }
@@ -148,6 +161,25 @@ impl<K: Kind> ShardHandle<K> {
         tokio::select! {
             _ = done => {}
             () = self.stopped.cancelled() => {}
+        }
+    }
+
+    /// Looks at an entity as it is in memory here, on the shard's task: must be quick. `None` if the shard has stopped.
+    pub async fn inspect<T: Send + 'static>(
+        &self,
+        key: EntityKey,
+        look: impl FnOnce(EntityView<'_, K>) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (to, seen) = oneshot::channel();
+        let look = Box::new(move |view: EntityView<'_, K>| {
+            // Whoever is gone need not see.
+            let _ = to.send(look(view));
+        });
+        self.wishes.inspections.lock().unwrap_or_else(PoisonError::into_inner).push(Inspection { key, look });
+        self.inbox.nudge();
+        tokio::select! {
+            seen = seen => seen.ok(),
+            () = self.stopped.cancelled() => None,
         }
     }
 

@@ -17,6 +17,7 @@ mod group;
 mod handle;
 mod held_replies;
 mod inbox;
+mod inspection;
 mod kind;
 mod loading;
 mod log_writer;
@@ -32,6 +33,7 @@ mod shards;
 mod wake_ups;
 
 pub use handle::{CallError, ShardHandle, ShardStats};
+pub use inspection::{EntityView, SlotView};
 pub use kind::{
     BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
     Transition,

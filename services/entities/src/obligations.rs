@@ -57,6 +57,20 @@ impl Owed {
         self.debts.is_empty()
     }
 
+    /// Each debt, how it stands, and how often it was tried in vain.
+    pub(crate) fn standings(&self) -> Vec<(&ObligationId, &'static str, u32)> {
+        let standing = |debt: &Debt| match debt.phase {
+            _ if !debt.owed => "not owed any more",
+            Phase::Waiting(_) => "waiting for the log",
+            Phase::Running => "being carried out",
+            Phase::Answered => "answered",
+            Phase::Resting => "resting",
+        };
+        let mut standings: Vec<_> = self.debts.iter().map(|(id, debt)| (id, standing(debt), debt.attempts)).collect();
+        standings.sort_unstable_by_key(|(id, _, _)| *id);
+        standings
+    }
+
     /// Compares with what the state owes as of `seq`; returns what is new, to be started once `seq` is durable.
     fn reconcile<O>(&mut self, now_owed: Vec<(ObligationId, O)>, seq: Seq) -> Vec<(ObligationId, O)> {
         if now_owed.is_empty() && self.debts.is_empty() {

@@ -210,7 +210,7 @@ pub(crate) struct ShardTask<K: Kind> {
     pub(crate) outside: JoinSet<Arrival<K>>,
     /// Obligations in the host's hands, or resting. Ends with the task.
     pub(crate) obligations: JoinSet<Arrival<K>>,
-    wishes: Arc<Wishes>,
+    wishes: Arc<Wishes<K>>,
     stats: Arc<StatsBoard>,
     /// When a close that was asked for gives up on completeness.
     pub(crate) closing: Option<Timestamp>,
@@ -335,6 +335,8 @@ impl<K: Kind> ShardTask<K> {
         // All that is decided by now, the group that forms included.
         let end = self.writer.open_position().next();
         flushes.into_iter().for_each(|waiter| self.checkpoints.flush(end, waiter));
+        let inspections = std::mem::take(&mut *self.wishes.inspections.lock().unwrap_or_else(PoisonError::into_inner));
+        inspections.into_iter().for_each(|inspection| self.inspect(inspection));
     }
 
     fn finish_closing(&mut self, now: Timestamp) {

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::keeper::Keeper;
-use crate::{CallError, EntityKey, Host, Kind, Shard, ShardHandle, ShardSettings, ShardStats};
+use crate::{CallError, EntityKey, EntityView, Host, Kind, Shard, ShardHandle, ShardSettings, ShardStats};
 
 /// What it takes to open a shard. The log of shard 3 of history is named `history/3`.
 pub struct ShardOpener<K: Kind> {
@@ -225,6 +225,16 @@ impl<K: Kind> Shards<K> {
     /// How something ended that was begun before: never refused under overload.
     pub async fn tell(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
         self.handle_of(key).ok_or(CallError::NotOwner)?.tell(key.clone(), input).await
+    }
+
+    /// Looks at an entity as it is in memory here, on its shard's task: must be quick.
+    pub async fn inspect<T: Send + 'static>(
+        &self,
+        key: &EntityKey,
+        look: impl FnOnce(EntityView<'_, K>) -> T + Send + 'static,
+    ) -> Result<T, CallError<K::Rejection>> {
+        let handle = self.handle_of(key).ok_or(CallError::NotOwner)?;
+        handle.inspect(key.clone(), look).await.ok_or(CallError::NotOwner)
     }
 
     /// Writes to the tables all that is dirty now, while serving on.

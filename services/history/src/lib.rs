@@ -6,6 +6,7 @@
 //!
 //! Start at [`HistoryService`]; each RPC has a file under `rpc/`.
 
+mod dump;
 mod errors;
 mod host;
 mod kind;

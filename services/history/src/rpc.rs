@@ -23,12 +23,13 @@ use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
-use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskStart, TenantCtx};
+use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx};
 use entities::EntityKey;
 use execution::{ActivityResult, ActivitySelector, TaskId};
 use ids::{NamespaceId, Timestamp, WorkflowId};
 
 use crate::HistoryService;
+use crate::dump;
 
 #[async_trait]
 impl History for HistoryService {
@@ -194,8 +195,9 @@ impl History for HistoryService {
         self.told_by_peer(&key, message).await
     }
 
-    async fn dump_workflow(&self, _namespace: &NamespaceId, _workflow_id: &WorkflowId) -> ServiceResult<String> {
-        Err(ServiceError::Unimplemented("workflows are not dumped yet".to_owned()))
+    async fn dump_workflow(&self, namespace: &NamespaceId, workflow_id: &WorkflowId) -> ServiceResult<String> {
+        let key = EntityKey { namespace: namespace.clone(), id: workflow_id.as_str().into() };
+        dump::dump(self, &key).await
     }
 }
 

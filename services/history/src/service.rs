@@ -172,7 +172,7 @@ impl HistoryService {
         EntityKey { namespace: ctx.namespace.id.clone(), id: workflow_id.into() }
     }
 
-    fn shards(&self) -> Result<&Arc<Shards<WorkflowKind>>, CallError<Rejection>> {
+    pub(crate) fn shards(&self) -> Result<&Arc<Shards<WorkflowKind>>, CallError<Rejection>> {
         self.shards.get().ok_or(CallError::NotOwner)
     }
 

@@ -1,0 +1,93 @@
+//! A look at one entity for operators: as this node has it in memory, without any proof that this node still owns it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ids::Timestamp;
+use storage::{Epoch, Seq};
+
+use crate::entity_slot::{Residence, SlotId};
+use crate::panics::caught;
+use crate::shard::ShardTask;
+use crate::{EntityKey, Kind, ObligationId};
+
+/// One entity, and what its shard knows of it.
+pub struct EntityView<'a, K: Kind> {
+    /// The shard's log.
+    pub log: &'a str,
+    /// The epoch under which the shard writes.
+    pub epoch: Epoch,
+    /// The last durable position of the log.
+    pub last: Seq,
+    /// Why the entity is set aside, if it is.
+    pub set_aside: Option<Arc<str>>,
+    /// What is in memory; nothing before somebody asks for the entity.
+    pub slot: Option<SlotView<'a, K>>,
+}
+
+/// An entity in memory.
+pub struct SlotView<'a, K: Kind> {
+    /// The state; nothing while it is being loaded.
+    pub state: Option<&'a K::State>,
+    /// Changes that the tables may not show yet, as the log holds them, with their positions.
+    pub unstored: &'a [(Seq, Bytes)],
+    /// The position of the latest change since the entity came to memory; 0 without one.
+    pub last_change: Seq,
+    /// The oldest change that no checkpoint has taken.
+    pub dirty_since: Option<Seq>,
+    /// The newest change in the checkpoint that is being written.
+    pub being_written: Option<Seq>,
+    /// When the state wants to be looked at.
+    pub next_wake_up: Option<Timestamp>,
+    /// When it will be.
+    pub scheduled: Option<Timestamp>,
+    /// What it owes, how that stands, and how often it was tried in vain.
+    pub owed: Vec<(&'a ObligationId, &'static str, u32)>,
+    /// Requests that wait for it.
+    pub waiting: usize,
+    /// Bytes of memory.
+    pub weight: usize,
+}
+
+/// A look that the shard's task is asked for.
+pub(crate) struct Inspection<K: Kind> {
+    pub(crate) key: EntityKey,
+    pub(crate) look: Box<dyn FnOnce(EntityView<'_, K>) + Send>,
+}
+
+impl<K: Kind> ShardTask<K> {
+    pub(crate) fn inspect(&mut self, inspection: Inspection<K>) {
+        let Inspection { key, look } = inspection;
+        let slot = self.entities.find(&key).and_then(|id| self.slot_view(id));
+        let view = EntityView {
+            log: &self.log.0,
+            epoch: self.epoch,
+            last: self.writer.durable(),
+            set_aside: self.quarantined.get(&key).cloned(),
+            slot,
+        };
+        if let Err(panic) = caught(|| look(view)) {
+            tracing::error!(log = %self.log.0, ?key, panic, "a look at an entity panicked");
+        }
+    }
+
+    fn slot_view(&self, id: SlotId) -> Option<SlotView<'_, K>> {
+        let slot = self.entities.get(id)?;
+        let state = match &slot.residence {
+            Residence::Ready(state) => Some(state),
+            Residence::Loading => None,
+        };
+        Some(SlotView {
+            state,
+            unstored: &slot.recent,
+            last_change: slot.last_change,
+            dirty_since: slot.dirty_since.map(|(seq, _)| seq),
+            being_written: slot.taken.map(|taken| taken.version),
+            next_wake_up: slot.next_wake_up,
+            scheduled: slot.scheduled,
+            owed: slot.owed.standings(),
+            waiting: slot.mailbox.len() + usize::from(slot.stalled.is_some()),
+            weight: slot.weight(),
+        })
+    }
+}
