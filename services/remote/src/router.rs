@@ -125,15 +125,17 @@ impl<S: ?Sized> Router<S> {
                 let text = format!("{} shard {shard} has no owner in ring {}", self.service.name(), ring.version);
                 Err((ServiceError::NotOwner(text), Reason::NoOwner))
             }
-            Owner::Here(local) => match self.runtime.timeout(left, attempt(local)).await {
-                Some(answer) => answer.map_err(reasoned),
-                None => Err((route.bound.passed(), Reason::Unavailable)),
+            Owner::Here(local) => tokio::select! {
+                biased;
+                answer = attempt(local) => answer.map_err(reasoned),
+                () = self.moved(&self.node, shard) => Err((moved(&self.node, shard), Reason::Moved)),
+                () = self.runtime.sleep(left) => Err((route.bound.passed(), Reason::Unavailable)),
             },
             Owner::There(peer, remote) => tokio::select! {
                 biased;
                 answer = attempt(remote) => answer.map_err(reasoned),
-                () = peer.gone() => Err((moved(&peer, shard), Reason::Moved)),
-                () = self.moved(&peer, shard) => Err((moved(&peer, shard), Reason::Moved)),
+                () = peer.gone() => Err((moved(peer.id(), shard), Reason::Moved)),
+                () = self.moved(peer.id(), shard) => Err((moved(peer.id(), shard), Reason::Moved)),
                 () = self.runtime.sleep(left) => Err((route.bound.passed(), Reason::Unavailable)),
             },
         }
@@ -163,11 +165,11 @@ impl<S: ?Sized> Router<S> {
     }
 
     /// Returns when the ring has given the shard to another node, which the former owner has had time to notice.
-    async fn moved(&self, peer: &Peer, shard: u32) {
+    async fn moved(&self, from: &NodeId, shard: u32) {
         let mut ring = self.ring.clone();
         let is_elsewhere = |ring: &Arc<Ring>| {
             let owner = ring.shards(self.service).get(shard as usize);
-            owner.is_some_and(|owner| owner.as_ref().is_some_and(|owner| owner != peer.id()))
+            owner.is_some_and(|owner| owner.as_ref().is_some_and(|owner| owner != from))
         };
         if ring.wait_for(is_elsewhere).await.is_err() {
             // There will be no newer ring.
@@ -197,6 +199,6 @@ fn reasoned(error: ServiceError) -> (ServiceError, Reason) {
     (error, reason)
 }
 
-fn moved(peer: &Peer, shard: u32) -> ServiceError {
-    ServiceError::NotOwner(format!("shard {shard} moved away from node {} before it answered", peer.id()))
+fn moved(from: &NodeId, shard: u32) -> ServiceError {
+    ServiceError::NotOwner(format!("shard {shard} moved away from node {from} before it answered"))
 }

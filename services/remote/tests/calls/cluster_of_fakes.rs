@@ -38,6 +38,7 @@ impl Membership for Published {
 pub struct Process {
     pub fake: Arc<Fake>,
     pub address: String,
+    stopping: CancellationToken,
     serving: JoinHandle<()>,
 }
 
@@ -51,14 +52,19 @@ impl Process {
     pub async fn start(fake: Arc<Fake>, settings: &RemoteSettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let runtime = Runtime::system();
+        let (runtime, stopping) = (Runtime::system(), CancellationToken::new());
         let (history, matching) = (Arc::clone(&fake) as Arc<dyn History>, Arc::clone(&fake) as Arc<dyn Matching>);
         let server = internal_server(settings)
             .add_service(history_server(history, runtime.clone(), settings))
             .add_service(matching_server(matching, runtime.clone(), settings))
-            .serve_with_incoming(TcpListenerStream::new(listener));
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.clone().cancelled_owned());
         let serving = runtime.spawn(async move { server.await.unwrap() });
-        Self { fake, address, serving }
+        Self { fake, address, stopping, serving }
+    }
+
+    /// It finishes what it has begun, and takes nothing more.
+    pub fn stop(&self) {
+        self.stopping.cancel();
     }
 }
 

@@ -151,6 +151,45 @@ async fn a_local_shard_that_moves_away_is_followed_over_the_wire() {
 }
 
 #[tokio::test]
+async fn a_local_call_does_not_wait_for_a_shard_that_has_long_moved() {
+    let cluster = Cluster::new(slow_pings());
+    let b = cluster.process().await;
+    let nodes = [node("here", 1, "127.0.0.1:1"), node("b", 1, &b.address)];
+    cluster.publish(&nodes, Some("here"));
+    cluster.local.arrange([Step::Hang]);
+    let (answer, ()) = tokio::join!(signal(&cluster), async {
+        cluster.until("this node was asked", || cluster.local.asked().len() == 1).await;
+        cluster.publish(&nodes, Some("b"));
+    });
+    answer.unwrap();
+    assert_eq!(cluster.local.asked(), b.fake.asked());
+}
+
+#[tokio::test]
+async fn a_process_that_stops_in_order_fails_no_call() {
+    let cluster = Cluster::new(slow_pings());
+    let (a, b) = (cluster.process().await, cluster.process().await);
+    let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
+    cluster.publish(&nodes, Some("a"));
+    a.fake.arrange([Step::After(Duration::from_millis(300))]);
+    let later = async {
+        cluster.until("a call is being served", || a.fake.asked().len() == 1).await;
+        a.stop();
+        // The connection ends in order; calls that find it so, and no listener either, wait for the ring.
+        let calls = futures::future::join_all((0..20).map(|_| signal(&cluster)));
+        let ring = async {
+            cluster.runtime.sleep(Duration::from_millis(100)).await;
+            cluster.publish(&nodes, Some("b"));
+        };
+        let (answers, ()) = tokio::join!(calls, ring);
+        answers.into_iter().for_each(|answer| drop(answer.unwrap()));
+    };
+    let (answer, ()) = tokio::join!(signal(&cluster), later);
+    answer.unwrap();
+    assert_eq!((a.fake.dropped.get(), a.fake.asked().len() + b.fake.asked().len()), (0, 21));
+}
+
+#[tokio::test]
 async fn every_matching_node_that_is_there_hears_that_a_worker_leaves() {
     let patience = Duration::from_millis(400);
     let cluster = Cluster::new(RemoteSettings { shutdown_worker_patience: patience, ..slow_pings() });

@@ -131,7 +131,6 @@ impl History for Fake {
         let answer = wire::GetWorkflowExecutionHistoryReverseResponse {
             next_page_token: "less".into(),
             history: Some(history()),
-            ..Default::default()
         };
         self.answer("get_history_reverse", &(&ctx.namespace, request), None, answer).await
     }
