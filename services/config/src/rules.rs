@@ -155,7 +155,7 @@ impl Broken<'_> {
     }
 
     fn bounds(&mut self, config: &Config) {
-        let (frontend, history, shards) = (&config.frontend, &config.history, &config.shards);
+        let Config { frontend, history, shards, membership, remote, .. } = config;
         let mut at_most = |path: &str, value: String, other: &str, bound: String, holds: bool| {
             if !holds {
                 self.say(path, format!("`{path}` is {value}, at most `{other}`, which is {bound}, is allowed"));
@@ -179,8 +179,36 @@ impl Broken<'_> {
         at_most!(frontend.memo_bytes <= frontend.request_bytes);
         at_most!(frontend.search_attribute_value_bytes <= frontend.search_attributes_total_bytes);
         at_most!(frontend.request_bytes <= frontend.in_flight_bytes);
+        at_most!(frontend.request_bytes <= remote.message_bytes);
         at_most!(frontend.namespace_rps <= frontend.instance_rps);
         at_most!(frontend.shortest_retention <= frontend.default_retention);
+        for (key, value, other, bound) in [
+            ("raft_heartbeat", membership.raft_heartbeat, "election_timeout_min", membership.election_timeout_min),
+            (
+                "election_timeout_min",
+                membership.election_timeout_min,
+                "election_timeout_max",
+                membership.election_timeout_max,
+            ),
+        ] {
+            if value >= bound {
+                let path = format!("membership.{key}");
+                self.say(
+                    &path,
+                    format!("`{path}` is {value}, less than `membership.{other}`, which is {bound}, is allowed"),
+                );
+            }
+        }
+        let heartbeat = membership.heartbeat;
+        for (key, patience) in [("lease", membership.lease), ("leader_silence", membership.leader_silence)] {
+            if heartbeat.duration() * 2 > patience.duration() {
+                let path = "membership.heartbeat";
+                let text = format!(
+                    "`{path}` is {heartbeat}, at most half of `membership.{key}`, which is {patience}, is allowed"
+                );
+                self.say(path, text);
+            }
+        }
     }
 
     fn cassandra(&mut self, cassandra: &mut Cassandra) {

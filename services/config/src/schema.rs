@@ -98,7 +98,7 @@ mod tests {
     /// `pattern` says for other readers of the schema what `format` does here.
     const FOR_READERS: &[&str] = &["$schema", "title", "description", "default", "pattern"];
     /// What serde's numbers are called; the bounds are there too.
-    const NUMBER_FORMATS: &[&str] = &["uint32", "int64", "double"];
+    const NUMBER_FORMATS: &[&str] = &["uint32", "uint64", "int64", "double"];
 
     fn every_schema(schema: &Value, seen: &mut dyn FnMut(&Value)) {
         seen(schema);

@@ -61,6 +61,8 @@ fn defaults_are_those_of_the_services() {
     let config = Config::parse(&read("deploy/outlast.example.yaml"), &Overrides::none()).unwrap();
     assert_eq!(config.history.settings(), settings::HistorySettings::default());
     assert_eq!(config.matching.settings(), settings::MatchingSettings::default());
+    assert_eq!(config.membership.settings(), settings::MembershipSettings::default());
+    assert_eq!(config.remote.settings(), settings::RemoteSettings::default());
     let mut frontend = config.frontend.clone();
     frontend.namespace_rps = 20_000.0;
     assert_eq!(frontend.settings(), settings::FrontendSettings::default());

@@ -192,6 +192,16 @@ fn rules_between_keys_hold() {
             "`frontend.blob_bytes` is 8MiB, at most `frontend.request_bytes`, which is 4MiB, is allowed",
         ),
         (
+            "store:",
+            "membership: { lease: 500ms }\nstore:",
+            "`membership.heartbeat` is 300ms, at most half of `membership.lease`, which is 500ms, is allowed",
+        ),
+        (
+            "store:",
+            "membership: { raft_heartbeat: 400ms }\nstore:",
+            "`membership.raft_heartbeat` is 400ms, less than `membership.election_timeout_min`, which is 300ms, is allowed",
+        ),
+        (
             "  memory: {}",
             "  cassandra: { contact_points: [] }",
             "`store.cassandra.contact_points` has 0 entries, at least 1 is needed",
@@ -333,7 +343,7 @@ fn variables_that_set_nothing_or_nonsense_are_refused_by_their_names() {
         (
             "OUTLAST__NODE__IDD",
             "x",
-            "OUTLAST__NODE__IDD: sets no key, did you mean `OUTLAST__NODE__ID`? known keys of `node`: id, roles, weight, zone",
+            "OUTLAST__NODE__IDD: sets no key, did you mean `OUTLAST__NODE__ID`? known keys of `node`: drain_within, id, roles, weight, zone",
         ),
         (
             "OUTLAST__NOED__ID",

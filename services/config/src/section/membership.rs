@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use ::settings::MembershipSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::HostPort;
+use crate::{HostPort, Span};
 
 /// How this process finds the others, and, in processes of the role `membership`, how it votes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Membership {
     /// Internal addresses of some voters. A name that resolves to many addresses counts as all of them. Needed unless the
@@ -21,6 +22,89 @@ pub struct Membership {
     /// The voters that form the cluster: 1, 3 or 5, the same list for each of them. Not looked at again once the cluster
     /// exists; `outlast admin voters` changes who votes.
     pub initial_voters: Vec<InitialVoter>,
+    /// How often a process tells the leader that it is there. At most half of `lease`.
+    #[schemars(extend("x-least" = "10ms", "x-most" = "10s"))]
+    pub heartbeat: Span,
+    /// A process that has been silent for this long loses its shards. The same in all voters.
+    #[schemars(extend("x-least" = "100ms", "x-most" = "1m"))]
+    pub lease: Span,
+    /// A process looks for another leader when its own has been silent for this long. At least twice `heartbeat`.
+    #[schemars(extend("x-least" = "100ms", "x-most" = "1m"))]
+    pub leader_silence: Span,
+    /// Changes of the ring follow each other by at least this, so that processes that come together make one change.
+    #[schemars(extend("x-least" = "1ms", "x-most" = "1m"))]
+    pub ring_interval: Span,
+    /// A process whose clock differs from the leader's by more is not let in.
+    #[schemars(extend("x-least" = "50ms", "x-most" = "10m"))]
+    pub max_clock_difference: Span,
+    /// How long a process tries to join before it gives up and ends.
+    #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
+    pub join_timeout: Span,
+    /// How long an attempt to connect to a voter may take.
+    #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
+    pub connect_timeout: Span,
+    /// How long one question to a voter may take.
+    #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
+    pub call_timeout: Span,
+    /// How often the leader of the voters tells the others that it is there. Below `election_timeout_min`. The same in
+    /// all voters, as are the next three.
+    #[schemars(extend("x-least" = "10ms", "x-most" = "10s"))]
+    pub raft_heartbeat: Span,
+    /// A leader that is silent for this long is replaced at the earliest. More than `raft_heartbeat` and the slowest
+    /// write to the disk of `data_dir`.
+    #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
+    pub election_timeout_min: Span,
+    /// A leader that is silent for this long is replaced. More than `election_timeout_min`.
+    #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
+    pub election_timeout_max: Span,
+    /// Changes after which a voter writes a snapshot and drops the log before it.
+    #[schemars(range(min = 10, max = 1_000_000))]
+    pub snapshot_every: u64,
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        let settings = MembershipSettings::default();
+        Self {
+            seeds: Vec::new(),
+            data_dir: None,
+            initial_voters: Vec::new(),
+            heartbeat: settings.heartbeat.into(),
+            lease: settings.lease.into(),
+            leader_silence: settings.leader_silence.into(),
+            ring_interval: settings.ring_interval.into(),
+            max_clock_difference: settings.max_clock_difference.into(),
+            join_timeout: settings.join_timeout.into(),
+            connect_timeout: settings.connect_timeout.into(),
+            call_timeout: settings.call_timeout.into(),
+            raft_heartbeat: settings.raft_heartbeat.into(),
+            election_timeout_min: settings.election_timeout_min.into(),
+            election_timeout_max: settings.election_timeout_max.into(),
+            snapshot_every: settings.snapshot_every,
+        }
+    }
+}
+
+impl Membership {
+    /// The times and counts, as membership takes them.
+    #[must_use]
+    pub fn settings(&self) -> MembershipSettings {
+        MembershipSettings {
+            heartbeat: self.heartbeat.into(),
+            lease: self.lease.into(),
+            leader_silence: self.leader_silence.into(),
+            ring_interval: self.ring_interval.into(),
+            max_clock_difference: self.max_clock_difference.into(),
+            join_timeout: self.join_timeout.into(),
+            connect_timeout: self.connect_timeout.into(),
+            call_timeout: self.call_timeout.into(),
+            raft_heartbeat: self.raft_heartbeat.into(),
+            election_timeout_min: self.election_timeout_min.into(),
+            election_timeout_max: self.election_timeout_max.into(),
+            snapshot_every: self.snapshot_every,
+            ..MembershipSettings::default()
+        }
+    }
 }
 
 /// One of the voters that form the cluster.

@@ -1,11 +1,12 @@
 //! `cluster`, `node`, `internal`, `http`: which process this is.
 
 use std::fmt;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{HostPort, ListenAddress};
+use crate::{HostPort, ListenAddress, Span};
 
 /// What all processes of one cluster must agree on.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -42,6 +43,15 @@ pub struct Node {
     #[serde(default = "usual_weight")]
     #[schemars(range(min = 1, max = 10_000))]
     pub weight: u32,
+    /// How long a process that was told to stop tries to hand its shards over before it ends all the same. Give the
+    /// orchestrator more patience than this (`terminationGracePeriodSeconds` in Kubernetes).
+    #[serde(default = "usual_drain_within")]
+    #[schemars(extend("x-least" = "0s", "x-most" = "1h"))]
+    pub drain_within: Span,
+}
+
+fn usual_drain_within() -> Span {
+    Duration::from_secs(25).into()
 }
 
 fn usual_weight() -> u32 {
