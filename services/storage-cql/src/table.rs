@@ -1,0 +1,249 @@
+//! The table port: plain writes whose timestamps are their versions, so that the database lets the highest version win
+//! in whatever order writes arrive, and its tombstones hold back late puts.
+//!
+//! A put of version v is written at timestamp 2v - 1, a delete at 2v - 2: a put wins over a delete of the same version,
+//! and loses to the next one's. That is far below the time of day in microseconds, at which partitions are dropped, and so
+//! below what ScyllaDB takes for the future.
+
+mod scan;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use scylla::errors::SerializationError;
+use scylla::serialize::row::{RowSerializationContext, SerializeRow};
+use scylla::serialize::writers::RowWriter;
+use scylla::statement::prepared::PreparedStatement;
+use storage::{
+    PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult, Table,
+    Version,
+};
+use tokio::sync::Semaphore;
+
+use self::scan::Scans;
+use crate::failure::Failure;
+use crate::names::Names;
+use crate::requests::Requests;
+use crate::settings::CqlSettings;
+use crate::stats::Kind;
+
+/// The highest version that has timestamps.
+const MAX_VERSION: Version = 1 << 62;
+/// The longest key that Cassandra takes, less what we put before it.
+const MAX_KEY_BYTES: usize = 65_000;
+/// What one partition may be sent at once: Cassandra takes frames and mutations of 16 MiB by default.
+const MAX_WRITE_BYTES: usize = 15 << 20;
+/// What the protocol can count.
+const MAX_ROWS: usize = 65_535;
+/// How many partitions of one call are written at once.
+const PARTITIONS_AT_ONCE: usize = 32;
+
+pub(crate) struct CqlTable {
+    requests: Arc<Requests>,
+    names: Names,
+    get: PreparedStatement,
+    put: PreparedStatement,
+    delete: PreparedStatement,
+    drop: PreparedStatement,
+    scans: Scans,
+    /// Bounds the writes of this process that are under way.
+    in_flight: Semaphore,
+}
+
+impl CqlTable {
+    pub(crate) async fn prepare(requests: &Arc<Requests>, settings: &CqlSettings) -> Result<Self, Failure> {
+        let table = format!("{}.table_rows", settings.keyspace);
+        let row = "partition_key = ? AND row_key = ?";
+        Ok(Self {
+            requests: Arc::clone(requests),
+            names: Names::within(&settings.within),
+            get: requests
+                .prepare(Kind::Read, &format!("SELECT content, writetime(content) FROM {table} WHERE {row}"))
+                .await?,
+            put: requests
+                .prepare(
+                    Kind::TableWrite,
+                    &format!(
+                        "INSERT INTO {table} (partition_key, row_key, content) VALUES (?, ?, ?) USING TIMESTAMP ?"
+                    ),
+                )
+                .await?,
+            delete: requests
+                .prepare(Kind::TableWrite, &format!("DELETE FROM {table} USING TIMESTAMP ? WHERE {row}"))
+                .await?,
+            drop: requests
+                .prepare(Kind::PartitionDelete, &format!("DELETE FROM {table} WHERE partition_key = ?"))
+                .await?,
+            scans: Scans::prepare(requests, &table).await?,
+            in_flight: Semaphore::new(settings.table_writes_in_flight),
+        })
+    }
+
+    async fn write_partition(&self, write: &PartitionWrite) -> StorageResult<()> {
+        // The semaphore is never closed.
+        let _permit = self.in_flight.acquire().await;
+        let partition = self.names.partition(&write.partition);
+        let (put_at, delete_at) = timestamps(write.version);
+        let puts = write.puts.iter().map(|(key, content)| Change::Put { partition: &partition, key, content, put_at });
+        let deletes = write.deletes.iter().map(|key| Change::Delete { partition: &partition, key, delete_at });
+        let changes: Vec<_> = puts.chain(deletes).collect();
+        let written = match changes.as_slice() {
+            [] => return Ok(()),
+            [change] => self.requests.write(Kind::TableWrite, self.statement(change), change).await,
+            changes => {
+                let statements = changes.iter().map(|change| self.statement(change).clone());
+                let batch = self.requests.batch(Kind::TableWrite, statements);
+                self.requests.write_batch(Kind::TableWrite, &batch, changes).await
+            }
+        };
+        if written.is_ok() {
+            self.requests.counters.table_rows(write.puts.len(), write.deletes.len());
+        }
+        written.map_err(Failure::of_write)
+    }
+
+    fn statement(&self, change: &Change<'_>) -> &PreparedStatement {
+        match change {
+            Change::Put { .. } => &self.put,
+            Change::Delete { .. } => &self.delete,
+        }
+    }
+}
+
+/// The timestamps of puts and of deletes of a version.
+fn timestamps(version: Version) -> (i64, i64) {
+    let put = (i128::from(version) * 2 - 1).min(i128::from(i64::MAX));
+    let put = i64::try_from(put).unwrap_or(i64::MAX);
+    (put, put - 1)
+}
+
+/// The version of a put at `timestamp`.
+fn version_at(timestamp: i64) -> StorageResult<Version> {
+    let doubled = i128::from(timestamp) + 1;
+    u64::try_from(doubled / 2)
+        .ok()
+        .filter(|_| doubled % 2 == 0)
+        .ok_or_else(|| StorageError::Corrupt(format!("a row has timestamp {timestamp}, which no put has")))
+}
+
+/// One row's part in a write.
+enum Change<'a> {
+    Put { partition: &'a [u8], key: &'a Bytes, content: &'a Bytes, put_at: i64 },
+    Delete { partition: &'a [u8], key: &'a Bytes, delete_at: i64 },
+}
+
+impl SerializeRow for Change<'_> {
+    fn serialize(
+        &self,
+        context: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        match self {
+            Self::Put { partition, key, content, put_at } => {
+                (partition, key, content, put_at).serialize(context, writer)
+            }
+            Self::Delete { partition, key, delete_at } => (delete_at, partition, key).serialize(context, writer),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+/// Refuses what the database would refuse, or could not tell apart from something else.
+fn check(write: &PartitionWrite) -> StorageResult<()> {
+    let invalid = |what: String| Err(StorageError::Invalid(what));
+    if write.version > MAX_VERSION {
+        return invalid(format!("version {} is above {MAX_VERSION}", write.version));
+    }
+    let keys = write.puts.iter().map(|(key, _)| key).chain(&write.deletes).chain([&write.partition]);
+    if let Some(key) = keys.clone().find(|key| key.len() > MAX_KEY_BYTES) {
+        return invalid(format!("a key has {} bytes, at most {MAX_KEY_BYTES} are allowed", key.len()));
+    }
+    let (rows, bytes) = (
+        write.puts.len() + write.deletes.len(),
+        write.puts.iter().map(|(_, value)| value.len()).sum::<usize>() + keys.map(Bytes::len).sum::<usize>(),
+    );
+    if rows > MAX_ROWS {
+        return invalid(format!("a write of {rows} rows to one partition, at most {MAX_ROWS} are allowed"));
+    }
+    if bytes > MAX_WRITE_BYTES {
+        return invalid(format!("a write of {bytes} bytes to one partition, at most {MAX_WRITE_BYTES} are allowed"));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Table for CqlTable {
+    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
+        writes.iter().try_for_each(check)?;
+        let writes: Vec<_> = writes.iter().map(|write| self.write_partition(write)).collect();
+        stream::iter(writes).buffer_unordered(PARTITIONS_AT_ONCE).try_collect().await
+    }
+
+    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
+        let values = (self.names.partition(partition), key);
+        let rows = self.requests.rows(Kind::Read, &self.get, values).await;
+        let row = rows.and_then(|rows| rows.maybe_first_row::<(Bytes, i64)>().map_err(Failure::unreadable));
+        let Some((value, timestamp)) = row.map_err(Failure::of_read)? else { return Ok(None) };
+        Ok(Some(Row { key: key.clone(), value, version: version_at(timestamp)? }))
+    }
+
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage> {
+        self.scans.scan(&self.requests, self.names.partition(partition), range, order, limit).await
+    }
+
+    /// One tombstone for the partition, at the time of day: it also holds back whatever is still under way to the
+    /// partition, for as long as the database keeps tombstones.
+    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
+        let values = (self.names.partition(partition),);
+        self.requests.write(Kind::PartitionDelete, &self.drop, values).await.map_err(Failure::of_write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_order_versions_and_puts_over_deletes() {
+        let mut before = i64::MIN;
+        for version in [0, 1, 2, 3, 1 << 40, (1 << 40) + 1, MAX_VERSION - 1, MAX_VERSION] {
+            let (put, delete) = timestamps(version);
+            assert!(before < delete && delete < put, "version {version}: {delete} {put}");
+            assert_eq!(version_at(put).unwrap(), version);
+            before = put;
+        }
+        assert!(version_at(timestamps(5).1).is_err(), "a delete's timestamp is no put's");
+        assert!(version_at(i64::MIN).is_err());
+    }
+
+    #[test]
+    fn writes_that_the_database_could_not_take_are_refused() {
+        let write =
+            |puts: Vec<(RowKey, Bytes)>, deletes| PartitionWrite { version: 1, puts, deletes, ..Default::default() };
+        let key = Bytes::from_static(b"key");
+        let cases = [
+            write(vec![(vec![0; MAX_KEY_BYTES + 1].into(), Bytes::new())], vec![]),
+            write(vec![], vec![vec![0; MAX_KEY_BYTES + 1].into()]),
+            write(vec![(key.clone(), vec![0; MAX_WRITE_BYTES].into())], vec![]),
+            write(vec![], vec![key.clone(); MAX_ROWS + 1]),
+            PartitionWrite { version: MAX_VERSION + 1, ..write(vec![], vec![key.clone()]) },
+            PartitionWrite { partition: vec![0; MAX_KEY_BYTES + 1].into(), ..write(vec![], vec![key.clone()]) },
+        ];
+        for refused in cases {
+            assert!(matches!(check(&refused), Err(StorageError::Invalid(_))));
+        }
+        let largest = write(vec![(vec![0; MAX_KEY_BYTES].into(), Bytes::new())], vec![key; MAX_ROWS - 1]);
+        check(&PartitionWrite { version: MAX_VERSION, ..largest }).unwrap();
+    }
+}
