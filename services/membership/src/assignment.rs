@@ -52,7 +52,7 @@ pub(crate) fn bounds(shards: usize, candidates: &[Candidate]) -> Vec<(usize, usi
     let bounds_of = |candidate: &Candidate| {
         // The fair share is `part / total`; everything stays in whole numbers.
         let part = shards as u64 * weight(candidate);
-        let most = part.div_ceil(total).max(part * 11 / (total * 10));
+        let most = part.div_ceil(total).max(part * 11 / (total * 10)).min(shards as u64);
         let fewest = (part / total).min((part * 9).div_ceil(total * 10));
         (most as usize, fewest as usize)
     };

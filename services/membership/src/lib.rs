@@ -36,6 +36,9 @@ mod state_machine;
 mod voter;
 mod wire;
 
+#[cfg(test)]
+mod stored_test;
+
 pub use crate::settings::{ClusterSettings, FEATURE_LEVEL, InitialVoter, MemberSettings, VoterSettings};
 pub use admin::{Admin, Members, NodeInfo, PinInfo, VoterInfo};
 pub use leader_calls::CallError;

@@ -1,6 +1,6 @@
 //! Who gets in.
 
-use cluster::{Membership, NodeId, NodeState, Sharded};
+use cluster::{Membership, NodeId, Sharded};
 
 use crate::cluster_in_process::{Cluster, RunningMember};
 

@@ -1,0 +1,286 @@
+//! Log, vote and snapshots on disk: the Raft library's own suite, and crashes at every operation of the disk.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use openraft::testing::{StoreBuilder, Suite, blank_ent, log_id};
+use openraft::{EntryPayload, RaftLogReader, RaftSnapshotBuilder};
+use redb::{Database, StorageBackend};
+use tempfile::TempDir;
+
+use crate::command::{Batch, Command};
+use crate::disk::{Disk, Fact, Write};
+use crate::identities::Identities;
+use crate::log_store::LogStore;
+use crate::raft_group::{Entry, Group, LogId, StorageError, Vote};
+use crate::settings::ClusterSettings;
+use crate::state_machine::StateMachine;
+
+fn identities(disk: &Disk) -> Arc<Identities> {
+    let cluster = ClusterSettings { name: "test".into(), history_shards: 8, matching_shards: 4 };
+    let none = Default::default();
+    Arc::new(Identities::new(cluster, "v".into(), "uuid".into(), disk.clone(), String::new(), none))
+}
+
+async fn open(database: Database) -> (LogStore, StateMachine) {
+    let (disk, contents) = Disk::start(database).expect("the file opens");
+    let machine = StateMachine::open(disk.clone(), &contents, identities(&disk)).expect("the snapshot can be read");
+    let log = LogStore::open(disk, &contents, machine.snapshot_log_id()).await.expect("the log can be read");
+    (log, machine)
+}
+
+struct Folders;
+
+impl StoreBuilder<Group, LogStore, StateMachine, TempDir> for Folders {
+    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (log, machine) = open(Database::create(folder.path().join("voter.redb")).expect("a file")).await;
+        Ok((folder, log, machine))
+    }
+}
+
+#[test]
+fn the_raft_librarys_suite_passes() {
+    Suite::test_all(Folders).expect("all of it");
+}
+
+/// A disk that dies: after so many writes and syncs everything fails, and only what was synced is there afterwards, plus,
+/// when `torn`, every other one of the writes that were not.
+#[derive(Clone, Debug)]
+struct DyingDisk(Arc<Mutex<Bytes>>);
+
+#[derive(Debug)]
+struct Bytes {
+    synced: Vec<u8>,
+    /// What has been done since the last sync.
+    pending: Vec<Pending>,
+    now: Vec<u8>,
+    operations_left: usize,
+    operations: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Pending {
+    Length(usize),
+    Write(usize, Vec<u8>),
+}
+
+impl Pending {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => bytes.resize(*length, 0),
+            Self::Write(offset, data) => {
+                let end = offset + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*offset..end].copy_from_slice(data);
+            }
+        }
+    }
+}
+
+impl DyingDisk {
+    fn new(content: Vec<u8>, operations_left: usize) -> Self {
+        let bytes =
+            Bytes { synced: content.clone(), pending: Vec::new(), now: content, operations_left, operations: 0 };
+        Self(Arc::new(Mutex::new(bytes)))
+    }
+
+    fn bytes(&self) -> std::sync::MutexGuard<'_, Bytes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn operate(&self) -> io::Result<std::sync::MutexGuard<'_, Bytes>> {
+        let mut bytes = self.bytes();
+        if bytes.operations_left == 0 {
+            return Err(io::Error::other("the disk has died"));
+        }
+        bytes.operations_left -= 1;
+        bytes.operations += 1;
+        Ok(bytes)
+    }
+
+    /// What is there after the crash.
+    fn left_over(&self, torn: bool) -> Vec<u8> {
+        let bytes = self.bytes();
+        let mut left = bytes.synced.clone();
+        for (position, pending) in bytes.pending.iter().enumerate() {
+            if torn && position % 2 == 0 {
+                pending.apply(&mut left);
+            }
+        }
+        left
+    }
+}
+
+impl StorageBackend for DyingDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.bytes().now.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let (start, bytes) = (usize::try_from(offset).expect("small"), self.bytes());
+        let part = bytes.now.get(start..start + out.len()).ok_or_else(|| io::Error::other("beyond the end"))?;
+        out.copy_from_slice(part);
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let length = Pending::Length(usize::try_from(length).expect("small"));
+        let mut bytes = self.operate()?;
+        length.apply(&mut bytes.now);
+        bytes.pending.push(length);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut bytes = self.operate()?;
+        bytes.synced = bytes.now.clone();
+        bytes.pending.clear();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let write = Pending::Write(usize::try_from(offset).expect("small"), data.to_vec());
+        let mut bytes = self.operate()?;
+        write.apply(&mut bytes.now);
+        bytes.pending.push(write);
+        Ok(())
+    }
+}
+
+/// What a voter was told is durable.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Told {
+    vote: Option<Vote>,
+    last: Option<LogId>,
+    purged: Option<LogId>,
+    snapshot: Option<LogId>,
+}
+
+fn command_entry(index: u64) -> Entry {
+    let command = if index == 1 {
+        Command::Form {
+            cluster_id: "id".into(),
+            cluster_name: "test".into(),
+            history_shards: 8,
+            matching_shards: 4,
+            feature_level: 1,
+        }
+    } else {
+        Command::Voter { id: format!("v{index}"), uuid: "u".into(), address: "a:1".into() }
+    };
+    Entry { log_id: log_id(1, 0, index), payload: EntryPayload::Normal(Batch { commands: vec![command] }) }
+}
+
+/// What a voter does in its life: each step is noted once it has been acknowledged.
+async fn live(log: &mut LogStore, machine: &mut StateMachine, told: &mut Told) -> Result<(), StorageError> {
+    for round in 0..3u64 {
+        let vote = Vote::new_committed(round + 1, 7);
+        log.save_vote(&vote).await?;
+        told.vote = Some(vote);
+        let first = round * 6 + 1;
+        for index in first..first + 6 {
+            log.blocking_append([command_entry(index)]).await?;
+            told.last = Some(log_id(1, 0, index));
+        }
+        log.save_committed(told.last).await?;
+        machine.apply((first..first + 6).map(command_entry)).await?;
+        // Two more that are taken back.
+        log.blocking_append([blank_ent::<Group>(1, 0, first + 6), blank_ent::<Group>(1, 0, first + 7)]).await?;
+        log.truncate(log_id(1, 0, first + 6)).await?;
+        let snapshot = machine.build_snapshot().await?;
+        told.snapshot = snapshot.meta.last_log_id;
+        let upto = log_id(1, 0, first + 3);
+        log.purge(upto).await?;
+        told.purged = Some(upto);
+    }
+    Ok(())
+}
+
+async fn check(content: Vec<u8>, told: &Told, at: usize) {
+    let database = Database::builder().create_with_backend(DyingDisk::new(content, usize::MAX));
+    let (mut log, mut machine) = open(database.expect("it opens after a crash")).await;
+    let vote = log.read_vote().await.expect("a vote");
+    assert!(vote >= told.vote, "crash at {at}: the vote {vote:?} is older than {:?}", told.vote);
+    let state = log.get_log_state().await.expect("a state");
+    assert!(
+        state.last_log_id >= told.last,
+        "crash at {at}: the log ends at {:?}, not {:?}",
+        state.last_log_id,
+        told.last
+    );
+    assert!(state.last_purged_log_id >= told.purged, "crash at {at}: {state:?}");
+    let snapshot = machine.get_current_snapshot().await.expect("it can be read").and_then(|kept| kept.meta.last_log_id);
+    assert!(snapshot >= told.snapshot, "crash at {at}: snapshot {snapshot:?}, told {:?}", told.snapshot);
+    assert!(snapshot >= state.last_purged_log_id, "crash at {at}: nothing is dropped that no snapshot has");
+    // No holes, and every entry is what was written.
+    let first = state.last_purged_log_id.map_or(1, |purged| purged.index + 1);
+    let entries = log.try_get_log_entries(first..).await.expect("entries");
+    let expected: Vec<u64> = (first..first + entries.len() as u64).collect();
+    assert_eq!(entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>(), expected, "crash at {at}");
+    // Applying what is left again gives the state that an unbroken life has.
+    let applied = machine.applied_state().await.expect("a state").0.map_or(0, |last| last.index);
+    let told_last = told.last.map_or(0, |last| last.index);
+    let again = entries.into_iter().filter(|entry| (applied + 1..=told_last).contains(&entry.log_id.index));
+    machine.apply(again).await.expect("applied");
+    let mut unbroken = crate::cluster_state::ClusterState::default();
+    for index in 1..=applied.max(told_last) {
+        if let EntryPayload::Normal(batch) = command_entry(index).payload {
+            unbroken.apply(&batch);
+        }
+    }
+    assert_eq!(machine.state(), unbroken, "crash at {at}");
+}
+
+#[tokio::test]
+async fn a_voter_survives_a_crash_at_every_operation_of_its_disk() {
+    let counting = DyingDisk::new(Vec::new(), usize::MAX);
+    let (mut log, mut machine) = open(Database::builder().create_with_backend(counting.clone()).expect("a file")).await;
+    let formatted = counting.bytes().operations;
+    live(&mut log, &mut machine, &mut Told::default()).await.expect("no crash");
+    let total = counting.bytes().operations;
+    assert!(total > formatted + 100, "{total} operations, {formatted} of them to make the file");
+
+    for operations in formatted..total {
+        let disk = DyingDisk::new(Vec::new(), operations);
+        let database = Database::builder().create_with_backend(disk.clone()).expect("a file");
+        let (mut log, mut machine) = open(database).await;
+        let mut told = Told::default();
+        live(&mut log, &mut machine, &mut told).await.expect_err("the disk dies first");
+        for torn in [false, true] {
+            check(disk.left_over(torn), &told, operations).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn entries_that_contradict_an_installed_snapshot_are_dropped() {
+    let disk = DyingDisk::new(Vec::new(), usize::MAX);
+    let (mut log, mut machine) = open(Database::builder().create_with_backend(disk.clone()).expect("a file")).await;
+    // A leader that was deposed had appended these; the next one's snapshot arrives, and the process dies before the log
+    // is cut.
+    log.blocking_append((1..=9).map(|index| blank_ent::<Group>(1, 0, index))).await.expect("appended");
+    let mut meta = machine.build_snapshot().await.expect("a snapshot").meta;
+    meta.last_log_id = Some(log_id(2, 1, 5));
+    let state = serde_json::to_vec(&crate::cluster_state::ClusterState::default()).expect("it encodes");
+    machine.install_snapshot(&meta, Box::new(io::Cursor::new(state))).await.expect("installed");
+    let database = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(false), usize::MAX));
+    let (mut log, _) = open(database.expect("it opens")).await;
+    let state = log.get_log_state().await.expect("a state");
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (meta.last_log_id, meta.last_log_id));
+    assert!(log.try_get_log_entries(..).await.expect("entries").is_empty());
+}
+
+#[tokio::test]
+async fn a_file_of_a_later_release_is_refused() {
+    let disk = DyingDisk::new(Vec::new(), usize::MAX);
+    let start = |disk: &DyingDisk| Disk::start(Database::builder().create_with_backend(disk.clone()).expect("a file"));
+    let (writer, _) = start(&disk).expect("a new file");
+    writer.write(vec![Write::Fact(Fact::Format, b"2".to_vec())]).await.expect("written");
+    let later = DyingDisk::new(disk.left_over(false), usize::MAX);
+    let refused = start(&later).err().map(|error| error.to_string());
+    assert_eq!(refused.as_deref(), Some("it is of format \"2\", this release reads \"1\""));
+}
