@@ -5,32 +5,57 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
-use crate::control::ProxyControl;
+use crate::control::{Modes, ProxyControl};
 use crate::frame::{Frame, Next, next};
 use crate::proxy::Route;
 use crate::request::{Request, cas_write_unknown, overloaded, prepared_id, unavailable};
 use crate::rule::{Fault, Forward, NodeMode};
+use crate::source;
 
 /// What becomes of a reply when it comes.
 enum Fate {
-    Pass { preparing: Option<std::sync::Arc<str>> },
+    Pass { preparing: Option<Arc<str>> },
     Drop,
     Delay(Duration),
     Replace(Frame),
     Cut,
 }
 
+/// How the node can be reached by whoever made this connection.
+#[derive(Clone)]
+struct Gate {
+    node: usize,
+    source: Arc<str>,
+    modes: watch::Receiver<Modes>,
+}
+
+impl Gate {
+    /// Waits until the mode is one that `wanted` accepts, and returns it; nothing when the proxy ends.
+    async fn wait(&mut self, wanted: impl Fn(NodeMode) -> bool) -> Option<NodeMode> {
+        let (source, node) = (&self.source, self.node);
+        let modes = self.modes.wait_for(|modes| wanted(modes.between(source, node))).await.ok()?;
+        Some(modes.between(source, node))
+    }
+
+    /// Whether something may go on, after waiting for as long as the node stalls.
+    async fn passes(&mut self) -> bool {
+        self.wait(|mode| mode != NodeMode::Stall).await == Some(NodeMode::Open)
+    }
+}
+
 /// What every loop of one connection sees.
 struct Link {
     node: usize,
+    gate: Gate,
     control: ProxyControl,
     /// By stream number, from the request's coming to its reply's.
     fates: Mutex<HashMap<i16, Fate>>,
@@ -44,23 +69,25 @@ struct Link {
 pub async fn serve(client: TcpStream, node: usize, route: Route, control: ProxyControl) -> io::Result<()> {
     control.connected();
     let mut cuts = control.cuts(node);
-    let mut mode = control.mode(node);
-    let mut refused = mode.clone();
+    let (theirs, ours) = (client.peer_addr()?, client.local_addr()?);
+    let source = tokio::task::spawn_blocking(move || source::name_of(theirs, ours)).await.ok().flatten();
+    let gate = Gate { node, source: source.unwrap_or_default().into(), modes: control.modes() };
+    let (mut opened, mut refused) = (gate.clone(), gate.clone());
     tokio::select! {
         done = async {
             // A node that cannot be reached does not answer, and the client is left to wait.
-            if mode.wait_for(|mode| *mode == NodeMode::Open).await.is_err() {
+            if opened.wait(|mode| mode == NodeMode::Open).await.is_none() {
                 return Ok(());
             }
             let upstream = TcpStream::connect(route.upstream).await?;
-            converse(client, upstream, node, control).await
+            converse(client, upstream, gate, control).await
         } => done,
-        _ = refused.wait_for(|mode| matches!(mode, NodeMode::Refuse)) => Ok(()),
+        _ = refused.wait(|mode| mode == NodeMode::Refuse) => Ok(()),
         _ = cuts.changed() => Ok(()),
     }
 }
 
-async fn converse(client: TcpStream, upstream: TcpStream, node: usize, control: ProxyControl) -> io::Result<()> {
+async fn converse(client: TcpStream, upstream: TcpStream, gate: Gate, control: ProxyControl) -> io::Result<()> {
     client.set_nodelay(true)?;
     upstream.set_nodelay(true)?;
     let (mut from_client, client_sink) = client.into_split();
@@ -69,7 +96,13 @@ async fn converse(client: TcpStream, upstream: TcpStream, node: usize, control: 
     // The first frame tells the protocol version of all.
     loop {
         match next(&mut beginning.clone()) {
-            Next::Foreign => return pass_through(from_client, client_sink, from_node, node_sink, &beginning).await,
+            Next::Foreign => {
+                let (requests, replies) = (gate.clone(), gate);
+                return tokio::select! {
+                    done = pass_through(from_client, node_sink, requests, beginning) => done,
+                    done = pass_through(from_node, client_sink, replies, BytesMut::new()) => done,
+                };
+            }
             Next::Frame(_) => break,
             Next::More if from_client.read_buf(&mut beginning).await? == 0 => return Ok(()),
             Next::More => {}
@@ -77,7 +110,15 @@ async fn converse(client: TcpStream, upstream: TcpStream, node: usize, control: 
     }
     let (to_node, node_queue) = mpsc::unbounded_channel();
     let (to_client, client_queue) = mpsc::unbounded_channel();
-    let link = Link { node, control, fates: Mutex::default(), late_streams: Mutex::new(i16::MAX), to_node, to_client };
+    let link = Link {
+        node: gate.node,
+        gate,
+        control,
+        fates: Mutex::default(),
+        late_streams: Mutex::new(i16::MAX),
+        to_node,
+        to_client,
+    };
     tokio::select! {
         done = link.requests(from_client, beginning) => done,
         done = link.replies(from_node) => done,
@@ -86,18 +127,29 @@ async fn converse(client: TcpStream, upstream: TcpStream, node: usize, control: 
     }
 }
 
-/// Another protocol's bytes, untouched.
+/// Another protocol's bytes, untouched. Where some were swallowed the rest makes no sense, so there the connection ends.
 async fn pass_through(
-    mut from_client: impl AsyncRead + Unpin,
-    mut to_client: impl AsyncWrite + Unpin,
-    mut from_node: impl AsyncRead + Unpin,
-    mut to_node: impl AsyncWrite + Unpin,
-    beginning: &[u8],
+    mut source: impl AsyncRead + Unpin,
+    mut sink: impl AsyncWrite + Unpin,
+    mut gate: Gate,
+    mut buffer: BytesMut,
 ) -> io::Result<()> {
-    to_node.write_all(beginning).await?;
-    tokio::select! {
-        done = copy(&mut from_client, &mut to_node) => done.map(drop),
-        done = copy(&mut from_node, &mut to_client) => done.map(drop),
+    let mut swallowed = false;
+    loop {
+        if !buffer.is_empty() {
+            if gate.passes().await {
+                if swallowed {
+                    return Ok(());
+                }
+                sink.write_all(&buffer).await?;
+            } else {
+                swallowed = true;
+            }
+            buffer.clear();
+        }
+        if source.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
     }
 }
 
@@ -110,9 +162,9 @@ async fn write_all(mut queue: mpsc::UnboundedReceiver<Bytes>, mut sink: impl Asy
 
 impl Link {
     async fn requests(&self, mut source: impl AsyncRead + Unpin, mut buffer: BytesMut) -> io::Result<()> {
-        let mut mode = self.control.mode(self.node);
+        let mut gate = self.gate.clone();
         while let Some(frame) = read_frame(&mut source, &mut buffer).await? {
-            if !passes(&mut mode).await {
+            if !gate.passes().await {
                 continue;
             }
             let (request, fault) = self.control.meet(self.node, &frame);
@@ -129,10 +181,10 @@ impl Link {
     }
 
     async fn replies(&self, mut source: impl AsyncRead + Unpin) -> io::Result<()> {
-        let mut mode = self.control.mode(self.node);
+        let mut gate = self.gate.clone();
         let mut buffer = BytesMut::new();
         while let Some(frame) = read_frame(&mut source, &mut buffer).await? {
-            if !passes(&mut mode).await {
+            if !gate.passes().await {
                 continue;
             }
             let fate = self.fates.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame.stream());
@@ -231,13 +283,5 @@ async fn read_frame(source: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut
             Next::More if source.read_buf(buffer).await? == 0 => return Ok(None),
             Next::More => {}
         }
-    }
-}
-
-/// Whether a frame may go on, after waiting for as long as the node stalls.
-async fn passes(mode: &mut watch::Receiver<NodeMode>) -> bool {
-    match mode.wait_for(|mode| *mode != NodeMode::Stall).await {
-        Ok(mode) => *mode == NodeMode::Open,
-        Err(_) => false,
     }
 }

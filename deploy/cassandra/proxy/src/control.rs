@@ -24,8 +24,25 @@ pub struct ProxyControl {
 
 struct Shared {
     state: Mutex<State>,
-    modes: Vec<watch::Sender<NodeMode>>,
+    modes: watch::Sender<Modes>,
     cuts: Vec<watch::Sender<u64>>,
+}
+
+/// How nodes can be reached, by everyone and by some.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Modes {
+    nodes: Vec<NodeMode>,
+    links: HashMap<(String, usize), NodeMode>,
+}
+
+impl Modes {
+    /// How one source reaches one node: the way that is said for it, if it is not open, else the node's.
+    pub(crate) fn between(&self, source: &str, node: usize) -> NodeMode {
+        match self.links.get(&(source.to_owned(), node)) {
+            Some(mode) if *mode != NodeMode::Open => *mode,
+            _ => self.nodes[node],
+        }
+    }
 }
 
 #[derive(Default)]
@@ -50,7 +67,7 @@ impl ProxyControl {
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
-                modes: (0..nodes).map(|_| watch::Sender::new(NodeMode::Open)).collect(),
+                modes: watch::Sender::new(Modes { nodes: vec![NodeMode::Open; nodes], links: HashMap::new() }),
                 cuts: (0..nodes).map(|_| watch::Sender::new(0)).collect(),
             }),
         }
@@ -68,9 +85,18 @@ impl ProxyControl {
 
     /// Says whether a node can be reached. Nodes are counted from 0, in the order of the routes; others do not exist.
     pub fn set_mode(&self, node: usize, mode: NodeMode) {
-        if let Some(sender) = self.shared.modes.get(node) {
-            sender.send_replace(mode);
-        }
+        self.shared.modes.send_modify(|modes| {
+            if let Some(known) = modes.nodes.get_mut(node) {
+                *known = mode;
+            }
+        });
+    }
+
+    /// Says whether one process can reach a node. It is known by the variable `PROXY_SOURCE` of its environment.
+    pub fn set_link(&self, source: &str, node: usize, mode: NodeMode) {
+        self.shared.modes.send_modify(|modes| {
+            modes.links.insert((source.to_owned(), node), mode);
+        });
     }
 
     /// Breaks every connection to a node. New ones may come at once.
@@ -80,12 +106,13 @@ impl ProxyControl {
         }
     }
 
-    /// All nodes can be reached, and no rule is left.
+    /// All nodes can be reached by everyone, and no rule is left.
     pub fn heal(&self) {
         self.clear_rules();
-        for node in 0..self.shared.modes.len() {
-            self.set_mode(node, NodeMode::Open);
-        }
+        self.shared.modes.send_modify(|modes| {
+            modes.links.clear();
+            modes.nodes.fill(NodeMode::Open);
+        });
     }
 
     /// What was seen and done since the start or the last [`reset_counts`](Self::reset_counts).
@@ -111,11 +138,11 @@ impl ProxyControl {
     }
 
     pub(crate) fn nodes(&self) -> usize {
-        self.shared.modes.len()
+        self.shared.cuts.len()
     }
 
-    pub(crate) fn mode(&self, node: usize) -> watch::Receiver<NodeMode> {
-        self.shared.modes[node].subscribe()
+    pub(crate) fn modes(&self) -> watch::Receiver<Modes> {
+        self.shared.modes.subscribe()
     }
 
     pub(crate) fn cuts(&self, node: usize) -> watch::Receiver<u64> {

@@ -25,6 +25,15 @@ pub enum Command {
         /// How.
         mode: NodeMode,
     },
+    /// Say whether one process can reach a node.
+    Link {
+        /// The value of its `PROXY_SOURCE`.
+        source: String,
+        /// Counted from 0.
+        node: usize,
+        /// How.
+        mode: NodeMode,
+    },
     /// Break every connection to a node.
     Cut {
         /// Counted from 0.
@@ -66,7 +75,7 @@ async fn converse(stream: TcpStream, control: ProxyControl) -> io::Result<()> {
 }
 
 fn obey(command: Command, control: &ProxyControl) -> serde_json::Value {
-    if let Command::Mode { node, .. } | Command::Cut { node } = &command
+    if let Command::Mode { node, .. } | Command::Link { node, .. } | Command::Cut { node } = &command
         && *node >= control.nodes()
     {
         return serde_json::json!({ "error": format!("node {node} does not exist: there are {}", control.nodes()) });
@@ -74,6 +83,7 @@ fn obey(command: Command, control: &ProxyControl) -> serde_json::Value {
     match command {
         Command::Rules { rules } => control.set_rules(rules),
         Command::Mode { node, mode } => control.set_mode(node, mode),
+        Command::Link { source, node, mode } => control.set_link(&source, node, mode),
         Command::Cut { node } => control.cut(node),
         Command::Heal => control.heal(),
         Command::Counts => return serde_json::json!(control.counts()),
@@ -108,6 +118,6 @@ mod tests {
             let got = lines.next_line().await.expect("readable").expect("an answer");
             assert!(got.contains(answer), "{line} was answered with {got}");
         }
-        assert_eq!(*control.mode(0).borrow(), NodeMode::Swallow);
+        assert_eq!(control.modes().borrow().between("anyone", 0), NodeMode::Swallow);
     }
 }

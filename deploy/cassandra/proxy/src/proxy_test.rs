@@ -327,4 +327,38 @@ async fn another_protocol_passes_through_untouched() {
     node.write_all(b"\x85there").await.expect("sent");
     client.read_exact(&mut got).await.expect("arrives");
     assert_eq!(&got, b"\x85there");
+
+    proxy.control().set_mode(0, NodeMode::Stall);
+    client.write_all(b"\x05later").await.expect("sent");
+    assert!(timeout(NEVER, node.read_exact(&mut got)).await.is_err(), "it stalls");
+    proxy.control().heal();
+    timeout(SOON, node.read_exact(&mut got)).await.expect("soon").expect("arrives");
+    assert_eq!(&got, b"\x05later");
+}
+
+#[tokio::test]
+async fn one_process_can_be_cut_off_while_others_are_not() {
+    let mut stage = stage().await;
+    // Another process connects, and says by its environment who it is.
+    let script = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2]))); s.recv(1)";
+    let address = stage.proxy.addresses()[0];
+    let mut other = tokio::process::Command::new("python3")
+        .args(["-c", script, &address.ip().to_string(), &address.port().to_string()])
+        .env("PROXY_SOURCE", "other")
+        .kill_on_drop(true)
+        .spawn()
+        .expect("python3");
+    timeout(SOON, async {
+        while stage.control.counts().connections < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("it connects");
+    stage.control.set_link("somebody", 0, NodeMode::Refuse);
+    assert!(timeout(NEVER, other.wait()).await.is_err(), "it waits for a byte");
+    stage.control.set_link("other", 0, NodeMode::Refuse);
+    timeout(SOON, other.wait()).await.expect("its connection ends").expect("and so it does");
+    stage.client.send(&query(1, READ)).await;
+    assert_eq!(stage.client.soon().await, Some(reply(&query(1, READ))), "others are served");
 }
