@@ -1,0 +1,79 @@
+//! Shards that move while somebody waits for their workflows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::temporal::api::query::v1::WorkflowQuery;
+use api::temporal::api::workflowservice::v1 as wire;
+use cluster::{History, ServiceError};
+
+use crate::world::{World, describe, execution};
+
+#[tokio::test(start_paused = true)]
+async fn long_polls_and_queries_of_a_shard_that_moves_end_at_once() {
+    let world = World::new().await;
+    let (moving, staying) = (world.id_in(0, "moving"), world.id_in(1, "staying"));
+    world.start(&moving).await;
+    world.start(&staying).await;
+    let poll = |workflow_id: &str, node: &Arc<history::HistoryService>| {
+        let request = wire::GetWorkflowExecutionHistoryRequest {
+            execution: execution(workflow_id),
+            wait_new_event: true,
+            history_event_filter_type: 2,
+            ..Default::default()
+        };
+        let (node, ctx, deadline) = (Arc::clone(node), world.ctx.clone(), world.deadline(300));
+        world.runtime.spawn(async move { node.get_history(&ctx, request, deadline).await })
+    };
+    let (lost, kept) = (poll(&moving, &world.a), poll(&staying, &world.b));
+    let query = {
+        // Its first task is scheduled, so the query waits to ride on it.
+        let request = wire::QueryWorkflowRequest {
+            execution: execution(&moving),
+            query: Some(WorkflowQuery { query_type: "how".to_owned(), ..Default::default() }),
+            ..Default::default()
+        };
+        let (node, ctx, deadline) = (Arc::clone(&world.a), world.ctx.clone(), world.deadline(300));
+        world.runtime.spawn(async move { node.query_workflow(&ctx, request, deadline).await })
+    };
+    world.runtime.sleep(Duration::from_secs(1)).await;
+    assert!(!lost.is_finished() && !query.is_finished() && !kept.is_finished());
+    world.turn(["b", "b"]);
+    let waited = world.runtime.timeout(Duration::from_millis(100), async { (lost.await, query.await) }).await;
+    let (poll, query) = waited.expect("both end");
+    assert!(matches!(poll.unwrap(), Err(ServiceError::NotOwner(_))));
+    assert!(matches!(query.unwrap(), Err(ServiceError::NotOwner(_))));
+    assert!(!kept.is_finished());
+    // The new owner takes the poll.
+    world.settled().await;
+    assert!(world.b.describe_workflow(&world.ctx, describe(&moving)).await.is_ok());
+    assert_eq!((world.a.unserved(), world.a.stats().len(), world.b.stats().len()), (0, 0, 2));
+    kept.abort();
+    world.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn workflows_go_on_while_their_shards_change_hands() {
+    let mut world = World::new().await;
+    let workflow = world.id_in(0, "traveller");
+    world.start(&workflow).await;
+    for round in 0..10 {
+        world.turn(if round % 2 == 0 { ["b", "a"] } else { ["a", "b"] });
+        world.settled().await;
+        world.decide(&workflow, vec![]).await;
+        let signal = wire::SignalWorkflowExecutionRequest {
+            workflow_execution: execution(&workflow),
+            signal_name: "go on".to_owned(),
+            request_id: round.to_string(),
+            ..Default::default()
+        };
+        world.owner_of(&workflow).await.signal_workflow(&world.ctx, signal).await.unwrap();
+    }
+    let events = world.events(&workflow).await;
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event.event_id, index as i64 + 1);
+    }
+    let signals = world.types(&workflow).await.iter().filter(|word| *word == "WORKFLOW_EXECUTION_SIGNALED").count();
+    assert_eq!(signals, 10);
+    world.close().await;
+}

@@ -1,0 +1,255 @@
+//! Two history services whose ring the test turns, and a matching service that keeps every task for the test.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::temporal::api::command::v1::Command;
+use api::temporal::api::command::v1::command::Attributes;
+use api::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
+use api::temporal::api::enums::v1::CommandType;
+use api::temporal::api::history::v1::HistoryEvent;
+use api::temporal::api::taskqueue::v1::TaskQueue;
+use api::temporal::api::workflowservice::v1 as wire;
+use async_trait::async_trait;
+use cluster::token::{QueryTaskToken, WorkflowTaskToken};
+use cluster::{
+    History, Matching, Membership, Namespace, NodeId, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome,
+    RecordedStart, Ring, ServiceError, ServiceResult, Sharded, TaskStart, TenantCtx,
+};
+use entities::ShardSettings;
+use history::HistoryService;
+use ids::{Slot, Timestamp};
+use prost::Message;
+use runtime::Runtime;
+use settings::HistorySettings;
+use storage::memory::MemoryStore;
+use tokio::sync::{mpsc, watch};
+
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// A ring that the test turns.
+pub struct Turned(watch::Sender<Arc<Ring>>);
+
+#[async_trait]
+impl Membership for Turned {
+    fn ring(&self) -> watch::Receiver<Arc<Ring>> {
+        self.0.subscribe()
+    }
+
+    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+        Ok(Arc::clone(&self.0.borrow()))
+    }
+}
+
+/// Keeps every task for the test.
+struct Keep(mpsc::UnboundedSender<OfferedTask>);
+
+fn not_here<T>() -> ServiceResult<T> {
+    Err(ServiceError::Unimplemented("no pollers here".to_owned()))
+}
+
+#[async_trait]
+impl Matching for Keep {
+    async fn offer(&self, task: OfferedTask) -> ServiceResult<OfferOutcome> {
+        self.0.send(task).map_err(|_| ServiceError::Unavailable("the test is over".to_owned()))?;
+        Ok(OfferOutcome::Kept)
+    }
+
+    async fn query(&self, _: OfferedQuery, _: Timestamp) -> ServiceResult<QueryOutcome> {
+        not_here()
+    }
+
+    async fn poll_workflow_task_queue(
+        &self,
+        _: &TenantCtx,
+        _: wire::PollWorkflowTaskQueueRequest,
+        _: Timestamp,
+    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
+        not_here()
+    }
+
+    async fn poll_activity_task_queue(
+        &self,
+        _: &TenantCtx,
+        _: wire::PollActivityTaskQueueRequest,
+        _: Timestamp,
+    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
+        not_here()
+    }
+
+    async fn respond_query_task_completed(
+        &self,
+        _: &TenantCtx,
+        _: QueryTaskToken,
+        _: wire::RespondQueryTaskCompletedRequest,
+    ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
+        not_here()
+    }
+
+    async fn describe_task_queue(
+        &self,
+        _: &TenantCtx,
+        _: wire::DescribeTaskQueueRequest,
+    ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
+        not_here()
+    }
+
+    async fn shutdown_worker(
+        &self,
+        _: &TenantCtx,
+        _: wire::ShutdownWorkerRequest,
+    ) -> ServiceResult<wire::ShutdownWorkerResponse> {
+        not_here()
+    }
+}
+
+/// Nodes `a` and `b`, each with one of two shards at first.
+pub struct World {
+    pub runtime: Runtime,
+    pub ctx: TenantCtx,
+    pub a: Arc<HistoryService>,
+    pub b: Arc<HistoryService>,
+    ring: Arc<Turned>,
+    tasks: mpsc::UnboundedReceiver<OfferedTask>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let runtime = Runtime::virtual_from(START);
+        let (store, ring) = (MemoryStore::new().store(), Arc::new(Turned(watch::Sender::new(Arc::default()))));
+        let (sender, tasks) = mpsc::unbounded_channel();
+        let open = |name| {
+            let membership = Arc::clone(&ring) as Arc<dyn Membership>;
+            let ownership = Ownership { membership, service: Sharded::History, node: NodeId::new(name) };
+            let settings = HistorySettings::default();
+            HistoryService::open(settings, ShardSettings::default(), ownership, store.clone(), runtime.clone())
+        };
+        let (a, b) = (open("a"), open("b"));
+        let matching: Arc<dyn Matching> = Arc::new(Keep(sender));
+        a.connect(Arc::clone(&matching), Arc::clone(&b) as _);
+        b.connect(matching, Arc::clone(&a) as _);
+        let namespace = Namespace {
+            id: "2f7b1a58-5c1e-4f0e-9a49-0d7c2d9c9a11".into(),
+            name: "default".to_owned(),
+            info: Default::default(),
+            config: Default::default(),
+        };
+        let world = Self { runtime, ctx: TenantCtx { namespace: Arc::new(namespace) }, a, b, ring, tasks };
+        world.turn(["a", "b"]);
+        world.settled().await;
+        world
+    }
+
+    /// The next ring: the owners of both shards.
+    pub fn turn(&self, owners: [&'static str; 2]) {
+        self.ring.0.send_modify(|ring| {
+            let history = owners.map(|owner| Some(NodeId::new(owner))).to_vec();
+            *ring = Arc::new(Ring { version: ring.version + 1, history, ..Ring::default() });
+        });
+    }
+
+    pub async fn settled(&self) {
+        self.a.settled().await.unwrap();
+        self.b.settled().await.unwrap();
+    }
+
+    /// A workflow ID in a shard.
+    pub fn id_in(&self, shard: u32, name: &str) -> String {
+        let ids = (0..).map(|n| format!("{name}-{n}"));
+        let shard_of = |id: &String| Slot::of(&self.ctx.namespace.id, &id.as_str().into()).shard(2).0;
+        ids.into_iter().find(|id| shard_of(id) == shard).unwrap()
+    }
+
+    pub fn deadline(&self, seconds: u64) -> Timestamp {
+        self.runtime.now() + Duration::from_secs(seconds)
+    }
+
+    /// The node that serves a workflow.
+    pub async fn owner_of(&self, workflow_id: &str) -> &Arc<HistoryService> {
+        match self.a.describe_workflow(&self.ctx, describe(workflow_id)).await {
+            Err(ServiceError::NotOwner(_)) => &self.b,
+            _ => &self.a,
+        }
+    }
+
+    pub async fn start(&self, workflow_id: &str) {
+        let request = wire::StartWorkflowExecutionRequest {
+            namespace: "default".to_owned(),
+            workflow_id: workflow_id.to_owned(),
+            workflow_type: Some(WorkflowType { name: "kind".to_owned() }),
+            task_queue: Some(TaskQueue { name: "work".to_owned(), ..Default::default() }),
+            request_id: workflow_id.to_owned(),
+            input: secret(),
+            ..Default::default()
+        };
+        self.owner_of(workflow_id).await.start_workflow(&self.ctx, request).await.unwrap();
+    }
+
+    /// Waits for the next workflow task of a workflow, and completes it.
+    pub async fn decide(&mut self, workflow_id: &str, commands: Vec<Command>) {
+        loop {
+            let waiting = self.runtime.timeout(Duration::from_secs(60), self.tasks.recv()).await;
+            let task = waiting.expect("a task within a minute").unwrap();
+            if task.task.workflow_id.as_str() != workflow_id {
+                continue;
+            }
+            let owner = Arc::clone(self.owner_of(workflow_id).await);
+            let start = TaskStart { request_id: format!("{:?}", task.task), ..TaskStart::default() };
+            let RecordedStart::Started(task) = owner.record_workflow_task_started(&task, start).await.unwrap() else {
+                continue;
+            };
+            let token = WorkflowTaskToken::decode(task.task_token).unwrap();
+            let request = wire::RespondWorkflowTaskCompletedRequest { commands, ..Default::default() };
+            owner.complete_workflow_task(&self.ctx, token, request).await.unwrap();
+            return;
+        }
+    }
+
+    pub async fn events(&self, workflow_id: &str) -> Vec<HistoryEvent> {
+        let request =
+            wire::GetWorkflowExecutionHistoryRequest { execution: execution(workflow_id), ..Default::default() };
+        let owner = self.owner_of(workflow_id).await;
+        owner.get_history(&self.ctx, request, self.deadline(10)).await.unwrap().history.unwrap().events
+    }
+
+    /// The types of a workflow's events, as words.
+    pub async fn types(&self, workflow_id: &str) -> Vec<String> {
+        let events = self.events(workflow_id).await;
+        let word = |event: &HistoryEvent| event.event_type().as_str_name().trim_start_matches("EVENT_TYPE_").to_owned();
+        events.iter().map(word).collect()
+    }
+
+    /// Waits until a workflow has an event of this type.
+    pub async fn has(&self, workflow_id: &str, kind: &str) {
+        for _ in 0..300 {
+            if self.types(workflow_id).await.iter().any(|word| word == kind) {
+                return;
+            }
+            self.runtime.sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{workflow_id} has no {kind}: {:?}", self.types(workflow_id).await);
+    }
+
+    pub async fn close(self) {
+        self.a.close().await;
+        self.b.close().await;
+    }
+}
+
+pub fn execution(workflow_id: &str) -> Option<WorkflowExecution> {
+    Some(WorkflowExecution { workflow_id: workflow_id.to_owned(), run_id: String::new() })
+}
+
+pub fn describe(workflow_id: &str) -> wire::DescribeWorkflowExecutionRequest {
+    wire::DescribeWorkflowExecutionRequest { execution: execution(workflow_id), ..Default::default() }
+}
+
+/// What no operator is to see.
+pub fn secret() -> Option<Payloads> {
+    let payload = Payload { data: "a secret of the user".into(), ..Default::default() };
+    Some(Payloads { payloads: vec![payload] })
+}
+
+pub fn command(kind: CommandType, attributes: Attributes) -> Command {
+    Command { command_type: kind as i32, attributes: Some(attributes), ..Default::default() }
+}
