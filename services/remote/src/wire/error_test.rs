@@ -1,3 +1,5 @@
+//! What an error's way over the wire must not change.
+
 use api::temporal::api::failure::v1::Failure;
 use proptest::prelude::*;
 use prost::Message;
