@@ -90,7 +90,7 @@ impl Broken<'_> {
 
     /// A store that only one process can use.
     fn alone(&mut self, config: &Config, store: &str) {
-        let missing: Vec<&str> = [Role::Frontend, Role::History, Role::Matching]
+        let missing: Vec<&str> = Role::ALL
             .into_iter()
             .filter(|role| !config.node.roles.is_empty() && !config.plays(*role))
             .map(Role::name)
@@ -104,11 +104,14 @@ impl Broken<'_> {
             self.say(&format!("store.{store}"), text);
         }
         let own = |id: &str| id == config.node.id;
-        if config.membership.initial_voters.iter().any(|voter| !own(&voter.id)) {
-            let text = format!(
-                "`membership.initial_voters` names other processes, and `store.{store}` is of one: use `store.cassandra`"
-            );
-            self.say("membership.initial_voters", text);
+        let others = config.membership.initial_voters.iter().any(|voter| !own(&voter.id));
+        for (key, named) in [("initial_voters", others), ("seeds", !config.membership.seeds.is_empty())] {
+            if named {
+                let path = format!("membership.{key}");
+                let text =
+                    format!("`{path}` names other processes, and `store.{store}` is of one: use `store.cassandra`");
+                self.say(&path, text);
+            }
         }
     }
 
@@ -144,10 +147,10 @@ impl Broken<'_> {
                 self.say("membership.initial_voters", text);
             }
         }
-        if config.store.cassandra.is_some() && own.is_none() && membership.seeds.is_empty() {
+        if own.is_none() && membership.seeds.is_empty() {
             let text = format!(
                 "`membership.seeds` is empty, and {} is not one of `membership.initial_voters`: the internal address \
-                 of a voter is needed",
+                 of a voter is needed, or, in the first or only process of a cluster, the process itself as a voter",
                 config.node.id
             );
             self.say("membership.seeds", text);

@@ -13,7 +13,7 @@ cluster:
   matching_shards: 1
 node:
   id: one
-  roles: [frontend, history, matching]
+  roles: [frontend, history, matching, membership]
 internal:
   listen: 127.0.0.1:7240
 http:
@@ -22,9 +22,13 @@ frontend:
   listen: 127.0.0.1:7233
 store:
   memory: {}
+membership:
+  data_dir: data
+  initial_voters: [{ id: one, address: '127.0.0.1:7240' }]
 ";
 
-const CASSANDRA: &str = "  cassandra: { contact_points: ['127.0.0.1:9042'] }";
+/// The line of the good file that makes it a cluster of its own.
+const VOTERS: &str = "initial_voters: [{ id: one, address: '127.0.0.1:7240' }]";
 
 fn said(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
@@ -62,7 +66,7 @@ fn one_wrong_value_is_named_with_its_line_and_what_is_allowed() {
     let listen = "an IP address and a port such as 0.0.0.0:7233 or [::]:7233 is allowed";
     let span = "a duration such as 250ms, 10s, 1m30s or 2d is allowed";
     let size = "a number of bytes, or one with KiB, MiB, GiB or TiB such as 64MiB is allowed";
-    let voters = "membership: { initial_voters: [{id: one, address: 'h:1'}, {id: b, address: 'h:2'}] }\nstore:";
+    let voters = "initial_voters: [{id: one, address: 'h:1'}, {id: b, address: 'h:2'}]";
     for (line, replacement, expected) in [
         ("history_shards: 4", "history_shards: 0", "line 3: `cluster.history_shards` is 0, 1 to 4096 is allowed".into()),
         ("history_shards: 4", "history_shards: four", "line 3: `cluster.history_shards` is \"four\", 1 to 4096 is allowed".into()),
@@ -74,17 +78,17 @@ fn one_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ),
         ("history_shards: 4", "history_shards: 99999999999999999999999", "line 3: `cluster.history_shards` is 100000000000000000000000, 1 to 4096 is allowed".into()),
         ("name: test", "name: 7", format!("line 2: `cluster.name` is 7, {name}")),
-        ("id: one", "id: a/b", format!("line 6: `node.id` is \"a/b\", {name}")),
-        ("id: one", "id: ''", format!("line 6: `node.id` is \"\", {name}")),
+        ("  id: one", "  id: a/b", format!("line 6: `node.id` is \"a/b\", {name}")),
+        ("  id: one", "  id: ''", format!("line 6: `node.id` is \"\", {name}")),
         ("listen: 127.0.0.1:7240", "listen: localhost:7240", format!("line 9: `internal.listen` is \"localhost:7240\", {listen}")),
         (
-            "[frontend, history, matching]",
+            "[frontend, history, matching, membership]",
             "[frontend, history, machting]",
             "line 7: `node.roles[2]` is \"machting\", did you mean `matching`? frontend, history, matching or membership \
              is allowed"
                 .into(),
         ),
-        ("[frontend, history, matching]", "all", "line 7: `node.roles` is \"all\", a list is allowed, as in [a, b]".into()),
+        ("[frontend, history, matching, membership]", "all", "line 7: `node.roles` is \"all\", a list is allowed, as in [a, b]".into()),
         ("store:", "shards: { checkpoint_age: 10 }\nstore:", format!("line 14: `shards.checkpoint_age` is 10, {span}, from 100ms to 10m")),
         ("store:", "shards: { checkpoint_age: 1h }\nstore:", format!("line 14: `shards.checkpoint_age` is \"1h\", {span}, from 100ms to 10m")),
         ("store:", "shards: { memory_bytes: 64MB }\nstore:", format!("line 14: `shards.memory_bytes` is \"64MB\", {size}, from 1MiB to 1TiB")),
@@ -96,7 +100,7 @@ fn one_wrong_value_is_named_with_its_line_and_what_is_allowed() {
         ("store:", "log: { level: true }\nstore:", "line 14: `log.level` is true, which is not text: put it in quotes".into()),
         ("store:", "frontend2: {}\nstore:", "line 14: unknown key `frontend2`, did you mean `frontend`? known keys: cluster, frontend, history, http, internal, log, matching, membership, node, remote, shards, store".into()),
         ("memory: {}", "memory: { size: 1 }", "line 15: unknown key `store.memory.size`, no key is known here".into()),
-        ("store:", voters, "line 14: `membership.initial_voters` has 2 entries, 1, 3 or 5 are allowed".into()),
+        (VOTERS, voters, "line 18: `membership.initial_voters` has 2 entries, 1, 3 or 5 are allowed".into()),
     ] {
         let said = refusals(&with(line, replacement));
         assert!(said.contains(&expected), "expected {expected}\ngot {said:#?}");
@@ -118,11 +122,15 @@ fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
 fn rules_between_keys_hold() {
     for (line, replacement, expected) in [
         (
-            "  roles: [frontend, history, matching]\n",
+            "  roles: [frontend, history, matching, membership]\n",
             "",
             "`node.roles` is empty, at least one of frontend, history, matching, membership is needed, or --role",
         ),
-        ("[frontend, history, matching]", "[frontend, history, history, matching]", "`node.roles` has history twice"),
+        (
+            "[frontend, history, matching, membership]",
+            "[frontend, history, history, matching]",
+            "`node.roles` has history twice",
+        ),
         ("frontend:\n  listen: 127.0.0.1:7233\n", "", "`frontend.listen` is not set, and the role frontend needs it"),
         (
             "listen: 127.0.0.1:7240",
@@ -151,36 +159,29 @@ fn rules_between_keys_hold() {
             "`store` has sqlite and memory, one of them is needed and no more",
         ),
         (
-            "[frontend, history, matching]",
-            "[frontend, history]",
+            "[frontend, history, matching, membership]",
+            "[frontend, history, membership]",
             "`store.memory` is of one process, and this one lacks the roles matching",
         ),
-        ("  memory: {}", CASSANDRA, "`membership.seeds` is empty, and one is not one of `membership.initial_voters`"),
+        (VOTERS, "", "`membership.seeds` is empty, and one is not one of `membership.initial_voters`"),
+        ("  data_dir: data\n", "", "`membership.data_dir` is not set, and the role membership needs it"),
         (
-            "[frontend, history, matching]",
             "[frontend, history, matching, membership]",
-            "`membership.data_dir` is not set, and the role membership needs it",
-        ),
-        (
-            "store:",
-            "membership: { initial_voters: [{id: one, address: '127.0.0.1:7240'}] }\nstore:",
+            "[frontend, history, matching]",
             "`node.roles` lacks membership, and one is one of",
         ),
         (
-            "store:",
-            "membership: { initial_voters: [{id: one, address: 'elsewhere:7240'}] }\nstore:",
+            VOTERS,
+            "initial_voters: [{id: one, address: 'elsewhere:7240'}]",
             "has one at elsewhere:7240, and others are told 127.0.0.1:7240: both must be the same",
         ),
         (
-            "store:",
-            "membership: { initial_voters: [{id: a, address: 'h:1'}, {id: a, address: 'h:2'}, {id: c, address: 'h:3'}] }\nstore:",
+            VOTERS,
+            "initial_voters: [{id: a, address: 'h:1'}, {id: a, address: 'h:2'}, {id: c, address: 'h:3'}]",
             "has an id or an address twice",
         ),
-        (
-            "store:",
-            "membership: { initial_voters: [{id: b, address: 'h:1'}] }\nstore:",
-            "names other processes, and `store.memory` is of one",
-        ),
+        (VOTERS, "initial_voters: [{id: b, address: 'h:1'}]", "names other processes, and `store.memory` is of one"),
+        (VOTERS, "seeds: ['h:1']", "`membership.seeds` names other processes, and `store.memory` is of one"),
         (
             "store:",
             "shards: { memory_bytes: 1MiB, dirty_bytes: 2MiB }\nstore:",
@@ -192,13 +193,13 @@ fn rules_between_keys_hold() {
             "`frontend.blob_bytes` is 8MiB, at most `frontend.request_bytes`, which is 4MiB, is allowed",
         ),
         (
-            "store:",
-            "membership: { lease: 500ms }\nstore:",
+            VOTERS,
+            "lease: 500ms",
             "`membership.heartbeat` is 300ms, at most half of `membership.lease`, which is 500ms, is allowed",
         ),
         (
-            "store:",
-            "membership: { raft_heartbeat: 400ms }\nstore:",
+            VOTERS,
+            "raft_heartbeat: 400ms",
             "`membership.raft_heartbeat` is 400ms, less than `membership.election_timeout_min`, which is 300ms, is allowed",
         ),
         (
@@ -241,7 +242,7 @@ fn rules_between_keys_hold() {
 fn everything_is_said_at_once_and_nothing_twice() {
     let text = GOOD
         .replace("history_shards: 4", "history_shards: 0")
-        .replace("id: one", "id: one\n  wieght: 5")
+        .replace("  id: one", "  id: one\n  wieght: 5")
         .replace("listen: 127.0.0.1:7250", "listen: nowhere")
         .replace("127.0.0.1:7233", "127.0.0.1")
         + "shards: { checkpoint_age: never }\n";
@@ -308,6 +309,7 @@ fn files_that_are_none_are_refused() {
 fn variables_take_the_place_of_keys() {
     let overrides = environment(&[
         ("OUTLAST__NODE__ID", "7"),
+        ("OUTLAST__MEMBERSHIP__INITIAL_VOTERS", "[]"),
         ("OUTLAST__NODE__ROLES", "frontend, history,matching,membership"),
         ("OUTLAST__CLUSTER__HISTORY_SHARDS", "16"),
         ("OUTLAST__SHARDS__CHECKPOINT_AGE", "1s"),
@@ -329,12 +331,9 @@ fn variables_take_the_place_of_keys() {
     assert_eq!(cassandra.password.unwrap().reveal(), "007");
     assert!(config.store.memory.is_none());
     // Flags come after variables.
-    let flags = environment(&[("OUTLAST__NODE__ROLES", "history")]).with_roles(&[
-        "matching".into(),
-        "frontend".into(),
-        "history".into(),
-    ]);
-    assert_eq!(Config::parse(GOOD, &flags).unwrap().node.roles.len(), 3);
+    let all = ["matching", "frontend", "history", "membership"].map(str::to_owned);
+    let flags = environment(&[("OUTLAST__NODE__ROLES", "history")]).with_roles(&all);
+    assert_eq!(Config::parse(GOOD, &flags).unwrap().node.roles.len(), 4);
 }
 
 #[test]
@@ -399,10 +398,8 @@ fn a_variable_that_is_not_text_is_refused() {
 fn secrets_are_read_from_files_and_never_told() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("password");
     std::fs::write(&path, "hunter2\r\n").unwrap();
-    let with_file = |more: &str| {
-        let membership = "membership: { seeds: ['h:1'] }\n";
-        with("  memory: {}", &format!("  cassandra: {{ contact_points: ['a:1'], username: me, {more} }}")) + membership
-    };
+    let with_file =
+        |more: &str| with("  memory: {}", &format!("  cassandra: {{ contact_points: ['a:1'], username: me, {more} }}"));
     let text = with_file(&format!("password_file: {}", path.display()));
     let config = Config::parse(&text, &Overrides::none()).unwrap();
     assert!(!format!("{config:?}{}", config.effective()).contains("hunter2"));
