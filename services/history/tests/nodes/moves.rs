@@ -1,9 +1,13 @@
 //! Shards that move while somebody waits for their workflows.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::temporal::api::common::v1::WorkflowType;
+use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::query::v1::WorkflowQuery;
+use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{History, ServiceError};
 
@@ -76,4 +80,61 @@ async fn workflows_go_on_while_their_shards_change_hands() {
     let signals = world.types(&workflow).await.iter().filter(|word| *word == "WORKFLOW_EXECUTION_SIGNALED").count();
     assert_eq!(signals, 10);
     world.close().await;
+}
+
+/// B52: concurrent signal-with-starts while the shard moves all succeed, and start one run. B60: a signal that was
+/// acknowledged during a move is there, once.
+#[tokio::test(start_paused = true)]
+async fn concurrent_signal_with_starts_during_moves_make_one_run_with_every_signal_once() {
+    let world = Arc::new(World::new().await);
+    let workflow = world.id_in(0, "wanted");
+    let callers: Vec<_> = (0..100)
+        .map(|n| {
+            let (world, workflow) = (Arc::clone(&world), workflow.clone());
+            world.runtime.clone().spawn(async move {
+                let request = wire::SignalWithStartWorkflowExecutionRequest {
+                    namespace: "default".to_owned(),
+                    workflow_id: workflow,
+                    workflow_type: Some(WorkflowType { name: "kind".to_owned() }),
+                    task_queue: Some(TaskQueue { name: "work".to_owned(), ..Default::default() }),
+                    request_id: format!("request {n}"),
+                    signal_name: format!("{n}"),
+                    ..Default::default()
+                };
+                world.runtime.sleep(Duration::from_millis(n * 3)).await;
+                // As a router does: to whoever serves the shard, with the same request id.
+                for _ in 0..10_000 {
+                    for node in [&world.a, &world.b] {
+                        match node.signal_with_start(&world.ctx, request.clone()).await {
+                            Ok(response) => return response.run_id,
+                            Err(ServiceError::NotOwner(_)) => {}
+                            Err(error) => panic!("{error:?}"),
+                        }
+                    }
+                    world.runtime.sleep(Duration::from_millis(1)).await;
+                }
+                panic!("nobody serves the shard");
+            })
+        })
+        .collect();
+    for round in 0..30 {
+        world.turn(if round % 2 == 0 { ["b", "b"] } else { ["a", "a"] });
+        world.runtime.sleep(Duration::from_millis(10)).await;
+    }
+    let mut runs = BTreeSet::new();
+    for caller in callers {
+        runs.insert(caller.await.unwrap());
+    }
+    assert_eq!(runs.len(), 1);
+    let signals = world.events(&workflow).await.into_iter().filter_map(|event| match event.attributes {
+        Some(Attributes::WorkflowExecutionSignaledEventAttributes(signal)) => Some(signal.signal_name),
+        _ => None,
+    });
+    let mut signals: Vec<String> = signals.collect();
+    assert_eq!(signals.len(), 100);
+    signals.sort();
+    signals.dedup();
+    assert_eq!(signals.len(), 100);
+    world.a.close().await;
+    world.b.close().await;
 }

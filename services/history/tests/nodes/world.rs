@@ -25,7 +25,7 @@ use settings::HistorySettings;
 use storage::memory::MemoryStore;
 use tokio::sync::{mpsc, watch};
 
-const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 /// A ring that the test turns.
 pub struct Turned(watch::Sender<Arc<Ring>>);
@@ -115,16 +115,21 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        let runtime = Runtime::virtual_from(START);
+        Self::with_clocks(START, START).await
+    }
+
+    /// Nodes whose clocks show different times. The world's own is that of `a`.
+    pub async fn with_clocks(at_a: Timestamp, at_b: Timestamp) -> Self {
+        let runtime = Runtime::virtual_from(at_a);
         let (store, ring) = (MemoryStore::new().store(), Arc::new(Turned(watch::Sender::new(Arc::default()))));
         let (sender, tasks) = mpsc::unbounded_channel();
-        let open = |name| {
+        let open = |name, runtime| {
             let membership = Arc::clone(&ring) as Arc<dyn Membership>;
             let ownership = Ownership { membership, service: Sharded::History, node: NodeId::new(name) };
             let settings = HistorySettings::default();
-            HistoryService::open(settings, ShardSettings::default(), ownership, store.clone(), runtime.clone())
+            HistoryService::open(settings, ShardSettings::default(), ownership, store.clone(), runtime)
         };
-        let (a, b) = (open("a"), open("b"));
+        let (a, b) = (open("a", runtime.clone()), open("b", Runtime::virtual_from(at_b)));
         let matching: Arc<dyn Matching> = Arc::new(Keep(sender));
         a.connect(Arc::clone(&matching), Arc::clone(&b) as _);
         b.connect(matching, Arc::clone(&a) as _);
@@ -242,6 +247,12 @@ pub fn execution(workflow_id: &str) -> Option<WorkflowExecution> {
 
 pub fn describe(workflow_id: &str) -> wire::DescribeWorkflowExecutionRequest {
     wire::DescribeWorkflowExecutionRequest { execution: execution(workflow_id), ..Default::default() }
+}
+
+/// When an event was.
+pub fn time_of(event: &HistoryEvent) -> Timestamp {
+    let at = event.event_time.unwrap();
+    Timestamp::from_seconds_and_nanos(at.seconds, at.nanos)
 }
 
 /// What no operator is to see.
