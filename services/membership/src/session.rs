@@ -219,7 +219,8 @@ async fn hear_all(
     loop {
         match hear(shared, inbound).await {
             Heard::Heartbeat { number, clock } => {
-                let seen = HeartbeatSeen { number, now_ms: now_ms(&shared.runtime) };
+                let seen =
+                    HeartbeatSeen { number, now_ms: now_ms(&shared.runtime), voter_addresses: voter_addresses(shared) };
                 // A node that does not read its answers gets none.
                 drop(out.try_send(message(to_node::Message::HeartbeatSeen(seen))));
                 if let Some(clock) = clock {

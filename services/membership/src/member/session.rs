@@ -193,6 +193,7 @@ async fn live(inner: &Inner, inbound: &mut Streaming<ToNode>, out: &mpsc::Sender
                 Some(Ok(Some(ToNode { message }))) => match message {
                     Some(to_node::Message::Ring(ring)) => drop(inner.publish(&ring)),
                     Some(to_node::Message::HeartbeatSeen(seen)) => {
+                        inner.calls.note_voters(&seen.voter_addresses);
                         let (number, at) = *asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                         if number == seen.number {
                             let reading = reading(at, now_ms(&inner.runtime), seen.now_ms);

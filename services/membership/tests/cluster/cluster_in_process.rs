@@ -135,9 +135,18 @@ impl Cluster {
 
     /// Starts it again at the same address, from the same folder.
     pub async fn restart_voter(&mut self, number: usize) {
+        self.restart_voter_with(number, self.voter_settings(number)).await;
+    }
+
+    /// The same, as one that waits to be added.
+    pub async fn restart_voter_uninvited(&mut self, number: usize) {
+        let settings = VoterSettings { initial_voters: Vec::new(), ..self.voter_settings(number) };
+        self.restart_voter_with(number, settings).await;
+    }
+
+    async fn restart_voter_with(&mut self, number: usize, settings: VoterSettings) {
         let address = self.voters[number].address;
         let listener = eventually("the port is free again", || async { TcpListener::bind(address).await.ok() }).await;
-        let settings = self.voter_settings(number);
         // The file is free when the last task of the old process has ended.
         let voter = eventually("the folder is free again", || async {
             Voter::start(settings.clone(), Runtime::system()).await.ok()
@@ -193,9 +202,15 @@ pub struct RunningMember {
 
 impl RunningMember {
     pub async fn start(cluster: &Cluster, id: &str) -> Result<Self, JoinError> {
+        Self::start_at(cluster, id, cluster.seeds()).await
+    }
+
+    /// A member that looks for voters only there.
+    pub async fn start_at(cluster: &Cluster, id: &str, seeds: Vec<String>) -> Result<Self, JoinError> {
         let port = listen().await;
         let address = port.local_addr().expect("bound");
-        let member = Member::join(cluster.member_settings(id, address), Runtime::system()).await?;
+        let settings = MemberSettings { seeds, ..cluster.member_settings(id, address) };
+        let member = Member::join(settings, Runtime::system()).await?;
         Ok(Self { member, address, port: Some(port) })
     }
 
@@ -210,11 +225,6 @@ impl RunningMember {
     /// The process dies: its port closes and its connections break.
     pub fn kill(&mut self) {
         self.port = None;
-        self.member.stop();
-    }
-
-    /// The process is gone without a word, and its machine still answers.
-    pub fn fall_silent(&self) {
         self.member.stop();
     }
 

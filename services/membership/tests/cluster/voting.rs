@@ -1,1 +1,112 @@
 //! Changes of the voters themselves.
+
+use cluster::{Membership, NodeId};
+use membership::{ClusterSettings, StartError, Voter, VoterSettings};
+use runtime::Runtime;
+
+use crate::cluster_in_process::{Cluster, eventually, voter_id};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn voters_are_added_and_removed_by_command_the_leader_too() {
+    let mut cluster = Cluster::of(1).await;
+    let a = cluster.member("a").await;
+    let admin = a.member.admin();
+    for number in 1..3 {
+        let address = cluster.run_extra_voter(number).await;
+        let voters = admin.add_voter(&voter_id(number), &address.to_string()).await.expect("it joins");
+        assert_eq!(voters.iter().filter(|voter| voter.voting).count(), number + 1, "{voters:?}");
+    }
+    let again = admin.add_voter(&voter_id(2), "127.0.0.1:9").await.expect_err("it is one already");
+    assert!(again.to_string().contains("is a voter already"), "{again}");
+
+    // The first voter leads; it goes, and the others have everything.
+    let voters = admin.remove_voter(&voter_id(0)).await;
+    assert!(
+        voters.is_ok() || voters.as_ref().is_err_and(|error| error.to_string().contains("not a voter")),
+        "{voters:?}"
+    );
+    cluster.kill_voter(0).await;
+    eventually("one of the others leads", || async { cluster.leader_now().filter(|leader| *leader > 0) }).await;
+    let members = admin.members().await.expect("a leader");
+    assert_eq!(
+        members.voters.iter().map(|voter| voter.id.as_str()).collect::<std::collections::BTreeSet<_>>(),
+        ["voter-1", "voter-2"].into()
+    );
+    assert!(a.member.confirm().await.expect("a leader").nodes.contains_key(&NodeId::new("a")));
+    let unknown = admin.remove_voter(&voter_id(7)).await.expect_err("there is no such voter");
+    assert!(unknown.to_string().contains("is not a voter"), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_become_a_voter_is_told_why() {
+    let mut cluster = Cluster::of(1).await;
+    let a = cluster.member("a").await;
+    let admin = a.member.admin();
+    let nobody = admin.add_voter(&voter_id(1), "127.0.0.1:1").await;
+    assert!(nobody.is_err(), "{nobody:?}");
+    let address = cluster.run_extra_voter(1).await.to_string();
+    let other_name = admin.add_voter(&NodeId::new("voter-9"), &address).await.expect_err("it is another");
+    assert!(other_name.to_string().contains(r#"is "voter-1", not "voter-9""#), "{other_name}");
+    let last = admin.remove_voter(&voter_id(0)).await.expect_err("there is no other");
+    assert!(last.to_string().contains("is the last voter"), "{last}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_that_lost_its_disk_does_not_vote_under_its_old_name_until_it_is_added_again() {
+    let mut cluster = Cluster::of(3).await;
+    let a = cluster.member("a").await;
+    let lost = (cluster.leader().await + 1) % 3;
+    let admin = a.member.admin();
+    eventually("everyone is known", || async {
+        let matched = admin.members().await.ok()?.voters.iter().filter(|voter| voter.matched > 0).count();
+        (matched >= 2).then_some(())
+    })
+    .await;
+    cluster.kill_voter(lost).await;
+    eventually("its file is closed", || async { std::fs::remove_dir_all(cluster.data_dir(lost)).ok() }).await;
+    cluster.restart_voter(lost).await;
+    // The other that follows dies: were the forgetful one allowed to vote, there would be a quorum.
+    let leader = cluster.leader().await;
+    assert_ne!(leader, lost);
+    let other = 3 - leader - lost;
+    cluster.kill_voter(other).await;
+    eventually("no quorum is left", || async { cluster.leader_now().is_none().then_some(()) }).await;
+    cluster.restart_voter(other).await;
+    cluster.leader().await;
+    admin.remove_voter(&voter_id(lost)).await.expect("it is removed");
+    cluster.kill_voter(lost).await;
+    eventually("its file is closed", || async { std::fs::remove_dir_all(cluster.data_dir(lost)).ok() }).await;
+    cluster.restart_voter_uninvited(lost).await;
+    let address = cluster.voters[lost].address.to_string();
+    let voters = admin.add_voter(&voter_id(lost), &address).await.expect("it joins as a new one");
+    assert_eq!(voters.iter().filter(|voter| voter.voting).count(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_folder_belongs_to_one_voter_of_one_cluster() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.member("a").await;
+    let start = |settings| async { Voter::start(settings, Runtime::system()).await.err() };
+    let in_use = start(cluster.voter_settings(0)).await;
+    assert!(matches!(in_use, Some(StartError::InUse(_))), "{in_use:?}");
+    cluster.kill_voter(0).await;
+    let own = cluster.voter_settings(0);
+    let rows = [
+        (VoterSettings { node: NodeId::new("voter-8"), ..own.clone() }, r#"belongs to voter "voter-0""#),
+        (
+            VoterSettings { cluster: ClusterSettings { name: "other".into(), ..own.cluster.clone() }, ..own.clone() },
+            r#"belongs to cluster "test""#,
+        ),
+        (
+            VoterSettings { cluster: ClusterSettings { history_shards: 13, ..own.cluster.clone() }, ..own.clone() },
+            "12 history and 4 matching shards",
+        ),
+    ];
+    for (settings, expected) in rows {
+        let refused = eventually("the file is free", || async {
+            start(settings.clone()).await.filter(|error| !matches!(error, StartError::InUse(_)))
+        });
+        let refused = refused.await.to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
