@@ -49,10 +49,13 @@ pub struct SlotView<'a, K: Kind> {
     pub weight: usize,
 }
 
+/// What is done with a view.
+type Look<K> = dyn FnOnce(EntityView<'_, K>) + Send;
+
 /// A look that the shard's task is asked for.
 pub(crate) struct Inspection<K: Kind> {
     pub(crate) key: EntityKey,
-    pub(crate) look: Box<dyn FnOnce(EntityView<'_, K>) + Send>,
+    pub(crate) look: Box<Look<K>>,
 }
 
 impl<K: Kind> ShardTask<K> {

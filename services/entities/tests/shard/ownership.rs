@@ -46,7 +46,7 @@ async fn what_the_ring_gives_is_opened_and_what_it_takes_away_is_closed() {
     assert_eq!(closed, [1, 3, 5, 7, 9, 11, 13, 15], "each once");
     for n in 0..50 {
         let here = key(&n.to_string());
-        let (owner, other) = if a.shards.shard_of(&here).unwrap() % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        let (owner, other) = if a.shards.shard_of(&here).unwrap().is_multiple_of(2) { (&a, &b) } else { (&b, &a) };
         assert_eq!(other.call(&here, Input::Read).await, Err(CallError::NotOwner));
         assert_eq!(owner.call(&here, Input::Read).await.unwrap().view().balance, 1);
     }

@@ -43,11 +43,11 @@ impl Message {
     /// For another node.
     pub(crate) fn encode(self) -> Bytes {
         let content = match self {
-            Self::Start(start) => Content::Start(StartRecord::of(*start)),
+            Self::Start(start) => Content::Start(Box::new(StartRecord::of(*start))),
             Self::Signal(signal) => Content::Signal(SignalRecord::of(*signal)),
             Self::RequestCancel(request) => Content::RequestCancel(RequestCancelRecord::of(*request)),
             Self::Terminate(terminate) => Content::Terminate(TerminateRecord::of(*terminate)),
-            Self::ChildClosed(closed) => Content::ChildClosed(ChildClosedRecord::of(*closed)),
+            Self::ChildClosed(closed) => Content::ChildClosed(Box::new(ChildClosedRecord::of(*closed))),
         };
         MessageRecord { format: FORMAT, content: Some(content) }.encode_to_vec().into()
     }
@@ -81,7 +81,7 @@ struct MessageRecord {
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum Content {
     #[prost(message, tag = "2")]
-    Start(StartRecord),
+    Start(Box<StartRecord>),
     #[prost(message, tag = "3")]
     Signal(SignalRecord),
     #[prost(message, tag = "4")]
@@ -89,7 +89,7 @@ enum Content {
     #[prost(message, tag = "5")]
     Terminate(TerminateRecord),
     #[prost(message, tag = "6")]
-    ChildClosed(ChildClosedRecord),
+    ChildClosed(Box<ChildClosedRecord>),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
