@@ -70,7 +70,9 @@ async fn serve(flags: Flags) -> Result<()> {
     let mut server = starting.map_err(|error| anyhow!("{error}"))?;
     let tell = |line: &str| say(std::io::stdout(), line);
     tell(concat!("outlast ", env!("CARGO_PKG_VERSION")));
-    tell(&format!("server:  {}", server.address()));
+    if let Some(address) = server.address() {
+        tell(&format!("server:  {address}"));
+    }
     if let Some(address) = server.metrics_address() {
         tell(&format!("metrics: http://{address}/metrics"));
     }

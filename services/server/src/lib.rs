@@ -1,14 +1,24 @@
 //! The server: chooses a store, opens the roles on it, joins them and serves. The only crate that knows them all.
 //!
-//! Absent on purpose: flags and signals (crate `cli`), and any behaviour of a role. In this process the roles call each
-//! other through the traits of crate `cluster`, without serialization between them.
+//! Absent on purpose: flags and signals (crate `cli`), and any behaviour of a role. Roles call each other through the
+//! traits of crate `cluster`: within a process directly, otherwise through crate `remote`.
 //!
 //! Start at [`Server::start`].
 
+mod from_config;
+mod front;
+mod joined;
+mod late;
+mod operating;
+mod readiness;
 mod server;
+mod services;
 mod settings;
 mod shard_numbers;
 mod store;
 
+pub use from_config::cql_settings;
+pub use joined::ClusterError;
+pub(crate) use late::LateMembership;
 pub use server::{Server, StartError};
-pub use settings::{ServerSettings, StoreChoice};
+pub use settings::{ClusterSettings, ServerSettings, StoreChoice};

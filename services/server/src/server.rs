@@ -1,26 +1,31 @@
-//! Starting and stopping all roles in one process.
+//! Starting and stopping the roles of one process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use cluster::{FixedRing, NodeId, Ownership, Ring, Sharded};
-use frontend::Frontend;
-use history::HistoryService;
-use matching::MatchingService;
+use cluster::{FixedRing, NodeId, Ring, Role};
+use frontend::Directory;
+use health::{HealthBoard, PartState};
 use runtime::Runtime;
-use storage::StorageError;
+use storage::{StorageError, Store};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::front::Front;
+use crate::joined::{ClusterError, Joined};
+use crate::services::Services;
 use crate::shard_numbers::{self, ShardNumberError};
 use crate::store::{OpenStore, StoreError};
-use crate::{ServerSettings, StoreChoice};
+use crate::{LateMembership, ServerSettings, readiness};
+
+/// How often metrics are tidied up.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
 /// Why a server does not start. Each text holds the texts of its causes: show it alone, not the whole chain.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The socket.
+    /// A socket.
     #[error("cannot listen at {address}: {source}")]
     Listen {
         /// Where.
@@ -28,7 +33,7 @@ pub enum StartError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The metrics endpoint.
+    /// Metrics.
     #[error("metrics: {0:#}")]
     Metrics(anyhow::Error),
     /// The store.
@@ -37,6 +42,9 @@ pub enum StartError {
     /// The numbers of shards.
     #[error(transparent)]
     ShardNumber(#[from] ShardNumberError),
+    /// The cluster.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// History.
     #[error("a history shard cannot be opened: {0}")]
     History(StorageError),
@@ -46,6 +54,9 @@ pub enum StartError {
     /// The frontend.
     #[error(transparent)]
     Frontend(#[from] frontend::StartError),
+    /// The names of namespaces.
+    #[error("namespaces cannot be read: {0}")]
+    Namespaces(cluster::ServiceError),
     /// A namespace that shall exist.
     #[error("namespace {name:?} cannot be created: {source}")]
     Namespace {
@@ -58,137 +69,260 @@ pub enum StartError {
 
 /// A server that runs.
 pub struct Server {
-    address: SocketAddr,
+    settings: ServerSettings,
+    runtime: Runtime,
+    board: HealthBoard,
     metrics_address: Option<SocketAddr>,
-    shutdown: CancellationToken,
-    serving: JoinHandle<Result<(), frontend::StartError>>,
-    history: Arc<HistoryService>,
-    matching: Arc<MatchingService>,
+    http_address: Option<SocketAddr>,
+    /// Ends what posts and shows the process's health.
+    gone: CancellationToken,
+    membership: Arc<LateMembership>,
+    services: Arc<Services>,
+    joined: Option<Joined>,
+    front: Option<Front>,
+    /// Names of namespaces, where there is no frontend to ask.
+    directory: Option<Arc<Directory>>,
     store: OpenStore,
 }
 
+/// The listeners, bound before anything else is done: an address that is taken is noticed at once.
+struct Sockets {
+    front: Option<TcpListener>,
+    internal: Option<TcpListener>,
+    http: Option<TcpListener>,
+}
+
+impl Sockets {
+    async fn bind(settings: &ServerSettings) -> Result<Self, StartError> {
+        let front = settings.roles.contains(&Role::Frontend);
+        let cluster = settings.cluster.as_ref();
+        Ok(Self {
+            front: listen(front.then_some(SocketAddr::new(settings.ip, settings.port))).await?,
+            internal: listen(cluster.map(|cluster| cluster.internal)).await?,
+            http: listen(cluster.map(|cluster| cluster.http)).await?,
+        })
+    }
+}
+
 impl Server {
-    /// Opens the store, then history, matching and the frontend, and serves. Must be called inside a tokio runtime.
+    /// Opens the store and the roles, joins the cluster if there is one, and serves. Must be called inside a tokio runtime.
     pub async fn start(settings: ServerSettings, runtime: Runtime) -> Result<Self, StartError> {
-        let address = SocketAddr::new(settings.ip, settings.port);
-        let listener = listen(address).await?;
-        let address = listener.local_addr().unwrap_or(address);
+        let mut sockets = Sockets::bind(&settings).await?;
+        let (board, gone) = (HealthBoard::new(), CancellationToken::new());
+        let http_address = sockets.http.as_ref().and_then(|socket| socket.local_addr().ok());
+        // Health is shown from the first moment on, and until the last.
+        let showing = gone.clone().drop_guard();
+        if let Some(listener) = sockets.http.take() {
+            show_health(listener, &board, &gone, &runtime)?;
+        }
         let metrics_address = settings.metrics_port.map(|port| SocketAddr::new(settings.ip, port));
         if let Some(address) = metrics_address {
             telemetry::serve_metrics(address).map_err(StartError::Metrics)?;
         }
 
-        let open_store = OpenStore::open(&settings.store)?;
+        board.set("store", PartState::Starting("connecting".to_owned()));
+        let open_store = OpenStore::open(&settings.store, &runtime).await?;
         let store = open_store.store();
         shard_numbers::check(store.registry.as_ref(), "history", settings.history_shards).await?;
         shard_numbers::check(store.registry.as_ref(), "matching", settings.matching_shards).await?;
+        board.set("store", PartState::Ready);
 
-        let node = NodeId::new("alone");
-        let ring = Ring::alone(&node, settings.history_shards, settings.matching_shards);
-        let membership = Arc::new(FixedRing::new(ring));
-        let own = |service| Ownership { membership: Arc::clone(&membership) as _, service, node: node.clone() };
-        let history = HistoryService::open(
-            settings.history,
-            settings.shards,
-            own(Sharded::History),
-            store.clone(),
-            runtime.clone(),
-        );
-        let matching = MatchingService::open(settings.matching, own(Sharded::Matching), store.clone(), runtime.clone());
-        if let Err(error) = settle(&history, &matching).await {
-            matching.abandon().await;
-            history.abandon().await;
-            return Err(error);
-        }
-        matching.connect(Arc::clone(&history) as _);
-        history.connect(Arc::clone(&matching) as _, Arc::clone(&history) as _);
-
-        let mut frontend_settings = settings.frontend;
-        frontend_settings.history_shards = i32::try_from(settings.history_shards).unwrap_or(i32::MAX);
-        open_store.name().clone_into(&mut frontend_settings.persistence_store);
-        let frontend = Frontend::new(
-            frontend_settings,
-            Arc::clone(&history) as _,
-            Arc::clone(&matching) as _,
-            Arc::clone(&store.registry),
-            runtime.clone(),
-        )
-        .await?;
-        ensure_namespaces(&frontend, settings.namespaces).await?;
-        let names = frontend.clone();
-        history.ask_for_names(Arc::new(move |id| names.known_namespace(id)));
-
-        let shutdown = CancellationToken::new();
-        let serving = {
-            let (frontend, shutdown) = (frontend, shutdown.clone());
-            runtime.spawn(async move { frontend.serve(listener, shutdown).await })
+        let node =
+            settings.cluster.as_ref().map_or_else(|| NodeId::new("alone"), |cluster| cluster.member.node.clone());
+        let membership = LateMembership::new();
+        let services = Arc::new(Services::open(&settings, &node, &membership, &store, &runtime));
+        let mut server = Self {
+            metrics_address,
+            http_address,
+            gone: showing.disarm(),
+            joined: None,
+            front: None,
+            directory: None,
+            store: open_store,
+            settings,
+            runtime,
+            board,
+            membership,
+            services,
         };
-        Ok(Self { address, metrics_address, shutdown, serving, history, matching, store: open_store })
+        match server.open(&node, sockets, &store).await {
+            Ok(()) => {
+                server.board.started();
+                Ok(server)
+            }
+            Err(error) => {
+                server.give_up().await;
+                Err(error)
+            }
+        }
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    async fn open(&mut self, node: &NodeId, sockets: Sockets, store: &Store) -> Result<(), StartError> {
+        let (membership, services) = (Arc::downgrade(&self.membership), Arc::downgrade(&self.services));
+        let (board, gone) = (self.board.clone(), self.gone.clone());
+        self.runtime.spawn(readiness::keep_posted(board, membership, services, gone, self.runtime.clone()));
+        match (self.settings.cluster.clone(), sockets.internal) {
+            (Some(cluster), Some(listener)) => {
+                let joining = Joined::join(cluster, listener, &self.services, &self.membership, &self.runtime);
+                self.joined = Some(joining.await?);
+            }
+            _ => {
+                let ring = Ring::alone(node, self.settings.history_shards, self.settings.matching_shards);
+                self.membership.join(Arc::new(FixedRing::new(ring)), &self.runtime);
+            }
+        }
+        self.services.connect();
+        if let Some(joined) = &self.joined {
+            joined.take_part().await;
+        }
+        self.settle().await?;
+        self.open_front(sockets.front, store).await?;
+        self.name_namespaces(store).await
     }
 
-    /// Where metrics are.
+    /// Waits for all shards of this node. One that cannot be read stops a server that is alone; in a cluster it is told
+    /// by metrics and readiness, and the others are served.
+    async fn settle(&self) -> Result<(), StartError> {
+        match self.services.settle().await {
+            Err(error) if self.joined.is_some() => {
+                tracing::error!(%error, "a shard of this node is not served");
+                Ok(())
+            }
+            settled => settled,
+        }
+    }
+
+    async fn open_front(&mut self, listener: Option<TcpListener>, store: &Store) -> Result<(), StartError> {
+        let Some(listener) = listener else { return Ok(()) };
+        let registry = Arc::clone(&store.registry);
+        let (settings, services, name) = (&self.settings, &self.services, self.store.name());
+        self.front = Some(Front::open(settings, name, listener, services, registry, &self.runtime).await?);
+        self.board.set("frontend", PartState::Ready);
+        Ok(())
+    }
+
+    /// Says where history learns the names of namespaces that no request has named yet.
+    async fn name_namespaces(&mut self, store: &Store) -> Result<(), StartError> {
+        let Some(history) = &self.services.history else { return Ok(()) };
+        if let Some(front) = &self.front {
+            let names = front.frontend.clone();
+            history.ask_for_names(Arc::new(move |id| names.known_namespace(id)));
+            return Ok(());
+        }
+        let following = Directory::follow(Arc::clone(&store.registry), self.runtime.clone());
+        let directory = Arc::new(following.await.map_err(StartError::Namespaces)?);
+        let names = Arc::downgrade(&directory);
+        history.ask_for_names(Arc::new(move |id| names.upgrade()?.known(id)));
+        self.directory = Some(directory);
+        Ok(())
+    }
+
+    /// Where the API is served; `None` without the role frontend.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.front.as_ref().map(|front| front.address)
+    }
+
+    /// Where metrics are, if not with health.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
 
+    /// Where health and metrics are, in a process of a cluster.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
+    }
+
+    /// Where peers reach the process, in a cluster.
+    pub fn internal_address(&self) -> Option<SocketAddr> {
+        self.joined.as_ref().map(|joined| joined.address)
+    }
+
     /// Returns when serving has ended by itself, and why. Never after [`Server::stop`].
     pub async fn failed(&mut self) -> String {
-        match (&mut self.serving).await {
-            Ok(Ok(())) => "the listener has closed".to_owned(),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => format!("the serving task has died: {error}"),
-        }
-    }
-
-    /// Takes no more connections, ends polls, lets requests finish, writes everything to the tables and lets go of the
-    /// store.
-    pub async fn stop(self) {
-        self.shutdown.cancel();
-        if !self.serving.is_finished()
-            && let Err(error) = self.serving.await
-        {
-            tracing::error!(%error, "the serving task has died");
-        }
-        self.matching.close().await;
-        self.history.close().await;
-        self.store.close().await;
-    }
-}
-
-/// What the chosen store promises, for people.
-impl std::fmt::Display for StoreChoice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Memory => f.write_str("memory (nothing survives the process)"),
-            Self::File(path) => {
-                write!(f, "{} (SQLite, synchronous=FULL: every acknowledgement is fsynced)", path.display())
+        let front = async {
+            match &mut self.front {
+                Some(front) => front.failed().await,
+                None => std::future::pending().await,
             }
+        };
+        let node = async {
+            match &mut self.joined {
+                Some(joined) => joined.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let why = tokio::select! {
+            why = front => why,
+            why = node => why,
+        };
+        self.board.set("process", PartState::Failed(why.clone()));
+        why
+    }
+
+    /// Hands its shards to others while they are served, takes no more connections, ends polls, lets requests finish,
+    /// writes everything to the tables, and leaves.
+    pub async fn stop(mut self) {
+        self.board.draining();
+        self.hand_over().await;
+        if let Some(front) = self.front.take() {
+            front.stop().await;
         }
+        self.services.close().await;
+        if let Some(joined) = self.joined.take() {
+            joined.leave(&self.runtime).await;
+        }
+        self.directory = None;
+        self.store.close().await;
+        self.gone.cancel();
+    }
+
+    /// Shards go one by one, each when its new owner is told; what is asked meanwhile is asked again there.
+    async fn hand_over(&self) {
+        let (Some(joined), Some(cluster)) = (&self.joined, &self.settings.cluster) else { return };
+        let handing_over = async {
+            self.services.flush().await;
+            match joined.member.drain().await {
+                Ok(_) => self.services.until_handed_over(&self.runtime).await,
+                Err(error) => tracing::warn!(%error, "the others cannot be told that this node leaves"),
+            }
+        };
+        if self.runtime.timeout(cluster.drain_within, handing_over).await.is_none() {
+            tracing::warn!(within = ?cluster.drain_within, "some shards were not handed over in time");
+        }
+    }
+
+    async fn give_up(&mut self) {
+        self.services.abandon().await;
+        if let Some(joined) = self.joined.take() {
+            joined.leave(&self.runtime).await;
+        }
+        self.store.close().await;
+        self.gone.cancel();
     }
 }
 
-/// Waits until all shards are open.
-async fn settle(history: &HistoryService, matching: &MatchingService) -> Result<(), StartError> {
-    history.settled().await.map_err(StartError::History)?;
-    matching.settled().await.map_err(StartError::Matching)
+async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?;
+    Ok(Some(listener))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
-}
-
-async fn ensure_namespaces(frontend: &Frontend, wanted: Vec<String>) -> Result<(), StartError> {
-    let mut names = vec!["default".to_owned()];
-    names.extend(wanted);
-    for name in names {
-        if let Err(source) = frontend.ensure_namespace(&name).await {
-            return Err(StartError::Namespace { name, source });
+fn show_health(
+    listener: TcpListener,
+    board: &HealthBoard,
+    gone: &CancellationToken,
+    runtime: &Runtime,
+) -> Result<(), StartError> {
+    let recorder = telemetry::install_recorder().map_err(StartError::Metrics)?;
+    let rendered = recorder.clone();
+    let metrics: health::Metrics = Arc::new(move || rendered.render());
+    let (gone_too, clock) = (gone.clone(), runtime.clone());
+    runtime.spawn(async move {
+        // Histograms keep what was recorded until somebody tidies up.
+        while clock.timeout(METRICS_UPKEEP, gone_too.cancelled()).await.is_none() {
+            recorder.run_upkeep();
         }
-    }
+    });
+    runtime.spawn(health::serve(listener, board.clone(), Some(metrics), gone.clone(), runtime.clone()));
     Ok(())
 }

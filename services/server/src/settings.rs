@@ -1,23 +1,32 @@
 //! What a server is told.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
+use cluster::Role;
 use entities::ShardSettings;
-use settings::{FrontendSettings, HistorySettings, MatchingSettings};
+use membership::{MemberSettings, VoterSettings};
+use settings::{FrontendSettings, HistorySettings, MatchingSettings, RemoteSettings};
+use storage_cql::CqlSettings;
 
-/// Settings of one process that plays all roles.
+/// Settings of one process.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// Where to listen.
+    /// What the process does.
+    pub roles: BTreeSet<Role>,
+    /// Where a frontend listens.
     pub ip: IpAddr,
-    /// gRPC; 0 for any free port.
+    /// A frontend's port for gRPC; 0 for any free one.
     pub port: u16,
-    /// Metrics for Prometheus on the same address; `None` for none. At most one server of a process may have it.
+    /// Metrics for Prometheus on the frontend's address, for processes without an HTTP listener; `None` for none. At most
+    /// one server of a process may have it.
     pub metrics_port: Option<u16>,
     /// Where everything durable goes.
     pub store: StoreChoice,
-    /// Namespaces that shall exist, beside `default`.
+    /// Namespaces that a frontend makes sure of, beside `default`.
     pub namespaces: Vec<String>,
     /// Shards of workflows. Fixed at the store's first start.
     pub history_shards: u32,
@@ -25,12 +34,31 @@ pub struct ServerSettings {
     pub matching_shards: u32,
     /// History's bounds and defaults.
     pub history: HistorySettings,
-    /// Memory and checkpoints of history's shards.
+    /// Memory and checkpoints of shards.
     pub shards: ShardSettings,
     /// Matching's bounds and defaults.
     pub matching: MatchingSettings,
     /// The frontend's bounds and defaults.
     pub frontend: FrontendSettings,
+    /// The cluster that the process is part of; `None` for one that is all there is.
+    pub cluster: Option<ClusterSettings>,
+}
+
+/// What a process of a cluster is told besides.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// Where other processes reach it.
+    pub internal: SocketAddr,
+    /// Health and metrics.
+    pub http: SocketAddr,
+    /// The process as a member. An empty address is filled in with where it listens.
+    pub member: MemberSettings,
+    /// The process as a voter. An empty address likewise.
+    pub voter: Option<VoterSettings>,
+    /// Calls between processes.
+    pub remote: RemoteSettings,
+    /// How long a process that was told to stop tries to hand its shards over before it stops all the same.
+    pub drain_within: Duration,
 }
 
 /// A store.
@@ -40,11 +68,14 @@ pub enum StoreChoice {
     Memory,
     /// In a SQLite file, created with its directory if need be. Every acknowledgement waits for the disk.
     File(PathBuf),
+    /// On Cassandra or ScyllaDB, whose schema has been applied.
+    Cassandra(Box<CqlSettings>),
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
         Self {
+            roles: Role::ALL.into(),
             ip: Ipv4Addr::LOCALHOST.into(),
             port: 7233,
             metrics_port: None,
@@ -56,6 +87,24 @@ impl Default for ServerSettings {
             shards: ShardSettings::default(),
             matching: MatchingSettings::default(),
             frontend: FrontendSettings::default(),
+            cluster: None,
+        }
+    }
+}
+
+/// What the chosen store promises, for people.
+impl fmt::Display for StoreChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory (nothing survives the process)"),
+            Self::File(path) => {
+                write!(f, "{} (SQLite, synchronous=FULL: every acknowledgement is fsynced)", path.display())
+            }
+            Self::Cassandra(settings) => {
+                let (keyspace, datacenter) = (&settings.keyspace, &settings.local_datacenter);
+                let points = settings.contact_points.join(", ");
+                write!(f, "Cassandra, keyspace {keyspace} at {points} (quorum of datacenter {datacenter})")
+            }
         }
     }
 }

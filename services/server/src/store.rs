@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use runtime::Runtime;
 use storage::Store;
 use storage::memory::MemoryStore;
+use storage_cql::{ConnectError, CqlStore};
 use storage_sqlite::{OpenError, SqliteStore};
 
 use crate::StoreChoice;
@@ -14,6 +16,9 @@ pub enum StoreError {
     /// The file.
     #[error(transparent)]
     Sqlite(#[from] OpenError),
+    /// The database.
+    #[error(transparent)]
+    Cassandra(#[from] ConnectError),
     /// Its directory.
     #[error("the directory {directory} cannot be created: {source}")]
     Directory {
@@ -28,15 +33,19 @@ pub enum StoreError {
 pub(crate) enum OpenStore {
     Memory(MemoryStore),
     File(SqliteStore),
+    Cassandra(CqlStore),
 }
 
 impl OpenStore {
-    pub(crate) fn open(choice: &StoreChoice) -> Result<Self, StoreError> {
+    pub(crate) async fn open(choice: &StoreChoice, runtime: &Runtime) -> Result<Self, StoreError> {
         match choice {
             StoreChoice::Memory => Ok(Self::Memory(MemoryStore::new())),
             StoreChoice::File(path) => {
                 create_directory_of(path)?;
                 Ok(Self::File(SqliteStore::open(path)?))
+            }
+            StoreChoice::Cassandra(settings) => {
+                Ok(Self::Cassandra(CqlStore::connect((**settings).clone(), runtime.clone()).await?))
             }
         }
     }
@@ -45,6 +54,7 @@ impl OpenStore {
         match self {
             Self::Memory(store) => store.store(),
             Self::File(store) => store.store(),
+            Self::Cassandra(store) => store.store(),
         }
     }
 
@@ -53,13 +63,16 @@ impl OpenStore {
         match self {
             Self::Memory(_) => "memory",
             Self::File(_) => "sqlite",
+            Self::Cassandra(_) => "cassandra",
         }
     }
 
-    /// Lets go of the file.
+    /// Lets go of the file or of the connections.
     pub(crate) async fn close(&self) {
-        if let Self::File(store) = self {
-            store.close().await;
+        match self {
+            Self::Memory(_) => {}
+            Self::File(store) => store.close().await,
+            Self::Cassandra(store) => store.close().await,
         }
     }
 }

@@ -1,0 +1,77 @@
+//! The frontend of a process, serving.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use frontend::Frontend;
+use runtime::Runtime;
+use storage::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::ServerSettings;
+use crate::server::StartError;
+use crate::services::Services;
+
+/// A frontend and its listener.
+pub(crate) struct Front {
+    pub(crate) frontend: Frontend,
+    pub(crate) address: SocketAddr,
+    shutdown: CancellationToken,
+    serving: JoinHandle<Result<(), frontend::StartError>>,
+}
+
+impl Front {
+    /// Serves the API on `listener`.
+    pub(crate) async fn open(
+        settings: &ServerSettings,
+        store_name: &str,
+        listener: TcpListener,
+        services: &Services,
+        registry: Arc<dyn Registry>,
+        runtime: &Runtime,
+    ) -> Result<Self, StartError> {
+        let address = listener.local_addr().unwrap_or(SocketAddr::new(settings.ip, settings.port));
+        let mut own = settings.frontend.clone();
+        own.history_shards = i32::try_from(settings.history_shards).unwrap_or(i32::MAX);
+        store_name.clone_into(&mut own.persistence_store);
+        let (history, matching) = (Arc::clone(&services.any_history), Arc::clone(&services.any_matching));
+        let frontend = Frontend::new(own, history, matching, registry, runtime.clone()).await?;
+        ensure_namespaces(&frontend, &settings.namespaces).await?;
+        let shutdown = CancellationToken::new();
+        let serving = {
+            let (frontend, shutdown) = (frontend.clone(), shutdown.clone());
+            runtime.spawn(async move { frontend.serve(listener, shutdown).await })
+        };
+        Ok(Self { frontend, address, shutdown, serving })
+    }
+
+    /// Returns when serving has ended by itself, and why.
+    pub(crate) async fn failed(&mut self) -> String {
+        match (&mut self.serving).await {
+            Ok(Ok(())) => "the listener has closed".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => format!("the serving task has died: {error}"),
+        }
+    }
+
+    /// Takes no more connections, ends polls, lets requests finish.
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        if !self.serving.is_finished()
+            && let Err(error) = self.serving.await
+        {
+            tracing::error!(%error, "the serving task has died");
+        }
+    }
+}
+
+async fn ensure_namespaces(frontend: &Frontend, wanted: &[String]) -> Result<(), StartError> {
+    for name in std::iter::once("default").chain(wanted.iter().map(String::as_str)) {
+        if let Err(source) = frontend.ensure_namespace(name).await {
+            return Err(StartError::Namespace { name: name.to_owned(), source });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! A process as a node of its cluster: the listener for its peers, its vote, its membership.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use admin::admin_server;
+use membership::{JoinError, Member, Voter};
+use remote::{history_server, internal_server, matching_server};
+use runtime::Runtime;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::LateMembership;
+use crate::operating::Operated;
+use crate::services::Services;
+use crate::settings::ClusterSettings;
+
+/// Why a process does not become part of its cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Its vote.
+    #[error("this node cannot vote: {0}")]
+    Voter(#[from] membership::StartError),
+    /// The others do not have it, or cannot be found.
+    #[error("this node cannot join: {0}")]
+    Join(#[from] JoinError),
+}
+
+/// What makes a process a node.
+pub(crate) struct Joined {
+    pub(crate) member: Arc<Member>,
+    pub(crate) address: SocketAddr,
+    voter: Option<Voter>,
+    serving: JoinHandle<Result<(), tonic::transport::Error>>,
+    shutdown: CancellationToken,
+}
+
+impl Joined {
+    /// Serves peers on `listener`, votes if it is to, and joins.
+    pub(crate) async fn join(
+        mut settings: ClusterSettings,
+        listener: TcpListener,
+        services: &Arc<Services>,
+        membership: &Arc<LateMembership>,
+        runtime: &Runtime,
+    ) -> Result<Self, ClusterError> {
+        let address = listener.local_addr().unwrap_or(settings.internal);
+        for advertised in [Some(&mut settings.member.address), settings.voter.as_mut().map(|voter| &mut voter.address)]
+        {
+            if let Some(advertised) = advertised.filter(|advertised| advertised.is_empty()) {
+                *advertised = address.to_string();
+            }
+        }
+        if settings.member.seeds.is_empty() && settings.voter.is_some() {
+            settings.member.seeds.push(settings.member.address.clone());
+        }
+        let voter = match settings.voter {
+            Some(voter) => Some(Voter::start(voter, runtime.clone()).await?),
+            None => None,
+        };
+        let history = services.history.clone();
+        let history = history.map(|history| history_server(history, runtime.clone(), &settings.remote));
+        let matching = services.matching.clone();
+        let matching = matching.map(|matching| matching_server(matching, runtime.clone(), &settings.remote));
+        let member = Member::start(settings.member, runtime.clone())?;
+        let operated = Operated {
+            node: member.node().clone(),
+            membership: Arc::clone(membership),
+            services: Arc::downgrade(services),
+            member: Arc::clone(&member),
+            runtime: runtime.clone(),
+        };
+        let shutdown = CancellationToken::new();
+        let serving = internal_server(&settings.remote)
+            .add_service(admin_server(Arc::new(operated), runtime.clone()))
+            .add_optional_service(history)
+            .add_optional_service(matching)
+            .add_optional_service(voter.as_ref().map(Voter::service))
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
+        let serving = runtime.spawn(serving);
+        let joined = Self { member, address, voter, serving, shutdown };
+        if let Err(error) = joined.member.joined().await {
+            joined.end(runtime).await;
+            return Err(error.into());
+        }
+        membership.join(Arc::clone(&joined.member) as _, runtime);
+        Ok(joined)
+    }
+
+    /// From now on the node is given shards.
+    pub(crate) async fn take_part(&self) {
+        if let Err(error) = self.member.take_part().await {
+            tracing::warn!(%error, "this node is given shards once the leader hears of it");
+        }
+    }
+
+    /// Returns when the node cannot go on, and why.
+    pub(crate) async fn failed(&mut self) -> String {
+        let broken = async {
+            match &self.voter {
+                Some(voter) => voter.broken().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            why = broken => why,
+            why = self.member.replaced() => why,
+            served = &mut self.serving => match served {
+                Ok(Ok(())) => "the internal listener has closed".to_owned(),
+                Ok(Err(error)) => format!("the internal listener: {error}"),
+                Err(error) => format!("the task that serves peers has died: {error}"),
+            },
+        }
+    }
+
+    /// Tells the others that the node has gone, and stops serving them.
+    pub(crate) async fn leave(self, runtime: &Runtime) {
+        const GOODBYE: std::time::Duration = std::time::Duration::from_secs(3);
+        if let Some(Err(error)) = runtime.timeout(GOODBYE, self.member.leave()).await {
+            tracing::warn!(%error, "the others will notice by themselves that this node has gone");
+        }
+        self.end(runtime).await;
+    }
+
+    async fn end(self, runtime: &Runtime) {
+        self.member.stop();
+        if let Some(voter) = self.voter {
+            voter.stop().await;
+        }
+        self.shutdown.cancel();
+        // Peers hold their connections open; whatever they still ask they ask somebody else.
+        const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_millis(500);
+        if runtime.timeout(LAST_ANSWERS, self.serving).await.is_none() {
+            tracing::debug!("peers were still connected");
+        }
+    }
+}
