@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Membership, NodeId, Ring, Role, Sharded};
-use membership::{ClusterSettings, InitialVoter, JoinError, Member, MemberSettings, Voter, VoterSettings};
+use membership::{ClusterSettings, InitialVoter, JoinError, Member, MemberSettings, StartError, Voter, VoterSettings};
 use runtime::Runtime;
 use settings::MembershipSettings;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 
 use crate::cables::Cable;
@@ -23,11 +22,47 @@ pub fn cluster_settings() -> ClusterSettings {
     ClusterSettings { name: "test".into(), history_shards: 12, matching_shards: 4 }
 }
 
-/// A voter, its server, and the folder that outlives both.
+/// A voter and its server. They have a tokio runtime of their own, so that nothing of them is left when they are killed.
 pub struct RunningVoter {
     pub voter: Option<Voter>,
     pub address: SocketAddr,
-    server: Option<JoinHandle<()>>,
+    process: Option<tokio::runtime::Runtime>,
+}
+
+impl RunningVoter {
+    async fn start(settings: VoterSettings, listener: TcpListener) -> Result<Self, StartError> {
+        let process = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let process = process.expect("a runtime");
+        let address = listener.local_addr().expect("bound");
+        let started = process.spawn(Voter::start(settings, Runtime::system())).await.expect("it does not panic");
+        let voter = match started {
+            Ok(voter) => voter,
+            Err(error) => {
+                process.shutdown_background();
+                return Err(error);
+            }
+        };
+        let service = voter.service();
+        let listener = listener.into_std().expect("it can be moved");
+        process.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).expect("it can be moved"));
+            drop(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await);
+        });
+        Ok(Self { voter: Some(voter), address, process: Some(process) })
+    }
+
+    fn kill(&mut self) {
+        drop(self.voter.take());
+        if let Some(process) = self.process.take() {
+            process.shutdown_background();
+        }
+    }
+}
+
+impl Drop for RunningVoter {
+    fn drop(&mut self) {
+        self.kill();
+    }
 }
 
 pub struct Cluster {
@@ -78,8 +113,8 @@ impl Cluster {
             listeners.push(listener);
         }
         for (number, listener) in listeners.into_iter().enumerate() {
-            let voter = cluster.run_voter(cluster.voter_settings(number), listener).await;
-            cluster.voters.push(voter);
+            let voter = RunningVoter::start(cluster.voter_settings(number), listener).await;
+            cluster.voters.push(voter.unwrap_or_else(|error| panic!("{error}")));
         }
         cluster
     }
@@ -102,35 +137,19 @@ impl Cluster {
         self.folder.path().join(format!("voter-{number}"))
     }
 
-    pub async fn run_voter(&self, settings: VoterSettings, listener: TcpListener) -> RunningVoter {
-        let address = listener.local_addr().expect("bound");
-        let voter = Voter::start(settings, Runtime::system()).await.expect("the voter starts");
-        let service = voter.service();
-        let server = Runtime::system().spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
-            drop(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await);
-        });
-        RunningVoter { voter: Some(voter), address, server: Some(server) }
-    }
-
     /// A voter that nobody expects: it has to be added.
     pub async fn run_extra_voter(&mut self, number: usize) -> SocketAddr {
         let listener = listen().await;
         let address = listener.local_addr().expect("bound");
         let settings = VoterSettings { initial_voters: Vec::new(), ..self.voter_settings(number) };
-        let voter = self.run_voter(settings, listener).await;
-        self.voters.push(voter);
+        let voter = RunningVoter::start(settings, listener).await;
+        self.voters.push(voter.unwrap_or_else(|error| panic!("{error}")));
         address
     }
 
     /// As if its process had died.
-    pub async fn kill_voter(&mut self, number: usize) {
-        let running = &mut self.voters[number];
-        drop(running.voter.take());
-        if let Some(server) = running.server.take() {
-            server.abort();
-            drop(server.await);
-        }
+    pub fn kill_voter(&mut self, number: usize) {
+        self.voters[number].kill();
     }
 
     /// Starts it again at the same address, from the same folder.
@@ -146,18 +165,15 @@ impl Cluster {
 
     async fn restart_voter_with(&mut self, number: usize, settings: VoterSettings) {
         let address = self.voters[number].address;
-        let listener = eventually("the port is free again", || async { TcpListener::bind(address).await.ok() }).await;
-        // The file is free when the last task of the old process has ended.
-        let voter = eventually("the folder is free again", || async {
-            Voter::start(settings.clone(), Runtime::system()).await.ok()
+        let voter = eventually("the port and the folder are free again", || async {
+            let listener = TcpListener::bind(address).await.ok()?;
+            match RunningVoter::start(settings.clone(), listener).await {
+                Ok(voter) => Some(voter),
+                Err(StartError::InUse(_)) => None,
+                Err(other) => panic!("{other}"),
+            }
         });
-        let voter = voter.await;
-        let service = voter.service();
-        let server = Runtime::system().spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
-            drop(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await);
-        });
-        self.voters[number] = RunningVoter { voter: Some(voter), address, server: Some(server) };
+        self.voters[number] = voter.await;
     }
 
     pub fn leader_now(&self) -> Option<usize> {

@@ -56,7 +56,7 @@ async fn the_leaders_death_moves_no_shard_and_the_ring_goes_on() {
     let (a, _b) = (cluster.member("a").await, cluster.member("b").await);
     let before = a.sees("both own six", |ring| owns(ring, "b") == 6 && owns(ring, "a") == 6).await;
     let leader = cluster.leader().await;
-    cluster.kill_voter(leader).await;
+    cluster.kill_voter(leader);
     let confirmed = a.member.confirm().await.expect("another leads");
     assert_eq!(confirmed.version, before.version, "nothing has changed");
     // Longer than the first leases of the new leader.
@@ -68,7 +68,7 @@ async fn the_leaders_death_moves_no_shard_and_the_ring_goes_on() {
 
     cluster.restart_voter(leader).await;
     let other = cluster.leader().await;
-    cluster.kill_voter(other).await;
+    cluster.kill_voter(other);
     let confirmed = a.member.confirm().await.expect("two of three are enough, one of them restarted");
     assert_eq!(owns(&confirmed, "c"), 4);
 }
@@ -118,7 +118,7 @@ async fn a_cluster_that_restarts_as_a_whole_remembers_everything() {
         assert!(before.version >= version, "versions never go back");
         version = before.version;
         for number in 0..3 {
-            cluster.kill_voter(number).await;
+            cluster.kill_voter(number);
             // Between one and the next something may be in the middle of being written.
             Runtime::system().sleep(Duration::from_millis(u64::from(round) * 7)).await;
         }

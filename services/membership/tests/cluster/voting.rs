@@ -25,7 +25,7 @@ async fn voters_are_added_and_removed_by_command_the_leader_too() {
         voters.is_ok() || voters.as_ref().is_err_and(|error| error.to_string().contains("not a voter")),
         "{voters:?}"
     );
-    cluster.kill_voter(0).await;
+    cluster.kill_voter(0);
     eventually("one of the others leads", || async { cluster.leader_now().filter(|leader| *leader > 0) }).await;
     let members = admin.members().await.expect("a leader");
     assert_eq!(
@@ -62,19 +62,19 @@ async fn a_voter_that_lost_its_disk_does_not_vote_under_its_old_name_until_it_is
         (matched >= 2).then_some(())
     })
     .await;
-    cluster.kill_voter(lost).await;
+    cluster.kill_voter(lost);
     eventually("its file is closed", || async { std::fs::remove_dir_all(cluster.data_dir(lost)).ok() }).await;
     cluster.restart_voter(lost).await;
     // The other that follows dies: were the forgetful one allowed to vote, there would be a quorum.
     let leader = cluster.leader().await;
     assert_ne!(leader, lost);
     let other = 3 - leader - lost;
-    cluster.kill_voter(other).await;
+    cluster.kill_voter(other);
     eventually("no quorum is left", || async { cluster.leader_now().is_none().then_some(()) }).await;
     cluster.restart_voter(other).await;
     cluster.leader().await;
     admin.remove_voter(&voter_id(lost)).await.expect("it is removed");
-    cluster.kill_voter(lost).await;
+    cluster.kill_voter(lost);
     eventually("its file is closed", || async { std::fs::remove_dir_all(cluster.data_dir(lost)).ok() }).await;
     cluster.restart_voter_uninvited(lost).await;
     let address = cluster.voters[lost].address.to_string();
@@ -89,7 +89,7 @@ async fn a_data_folder_belongs_to_one_voter_of_one_cluster() {
     let start = |settings| async { Voter::start(settings, Runtime::system()).await.err() };
     let in_use = start(cluster.voter_settings(0)).await;
     assert!(matches!(in_use, Some(StartError::InUse(_))), "{in_use:?}");
-    cluster.kill_voter(0).await;
+    cluster.kill_voter(0);
     let own = cluster.voter_settings(0);
     let rows = [
         (VoterSettings { node: NodeId::new("voter-8"), ..own.clone() }, r#"belongs to voter "voter-0""#),
