@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use cluster::{Deadline, OfferedTask, RecordedStart, ServiceError, TaskKey, TaskQueueKind, TaskStart};
 use futures::FutureExt;
-use taskqueue::{ItemId, Match, Origin, Task};
+use taskqueue::{Input, ItemId, Match, Origin, Position, Task};
 
+use crate::kind::ShardError;
 use crate::observed::PollerDescription;
 use crate::service::{Core, FIRST_REST};
 use crate::task_queue::{Content, Handed, QueueState, TaskQueue};
@@ -33,6 +34,16 @@ struct Delivery {
     matched: Match,
     offered: OfferedTask,
     start: TaskStart,
+}
+
+impl Delivery {
+    /// Where the backlog keeps the task, if a request id may be with it.
+    fn claim(&self) -> Option<Position> {
+        match (self.matched.origin, &self.matched.task) {
+            (Origin::Kept(position), Some(task)) if task.request_id.is_some() => Some(position),
+            _ => None,
+        }
+    }
 }
 
 enum Recorded {
@@ -78,6 +89,11 @@ impl Core {
         for attempt in 1.. {
             match self.record_start(&delivery).await {
                 Recorded::Started(content) => {
+                    if let Some(position) = delivery.claim()
+                        && !self.use_claim_up(&queue, partition, position).await
+                    {
+                        break;
+                    }
                     let mut state = queue.lock();
                     self.hand_over(
                         &queue,
@@ -110,6 +126,22 @@ impl Core {
             rest = (rest * 2).min(REST);
         }
         self.rest_and_put_back(queue, item, request_id).await;
+    }
+
+    /// Takes the task out of the backlog before it is handed over: whoever finds it there would hand it over too, since
+    /// history recognises the request id that is kept with it. Says false if it stays there, for the next owner.
+    async fn use_claim_up(&self, queue: &TaskQueue, partition: u32, position: Position) -> bool {
+        let key = queue.partition(partition).key();
+        let mut rest = FIRST_REST;
+        loop {
+            match self.shards.tell(&key, Input::Acknowledge(vec![position])).await {
+                Ok(_) | Err(ShardError::Quarantined(_)) => return true,
+                Err(_) if queue.is_lost() || self.closing.is_cancelled() => return false,
+                Err(error) => tracing::debug!(?key, %error, "a backlog cannot be told of a delivery yet"),
+            }
+            self.runtime.sleep(rest).await;
+            rest = (rest * 2).min(REST);
+        }
     }
 
     /// The poller looks for another task while this one rests.

@@ -58,6 +58,24 @@ async fn a_kept_task_started_for_a_poller_that_went_keeps_its_request_across_a_c
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kept_task_whose_request_is_kept_with_it_is_given_once_though_a_crash_follows_at_once() {
+    let mut world = World::new().await;
+    let task = world.activity(1);
+    world.keep(&task).await;
+    world.history.delay(Duration::from_millis(100));
+    let poll = world.poll_later("first");
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    poll.abort();
+    world.runtime.sleep(Duration::from_millis(60)).await;
+    // Another node could be given it under the same request, which history has recorded.
+    assert_eq!(world.next().await, 1);
+    world.crash().await;
+    assert_eq!(world.next().await, 0);
+    assert_eq!(world.stats().await.approximate_backlog_count, 0);
+    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_takes_too_long_is_asked_for_again() {
     let world = World::new().await;
     world.history.delay(Duration::from_secs(25));

@@ -157,6 +157,29 @@ async fn answers_of_history_that_are_lost_while_a_queue_moves_are_asked_for_agai
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kept_task_that_was_started_for_a_poller_who_went_is_given_once_by_its_next_owner() {
+    let cluster = Cluster::new(2, &[0]).await;
+    let former = cluster.at(0);
+    let task = former.activity(1);
+    former.keep(&task).await;
+    cluster.history.delay(Duration::from_millis(100));
+    let gone = former.poll_later("gone");
+    cluster.runtime.sleep(Duration::from_millis(60)).await;
+    gone.abort();
+    cluster.runtime.sleep(Duration::from_millis(60)).await;
+    let poll = former.poll_later("late");
+    cluster.runtime.sleep(Duration::from_millis(60)).await;
+    cluster.give(&[1]);
+    cluster.settled().await;
+    assert!(is_not_owner(&poll.await.expect("a poll")), "the new owner has the request, and gives the task");
+    let owner = cluster.at(1);
+    assert_eq!((owner.next().await, owner.next().await), (1, 0));
+    assert_eq!(cluster.history.request_ids(&task.task).len(), 1);
+    assert_eq!(former.service.in_memory(), NOTHING);
+    cluster.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delivery_whose_poller_has_gone_ends_with_the_queue() {
     let cluster = Cluster::new(2, &[0]).await;
     let former = cluster.at(0);
