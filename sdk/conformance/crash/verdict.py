@@ -39,10 +39,12 @@ class Run:
 
 
 class Verdict:
-    def __init__(self, client: Client, kills: list[tuple[float, float]]):
+    def __init__(self, client: Client, kills: list[tuple[float, float]], recovery_s: float = 6.0):
         self.client = client
-        # For each kill: when it came, and when the server answered again.
+        # For each kill, or another disturbance: when it came, and when the server answered again.
         self.kills = kills
+        # For how long its consequences may show in what workers do.
+        self.recovery_s = recovery_s
         self.problems: list[str] = []
         self.runs: list[Run] = []
         self.counts: collections.Counter[str] = collections.Counter()
@@ -136,7 +138,7 @@ class Verdict:
         """A task times out when a kill came between its delivery (or the wait for it) and its answer."""
         end = laws.attributes(event)
         since = by_id[end.started_event_id or end.scheduled_event_id]
-        if not self.killed_between(seconds_of(since) - 1.0, seconds_of(since) + 6.0):
+        if not self.killed_between(seconds_of(since) - 1.0, seconds_of(since) + self.recovery_s):
             self.problems.append(
                 f"{run.workflow_id}/{run.run_id}: workflow task timed out at event {event.event_id}, "
                 f"{seconds_of(since):.3f}..{seconds_of(event):.3f}, and no kill explains it"
@@ -149,7 +151,7 @@ class Verdict:
         self.counts[f"WorkflowTaskFailed {cause}"] += 1
         if cause == "UNHANDLED_COMMAND" and "WorkflowExecutionSignaled" in laws.names(run.events):
             return
-        explained = self.killed_between(seconds_of(event) - 6.0, seconds_of(event) + 1.0)
+        explained = self.killed_between(seconds_of(event) - self.recovery_s, seconds_of(event) + 1.0)
         if cause == "NON_DETERMINISTIC_ERROR" or not explained:
             self.problems.append(
                 f"{run.workflow_id}/{run.run_id}: workflow task failed at event {event.event_id} with {cause}: "
