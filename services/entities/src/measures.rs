@@ -20,6 +20,16 @@ pub(crate) struct Measures {
     pub(crate) wake_ups: Gauge,
 }
 
+/// A shard that is not here any more has nothing here.
+impl Drop for Measures {
+    fn drop(&mut self) {
+        let Self { dirty_entities, dirty_bytes, loaded_entities, loaded_bytes, log_bytes, wake_ups, .. } = self;
+        for gauge in [dirty_entities, dirty_bytes, loaded_entities, loaded_bytes, log_bytes, wake_ups] {
+            gauge.set(0);
+        }
+    }
+}
+
 impl Measures {
     pub(crate) fn new(kind: &'static str, log: &LogId) -> Self {
         let log = log.0.clone();

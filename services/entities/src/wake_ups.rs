@@ -3,6 +3,12 @@
 //! Rows lie in buckets by log and time. A row goes into the bucket of its due time or of the watermark, whichever is
 //! later; buckets are read ahead of time, once; a bucket is dropped only after a watermark beyond it is durable, and
 //! before the watermark moves, the rows of whoever is still due, or owes something, are written again beyond it.
+//!
+//! A drop has no fence, and may come arbitrarily late from an owner that is none any more. It harms nobody: it names buckets
+//! below a watermark that was durable when it was decided on. Watermarks never go back, so every later owner found that
+//! one or a later one when it opened the log, reads from there on, and writes rows there or beyond. Nor do late rows of a
+//! former owner: what they stand for is in the tail that the next owner recovered, since the log is trimmed only above
+//! what was acknowledged to an owner that was not fenced yet.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
