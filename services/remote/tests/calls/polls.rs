@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{Handover, History, Matching, ServiceError, ServiceResult};
+use internal_api::history::{Call, Tenant};
+use internal_api::matching::PollWorkflowTaskQueueRequest;
+use internal_api::matching::matching_client::MatchingClient;
 use settings::RemoteSettings;
+use tonic::transport::Endpoint;
 
 use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node};
 use crate::fake::{Fake, Step};
@@ -108,6 +112,31 @@ async fn a_poll_that_is_dropped_is_given_up_by_its_owner_at_once() {
     let dropped = cluster.runtime.now();
     cluster.until("the owner has given the poll up", || process.fake.dropped.get() == 1).await;
     assert!(cluster.runtime.now().since(dropped) < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_caller_that_closes_its_side_of_a_poll_has_given_it_up() {
+    let (cluster, process) = one_process(RemoteSettings::default()).await;
+    process.fake.arrange([Step::Hang]);
+    let to = Endpoint::from_shared(format!("http://{}", process.address)).unwrap();
+    let mut client = MatchingClient::new(to.connect().await.unwrap());
+    let namespace = ctx().namespace;
+    let tenant = Tenant {
+        id: namespace.id.to_string(),
+        name: namespace.name.clone(),
+        info: Some(namespace.info.clone()),
+        config: Some(namespace.config.clone()),
+    };
+    let poll = PollWorkflowTaskQueueRequest {
+        call: Some(Call { remaining_ms: 60_000, ..Call::default() }),
+        tenant: Some(tenant),
+        request: Some(Default::default()),
+        is_written: false,
+    };
+    let status = client.poll_workflow_task_queue(tokio_stream::iter([poll])).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::Cancelled);
+    assert_eq!((process.fake.asked().len(), process.fake.dropped.get()), (1, 1));
+    drop(cluster);
 }
 
 #[tokio::test]
