@@ -312,8 +312,11 @@ impl Inner {
         let mut ring = ring_received(ring);
         let incarnation = self.incarnation.load(Ordering::Relaxed);
         let own = &self.settings.node;
-        if ring.nodes.get(own).is_some_and(|node| node.incarnation != incarnation) {
-            disown(&mut ring, own);
+        match ring.nodes.get(own) {
+            Some(node) if node.incarnation != incarnation => disown(&mut ring, own),
+            // An operator wants it so; it must stay so when the node has to register again.
+            Some(node) if node.state == NodeState::Draining => self.wanted().draining = true,
+            Some(_) | None => (),
         }
         let ring = Arc::new(ring);
         self.ring.send_if_modified(|known| {

@@ -85,6 +85,12 @@ pub(crate) async fn add_voter(shared: &Shared, office: &Office, id: String, addr
     }
     let found = identify(shared, &address).await?;
     fits(shared, &found, &id, &address)?;
+    // One of the same name that is not in the group any more makes room.
+    let outside = membership.membership().get_node(&number).is_none();
+    let other = shared.machine.look(|state| state.voters.get(&id).is_some_and(|known| known.uuid != found.uuid));
+    if outside && other {
+        office.propose(Command::VoterGone { id: id.clone() }).await?;
+    }
     let known = Command::Voter { id: id.clone(), uuid: found.uuid, address: address.clone() };
     office.propose(known).await?;
     let peer = Peer { id: id.clone(), address };

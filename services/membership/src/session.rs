@@ -170,6 +170,10 @@ async fn listen(
 ) -> bool {
     let mut ring = shared.machine.ring();
     let first = ring.borrow_and_update().clone();
+    if !contains(&first, admitted) {
+        drop(out.send(expired()).await);
+        return false;
+    }
     let welcome =
         Welcome { incarnation: admitted.incarnation, ring: Some(ring_message(&first, voter_addresses(shared))) };
     if out.send(message(to_node::Message::Welcome(welcome))).await.is_err() {
@@ -188,6 +192,17 @@ async fn listen(
     }
 }
 
+fn contains(ring: &Ring, admitted: &Admitted) -> bool {
+    let node = ring.nodes.get(&NodeId::new(admitted.node.as_str()));
+    node.is_some_and(|node| node.incarnation == admitted.incarnation)
+}
+
+/// What a node is told that is alive after all: it may register again.
+fn expired() -> Result<ToNode, Status> {
+    let why = refused(RefusalReason::Expired, "the node is not a member any more");
+    message(to_node::Message::Refused(why))
+}
+
 /// Sends each ring, or the newest when the node is slow to read, until the node is not in it.
 async fn tell_rings(
     shared: &Shared,
@@ -195,13 +210,11 @@ async fn tell_rings(
     mut ring: watch::Receiver<Arc<Ring>>,
     out: &Outbound,
 ) -> bool {
-    let node = NodeId::new(admitted.node.as_str());
     while ring.changed().await.is_ok() {
         let Ok(room) = out.reserve().await else { return true };
         let newest = ring.borrow_and_update().clone();
-        if newest.nodes.get(&node).is_none_or(|now| now.incarnation != admitted.incarnation) {
-            let why = refused(RefusalReason::Expired, "the node is not a member any more");
-            room.send(message(to_node::Message::Refused(why)));
+        if !contains(&newest, admitted) {
+            room.send(expired());
             return false;
         }
         room.send(message(to_node::Message::Ring(ring_message(&newest, voter_addresses(shared)))));

@@ -100,6 +100,7 @@ impl StateMachine {
     }
 }
 
+#[allow(clippy::result_large_err, reason = "the Raft library's error")]
 fn to_send(snapshot: &StoredSnapshot) -> Result<Snapshot, StorageError> {
     let bytes = serde_json::to_vec(&snapshot.state).map_err(|error| {
         let subject = ErrorSubject::Snapshot(Some(snapshot.meta.signature()));

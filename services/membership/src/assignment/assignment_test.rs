@@ -27,7 +27,8 @@ fn moved(before: &[Option<String>], after: &[Option<String>]) -> BTreeSet<usize>
 
 #[test]
 fn bounds_follow_weights_and_allow_one_more_than_the_floor_when_shards_are_few() {
-    let rows: &[(usize, &[u32], &[(usize, usize)])] = &[
+    type Row<'a> = (usize, &'a [u32], &'a [(usize, usize)]);
+    let rows: &[Row<'_>] = &[
         (16, &[100], &[(16, 15)]),
         (16, &[100, 100, 100], &[(6, 5), (6, 5), (6, 5)]),
         (4, &[100, 100, 100, 100, 100], &[(1, 0); 5]),

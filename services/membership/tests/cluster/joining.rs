@@ -169,6 +169,8 @@ async fn a_voter_process_is_a_member_too() {
     let settings = MemberSettings {
         node: voter_id(0),
         roles: [Role::Membership, Role::Frontend].into(),
+        // A name, which is resolved, to more than one address on most machines.
+        seeds: vec![format!("localhost:{}", cluster.voters[0].address.port())],
         ..cluster.member_settings("", cluster.voters[0].address)
     };
     let member = Member::join(settings, Runtime::system()).await.expect("it joins through itself");
