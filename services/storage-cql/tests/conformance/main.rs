@@ -1,8 +1,14 @@
 //! The adapter against the conformance suite, on a real Cassandra node that this process starts (or on the nodes that
 //! `OUTLAST_CASSANDRA=host:port,…` names). A restart closes the connections and makes others.
 
+mod clusters;
 #[path = "../database/mod.rs"]
 mod database;
+mod layout;
+mod proxied;
+mod schemas;
+mod steps;
+mod storms;
 
 use async_trait::async_trait;
 use runtime::Runtime;

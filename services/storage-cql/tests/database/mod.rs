@@ -111,6 +111,13 @@ impl Database {
         schema::apply(&self.settings(), &Runtime::system()).await.expect("the schema can be applied");
     }
 
+    /// Ends it and removes what it stored. Without this it ends with the process.
+    pub fn stop(self) {
+        let directory = self.directory.as_deref().expect("a database that we started");
+        let status = launcher("stop", directory).arg("--delete").status();
+        assert!(status.is_ok_and(|status| status.success()), "stop");
+    }
+
     /// What the launcher does with one node: `kill`, `pause`, `resume` or `restart`.
     pub fn node(&self, command: &str, number: u32) {
         let directory = self.directory.as_deref().expect("a database that we started");

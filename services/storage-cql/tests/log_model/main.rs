@@ -9,6 +9,9 @@
 //! | [`serving`] | `append` with its rolls, `epoch` (the fence check), `trim`; checkpoints are the entities' |
 //! | [`store`] | the tables `log_head` and `log`, and what an LWT without an answer may still do |
 //!
+//! Segments have numbers here and random names there: what matters is that each attempt to create one takes a name that no attempt
+//! took before under its epoch.
+//!
 //! What it takes for granted: a conditional write happens at one instant or never, and at most once; a plain quorum read sees what an
 //! applied conditional write has done; a deleted partition stays deleted. It leaves out what no rule depends on: the bytes, the
 //! watermark, blobs, and the time that anything takes.

@@ -1,0 +1,235 @@
+//! How logs and tables lie in the database: segments that roll and go, large groups beside the log, holes, dropped
+//! partitions, and what any of it costs.
+
+use bytes::Bytes;
+use runtime::Runtime;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use storage::{
+    Append, Epoch, GroupId, Log, LogId, OwnerNonce, PartitionWrite, ScanOrder, ScanRange, Seq, StorageError,
+};
+use storage_cql::{CqlSettings, CqlStore, LogLimits};
+
+use crate::{connect, database};
+
+const OWNER: OwnerNonce = OwnerNonce(1);
+const OTHER: OwnerNonce = OwnerNonce(2);
+const LIMITS: LogLimits = LogLimits { segment_bytes: 1 << 20, segment_groups: 2, inline_bytes: 1000, chunk_bytes: 700 };
+
+async fn settings() -> CqlSettings {
+    CqlSettings { log: LIMITS, ..database::settings().await }
+}
+
+async fn session(settings: &CqlSettings) -> Session {
+    SessionBuilder::new().known_nodes(&settings.contact_points).build().await.unwrap()
+}
+
+/// How many partitions of this store's log there are in a table.
+async fn partitions(session: &Session, settings: &CqlSettings, table: &str, log: &LogId) -> usize {
+    let all = format!("SELECT DISTINCT log, segment FROM {}.{table}", settings.keyspace);
+    let rows = session.query_unpaged(all, ()).await.unwrap().into_rows_result().unwrap();
+    let name = format!("{}/{}", settings.within, log.0);
+    rows.rows::<(String, uuid::Uuid)>().unwrap().filter(|row| row.as_ref().unwrap().0 == name).count()
+}
+
+fn content(seq: u64) -> Bytes {
+    // Every other group is too large for its row.
+    Bytes::from(format!("{seq:4}").repeat(if seq.is_multiple_of(2) { 500 } else { 5 }))
+}
+
+async fn append_all(log: &dyn Log, id: &LogId, epoch: Epoch, seqs: std::ops::RangeInclusive<u64>) {
+    for seq in seqs {
+        let outcome = log.append(id, epoch, Seq(seq), GroupId(u128::from(seq)), content(seq)).await;
+        assert_eq!(outcome, Append::Appended, "append {seq}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_rolls_and_its_trimmed_segments_go_whole() {
+    let settings = settings().await;
+    let (store, session) = (connect(&settings).await, session(&settings).await);
+    let (log, id) = (store.store().log, LogId("rolls".into()));
+    let mut epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
+    append_all(&*log, &id, epoch, 1..=9).await;
+    assert_eq!(partitions(&session, &settings, "log_groups", &id).await, 5);
+    assert_eq!(partitions(&session, &settings, "log_chunks", &id).await, 4);
+    // 5 and 6 share the third segment: it stays, whole, until 7 is the lowest.
+    for (below, left) in [(5, 3), (6, 3), (7, 2), (10, 1)] {
+        assert_eq!(log.trim(&id, epoch, Seq(below)).await, Append::Appended);
+        assert_eq!(partitions(&session, &settings, "log_groups", &id).await, left, "below {below}");
+        let opened = log.open(&id, OWNER).await.unwrap();
+        let found: Vec<_> = opened.tail.iter().map(|group| (group.seq.0, group.bytes.clone())).collect();
+        assert_eq!(found, (below..=9).map(|seq| (seq, content(seq))).collect::<Vec<_>>());
+        epoch = opened.head.epoch;
+    }
+    assert_eq!(partitions(&session, &settings, "log_chunks", &id).await, 0);
+    append_all(&*log, &id, epoch, 10..=12).await;
+    assert_eq!(log.open(&id, OTHER).await.unwrap().tail.len(), 3);
+}
+
+/// An owner that dies between making a trim point durable and deleting what lies below leaves segments behind. The next
+/// owner's trim finds and deletes them, and its tail never has them.
+#[tokio::test]
+async fn what_a_dead_owner_left_undeleted_goes_with_the_next_trim() {
+    let settings = settings().await;
+    let (store, session) = (connect(&settings).await, session(&settings).await);
+    let (log, id) = (store.store().log, LogId("leftovers".into()));
+    let epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
+    append_all(&*log, &id, epoch, 1..=7).await;
+    let name = format!("{}/{}", settings.within, id.0);
+    let trim = format!("UPDATE {}.log_heads SET trimmed_below = 6 WHERE log = ? IF EXISTS", settings.keyspace);
+    session.query_unpaged(trim, (name,)).await.unwrap();
+    let opened = log.open(&id, OTHER).await.unwrap();
+    assert_eq!(opened.tail.iter().map(|group| group.seq.0).collect::<Vec<_>>(), [6, 7]);
+    assert_eq!(partitions(&session, &settings, "log_groups", &id).await, 4);
+    assert_eq!(log.trim(&id, opened.head.epoch, Seq(6)).await, Append::Appended);
+    assert_eq!(partitions(&session, &settings, "log_groups", &id).await, 2);
+}
+
+/// Whatever is missing of the tail is noticed, and is nobody's but an operator's to mend.
+#[tokio::test]
+async fn a_hole_is_corrupt() {
+    let settings = settings().await;
+    let (store, session) = (connect(&settings).await, session(&settings).await);
+    let log = store.store().log;
+    let keyspace = &settings.keyspace;
+    let damages = [
+        ("group", format!("DELETE FROM {keyspace}.log_groups WHERE log = ? AND segment = ? AND seq = 3")),
+        ("segment", format!("DELETE FROM {keyspace}.log_groups WHERE log = ? AND segment = ?")),
+        ("chunks", format!("DELETE FROM {keyspace}.log_chunks USING TIMESTAMP 5 WHERE log = ? AND segment = ?")),
+    ];
+    for (what, damage) in damages {
+        let id = LogId(format!("hole/{what}"));
+        let epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
+        append_all(&*log, &id, epoch, 1..=6).await;
+        let name = format!("{}/{}", settings.within, id.0);
+        let find = format!("SELECT segment, first_seq FROM {keyspace}.log_groups WHERE log = ? ALLOW FILTERING");
+        let rows = session.query_unpaged(find, (&name,)).await.unwrap().into_rows_result().unwrap();
+        let found = rows.rows::<(uuid::Uuid, i64)>().unwrap().map(Result::unwrap).find(|(_, first)| *first == 3);
+        let (segment, _) = found.expect("the segment that begins with 3");
+        session.query_unpaged(damage, (&name, segment)).await.unwrap();
+        let error = log.open(&id, OTHER).await.unwrap_err();
+        assert!(matches!(error, StorageError::Corrupt(_)), "{what}: {error}");
+        assert!(error.to_string().contains(&id.0), "{what}: {error}");
+    }
+}
+
+/// A chunk that was changed on its way is noticed by the checksum.
+#[tokio::test]
+async fn a_changed_chunk_is_corrupt() {
+    let settings = settings().await;
+    let (store, session) = (connect(&settings).await, session(&settings).await);
+    let (log, id) = (store.store().log, LogId("changed".into()));
+    let epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
+    append_all(&*log, &id, epoch, 1..=2).await;
+    let name = format!("{}/{}", settings.within, id.0);
+    let keyspace = &settings.keyspace;
+    let find = format!("SELECT segment, beside, content FROM {keyspace}.log_chunks WHERE log = ? ALLOW FILTERING");
+    let rows = session.query_unpaged(find, (&name,)).await.unwrap().into_rows_result().unwrap();
+    let (segment, beside, mut chunk) =
+        rows.rows::<(uuid::Uuid, uuid::Uuid, Vec<u8>)>().unwrap().next().unwrap().unwrap();
+    chunk[0] ^= 1;
+    let change = format!(
+        "INSERT INTO {keyspace}.log_chunks (log, segment, beside, chunk, content) VALUES (?, ?, ?, 0, ?) USING TIMESTAMP 5"
+    );
+    session.query_unpaged(change, (&name, segment, beside, chunk)).await.unwrap();
+    let error = log.open(&id, OTHER).await.unwrap_err();
+    assert!(matches!(&error, StorageError::Corrupt(what) if what.contains("checksum")), "{error}");
+}
+
+/// A quorum of one datacentre does not see what another's has accepted, so a log stays where it is at home.
+#[tokio::test]
+async fn a_log_that_is_at_home_elsewhere_is_not_opened() {
+    let settings = settings().await;
+    let (store, session) = (connect(&settings).await, session(&settings).await);
+    let (log, id) = (store.store().log, LogId("elsewhere".into()));
+    let epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
+    let name = format!("{}/{}", settings.within, id.0);
+    let moved = format!("UPDATE {}.log_heads SET datacenter = 'far' WHERE log = ? IF EXISTS", settings.keyspace);
+    session.query_unpaged(moved, (name,)).await.unwrap();
+    for error in [log.open(&id, OTHER).await.unwrap_err(), log.reopen(&id, epoch, OWNER).await.unwrap_err()] {
+        assert!(matches!(&error, StorageError::Invalid(what) if what.contains("\"far\"")), "{error}");
+    }
+    assert_eq!(log.epoch(&id).await.unwrap(), epoch, "a refused opener changes nothing");
+}
+
+/// What a dropped partition was sent before, and arrives later, stays away.
+#[tokio::test]
+async fn a_dropped_partition_hides_late_writes() {
+    let settings = settings().await;
+    let table = connect(&settings).await.store().table;
+    let write = |version: u64, partition: &'static str| PartitionWrite {
+        partition: partition.into(),
+        version,
+        puts: vec![("row".into(), "content".into())],
+        deletes: vec![],
+    };
+    table.write(vec![write(5, "dropped"), write(5, "kept")]).await.unwrap();
+    table.drop_partition(&"dropped".into()).await.unwrap();
+    table.write(vec![write(6, "dropped"), write(6, "kept")]).await.unwrap();
+    let scan = |partition: &'static str| {
+        let table = table.clone();
+        async move { table.scan(&partition.into(), ScanRange::default(), ScanOrder::Ascending, 9).await.unwrap() }
+    };
+    assert_eq!(scan("dropped").await.rows, []);
+    assert_eq!(scan("kept").await.rows.len(), 1);
+}
+
+/// Rows of a megabyte each: a scan comes back in pages that fit in memory, and none is missed.
+#[tokio::test]
+async fn large_rows_are_scanned_in_small_pages() {
+    let table = connect(&settings().await).await.store().table;
+    let rows: Vec<(Bytes, Bytes)> = (0..24_u8).map(|n| (vec![n].into(), vec![n; 1 << 20].into())).collect();
+    for rows in rows.chunks(3) {
+        let write = PartitionWrite { partition: "large".into(), version: 1, puts: rows.to_vec(), deletes: Vec::new() };
+        table.write(vec![write]).await.unwrap();
+    }
+    let (mut found, mut from) = (Vec::new(), Bytes::new());
+    loop {
+        let range = ScanRange { from: from.clone(), to: None };
+        let page = table.scan(&"large".into(), range, ScanOrder::Ascending, 1000).await.unwrap();
+        found.extend(page.rows.into_iter().map(|row| (row.key, row.value)));
+        if !page.more {
+            break;
+        }
+        from = [&found.last().unwrap().0[..], &[0]].concat().into();
+    }
+    assert!(found == rows, "{} rows of {}", found.len(), rows.len());
+}
+
+/// What things cost, in requests: a benchmark relies on these counters.
+#[tokio::test]
+async fn an_append_is_one_conditional_batch_and_idleness_costs_nothing() {
+    let settings = CqlSettings { log: LogLimits::default(), ..database::settings().await };
+    let store = connect(&settings).await;
+    let (log, id) = (store.store().log, LogId("cost".into()));
+    let epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
+    let before = store.stats();
+    append_all(&*log, &id, epoch, 1..=20).await;
+    let after = store.stats();
+    assert_eq!(after.conditional_batches - before.conditional_batches, 20);
+    assert_eq!((after.log_appends, after.unknowns), (20, 0));
+    let others = |stats: storage_cql::CqlStats| {
+        (stats.conditional_updates, stats.serial_reads, stats.reads, stats.chunk_writes, stats.table_writes)
+    };
+    assert_eq!(others(after), others(before), "an append is nothing but its batch");
+    log.epoch(&id).await.unwrap();
+    assert_eq!(store.stats().reads - after.reads, 1, "a fence check is one read");
+    let idle = store.stats();
+    Runtime::system().sleep(std::time::Duration::from_millis(2500)).await;
+    assert_eq!(store.stats(), idle);
+}
+
+/// A closed store says so, and does nothing.
+#[tokio::test]
+async fn a_closed_store_refuses() {
+    let settings = settings().await;
+    let store: CqlStore = connect(&settings).await;
+    let (ports, id) = (store.store(), LogId("closed".into()));
+    let epoch = ports.log.open(&id, OWNER).await.unwrap().head.epoch;
+    store.close().await;
+    assert!(matches!(ports.log.open(&id, OWNER).await, Err(StorageError::Unavailable { .. })));
+    assert_eq!(ports.log.append(&id, epoch, Seq(1), GroupId(1), content(1)).await, Append::Unknown);
+    assert!(matches!(ports.table.get(&"p".into(), &"k".into()).await, Err(StorageError::Unavailable { .. })));
+    assert_eq!(connect(&settings).await.store().log.open(&id, OWNER).await.unwrap().head.last, Seq(0));
+}

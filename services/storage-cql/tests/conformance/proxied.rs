@@ -1,0 +1,62 @@
+//! A store behind a proxy of its own, so that each test harms nobody else's requests.
+
+use std::net::ToSocketAddrs;
+use std::time::Duration;
+
+use cql_proxy::{Fault, Forward, Proxy, ProxyControl, Route, Rule};
+use runtime::Runtime;
+use storage_cql::{CqlSettings, CqlStore, Timeouts};
+
+/// What the database was asked to do, and how it went, is decided here.
+pub struct Behind {
+    pub store: CqlStore,
+    pub control: ProxyControl,
+    _proxy: Proxy,
+}
+
+/// A store that reaches the shared node through a proxy, and waits no longer than `patience` for an answer.
+pub async fn behind_proxy(settings: &CqlSettings, seed: u64, patience: Duration) -> Behind {
+    let upstream = settings.contact_points[0].to_socket_addrs().expect("a node's address").next().expect("an address");
+    // On the node's own address, since the driver takes that from the node, and the port from the contact point.
+    let routes = [Route { listen: (upstream.ip(), 0).into(), upstream }];
+    let proxy = Proxy::start(&routes, seed).await.expect("a free port");
+    let settings = CqlSettings {
+        contact_points: proxy.addresses().iter().map(ToString::to_string).collect(),
+        timeouts: Timeouts { conditional: patience, read: patience, write: patience, ..settings.timeouts },
+        ..settings.clone()
+    };
+    let store = CqlStore::connect(settings, Runtime::system()).await.expect("a store can be connected to");
+    Behind { store, control: proxy.control(), _proxy: proxy }
+}
+
+impl Behind {
+    /// Conditional writes that came twice, but for those that raise an epoch: whoever opens a log again after an unknown
+    /// outcome sends the same raise as before, and means to.
+    pub fn sent_twice(&self) -> Vec<String> {
+        let resent = self.control.counts().resent.into_iter().map(|resent| resent.statement);
+        resent.filter(|cql| !cql.contains("SET epoch = ?, owner = ?") && !cql.contains("IF epoch < ?")).collect()
+    }
+
+    /// The next request with this piece of CQL meets the fault.
+    pub fn next(&self, piece: &str, fault: Fault) {
+        let rule = Rule { class: None, ..Rule::new(cql_proxy::Class::Write, 1.0, fault) };
+        self.control.set_rules(vec![rule.containing(piece).at_most(1)]);
+    }
+}
+
+/// The ways in which a conditional write can end without an answer that says what happened.
+pub fn unknown_outcomes() -> Vec<Fault> {
+    let timeout = |forward| Fault::Timeout { forward, write_type: None };
+    vec![
+        Fault::DropReply,
+        Fault::DropRequest,
+        timeout(Forward::First),
+        timeout(Forward::Never),
+        timeout(Forward::Late { after_ms: 40 }),
+        Fault::CasWriteUnknown { forward: Forward::First },
+        Fault::Unavailable,
+        Fault::Overloaded,
+        Fault::Cut { forward: true },
+        Fault::Cut { forward: false },
+    ]
+}
