@@ -4,6 +4,7 @@
 //! The ring is a hint. Whoever opened a shard's log last owns it; the ring only says who should. Each shard has a task of
 //! its own here, its keeper (`keeper.rs`), which follows the ring and nothing else.
 
+mod confirmation;
 mod keeper;
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -16,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::confirmation::Confirmation;
 use self::keeper::Keeper;
 use crate::{CallError, EntityKey, EntityView, Host, Kind, Shard, ShardHandle, ShardSettings, ShardStats};
 
@@ -43,6 +45,8 @@ pub struct Shards<K: Kind> {
     places: OnceLock<Vec<RwLock<Standing<K>>>>,
     /// Who may be opening a shard.
     openings: Semaphore,
+    /// What the leader said last to a keeper that was in doubt.
+    confirmation: Confirmation,
     /// Moves with every standing.
     moved: watch::Sender<u64>,
     closing: CancellationToken,
@@ -76,6 +80,7 @@ impl<K: Kind> Shards<K> {
         let shards = Arc::new(Self {
             places: OnceLock::new(),
             openings: Semaphore::new(opener.settings.concurrent_openings.max(1)),
+            confirmation: Confirmation::default(),
             moved: watch::Sender::new(0),
             closing: CancellationToken::new(),
             abandoning: CancellationToken::new(),

@@ -12,6 +12,7 @@ use metrics::counter;
 use storage::StorageError;
 use tokio::sync::watch;
 
+use super::confirmation::Doubt;
 use super::{Shards, Standing};
 use crate::{Kind, ShardHandle};
 
@@ -31,8 +32,8 @@ pub(super) struct Keeper<K: Kind> {
     shards: Arc<Shards<K>>,
     number: u32,
     rings: watch::Receiver<Arc<Ring>>,
-    /// The ring under which somebody else took the shard, until it may be opened again.
-    fenced_under: Option<u64>,
+    /// The ring under which somebody else took the shard, until it may be opened again, and the doubt that this left.
+    fenced_under: Option<(u64, Doubt)>,
     /// How long to wait before opening it again, or before asking whether to; grows while it is lost again and again.
     rest: Duration,
 }
@@ -76,7 +77,8 @@ impl<K: Kind> Keeper<K> {
             if shards.closing.is_cancelled() {
                 return false;
             }
-            if given && self.fenced_under.is_none_or(|under| version > under) {
+            let doubt = self.fenced_under.filter(|(under, _)| version <= *under).map(|(_, doubt)| doubt);
+            if given && doubt.is_none() {
                 self.fenced_under = None;
                 return true;
             }
@@ -84,21 +86,24 @@ impl<K: Kind> Keeper<K> {
             tokio::select! {
                 () = shards.closing.cancelled() => return false,
                 Ok(()) = rings.changed() => {}
-                confirmed = self.confirm(), if given => {
+                confirmed = self.confirm(doubt), if given => {
                     if confirmed {
                         self.fenced_under = None;
-                        return true;
+                    } else {
+                        // The next answer must be newer than this one.
+                        self.fenced_under = Some((version, shards.confirmation.doubt()));
+                        self.rest = (self.rest * 2).min(LONGEST_REST);
                     }
-                    self.rest = (self.rest * 2).min(LONGEST_REST);
                 }
             }
         }
     }
 
     /// Waits a moment, and asks the leader whether the shard is this node's all the same.
-    async fn confirm(&self) -> bool {
-        self.shards.opener.runtime.sleep(self.rest).await;
-        match self.shards.opener.ownership.membership.confirm().await {
+    async fn confirm(&self, doubt: Option<Doubt>) -> bool {
+        let (shards, Some(doubt)) = (&self.shards, doubt) else { return true };
+        shards.opener.runtime.sleep(self.rest).await;
+        match shards.confirmation.settle(doubt, &*shards.opener.ownership.membership).await {
             Ok(ring) => self.is_given_by(&ring),
             Err(error) => {
                 tracing::debug!(service = self.service(), shard = self.number, %error, "the leader cannot be asked yet");
@@ -214,7 +219,7 @@ impl<K: Kind> Keeper<K> {
     /// Somebody else has opened the log. The newest ring that is known here may have been published before that.
     fn fenced(&mut self, served: Duration) {
         self.note_service(served);
-        self.fenced_under = Some(self.now_given().0);
+        self.fenced_under = Some((self.now_given().0, self.shards.confirmation.doubt()));
     }
 
     fn note_service(&mut self, served: Duration) {

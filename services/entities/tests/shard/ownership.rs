@@ -349,6 +349,25 @@ async fn five_hundred_shards_open_and_change_hands() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_node_that_loses_all_its_shards_at_once_asks_the_leader_once_for_all() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(200), MemoryStore::new());
+    let a = Node::start("a", &leader, memory.store(), &runtime);
+    leader.turn(|_| Some("a"));
+    a.shards.settled().await.unwrap();
+    // A stray process opens every log and ends.
+    for shard in 0..200 {
+        memory.store().log.open(&LogId(format!("history/{shard}")), OwnerNonce(7)).await.unwrap();
+    }
+    for shard in 0..200 {
+        assert_eq!(a.call(&in_shard(&a, shard), Input::Read).await, Err(CallError::NotOwner));
+    }
+    runtime.sleep(Duration::from_secs(1)).await;
+    assert_eq!((a.open_shards(), a.shards.unserved()), (200, 0));
+    assert!((1..=3).contains(&leader.asked()), "{} times", leader.asked());
+    a.shards.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flush_writes_what_is_dirty_and_the_shard_serves_on() {
     let (runtime, leader, memory) = (runtime(), Leader::new(2), MemoryStore::new());
     let a = Node::start("a", &leader, memory.store(), &runtime);
