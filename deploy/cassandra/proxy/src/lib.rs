@@ -9,7 +9,8 @@
 //! Absent on purpose: it is no driver and no balancer, one listening address is one node. It does not rewrite
 //! what nodes say about themselves, so they must be started with the proxy's addresses as their `broadcast_rpc_address`
 //! (`deploy/cassandra/cassandra start --proxied`); otherwise drivers find their way around it. Compressed bodies and
-//! other protocols pass through unread, and no rule meets them; modes do, so it also stands between gRPC peers. The seed fixes the lots, not the order in which
+//! other protocols pass through unread, and no rule meets them; modes do, so it also stands between gRPC peers (the client
+//! has to speak first). The seed fixes the lots, not the order in which
 //! concurrent requests draw them.
 //!
 //! Start reading at [`Proxy::start`], then `connection.rs`.
