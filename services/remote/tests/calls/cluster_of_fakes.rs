@@ -209,7 +209,7 @@ impl Cluster {
                 self.runtime.sleep(std::time::Duration::from_millis(2)).await;
             }
         };
-        let patience = std::time::Duration::from_secs(4);
+        let patience = std::time::Duration::from_secs(9);
         assert!(self.runtime.timeout(patience, waiting).await.is_some(), "not within {patience:?}: {what}");
     }
 }

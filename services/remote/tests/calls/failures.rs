@@ -82,7 +82,7 @@ async fn a_busy_owner_is_asked_a_few_times_and_then_believed() {
     let busy = ServiceError::Unavailable("shedding".to_owned());
     process.fake.arrange(vec![Step::Refuse(busy.clone()); 10]);
     assert_eq!(describe(&cluster).await, Err(busy));
-    assert_eq!(process.fake.asked().len(), 4);
+    assert_eq!(process.fake.calls(), 4);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_process_that_dies_in_the_middle_of_a_call_is_asked_again_when_it_is_b
     let request = wire::StartWorkflowExecutionRequest { workflow_id: "w".to_owned(), ..Default::default() };
     let ctx = ctx();
     let (answer, ()) = tokio::join!(cluster.history.start_workflow(&ctx, request), async {
-        cluster.until("the call is there", || process.fake.asked().len() == 1).await;
+        cluster.until("the call is there", || process.fake.calls() == 1).await;
         relay.break_off();
         // Where it is back, its address is another.
         cluster.publish(&[node("there", 2, &process.address)], Some("there"));
@@ -124,7 +124,7 @@ async fn pings_find_out_that_a_peer_fell_silent() {
     let answer = describe(&cluster).await;
     // It could be asked again, and again, until patience ended: the connection was given up more than once.
     assert!(matches!(answer, Err(ServiceError::NotOwner(_) | ServiceError::Unavailable(_))), "{answer:?}");
-    assert_eq!(process.fake.asked().len(), 1);
+    assert_eq!(process.fake.calls(), 1);
     cluster.publish(&[node("there", 1, &process.address)], Some("there"));
     describe(&cluster).await.unwrap();
 }
@@ -145,7 +145,13 @@ async fn black_hole(cluster: &Cluster) -> (String, (TcpListener, Vec<TcpStream>)
 
 #[tokio::test]
 async fn one_failure_to_connect_serves_all_who_wait_for_it() {
-    let cluster = Cluster::new(RemoteSettings { connect_timeout: MS(100), ..RemoteSettings::default() });
+    let pause = Duration::from_secs(60);
+    let cluster = Cluster::new(RemoteSettings {
+        connect_timeout: MS(100),
+        first_reconnect_pause: pause,
+        longest_reconnect_pause: pause,
+        ..RemoteSettings::default()
+    });
     let (address, _full) = black_hole(&cluster).await;
     cluster.publish(&[node("there", 1, &address)], Some("there"));
     // Told one after the other, two hundred callers would not hear within their second that nobody is there, but run

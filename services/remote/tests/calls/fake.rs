@@ -1,7 +1,7 @@
 //! A history and a matching that note what they are asked and answer as they are told.
 
 use std::collections::VecDeque;
-use std::fmt::Debug;
+use std::fmt::{Debug, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -76,6 +76,11 @@ impl Fake {
         self.notes().asked.clone()
     }
 
+    /// How many calls there were so far.
+    pub fn calls(&self) -> usize {
+        self.notes().asked.len()
+    }
+
     /// How much time each call had left when it arrived: by its own deadline, or else the one around it.
     pub fn time_left(&self) -> Vec<Option<Duration>> {
         self.notes().time_left.clone()
@@ -95,7 +100,7 @@ impl Fake {
     ) -> ServiceResult<T> {
         let step = {
             let mut notes = self.notes();
-            notes.asked.push(format!("{method} {arguments:?}"));
+            notes.asked.push(described(method, arguments));
             let deadline = deadline.or_else(Deadline::current);
             notes.time_left.push(deadline.map(|at| at.since(self.runtime.now())));
             notes.next.pop_front()
@@ -118,6 +123,21 @@ impl Fake {
         let (written, taken_back) = (Arc::clone(&self.written), Arc::clone(&self.taken_back));
         Handover::leave(Box::new(Noted { written, taken_back: Some(taken_back) }));
     }
+}
+
+/// Method and arguments, as far as anybody would read them.
+fn described(method: &str, arguments: &dyn Debug) -> String {
+    struct Beginning(String);
+    impl Write for Beginning {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.push_str(text);
+            if self.0.len() < 100_000 { Ok(()) } else { Err(std::fmt::Error) }
+        }
+    }
+    let mut text = Beginning(String::new());
+    // An error means that it is long.
+    let _ = write!(text, "{method} {arguments:?}");
+    text.0
 }
 
 struct Unanswered(Option<Arc<Count>>);

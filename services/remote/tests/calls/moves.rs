@@ -33,7 +33,7 @@ async fn a_call_follows_its_shard_under_the_same_request_id() {
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange(vec![Step::Refuse(ServiceError::NotOwner("not any more".to_owned())); 500]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("the former owner was asked", || !a.fake.asked().is_empty()).await;
+        cluster.until("the former owner was asked", || a.fake.calls() > 0).await;
         cluster.publish(&nodes, Some("b"));
     });
     answer.unwrap();
@@ -76,7 +76,7 @@ async fn a_call_to_a_process_that_stands_still_ends_when_the_ring_no_longer_has_
     answer.unwrap();
     let took = cluster.runtime.now().since(began);
     assert!(took < Duration::from_secs(2), "{took:?} with a ring that came after 100 ms");
-    assert_eq!(b.fake.asked().len(), 1);
+    assert_eq!(b.fake.calls(), 1);
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_call_to_a_node_that_lost_only_the_shard_may_still_be_answered_but_not
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange([Step::After(Duration::from_millis(200))]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("the former owner was asked", || a.fake.asked().len() == 1).await;
+        cluster.until("the former owner was asked", || a.fake.calls() == 1).await;
         cluster.publish(&nodes, Some("b"));
     });
     answer.unwrap();
@@ -96,7 +96,7 @@ async fn a_call_to_a_node_that_lost_only_the_shard_may_still_be_answered_but_not
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange([Step::Hang]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("the former owner was asked", || a.fake.asked().len() == 2).await;
+        cluster.until("the former owner was asked", || a.fake.calls() == 2).await;
         cluster.publish(&nodes, Some("b"));
     });
     answer.unwrap();
@@ -110,7 +110,7 @@ async fn a_node_that_came_back_elsewhere_is_asked_there_and_never_again_where_it
     cluster.publish(&[node("a", 1, &former.address)], Some("a"));
     former.fake.arrange([Step::Hang]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("the former process was asked", || former.fake.asked().len() == 1).await;
+        cluster.until("the former process was asked", || former.fake.calls() == 1).await;
         cluster.publish(&[node("a", 2, &now.address)], Some("a"));
     });
     answer.unwrap();
@@ -118,7 +118,7 @@ async fn a_node_that_came_back_elsewhere_is_asked_there_and_never_again_where_it
     for _ in 0..20 {
         signal(&cluster).await.unwrap();
     }
-    assert_eq!((former.fake.asked().len(), now.fake.asked().len()), (1, 21));
+    assert_eq!((former.fake.calls(), now.fake.calls()), (1, 21));
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_new_process_at_the_same_address_is_another_one() {
     cluster.publish(&[node("a", 1, &process.address)], Some("a"));
     process.fake.arrange([Step::Hang]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("the former process was asked", || process.fake.asked().len() == 1).await;
+        cluster.until("the former process was asked", || process.fake.calls() == 1).await;
         cluster.publish(&[node("a", 2, &process.address)], Some("a"));
     });
     answer.unwrap();
@@ -143,7 +143,7 @@ async fn a_local_shard_that_moves_away_is_followed_over_the_wire() {
     cluster.publish(&nodes, Some("here"));
     cluster.local.arrange(vec![Step::Refuse(ServiceError::NotOwner("closed".to_owned())); 500]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("this node was asked", || !cluster.local.asked().is_empty()).await;
+        cluster.until("this node was asked", || cluster.local.calls() > 0).await;
         cluster.publish(&nodes, Some("b"));
     });
     answer.unwrap();
@@ -158,7 +158,7 @@ async fn a_local_call_does_not_wait_for_a_shard_that_has_long_moved() {
     cluster.publish(&nodes, Some("here"));
     cluster.local.arrange([Step::Hang]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("this node was asked", || cluster.local.asked().len() == 1).await;
+        cluster.until("this node was asked", || cluster.local.calls() == 1).await;
         cluster.publish(&nodes, Some("b"));
     });
     answer.unwrap();
@@ -173,7 +173,7 @@ async fn a_process_that_stops_in_order_fails_no_call() {
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange([Step::After(Duration::from_millis(300))]);
     let later = async {
-        cluster.until("a call is being served", || a.fake.asked().len() == 1).await;
+        cluster.until("a call is being served", || a.fake.calls() == 1).await;
         a.stop();
         // The connection ends in order; calls that find it so, and no listener either, wait for the ring.
         let calls = futures::future::join_all((0..20).map(|_| signal(&cluster)));
@@ -186,7 +186,7 @@ async fn a_process_that_stops_in_order_fails_no_call() {
     };
     let (answer, ()) = tokio::join!(signal(&cluster), later);
     answer.unwrap();
-    assert_eq!((a.fake.dropped.get(), a.fake.asked().len() + b.fake.asked().len()), (0, 21));
+    assert_eq!((a.fake.dropped.get(), a.fake.calls() + b.fake.calls()), (0, 21));
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn every_matching_node_that_is_there_hears_that_a_worker_leaves() {
     let there = [node("a", 1, &a.address), node("b", 1, &b.address)];
     cluster.publish(&[&there[..], &[silent.clone(), dead.clone(), here]].concat(), Some("dead"));
     cluster.matching.shutdown_worker(&ctx(), Default::default()).await.unwrap();
-    assert_eq!([a.fake.asked().len(), b.fake.asked().len(), cluster.local.asked().len()], [1, 1, 1]);
+    assert_eq!([a.fake.calls(), b.fake.calls(), cluster.local.calls()], [1, 1, 1]);
 
     cluster.publish(&[silent, dead], None);
     let answer = cluster.matching.shutdown_worker(&ctx(), Default::default()).await;

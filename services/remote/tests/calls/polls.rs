@@ -42,7 +42,7 @@ async fn a_poll_goes_on_at_the_next_owner_for_what_is_left_of_its_time() {
     let moved = ServiceError::NotOwner("the shard has moved".to_owned());
     a.fake.arrange(vec![Step::Refuse(moved); 100]);
     let (task, ()) = tokio::join!(poll(&cluster, Duration::from_secs(20)), async {
-        cluster.until("the former owner was polled", || a.fake.asked().len() == 1).await;
+        cluster.until("the former owner was polled", || a.fake.calls() == 1).await;
         cluster.runtime.sleep(MS(50)).await;
         cluster.publish(&nodes, Some("b"));
     });
@@ -60,7 +60,7 @@ async fn a_poll_whose_owner_dies_goes_on_elsewhere() {
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange([Step::Hang]);
     let (task, ()) = tokio::join!(poll_activity(&cluster, Duration::from_secs(20)), async {
-        cluster.until("the owner was polled", || a.fake.asked().len() == 1).await;
+        cluster.until("the owner was polled", || a.fake.calls() == 1).await;
         relay.break_off();
         cluster.until("the owner has given the poll up", || a.fake.dropped.get() == 1).await;
         cluster.publish(&nodes[1..], Some("b"));
@@ -103,7 +103,7 @@ async fn a_poll_that_is_dropped_is_given_up_by_its_owner_at_once() {
     process.fake.arrange([Step::Hang]);
     {
         let poll = poll(&cluster, Duration::from_secs(60));
-        let arrived = cluster.until("the poll is there", || process.fake.asked().len() == 1);
+        let arrived = cluster.until("the poll is there", || process.fake.calls() == 1);
         tokio::select! {
             _ = poll => panic!("nobody answers it"),
             () = arrived => {}
@@ -135,7 +135,7 @@ async fn a_caller_that_closes_its_side_of_a_poll_has_given_it_up() {
     };
     let status = client.poll_workflow_task_queue(tokio_stream::iter([poll])).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Cancelled);
-    assert_eq!((process.fake.asked().len(), process.fake.dropped.get()), (1, 1));
+    assert_eq!((process.fake.calls(), process.fake.dropped.get()), (1, 1));
     drop(cluster);
 }
 
