@@ -6,7 +6,7 @@
 mod proposing;
 mod terms;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -108,6 +108,12 @@ impl Office {
             seat.connected = false;
         }
         generation
+    }
+
+    /// Drops what is known of nodes that are not members any more.
+    fn forget_the_gone(&self) {
+        let members: BTreeSet<String> = self.machine.look(|state| state.nodes.keys().cloned().collect());
+        self.seats().by_node.retain(|id, seat| seat.connected || members.contains(id));
     }
 
     /// A node has said how its clock differs.

@@ -127,7 +127,10 @@ fn check(shared: &Shared, hello: &Hello) -> Result<Registration, Refused> {
     if hello.feature_level < level.0 {
         return Err(refused(RefusalReason::FeatureLevel, level.1));
     }
-    if let Some(clock) = hello.clock.filter(|clock| differs(shared, clock)) {
+    // A member is not thrown out for its clock, nor by a new leader whose own is wrong.
+    let member =
+        shared.machine.look(|state| state.nodes.get(&node.id).is_some_and(|known| known.process == node.process));
+    if let Some(clock) = hello.clock.filter(|clock| !member && differs(shared, clock)) {
         let message = format!(
             "the clock of node {:?} differs from the leader's by {} ms (give or take {} ms): at most {} ms are accepted",
             node.id,

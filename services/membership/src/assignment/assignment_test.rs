@@ -1,3 +1,5 @@
+//! Laws of the assignment, and the cases behind them.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;

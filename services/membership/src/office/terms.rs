@@ -111,6 +111,7 @@ async fn open(shared: Arc<Shared>, office: Office, place: watch::Sender<Option<O
     place.send_replace(Some(office.clone()));
     loop {
         name_voters(&shared, &office).await;
+        office.forget_the_gone();
         shared.runtime.sleep(shared.timings.lease).await;
     }
 }

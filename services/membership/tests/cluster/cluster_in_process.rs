@@ -147,6 +147,15 @@ impl Cluster {
         address
     }
 
+    /// As SIGTERM ends it.
+    pub async fn stop_voter(&mut self, number: usize) {
+        let running = &mut self.voters[number];
+        if let (Some(voter), Some(process)) = (running.voter.take(), &running.process) {
+            process.spawn(voter.stop()).await.expect("it stops");
+        }
+        running.kill();
+    }
+
     /// As if its process had died.
     pub fn kill_voter(&mut self, number: usize) {
         self.voters[number].kill();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cluster::{Membership, NodeId, Ring, Sharded};
+use membership::{Member, MemberSettings};
 use runtime::Runtime;
 
 use crate::cables::Cable;
@@ -96,6 +97,25 @@ async fn a_leader_that_is_cut_off_publishes_nothing_and_confirms_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_clock_is_wrong_throws_nobody_out() {
+    let mut cluster = Cluster::of(1).await;
+    let clock = Runtime::virtual_from(Runtime::system().now() + Duration::from_millis(600));
+    let settings = cluster.member_settings("a", "127.0.0.1:9".parse().expect("an address"));
+    let a = Member::join(settings.clone(), clock.clone()).await.expect("0.6 s are accepted");
+    let ring = a.take_part().await.expect("a leader");
+    assert_eq!(owns(&ring, "a"), 12);
+    // The next leader accepts less, which to the node is as if that one's clock were further off.
+    cluster.kill_voter(0);
+    cluster.timings.max_clock_difference = Duration::from_millis(100);
+    cluster.restart_voter(0).await;
+    eventually("it has a session again", || async { a.connected().then_some(()) }).await;
+    Runtime::system().sleep(cluster.timings.lease * 3).await;
+    assert_eq!(owns(&a.confirm().await.expect("a leader"), "a"), 12);
+    let newcomer = MemberSettings { node: NodeId::new("b"), ..settings };
+    assert!(Member::join(newcomer, clock).await.is_err(), "a new node is refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_voter_that_is_cut_off_does_not_hold_up_the_others() {
     let cluster = Cluster::with_cables(3).await;
     let leader = cluster.leader().await;
@@ -118,7 +138,10 @@ async fn a_cluster_that_restarts_as_a_whole_remembers_everything() {
         assert!(before.version >= version, "versions never go back");
         version = before.version;
         for number in 0..3 {
-            cluster.kill_voter(number);
+            match round {
+                0 => cluster.stop_voter(number).await,
+                _ => cluster.kill_voter(number),
+            }
             // Between one and the next something may be in the middle of being written.
             Runtime::system().sleep(Duration::from_millis(u64::from(round) * 7)).await;
         }
