@@ -120,16 +120,8 @@ impl Kind for PartitionKind {
             return Ok(Load::Fetch(vec![address(key, header_key)]));
         };
         let Some(header) = &header.row else { return Ok(Load::Ready(self.vacant(key))) };
-        let mut backlog = Backlog::from_header(&header.value).map_err(corrupt)?;
-        for row in found.iter().filter(|row| row.address.key != header_key) {
-            supply_page(&mut backlog, row)?;
-        }
-        let away = backlog.pages_away();
-        if away.is_empty() {
-            return Ok(Load::Ready(backlog));
-        }
-        // All pages: the log's tail may touch any of them, and applying it cannot wait for rows.
-        Ok(Load::Fetch(away.into_iter().map(|page| address(key, page.row_key())).collect()))
+        // Pages are read when they are needed, however long the backlog is.
+        Ok(Load::Ready(Backlog::from_header(&header.value).map_err(corrupt)?))
     }
 
     fn supply(&self, _key: &EntityKey, backlog: &mut Backlog, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
@@ -146,8 +138,8 @@ impl Kind for PartitionKind {
         write.into_iter().collect()
     }
 
-    /// The header; of the pages, those that the tail touches become dirty when it is applied. The others' rows are where
-    /// every reader finds them, or the tail would begin earlier.
+    /// The header, which says what the tail did to pages that are not here. Pages that it did not touch are where every
+    /// reader finds them, or the tail would begin earlier.
     fn mark_all_dirty(&self, backlog: &mut Backlog) {
         backlog.distrust_header();
     }

@@ -1,11 +1,11 @@
 //! The durable part of a partition: tasks that wait for a poller, by level and order.
 //!
 //! Tasks lie in pages of neighbouring orders; a page is a row, and a header row lists the pages, so a partition is loaded
-//! without a scan and one old task pins nothing but its page. A clean page that is far from the front may be left in its
-//! row ([`Backlog::shed`]) and is asked for when it is needed ([`Rejected::Needs`]).
+//! without a scan and one old task pins nothing but its page. A page is brought in when it is needed
+//! ([`Rejected::Needs`]); a clean one that is far from the front is left to its row again ([`Backlog::shed`]).
 //!
-//! Every change touches the header too, so the header's version tells up to where all rows are: what a checkpoint writes,
-//! it writes together.
+//! A new owner applies the log's tail to the header alone. What the tail did to a page waits with the page until it is
+//! brought in, and the header tells of it until the page's own row does.
 
 mod change;
 mod page;
@@ -15,11 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use ids::Timestamp;
 
-use crate::stored::{Record, StoredHeader, StoredLevel, StoredRun};
+use crate::stored::{Record, StoredHeader, StoredLevel, StoredMissed, StoredPosition, StoredRun, StoredTask};
 use crate::{Corrupt, Level, Levels, Position, Task};
 pub use change::Change;
-use page::Page;
 pub use page::PageId;
+use page::{Missed, Page};
 
 /// How many pages at the front of each level stay in memory: more than a queue's window reads ahead.
 const FRONT_PAGES: usize = 12;
@@ -130,6 +130,10 @@ pub struct Backlog {
     dirty: bool,
     /// Rows of pages that have gone.
     gone: BTreeSet<PageId>,
+    /// What the rows of pages lacked that have been brought in since, and all that has happened to those pages after that;
+    /// true once their next row is being written. The header tells it until that is done, since a reader may find the new
+    /// header and still the old row.
+    made_good: BTreeMap<PageId, (Vec<Missed>, bool)>,
     /// Bytes in memory.
     weight: usize,
 }
@@ -211,7 +215,7 @@ impl Backlog {
             let mut taken = 0;
             for (number, page) in line.pages.range(first..) {
                 match page {
-                    Page::Away { tasks } => {
+                    Page::Away { tasks, .. } => {
                         if taken < limit {
                             needs.push(PageId { level, number: *number });
                         } else {
@@ -246,14 +250,41 @@ impl Backlog {
     /// What the change touches is dirty afterwards all the same: nobody knows how many replicas have the row in which it was
     /// found. All other rows are where every reader finds them; otherwise the tail would begin earlier.
     ///
-    /// All pages that the change touches must be here.
+    /// What it does to pages that are away is kept with them until they are brought in, and written to the header until
+    /// their rows show it.
     pub fn apply(&mut self, change: &Change) -> Result<(), Corrupt> {
-        self.make_so(change)?;
+        self.dirty = true;
         match change {
-            Change::Added { order, task } => self.distrust_row_of(Position { level: task.level(), order: *order }),
-            Change::Removed(positions) => positions.iter().for_each(|position| self.distrust_row_of(*position)),
+            Change::Added { order, task } => {
+                let position = Position { level: task.level(), order: *order };
+                if !self.miss(position, Some(task.clone())) {
+                    self.make_so(change)?;
+                    self.distrust_row_of(position);
+                }
+            }
+            Change::Removed(positions) => {
+                for position in positions {
+                    if !self.miss(*position, None) {
+                        self.remove(*position)?;
+                        self.distrust_row_of(*position);
+                    }
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Notes what happened to a page that is away; says false if it is not.
+    fn miss(&mut self, position: Position, task: Option<Box<Task>>) -> bool {
+        let id = PageId::of(position);
+        let line = &mut self.lines[id.level];
+        let Some(Page::Away { missed, .. }) = line.pages.get_mut(&id.number) else { return false };
+        if task.is_some() {
+            line.last = line.last.max(position.order);
+        }
+        self.weight += missed_weight(task.as_deref());
+        missed.push(Missed { order: position.order, task });
+        true
     }
 
     /// A former owner may have written or deleted this page's row, for some readers or for all.
@@ -282,7 +313,15 @@ impl Backlog {
         }
     }
 
+    /// Notes what happens to a page whose row is not yet what it should be.
+    fn note(&mut self, position: Position, task: Option<&Task>) {
+        if let Some((missed, _)) = self.made_good.get_mut(&PageId::of(position)) {
+            missed.push(Missed { order: position.order, task: task.map(|task| Box::new(task.clone())) });
+        }
+    }
+
     fn insert(&mut self, position: Position, task: Task) -> Result<(), Corrupt> {
+        self.note(position, Some(&task));
         let line = &mut self.lines[position.level];
         line.last = line.last.max(position.order);
         let page = line.pages.entry(PageId::of(position).number).or_insert_with(Page::new);
@@ -301,6 +340,7 @@ impl Backlog {
     }
 
     fn remove(&mut self, position: Position) -> Result<(), Corrupt> {
+        self.note(position, None);
         let id = PageId::of(position);
         let line = &mut self.lines[id.level];
         let Some(page) = line.pages.get_mut(&id.number) else { return Ok(()) };
@@ -369,6 +409,10 @@ impl Backlog {
     }
 }
 
+fn missed_weight(task: Option<&Task>) -> usize {
+    std::mem::size_of::<Missed>() + task.map_or(0, Task::weight)
+}
+
 fn absent(position: Position) -> Corrupt {
     Corrupt(format!("a change touches {position:?}, whose page is not in memory"))
 }
@@ -386,7 +430,15 @@ impl Backlog {
                 let end = run.first.checked_add(run.pages).filter(|_| run.tasks_each > 0);
                 let end = end.ok_or_else(|| Corrupt(format!("task queue header lists pages {run:?}")))?;
                 line.waiting = line.waiting.saturating_add(u64::from(run.tasks_each).saturating_mul(run.pages));
-                line.pages.extend((run.first..end).map(|number| (number, Page::Away { tasks: run.tasks_each })));
+                let away = || Page::Away { tasks: run.tasks_each, missed: Vec::new() };
+                line.pages.extend((run.first..end).map(|number| (number, away())));
+            }
+        }
+        for stored in header.missed {
+            let position = stored.at.unwrap_or_default().into_position()?;
+            if !backlog.miss(position, stored.added.map(|task| Box::new(task.into_task()))) {
+                // It was emptied, and its row perhaps not deleted everywhere.
+                backlog.gone.insert(PageId::of(position));
             }
         }
         Ok(backlog)
@@ -409,9 +461,28 @@ impl Backlog {
         let tasks = row.map_or(Ok(BTreeMap::new()), |bytes| Page::decode(id, bytes))?;
         let line = &mut self.lines[id.level];
         let Some(page @ Page::Away { .. }) = line.pages.get_mut(&id.number) else { return Ok(()) };
-        line.waiting = line.waiting.saturating_sub(page.len() as u64) + tasks.len() as u64;
+        let before = page.len() as u64;
+        let mut tasks = tasks;
+        let mut dirty = false;
+        if let Page::Away { missed, .. } = page
+            && !missed.is_empty()
+        {
+            let missed = std::mem::take(missed);
+            for Missed { order, task } in &missed {
+                match task {
+                    Some(task) => tasks.insert(*order, (**task).clone()),
+                    None => tasks.remove(order),
+                };
+                self.weight -= missed_weight(task.as_deref());
+            }
+            dirty = true;
+            self.dirty = true;
+            self.made_good.insert(id, (missed, false));
+        }
+        line.waiting = line.waiting.saturating_sub(before) + tasks.len() as u64;
         if tasks.is_empty() {
             line.pages.remove(&id.number);
+            self.gone.insert(id);
             self.dirty = true;
             return Ok(());
         }
@@ -420,7 +491,7 @@ impl Backlog {
             self.weight += task.weight();
             self.expiries.extend(task.expires_at.map(|at| (at, Position { level: id.level, order: *order })));
         }
-        *page = Page::Here { tasks, dirty: false, stored: true };
+        *page = Page::Here { tasks, dirty, stored: true };
         Ok(())
     }
 
@@ -440,6 +511,9 @@ impl Backlog {
                 }
             }
         }
+        for (_, is_being_written) in self.made_good.values_mut() {
+            *is_being_written = true;
+        }
         rows.deletes = std::mem::take(&mut self.gone).into_iter().map(PageId::row_key).collect();
         rows.puts.push((Self::header_key(), self.encode_header()));
         Some(rows)
@@ -458,7 +532,22 @@ impl Backlog {
             }
             StoredLevel { last: line.last, runs }
         });
-        StoredHeader { levels: levels.collect(), generation: self.generation, ..Default::default() }.to_bytes()
+        let levels = levels.collect();
+        let away = Level::all()
+            .flat_map(|level| self.lines[level].pages.iter().map(move |(number, page)| (level, number, page)));
+        let away = away.filter_map(|(level, number, page)| match page {
+            Page::Away { missed, .. } => Some((PageId { level, number: *number }, missed)),
+            Page::Here { .. } => None,
+        });
+        let made_good = self.made_good.iter().map(|(id, (missed, _))| (*id, missed));
+        let missed = made_good.chain(away).flat_map(|(id, missed)| {
+            missed.iter().map(move |Missed { order, task }| StoredMissed {
+                at: Some(StoredPosition::from_position(Position { level: id.level, order: *order })),
+                added: task.as_ref().map(|task| StoredTask::from_task(*order, task)),
+            })
+        });
+        let missed = missed.collect();
+        StoredHeader { levels, generation: self.generation, missed, ..Default::default() }.to_bytes()
     }
 
     /// Has the header written again, whatever its row shows. What the log's tail touched is dirty already.
@@ -466,8 +555,10 @@ impl Backlog {
         self.dirty = true;
     }
 
-    /// Leaves clean pages in their rows, except those at the front and the last, to which tasks are added.
+    /// The rows last taken are written: leaves clean pages in theirs, except those at the front and the last, to which
+    /// tasks are added.
     pub fn shed(&mut self) {
+        self.made_good.retain(|_, (_, is_being_written)| !*is_being_written);
         for level in Level::all() {
             let line = &mut self.lines[level];
             let last = PageId::of(Position { level, order: line.last + 1 }).number;
@@ -482,7 +573,7 @@ impl Backlog {
                         self.expiries.remove(&(at, Position { level, order: *order }));
                     }
                 }
-                *page = Page::Away { tasks: tasks.len() as u32 };
+                *page = Page::Away { tasks: tasks.len() as u32, missed: Vec::new() };
             }
         }
     }
@@ -501,7 +592,13 @@ impl Backlog {
                 if page.len() == 0 {
                     return Err(format!("page {number} of {level:?} is empty"));
                 }
-                let Page::Here { tasks, .. } = page else { continue };
+                let tasks = match page {
+                    Page::Here { tasks, .. } => tasks,
+                    Page::Away { missed, .. } => {
+                        weight += missed.iter().map(|missed| missed_weight(missed.task.as_deref())).sum::<usize>();
+                        continue;
+                    }
+                };
                 for (order, task) in tasks {
                     let position = Position { level, order: *order };
                     if *order > line.last || PageId::of(position).number != *number || task.level() != level {

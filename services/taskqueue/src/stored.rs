@@ -6,10 +6,12 @@ use bytes::Bytes;
 use ids::Timestamp;
 use prost::Message;
 
-use crate::{Corrupt, Task};
+use crate::{Corrupt, Level, Position, Task};
 
-/// The format that this release writes, and the highest that it reads.
+/// The format that this release writes, and the highest that it reads, except for headers.
 const FORMAT: u32 = 1;
+/// The format of a header with more than format 1 knows.
+const HEADER_WITH_MISSED: u32 = 2;
 
 /// A task.
 #[derive(Clone, PartialEq, Message)]
@@ -77,6 +79,18 @@ pub(crate) struct StoredPosition {
     pub order: u64,
 }
 
+impl StoredPosition {
+    pub fn from_position(at: Position) -> Self {
+        Self { level: u32::from(at.level.number()), order: at.order }
+    }
+
+    pub fn into_position(self) -> Result<Position, Corrupt> {
+        let level = u8::try_from(self.level).ok().and_then(Level::numbered);
+        let level = level.ok_or_else(|| Corrupt(format!("task queue level {}, known are 1 to 5", self.level)))?;
+        Ok(Position { level, order: self.order })
+    }
+}
+
 /// A change in the log: a task added, or tasks removed.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StoredChange {
@@ -117,6 +131,18 @@ pub(crate) struct StoredHeader {
     pub levels: Vec<StoredLevel>,
     #[prost(uint64, tag = "3")]
     pub generation: u64,
+    /// Format 2: what the rows of pages may lack, in order.
+    #[prost(message, repeated, tag = "4")]
+    pub missed: Vec<StoredMissed>,
+}
+
+/// Something that a page's row may lack.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct StoredMissed {
+    #[prost(message, optional, tag = "1")]
+    pub at: Option<StoredPosition>,
+    #[prost(message, optional, tag = "2")]
+    pub added: Option<StoredTask>,
 }
 
 /// A page row.
@@ -134,16 +160,27 @@ pub(crate) trait Record: Message + Default {
     const NAME: &'static str;
     fn format(&mut self) -> &mut u32;
 
+    /// The format that this very record needs.
+    fn needs_format(&self) -> u32 {
+        FORMAT
+    }
+
+    /// The highest format that this release reads.
+    const HIGHEST: u32 = FORMAT;
+
     fn to_bytes(mut self) -> Bytes {
-        *self.format() = FORMAT;
+        *self.format() = self.needs_format();
         self.encode_to_vec().into()
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Corrupt> {
         let mut record = Self::decode(bytes).map_err(|e| Corrupt(format!("task queue {}: {e}", Self::NAME)))?;
         match *record.format() {
-            FORMAT => Ok(record),
-            format => Err(Corrupt(format!("task queue {} of format {format}, known is {FORMAT}", Self::NAME))),
+            format if (FORMAT..=Self::HIGHEST).contains(&format) => Ok(record),
+            format => {
+                let (name, highest) = (Self::NAME, Self::HIGHEST);
+                Err(Corrupt(format!("task queue {name} of format {format}, known are {FORMAT} to {highest}")))
+            }
         }
     }
 }
@@ -160,8 +197,20 @@ macro_rules! record {
 }
 
 record!(StoredChange, "change");
-record!(StoredHeader, "header");
 record!(StoredPage, "page");
+
+impl Record for StoredHeader {
+    const NAME: &'static str = "header";
+    const HIGHEST: u32 = HEADER_WITH_MISSED;
+
+    fn format(&mut self) -> &mut u32 {
+        &mut self.format
+    }
+
+    fn needs_format(&self) -> u32 {
+        if self.missed.is_empty() { FORMAT } else { HEADER_WITH_MISSED }
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -169,9 +218,12 @@ mod tests {
 
     #[test]
     fn a_later_format_is_refused() {
-        let later = StoredHeader { format: FORMAT + 1, ..Default::default() };
+        let later = StoredHeader { format: HEADER_WITH_MISSED + 1, ..Default::default() };
         assert!(StoredHeader::from_bytes(&later.encode_to_vec()).is_err());
         assert!(StoredHeader::from_bytes(b"\xff\xff").is_err());
-        assert!(StoredHeader::from_bytes(&StoredHeader::default().to_bytes()).is_ok());
+        let known = StoredHeader::from_bytes(&StoredHeader::default().to_bytes()).expect("a header");
+        assert_eq!(known.format, FORMAT, "an earlier release reads a header that has nothing new");
+        let page = StoredPage { format: FORMAT + 1, ..Default::default() };
+        assert!(StoredPage::from_bytes(&page.encode_to_vec()).is_err());
     }
 }

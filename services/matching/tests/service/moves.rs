@@ -229,6 +229,32 @@ async fn a_backlog_is_delivered_by_whoever_owns_it_polled_or_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_behind_thousands_that_were_just_delivered_is_found_by_the_next_owner() {
+    let cluster = Cluster::new(2, &[0]).await;
+    let former = cluster.at(0);
+    for number in 1..=5_000 {
+        former.keep(&former.activity(number)).await;
+    }
+    // Its rows are written; what happens from now on is only in the log.
+    cluster.runtime.sleep(Duration::from_secs(60)).await;
+    for number in 1..=4_990 {
+        assert_eq!(former.next().await, number);
+    }
+    former.settle().await;
+    cluster.crash(0).await;
+    cluster.give(&[1]);
+    cluster.settled().await;
+    let (owner, before) = (cluster.at(1), cluster.runtime.now());
+    for number in 4_991..=5_000 {
+        assert_eq!(owner.poll().await.activity_id, number.to_string());
+    }
+    assert!(cluster.runtime.now().since(before) < Duration::from_secs(1));
+    owner.settle().await;
+    assert_eq!(owner.stats().await.approximate_backlog_count, 0);
+    cluster.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_its_new_owner_a_sticky_queue_is_deserted_until_its_worker_polls_there() {
     let cluster = Cluster::new(2, &[0]).await;
     let poll = cluster.at(0).poll_workflow_later("mine", "me", true);

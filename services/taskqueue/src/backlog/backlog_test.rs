@@ -76,7 +76,6 @@ impl World {
         self.backlog = header.map_or_else(Backlog::default, |row| Backlog::from_header(row).expect("a sound header"));
         for page in self.backlog.pages_away() {
             assert_eq!(PageId::of_row_key(&page.row_key()), Some(page));
-            self.backlog.supply(page, self.rows.get(&page.row_key()).map(|row| &**row)).expect("a sound row");
         }
         for change in &self.tail {
             self.backlog.apply(&Change::decode(change).expect("a sound change")).expect("an applicable change");

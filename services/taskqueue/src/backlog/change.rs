@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::stored::{Record, StoredChange, StoredPosition, StoredTask};
-use crate::{Corrupt, Level, Position, Task};
+use crate::{Corrupt, Position, Task};
 
 /// A durable fact about a partition.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +27,8 @@ impl Change {
                 StoredChange { added: Some(StoredTask::from_task(*order, task)), ..Default::default() }
             }
             Self::Removed(positions) => {
-                let stored = |at: &Position| StoredPosition { level: u32::from(at.level.number()), order: at.order };
-                StoredChange { removed: positions.iter().map(stored).collect(), ..Default::default() }
+                let removed = positions.iter().copied().map(StoredPosition::from_position);
+                StoredChange { removed: removed.collect(), ..Default::default() }
             }
         };
         stored.to_bytes()
@@ -40,11 +40,7 @@ impl Change {
         if let Some(added) = stored.added {
             return Ok(Self::Added { order: added.order, task: Box::new(added.into_task()) });
         }
-        let position = |at: StoredPosition| {
-            let level = u8::try_from(at.level).ok().and_then(Level::numbered);
-            let level = level.ok_or_else(|| Corrupt(format!("task queue level {}, known are 1 to 5", at.level)))?;
-            Ok(Position { level, order: at.order })
-        };
-        Ok(Self::Removed(stored.removed.into_iter().map(position).collect::<Result<_, _>>()?))
+        let positions = stored.removed.into_iter().map(StoredPosition::into_position);
+        Ok(Self::Removed(positions.collect::<Result<_, _>>()?))
     }
 }

@@ -53,11 +53,23 @@ pub(super) enum Page {
         /// Whether a row of it may exist.
         stored: bool,
     },
-    /// Only in its row, which is up to date.
+    /// Only in its row.
     Away {
-        /// How many tasks it has.
+        /// How many tasks the row has, as far as the header knows.
         tasks: u32,
+        /// What the row may lack.
+        missed: Vec<Missed>,
     },
+}
+
+/// What happened to a page that was in its row, and is to be made so once the page is brought in. It may have been made so
+/// before, in part or wholly.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Missed {
+    /// Where.
+    pub order: u64,
+    /// The task that was put there; `None` if it was removed.
+    pub task: Option<Box<Task>>,
 }
 
 impl Page {
@@ -70,7 +82,7 @@ impl Page {
     pub fn len(&self) -> usize {
         match self {
             Self::Here { tasks, .. } => tasks.len(),
-            Self::Away { tasks } => *tasks as usize,
+            Self::Away { tasks, .. } => *tasks as usize,
         }
     }
 
