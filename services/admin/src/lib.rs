@@ -15,6 +15,7 @@ mod status;
 mod wire;
 
 pub use client::{AdminClient, AdminError};
+pub use cluster::Sharded;
 pub use endpoint::{AdminService, admin_server};
 pub use process::Process;
 pub use report::{

@@ -146,6 +146,14 @@ pub struct ShardRow {
     pub serving: Option<Serving>,
 }
 
+impl ShardRow {
+    /// Whether the node that should own it serves it.
+    #[must_use]
+    pub fn is_served(&self) -> bool {
+        self.serving.as_ref().is_some_and(|serving| self.owner.as_deref() == Some(&*serving.node))
+    }
+}
+
 /// A shard at the node that serves it. Fields as in [`ShardReport`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "described at ShardReport")]

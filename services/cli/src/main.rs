@@ -1,6 +1,14 @@
-//! The `outlast` binary.
+//! The `outlast` binary: one file per command.
+//!
+//! A command ends with 0 when it has done what was asked, with 1 when it could not, and with 2 when it was not understood.
 
+mod admin_command;
+mod config_command;
+mod configuration;
+mod schema_command;
+mod start;
 mod start_dev;
+mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -26,10 +34,24 @@ enum Command {
         #[command(subcommand)]
         command: ServerCommand,
     },
+    /// Look at configuration files.
+    Config {
+        #[command(subcommand)]
+        command: config_command::Command,
+    },
+    /// Make or look at the tables that a cluster keeps everything in.
+    Schema {
+        #[command(subcommand)]
+        command: schema_command::Command,
+    },
+    /// Look at a running cluster, and move its shards.
+    Admin(admin_command::Flags),
 }
 
 #[derive(Subcommand)]
 enum ServerCommand {
+    /// Run one process of a cluster, as a configuration file says.
+    Start(start::Flags),
     /// Run all roles in one process, on one file or in memory.
     StartDev(start_dev::Flags),
 }
@@ -40,8 +62,14 @@ fn say(mut to: impl Write, line: &str) {
 }
 
 fn main() -> ExitCode {
-    let Command::Server { command: ServerCommand::StartDev(flags) } = Cli::parse().command;
-    match start_dev::run(flags) {
+    let done = match Cli::parse().command {
+        Command::Server { command: ServerCommand::Start(flags) } => start::run(&flags),
+        Command::Server { command: ServerCommand::StartDev(flags) } => start_dev::run(flags),
+        Command::Config { command } => config_command::run(command),
+        Command::Schema { command } => schema_command::run(&command),
+        Command::Admin(flags) => admin_command::run(flags),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(std::io::stderr(), &format!("outlast: {error:#}"));

@@ -6,5 +6,5 @@
 mod logging;
 mod metrics_endpoint;
 
-pub use logging::{LogFormat, init_logging};
+pub use logging::{LogFormat, check_level, init_logging};
 pub use metrics_endpoint::{DURATION_BUCKETS, SIZE_BUCKETS, install_recorder, serve_metrics};

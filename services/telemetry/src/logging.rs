@@ -51,6 +51,11 @@ pub fn init_logging(level: &str, format: LogFormat) -> Result<()> {
     installed.map_err(|error| anyhow!("logging was set up before: {error}"))
 }
 
+/// Whether [`init_logging`] would take this level or filter; the error says what is allowed.
+pub fn check_level(level: &str) -> Result<()> {
+    filter(level).map(drop)
+}
+
 fn filter(level: &str) -> Result<EnvFilter> {
     let directives = match level {
         "never" => "off",

@@ -1,0 +1,275 @@
+//! `outlast admin`: one function per command; how things are shown is in `show.rs`.
+
+mod show;
+
+use std::time::Duration;
+
+use admin::{AdminClient, AdminError, Sharded};
+use anyhow::{Context, Result, anyhow, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use config::Span;
+use runtime::Runtime;
+use serde::Serialize;
+
+use crate::say;
+
+/// How often `drain --wait` looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// Flags of all commands.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// The internal address of any node: internal.advertise in its configuration.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "OUTLAST_ADMIN_ADDRESS",
+        default_value = "127.0.0.1:7240",
+        global = true
+    )]
+    address: String,
+    /// How long to wait for an answer.
+    #[arg(long, value_name = "DURATION", default_value = "10s", global = true)]
+    timeout: Span,
+    /// How answers look.
+    #[arg(long, value_enum, default_value_t = Output::Table, global = true)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For machines: one JSON document.
+    Json,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Service {
+    /// Workflows.
+    History,
+    /// Task queues.
+    Matching,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show nodes and voters.
+    Members,
+    /// Show which node should own which shards.
+    Ring,
+    /// Show shards: who should own them, who serves them, and how they are.
+    Shards {
+        /// Only those of one service.
+        #[arg(long, value_enum)]
+        service: Option<Service>,
+        /// Only those that their owner does not serve.
+        #[arg(long)]
+        unserved: bool,
+        /// Only those that the asked node serves.
+        #[arg(long)]
+        local: bool,
+    },
+    /// Have all shards written to their tables, while they go on serving.
+    Flush {
+        /// Only those that the asked node serves.
+        #[arg(long)]
+        local: bool,
+    },
+    /// Give a shard to a node, whatever the ring would do by itself.
+    MoveShard {
+        /// Whose shard.
+        #[arg(long, value_enum)]
+        service: Service,
+        /// Its number.
+        #[arg(long)]
+        shard: u32,
+        /// The node that gets it.
+        #[arg(long, value_name = "NODE", required_unless_present = "undo", conflicts_with = "undo")]
+        to: Option<String>,
+        /// Undo an earlier move of it.
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Take all shards from a node. It stays a member, without shards, until it is stopped.
+    Drain {
+        /// Its node.id.
+        node: String,
+        /// Wait until it serves no shard any more, and all of them are served elsewhere.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Show the voters, or change who votes.
+    Voters {
+        #[command(subcommand)]
+        command: Option<VotersCommand>,
+    },
+    /// Look into workflows.
+    Workflow {
+        #[command(subcommand)]
+        command: WorkflowCommand,
+    },
+}
+
+#[derive(Subcommand)]
+enum VotersCommand {
+    /// Make a node of the role membership a voter.
+    Add {
+        /// Its node.id.
+        id: String,
+        /// Its internal.advertise.
+        address: String,
+    },
+    /// Take a voter's vote.
+    Remove {
+        /// Its node.id.
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum WorkflowCommand {
+    /// Print the state and the changes of a workflow as its owner has them.
+    Dump {
+        /// The id (not the name) of its namespace.
+        #[arg(long)]
+        namespace_id: String,
+        /// Its id.
+        #[arg(long)]
+        workflow_id: String,
+    },
+}
+
+/// Asks, and prints the answer.
+pub(crate) fn run(flags: Flags) -> Result<()> {
+    let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the threads")?;
+    threads.block_on(async move {
+        let within = flags.timeout.duration();
+        let node = AdminClient::connect(&flags.address, within).await.map_err(refusal)?;
+        Asking { node, output: flags.output, within }.run(flags.command).await
+    })
+}
+
+fn refusal(error: AdminError) -> anyhow::Error {
+    anyhow!("{error}")
+}
+
+struct Asking {
+    node: AdminClient,
+    output: Output,
+    within: Duration,
+}
+
+impl Asking {
+    async fn run(mut self, command: Command) -> Result<()> {
+        match command {
+            Command::Members => {
+                let members = self.node.members().await.map_err(refusal)?;
+                self.print(&members, || show::members(&members))
+            }
+            Command::Ring => {
+                let ring = self.node.ring().await.map_err(refusal)?;
+                self.print(&ring, || show::ring(&ring))
+            }
+            Command::Shards { service, unserved, local } => self.shards(service.map(sharded), unserved, local).await,
+            Command::Flush { local } => self.flush(local).await,
+            Command::MoveShard { service, shard, to, undo: _ } => {
+                let version = self.node.move_shard(sharded(service), shard, to).await.map_err(refusal)?;
+                self.print_version(version)
+            }
+            Command::Drain { node, wait } => self.drain(node, wait).await,
+            Command::Voters { command } => self.voters(command).await,
+            Command::Workflow { command: WorkflowCommand::Dump { namespace_id, workflow_id } } => {
+                let dump = self.node.dump_workflow(namespace_id, workflow_id).await.map_err(refusal)?;
+                self.print(&dump, || dump.clone())
+            }
+        }
+    }
+
+    async fn shards(&mut self, service: Option<Sharded>, unserved: bool, local: bool) -> Result<()> {
+        let mut rows = self.node.shards(service, local).await.map_err(refusal)?;
+        if unserved {
+            let served: Vec<_> =
+                rows.shards.iter().filter(|row| row.is_served()).map(|row| (row.service, row.shard)).collect();
+            rows.shards.retain(|row| !served.contains(&(row.service, row.shard)));
+        }
+        self.print(&rows, || show::shards(&rows))
+    }
+
+    async fn flush(&mut self, local: bool) -> Result<()> {
+        let flushed = self.node.flush(local).await.map_err(refusal)?;
+        self.print(&flushed, || show::flushed(&flushed))?;
+        if flushed.unreachable.is_empty() {
+            Ok(())
+        } else {
+            bail!("not every node has written its shards to their tables")
+        }
+    }
+
+    async fn drain(&mut self, node: String, wait: bool) -> Result<()> {
+        let version = self.node.drain(node.clone()).await.map_err(refusal)?;
+        if wait {
+            let runtime = Runtime::system();
+            let empty = runtime.timeout(self.within, self.until_empty(&node, version, &runtime)).await;
+            empty.ok_or_else(|| anyhow!("{node} still serves shards after {:?}", self.within))??;
+        }
+        self.print_version(version)
+    }
+
+    /// Returns once a node serves nothing, and others serve everything.
+    async fn until_empty(&mut self, node: &str, version: u64, runtime: &Runtime) -> Result<()> {
+        loop {
+            let rows = self.node.shards(None, false).await.map_err(refusal)?;
+            let moved = rows.ring_version >= version
+                && rows.shards.iter().all(|row| {
+                    let elsewhere = row.serving.as_ref().is_some_and(|serving| serving.node != node);
+                    elsewhere && row.owner.as_deref() != Some(node)
+                });
+            if moved {
+                return Ok(());
+            }
+            runtime.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    async fn voters(&mut self, command: Option<VotersCommand>) -> Result<()> {
+        let voters = match command {
+            None => {
+                let members = self.node.members().await.map_err(refusal)?;
+                if let Some(why) = members.leader_unreachable {
+                    bail!("{why}");
+                }
+                members.voters
+            }
+            Some(VotersCommand::Add { id, address }) => self.node.add_voter(id, address).await.map_err(refusal)?,
+            Some(VotersCommand::Remove { id }) => self.node.remove_voter(id).await.map_err(refusal)?,
+        };
+        self.print(&voters, || show::voters(&voters))
+    }
+
+    fn print_version(&self, ring_version: u64) -> Result<()> {
+        #[derive(Serialize)]
+        struct Changed {
+            ring_version: u64,
+        }
+        self.print(&Changed { ring_version }, || format!("done, in ring version {ring_version}"))
+    }
+
+    fn print(&self, value: &impl Serialize, table: impl FnOnce() -> String) -> Result<()> {
+        let text = match self.output {
+            Output::Table => table(),
+            Output::Json => serde_json::to_string_pretty(value).context("write the answer as JSON")?,
+        };
+        say(std::io::stdout(), text.trim_end());
+        Ok(())
+    }
+}
+
+fn sharded(service: Service) -> Sharded {
+    match service {
+        Service::History => Sharded::History,
+        Service::Matching => Sharded::Matching,
+    }
+}
