@@ -69,23 +69,58 @@ fn may_have_happened(error: &ExecutionError) -> bool {
 }
 
 fn attempt_may_have_happened(error: &RequestAttemptError) -> bool {
-    match error {
+    !matches!(
+        error,
         RequestAttemptError::SerializationError(_)
-        | RequestAttemptError::CqlRequestSerialization(_)
-        | RequestAttemptError::UnableToAllocStreamId => false,
-        RequestAttemptError::DbError(error, _) => match error {
-            // Looked at before anything is sent to a replica. (A conditional write can be unavailable half-way; it is
-            // never told apart from the others, see `answer`.)
-            DbError::Unavailable { .. }
-            | DbError::SyntaxError
-            | DbError::Invalid
-            | DbError::Unauthorized
-            | DbError::AuthenticationError
-            | DbError::ConfigError
-            | DbError::IsBootstrapping
-            | DbError::Unprepared { .. } => false,
-            _ => true,
-        },
-        _ => true,
+            | RequestAttemptError::CqlRequestSerialization(_)
+            | RequestAttemptError::UnableToAllocStreamId
+            // Said before anything is sent to a replica. (A conditional write can be unavailable half-way; what is said of
+            // one is never told apart, see `answer`.)
+            | RequestAttemptError::DbError(
+                DbError::Unavailable { .. }
+                    | DbError::SyntaxError
+                    | DbError::Invalid
+                    | DbError::Unauthorized
+                    | DbError::AuthenticationError
+                    | DbError::ConfigError
+                    | DbError::IsBootstrapping
+                    | DbError::Unprepared { .. },
+                _
+            )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(error: DbError) -> ExecutionError {
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, String::new()))
+    }
+
+    #[test]
+    fn only_what_was_certainly_not_done_is_refused() {
+        use scylla::errors::WriteType;
+        use scylla::statement::Consistency::LocalQuorum;
+        let unavailable = DbError::Unavailable { consistency: LocalQuorum, required: 2, alive: 1 };
+        let timeout =
+            |write_type| told(DbError::WriteTimeout { consistency: LocalQuorum, received: 1, required: 2, write_type });
+        let refused = [told(unavailable), told(DbError::Invalid), ExecutionError::EmptyPlan];
+        for error in refused {
+            assert!(matches!(Failure::of(&error), Failure::Refused(_)), "{error}");
+            assert!(matches!(Failure::of(&error).of_write(), StorageError::Unavailable { .. }));
+        }
+        let lost = [
+            timeout(WriteType::Cas),
+            timeout(WriteType::Simple),
+            told(DbError::Overloaded),
+            told(DbError::ServerError),
+            ExecutionError::RequestTimeout(Duration::from_secs(1)),
+        ];
+        for error in lost {
+            assert!(matches!(Failure::of(&error), Failure::Lost(_)), "{error}");
+            assert!(matches!(Failure::of(&error).of_write(), StorageError::Unknown(_)));
+            assert!(matches!(Failure::of(&error).of_read(), StorageError::Unavailable { .. }));
+        }
     }
 }

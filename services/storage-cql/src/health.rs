@@ -20,10 +20,30 @@ pub(crate) async fn verify(session: &Session, settings: &CqlSettings) -> Result<
     let mut findings = of_keyspace(&keyspace, settings);
     findings.extend(tables.iter().flat_map(of_table));
     findings.extend(missing_tables(&tables));
+    tell_paxos(session, settings).await;
     if findings.is_empty() {
         return Ok(());
     }
     Err(ConnectError::Unsafe { keyspace: settings.keyspace.clone(), findings })
+}
+
+/// Says which Paxos Cassandra runs. Both are right; version 1 may give linearizability up while nodes join or leave, and
+/// takes more round trips.
+async fn tell_paxos(session: &Session, settings: &CqlSettings) {
+    let mut statement = Statement::new("SELECT value FROM system_views.settings WHERE name = 'paxos_variant'");
+    statement.set_consistency(Consistency::LocalOne);
+    statement.set_request_timeout(Some(settings.timeouts.read));
+    // ScyllaDB has neither the table nor the choice.
+    let Ok(result) = session.query_unpaged(statement, ()).await else { return };
+    let Ok(result) = result.into_rows_result() else { return };
+    match result.maybe_first_row::<(Option<String>,)>() {
+        Ok(Some((Some(variant),))) if variant.eq_ignore_ascii_case("v1") => tracing::warn!(
+            paxos_variant = %variant,
+            "Paxos v1 may lose a fence while nodes join or leave: set paxos_variant: v2 on every node, then repair"
+        ),
+        Ok(Some((Some(variant),))) => tracing::info!(paxos_variant = %variant, "connected to Cassandra"),
+        _ => {}
+    }
 }
 
 /// A row of a system table, by column name. Which columns there are depends on the database.

@@ -143,3 +143,7 @@ impl ServerCertVerifier for NodeVerifier {
         self.by_chain.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+#[path = "tls_test.rs"]
+mod tests;

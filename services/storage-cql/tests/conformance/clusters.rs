@@ -2,12 +2,12 @@
 //! only where `OUTLAST_CASSANDRA_LONG=1` says so (`make test-long`), and say when they do not.
 
 use std::io::Write;
-use std::net::SocketAddr;
 use std::process::Command;
 
-use cql_proxy::{Class, Fault, Proxy, Route, Rule};
+use cql_proxy::{Class, Fault, Rule};
 
 use crate::database::{Database, Start};
+use crate::proxied::proxy_before;
 
 fn is_wanted(what: &str) -> bool {
     let wanted = std::env::var("OUTLAST_CASSANDRA_LONG").is_ok_and(|value| value == "1");
@@ -18,13 +18,20 @@ fn is_wanted(what: &str) -> bool {
     wanted
 }
 
-/// Runs the suite's tests in a process of their own, on a database that is already there.
-fn run_suite(contact_points: &[String], what: &str) {
+/// The suite, and the suite alone.
+const SUITE: &[&str] = &["as_served::", "always_rolling::"];
+/// The suite, and what loses answers.
+const SUITE_AND_FAULTS: &[&str] = &["as_served::", "always_rolling::", "layout::", "steps::", "storms::"];
+
+/// Runs tests of this binary in a process of their own, on a database that is already there.
+fn run(filters: &[&str], contact_points: &[String], what: &str) {
     let tests = std::env::current_exe().expect("this binary has a path");
     let mut suite = Command::new(tests);
     suite
-        .args(["as_served::", "always_rolling::", "--test-threads", "2"])
+        .args(filters)
+        .args(["--test-threads", "2"])
         .env("OUTLAST_CASSANDRA", contact_points.join(","))
+        .env("STORM_ROUNDS", "1500")
         .env_remove("OUTLAST_CASSANDRA_LONG");
     let output = suite.output().expect("this binary can be run again");
     let told = String::from_utf8_lossy(&output.stdout);
@@ -39,7 +46,7 @@ fn run_suite(contact_points: &[String], what: &str) {
 fn one_node_with_paxos_v1() {
     if is_wanted("the suite on one node with Paxos v1") {
         let database = Database::start(Start { name: "v1", paxos: "v1", ..Start::ONE });
-        run_suite(&database.contact_points, "one node, Paxos v1");
+        run(SUITE_AND_FAULTS, &database.contact_points, "one node, Paxos v1");
         database.stop();
     }
 }
@@ -50,7 +57,7 @@ fn three_nodes_with_either_paxos() {
         if is_wanted(&format!("the suite on three nodes with Paxos {paxos}")) {
             let name = if paxos == "v1" { "three-v1" } else { "three-v2" };
             let database = Database::start(Start { name, nodes: 3, paxos, proxied: false });
-            run_suite(&database.contact_points, &format!("three nodes, Paxos {paxos}"));
+            run(SUITE_AND_FAULTS, &database.contact_points, &format!("three nodes, Paxos {paxos}"));
             database.stop();
         }
     }
@@ -63,15 +70,44 @@ async fn a_slow_database() {
         return;
     }
     let database = Database::start(Start { name: "slow", ..Start::ONE });
-    let upstream: SocketAddr = database.contact_points[0].parse().expect("an address");
-    let route = Route { listen: (upstream.ip(), 0).into(), upstream };
-    let proxy = Proxy::start(&[route], 7).await.expect("a free port");
+    let proxy = proxy_before(&database.contact_points, 7).await;
     let classes = [Class::Conditional, Class::Write, Class::Read];
     let before = Fault::DelayRequest { min_ms: 1, max_ms: 60 };
     let after = Fault::DelayReply { min_ms: 1, max_ms: 60 };
     let rules = classes.map(|class| [Rule::new(class, 0.1, before.clone()), Rule::new(class, 0.1, after.clone())]);
     proxy.control().set_rules(rules.concat());
     let points: Vec<String> = proxy.addresses().iter().map(ToString::to_string).collect();
-    tokio::task::spawn_blocking(move || run_suite(&points, "behind a slow proxy")).await.expect("the suite ran");
+    #[allow(clippy::disallowed_methods, reason = "another process is waited for")]
+    tokio::task::spawn_blocking(move || run(SUITE, &points, "behind a slow proxy")).await.expect("the suite ran");
     database.stop();
+}
+
+/// A node that is paused, and one that is killed and comes back, under random faults: a quorum goes on.
+#[test]
+fn three_nodes_of_which_one_fails() {
+    if !is_wanted("storms on three nodes of which one fails") {
+        return;
+    }
+    let database = Database::start(Start { name: "failing", nodes: 3, ..Start::ONE });
+    let points = database.contact_points.clone();
+    // The first node stays, since the storm's own session begins there.
+    #[allow(clippy::disallowed_methods, reason = "another process is waited for")]
+    let storm = std::thread::spawn(move || run(&["storms::"], &points, "three nodes of which one fails"));
+    for _ in 0..2 {
+        pause(5);
+        database.node("pause", 2);
+        pause(5);
+        database.node("resume", 2);
+        pause(3);
+        database.node("kill", 3);
+        pause(3);
+        database.node("restart", 3);
+    }
+    assert!(storm.join().is_ok(), "the storm failed");
+    database.stop();
+}
+
+#[allow(clippy::disallowed_methods, reason = "other processes are given time to fail")]
+fn pause(seconds: u64) {
+    std::thread::sleep(std::time::Duration::from_secs(seconds));
 }

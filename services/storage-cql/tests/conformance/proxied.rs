@@ -1,6 +1,6 @@
 //! A store behind a proxy of its own, so that each test harms nobody else's requests.
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use cql_proxy::{Fault, Forward, Proxy, ProxyControl, Route, Rule};
@@ -16,10 +16,7 @@ pub struct Behind {
 
 /// A store that reaches the shared node through a proxy, and waits no longer than `patience` for an answer.
 pub async fn behind_proxy(settings: &CqlSettings, seed: u64, patience: Duration) -> Behind {
-    let upstream = settings.contact_points[0].to_socket_addrs().expect("a node's address").next().expect("an address");
-    // On the node's own address, since the driver takes that from the node, and the port from the contact point.
-    let routes = [Route { listen: (upstream.ip(), 0).into(), upstream }];
-    let proxy = Proxy::start(&routes, seed).await.expect("a free port");
+    let proxy = proxy_before(&settings.contact_points, seed).await;
     let settings = CqlSettings {
         contact_points: proxy.addresses().iter().map(ToString::to_string).collect(),
         timeouts: Timeouts { conditional: patience, read: patience, write: patience, ..settings.timeouts },
@@ -27,6 +24,26 @@ pub async fn behind_proxy(settings: &CqlSettings, seed: u64, patience: Duration)
     };
     let store = CqlStore::connect(settings, Runtime::system()).await.expect("a store can be connected to");
     Behind { store, control: proxy.control(), _proxy: proxy }
+}
+
+/// A proxy before every node, on the nodes' own addresses and one port: the driver takes addresses from the nodes, and the
+/// port from the contact point.
+pub async fn proxy_before(nodes: &[String], seed: u64) -> Proxy {
+    let nodes: Vec<SocketAddr> = nodes
+        .iter()
+        .map(|node| node.to_socket_addrs().expect("a node's address").next().expect("an address"))
+        .collect();
+    loop {
+        let free = tokio::net::TcpListener::bind((nodes[0].ip(), 0)).await.expect("a free port");
+        let port = free.local_addr().expect("its address").port();
+        drop(free);
+        let routes: Vec<Route> =
+            nodes.iter().map(|&upstream| Route { listen: (upstream.ip(), port).into(), upstream }).collect();
+        // Somebody else may have taken the port meanwhile.
+        if let Ok(proxy) = Proxy::start(&routes, seed).await {
+            return proxy;
+        }
+    }
 }
 
 impl Behind {

@@ -1,5 +1,5 @@
 //! Everything at once: random faults on every kind of request, while logs, rows and the registry are used as shards and
-//! frontends use them. Seeded; `OUTLAST_CASSANDRA_LONG=1` makes it longer.
+//! frontends use them. `STORM_SEED` chooses the faults, `STORM_ROUNDS` how long it lasts.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl Owner {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_in_a_storm() {
-    let rounds: u32 = if std::env::var("OUTLAST_CASSANDRA_LONG").is_ok_and(|value| value == "1") { 3000 } else { 250 };
+    let rounds: u32 = std::env::var("STORM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(250);
     let seed = std::env::var("STORM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let settings = CqlSettings { log: LIMITS, ..database::settings().await };
     let behind = behind_proxy(&settings, seed, Duration::from_millis(800)).await;
