@@ -178,3 +178,80 @@ impl Identities {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster_state::VoterRecord;
+
+    fn voter(node: &str, uuid: &str, folder: &tempfile::TempDir) -> Identities {
+        let (disk, contents) = Disk::open(folder.path()).expect("a file");
+        let cluster = ClusterSettings { name: "test".into(), history_shards: 8, matching_shards: 4 };
+        Identities::new(cluster, node.into(), uuid.into(), disk, String::new(), contents.peers)
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    #[tokio::test]
+    async fn a_voter_is_who_it_was_when_it_was_first_met_also_after_a_restart() {
+        let (a_folder, b_folder, c_folder) = (folder(), folder(), folder());
+        let a = voter("a", "a1", &a_folder);
+        let header = voter("b", "b1", &b_folder).header("a");
+        a.admit(&header).await.expect("the first meeting");
+        a.admit(&header).await.expect("the same again");
+        let other = voter("b", "b2", &c_folder).header("a");
+        let why = a.admit(&other).await.expect_err("another under that name");
+        assert!(why.contains(r#"has identity "b2" and was known under "b1""#), "{why}");
+        let reply = |uuid: &str| RaftReply { uuid: uuid.into(), ..RaftReply::default() };
+        a.believe("b", &reply("b1")).await.expect("the same");
+        a.believe("b", &reply("b2")).await.expect_err("another under that name");
+        a.believe("b", &reply("")).await.expect_err("nobody");
+        assert_eq!(a.unnamed(), [("b".to_owned(), "b1".to_owned())]);
+        drop(a);
+
+        let again = loop {
+            // The file is free when its thread has ended.
+            if let Ok((disk, contents)) = Disk::open(a_folder.path()) {
+                let cluster = ClusterSettings { name: "test".into(), history_shards: 8, matching_shards: 4 };
+                break Identities::new(cluster, "a".into(), "a1".into(), disk, String::new(), contents.peers);
+            }
+            tokio::task::yield_now().await;
+        };
+        again.admit(&other).await.expect_err("it is remembered");
+
+        // The replicated state has the last word, and a voter that is gone makes room.
+        let mut state = ClusterState { cluster_id: "id".into(), ..ClusterState::default() };
+        state.voters.insert("b".into(), VoterRecord { uuid: "b2".into(), address: "b:1".into() });
+        again.learn(&state);
+        again.admit(&other).await.expect("by decree");
+        assert_eq!(again.header("b").to_uuid, "b2");
+        state.voters.clear();
+        again.learn(&state);
+        again.admit(&voter("b", "b3", &folder()).header("a")).await.expect("a new one");
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_meant_for_others_are_refused() {
+        let (a_folder, b_folder) = (folder(), folder());
+        let a = voter("a", "a1", &a_folder);
+        let header = voter("b", "b1", &b_folder).header("a");
+        let rows = [
+            (VoterHeader { cluster_name: "other".into(), ..header.clone() }, r#"has cluster name "other""#),
+            (VoterHeader { history_shards: 9, ..header.clone() }, "has history_shards 9"),
+            (VoterHeader { matching_shards: 5, ..header.clone() }, "has matching_shards 5"),
+            (VoterHeader { to: "c".into(), ..header.clone() }, r#"for voter "c""#),
+            (VoterHeader { to_uuid: "a0".into(), ..header.clone() }, r#"with identity "a0" reached voter "a""#),
+            (VoterHeader { from_uuid: String::new(), ..header.clone() }, "did not say its identity"),
+        ];
+        for (header, expected) in rows {
+            let why = a.admit(&header).await.expect_err(expected);
+            assert!(why.contains(expected), "{why}");
+        }
+        a.learn(&ClusterState { cluster_id: "id".into(), ..ClusterState::default() });
+        let other = VoterHeader { cluster_id: "other".into(), ..header };
+        let why = a.admit(&other).await.expect_err("another cluster");
+        assert!(why.contains(r#"with id "other", voter "a" to "id""#), "{why}");
+    }
+}

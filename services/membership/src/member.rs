@@ -348,3 +348,71 @@ fn disown(ring: &mut Ring, node: &NodeId) {
         *owner = owner.take().filter(|id| id != node);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cluster::{Role, Sharded};
+    use settings::MembershipSettings;
+
+    use super::*;
+    use crate::settings::ClusterSettings;
+    use crate::wire::ring_message;
+
+    fn alone() -> Arc<Member> {
+        let settings = MemberSettings {
+            cluster: ClusterSettings { name: "test".into(), history_shards: 2, matching_shards: 1 },
+            node: NodeId::new("a"),
+            roles: BTreeSet::from(Role::ALL),
+            address: "127.0.0.1:9".into(),
+            zone: String::new(),
+            weight: 100,
+            seeds: vec!["127.0.0.1:1".into()],
+            timings: MembershipSettings::default(),
+        };
+        let member = Member::start(settings, Runtime::system()).expect("the settings make sense");
+        member.inner.incarnation.store(1, Ordering::Relaxed);
+        member
+    }
+
+    fn ring(version: u64, incarnation: u64, state: NodeState) -> internal_api::membership::Ring {
+        let a = NodeId::new("a");
+        let mut ring = Ring { version, ..Ring::alone(&a, 2, 1) };
+        if let Some(node) = ring.nodes.get_mut(&a) {
+            (node.incarnation, node.state) = (incarnation, state);
+        }
+        ring_message(&ring, Vec::new())
+    }
+
+    fn owned(member: &Member) -> usize {
+        member.ring().borrow().owned(Sharded::History, member.node()).len()
+    }
+
+    #[tokio::test]
+    async fn what_another_process_under_this_name_owns_is_not_ours() {
+        let member = alone();
+        member.inner.publish(&ring(1, 1, NodeState::Up));
+        assert_eq!(owned(&member), 2);
+        let seen = member.inner.publish(&ring(2, 2, NodeState::Up));
+        assert_eq!((owned(&member), seen.version), (0, 2));
+        assert!(seen.nodes.contains_key(member.node()), "it is there, and somebody else");
+    }
+
+    #[tokio::test]
+    async fn versions_never_go_back() {
+        let member = alone();
+        member.inner.publish(&ring(7, 1, NodeState::Up));
+        member.inner.publish(&ring(6, 2, NodeState::Up));
+        assert_eq!((member.ring().borrow().version, owned(&member)), (7, 2));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_an_operator_drains_says_so_when_it_registers_again() {
+        let member = alone();
+        member.inner.publish(&ring(1, 1, NodeState::Up));
+        assert!(!member.inner.wanted().draining);
+        member.inner.publish(&ring(2, 1, NodeState::Draining));
+        assert!(member.inner.wanted().draining);
+    }
+}

@@ -177,7 +177,7 @@ fn command_entry(index: u64) -> Entry {
 
 /// What a voter does in its life: each step is noted once it has been acknowledged.
 async fn live(log: &mut LogStore, machine: &mut StateMachine, told: &mut Told) -> Result<(), StorageError> {
-    for round in 0..3u64 {
+    for round in 0..2u64 {
         let vote = Vote::new_committed(round + 1, 7);
         log.save_vote(&vote).await?;
         told.vote = Some(vote);
@@ -272,6 +272,58 @@ async fn entries_that_contradict_an_installed_snapshot_are_dropped() {
     let state = log.get_log_state().await.expect("a state");
     assert_eq!((state.last_purged_log_id, state.last_log_id), (meta.last_log_id, meta.last_log_id));
     assert!(log.try_get_log_entries(..).await.expect("entries").is_empty());
+}
+
+/// A follower with entries of a deposed leader gets the next one's snapshot, and its log is cut.
+async fn follow(log: &mut LogStore, machine: &mut StateMachine) -> Result<(), StorageError> {
+    log.blocking_append((1..=9).map(command_entry)).await?;
+    let mut meta = machine.build_snapshot().await?.meta;
+    meta.last_log_id = Some(log_id(2, 1, 5));
+    machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state()))).await?;
+    log.truncate(log_id(1, 0, 5)).await?;
+    log.purge(log_id(2, 1, 5)).await
+}
+
+fn sent_state() -> Vec<u8> {
+    let mut state = crate::cluster_state::ClusterState::default();
+    if let EntryPayload::Normal(batch) = command_entry(1).payload {
+        state.apply(&batch);
+    }
+    serde_json::to_vec(&state).expect("it encodes")
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_the_installation_of_a_snapshot_leaves_the_old_or_the_new() {
+    let counting = DyingDisk::new(Vec::new(), usize::MAX);
+    let (mut log, mut machine) = open(Database::builder().create_with_backend(counting.clone()).expect("a file")).await;
+    let formatted = counting.bytes().operations;
+    follow(&mut log, &mut machine).await.expect("no crash");
+    let total = counting.bytes().operations;
+    let mut seen = [0, 0];
+    for operations in formatted..total {
+        let disk = DyingDisk::new(Vec::new(), operations);
+        let database = Database::builder().create_with_backend(disk.clone()).expect("a file");
+        let (mut log, mut machine) = open(database).await;
+        follow(&mut log, &mut machine).await.expect_err("the disk dies first");
+        let left = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(true), usize::MAX));
+        let (mut log, machine) = open(left.expect("it opens after a crash")).await;
+        let state = log.get_log_state().await.expect("a state");
+        match machine.snapshot_log_id() {
+            Some(installed) => {
+                assert_eq!(installed, log_id(2, 1, 5));
+                assert_eq!(serde_json::to_vec(&machine.state()).expect("it encodes"), sent_state());
+                let beyond = log.try_get_log_entries(5..).await.expect("entries");
+                assert!(beyond.is_empty(), "crash at {operations}: {beyond:?} contradict the snapshot");
+                seen[1] += 1;
+            }
+            None => {
+                assert!(!machine.state().formed(), "crash at {operations}");
+                assert_eq!(state.last_purged_log_id, None, "crash at {operations}");
+                seen[0] += 1;
+            }
+        }
+    }
+    assert!(seen.iter().all(|times| *times > 2), "crashes before and after: {seen:?}");
 }
 
 #[tokio::test]

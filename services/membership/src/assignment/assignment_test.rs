@@ -54,12 +54,14 @@ fn without_candidates_nobody_owns_anything() {
 #[test]
 fn a_node_that_was_away_gets_back_what_it_had() {
     let all = candidates(&[("a", 100), ("b", 100), ("c", 100)]);
-    let before = fresh(16, &all);
-    let without = after(&before, &all[1..]);
-    let former: Vec<Option<String>> = before.iter().map(|owner| owner.clone().filter(|id| id == "a")).collect();
-    let nothing = BTreeMap::new();
-    let back = assign(&Before { service: "history", owners: &without, former: &former, pinned: &nothing }, &all);
-    assert_eq!(back, before);
+    for shards in [1, 4, 16, 300, 512] {
+        let before = fresh(shards, &all);
+        let without = after(&before, &all[1..]);
+        let former: Vec<Option<String>> = before.iter().map(|owner| owner.clone().filter(|id| id == "a")).collect();
+        let nothing = BTreeMap::new();
+        let then = Before { service: "history", owners: &without, former: &former, pinned: &nothing };
+        assert_eq!(assign(&then, &all), before, "{shards} shards");
+    }
 }
 
 #[test]

@@ -98,7 +98,13 @@ impl Cluster {
             folder: tempfile::tempdir().expect("a folder"),
             voters: Vec::new(),
             settings: cluster_settings(),
-            timings: MembershipSettings { join_timeout: SOON, leader_patience: SOON, ..Default::default() },
+            timings: MembershipSettings {
+                join_timeout: SOON,
+                leader_patience: SOON,
+                // Few, so that logs are cut and snapshots sent in these tests too.
+                snapshot_every: 8,
+                ..Default::default()
+            },
             cables: Vec::new(),
             advertised: Vec::new(),
         };
