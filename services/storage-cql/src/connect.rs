@@ -14,8 +14,10 @@ use crate::tls;
 
 pub use crate::tls::TlsError;
 
-/// How long a silent connection is trusted before it counts as broken.
-const KEEPALIVE: Duration = Duration::from_secs(5);
+/// How often a connection is asked whether it is still there, by requests that cost the database next to nothing.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
+/// How long it may be silent then. A node that is paused longer is gone round; one that collects garbage is waited for.
+const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(4);
 
 /// Why a store could not be connected to.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +96,8 @@ fn builder(settings: &CqlSettings) -> Result<SessionBuilder, ConnectError> {
         .connection_timeout(settings.timeouts.connect / 2)
         .hostname_resolution_timeout(Some(settings.timeouts.connect / 2))
         .metadata_request_clientside_timeout(settings.timeouts.connect / 2)
-        .keepalive_interval(KEEPALIVE)
-        .keepalive_timeout(KEEPALIVE)
+        .keepalive_interval(KEEPALIVE_EVERY)
+        .keepalive_timeout(KEEPALIVE_PATIENCE)
         .schema_agreement_timeout(settings.timeouts.schema)
         .keyspaces_to_fetch([settings.keyspace.clone()]);
     if let Some(connections) = NonZeroUsize::new(settings.connections) {

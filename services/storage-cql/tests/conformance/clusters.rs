@@ -31,7 +31,7 @@ fn run(filters: &[&str], contact_points: &[String], what: &str) {
         .args(filters)
         .args(["--test-threads", "2"])
         .env("OUTLAST_CASSANDRA", contact_points.join(","))
-        .env("STORM_ROUNDS", "1500")
+        .env("STORM_ROUNDS", "600")
         .env_remove("OUTLAST_CASSANDRA_LONG");
     let output = suite.output().expect("this binary can be run again");
     let told = String::from_utf8_lossy(&output.stdout);

@@ -1,12 +1,15 @@
 //! How logs and tables lie in the database: segments that roll and go, large groups beside the log, holes, dropped
 //! partitions, and what any of it costs.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use runtime::Runtime;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use storage::{
-    Append, Epoch, GroupId, Log, LogId, OwnerNonce, PartitionWrite, ScanOrder, ScanRange, Seq, StorageError,
+    Append, CompareAndSet, Epoch, GroupId, Log, LogId, OwnerNonce, PartitionWrite, ScanOrder, ScanRange, Seq,
+    StorageError,
 };
 use storage_cql::{CqlSettings, CqlStore, LogLimits};
 
@@ -153,6 +156,64 @@ async fn a_log_that_is_at_home_elsewhere_is_not_opened() {
     assert_eq!(log.epoch(&id).await.unwrap(), epoch, "a refused opener changes nothing");
 }
 
+/// Nobody has opened the log yet, and four processes do at once: each that gets it has an epoch of its own, and only the
+/// highest can append.
+#[tokio::test]
+async fn openers_of_a_new_log_get_different_epochs() {
+    let settings = settings().await;
+    let stores = futures::future::join_all((0..4).map(|_| connect(&settings))).await;
+    for round in 0..5 {
+        let id = LogId(format!("new/{round}"));
+        let opening = stores.iter().zip(10..).map(|(store, nonce)| {
+            let (log, id) = (store.store().log, id.clone());
+            async move { (log.open(&id, OwnerNonce(nonce)).await, log) }
+        });
+        let mut opened = Vec::new();
+        for (outcome, log) in futures::future::join_all(opening).await {
+            match outcome {
+                Ok(outcome) => opened.push((outcome.head.epoch, log)),
+                // Overtaken, or so many at once that the database gave up on one of them.
+                Err(StorageError::Unavailable { .. } | StorageError::Unknown(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        opened.sort_by_key(|(epoch, _)| *epoch);
+        assert!(opened.windows(2).all(|pair| pair[0].0 < pair[1].0), "an epoch was given twice");
+        let highest = stores[0].store().log.epoch(&id).await.unwrap();
+        let mut appended = 0;
+        for (epoch, log) in &opened {
+            let outcome = log.append(&id, *epoch, Seq(1), GroupId(epoch.0.into()), content(1)).await;
+            assert!(outcome != Append::Appended || *epoch == highest, "epoch {} of {}", epoch.0, highest.0);
+            appended += u32::from(outcome == Append::Appended);
+        }
+        assert!(appended <= 1);
+        let tail = stores[1].store().log.open(&id, OTHER).await.unwrap().tail;
+        assert_eq!(u32::try_from(tail.len()), Ok(appended));
+    }
+}
+
+/// A change that another process made is heard of within two seconds, and no polling goes on for nobody.
+#[tokio::test]
+async fn a_watcher_hears_of_changes_by_others() {
+    let settings = settings().await;
+    let (ours, theirs) = (connect(&settings).await, connect(&settings).await);
+    let mut watcher = ours.store().registry.watch();
+    for version in 0..3 {
+        // What was there before we began counts as a change once.
+        Runtime::system().sleep(Duration::from_millis(1200)).await;
+        watcher.mark_unchanged();
+        let outcome = theirs.store().registry.compare_and_set("k", version, Some("new".into())).await;
+        assert_eq!(outcome, CompareAndSet::Applied);
+        let heard = Runtime::system().timeout(Duration::from_secs(2), watcher.changed()).await;
+        heard.expect("heard of within two seconds").expect("the registry is still there");
+        assert_eq!(ours.store().registry.get("k").await.unwrap().map(|entry| entry.version), Some(version + 1));
+    }
+    drop(watcher);
+    let before = ours.stats();
+    Runtime::system().sleep(Duration::from_millis(2500)).await;
+    assert!(ours.stats().reads - before.reads <= 1, "one look may have been under way");
+}
+
 /// What a dropped partition was sent before, and arrives later, stays away.
 #[tokio::test]
 async fn a_dropped_partition_hides_late_writes() {
@@ -216,7 +277,7 @@ async fn an_append_is_one_conditional_batch_and_idleness_costs_nothing() {
     log.epoch(&id).await.unwrap();
     assert_eq!(store.stats().reads - after.reads, 1, "a fence check is one read");
     let idle = store.stats();
-    Runtime::system().sleep(std::time::Duration::from_millis(2500)).await;
+    Runtime::system().sleep(Duration::from_millis(2500)).await;
     assert_eq!(store.stats(), idle);
 }
 
