@@ -175,15 +175,14 @@ impl<'a> Draft<'a> {
     fn fill_the_short(&mut self) {
         let lacks = |draft: &Self, node: usize| draft.fewest(node).saturating_sub(draft.loads[node]);
         while let Some(short) = (0..self.loads.len()).filter(|n| lacks(self, *n) > 0).max_by_key(|n| lacks(self, *n)) {
-            let movable = (0..self.owners.len()).filter(|shard| {
-                let spare = self.owners[*shard].is_some_and(|owner| self.loads[owner] > self.fewest(owner));
-                spare && !self.pinned[*shard]
-            });
-            let best = movable.min_by_key(|shard| {
-                let owner = self.owners[*shard].unwrap_or_default();
-                let to_spare = self.loads[owner] - self.fewest(owner);
-                (std::cmp::Reverse(to_spare), self.preference.rank(*shard, short), *shard)
-            });
+            let to_spare = |shard: usize| {
+                let owner = self.owners[shard].filter(|_| !self.pinned[shard])?;
+                self.loads[owner].checked_sub(self.fewest(owner)).filter(|spare| *spare > 0)
+            };
+            let Some(most) = (0..self.owners.len()).filter_map(to_spare).max() else { return };
+            let best = (0..self.owners.len())
+                .filter(|shard| to_spare(*shard) == Some(most))
+                .min_by_key(|shard| (self.preference.rank(*shard, short), *shard));
             let Some(shard) = best else { return };
             self.give(shard, Some(short));
         }

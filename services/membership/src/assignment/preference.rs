@@ -64,7 +64,8 @@ pub(super) struct Preference<'a> {
     /// The ring's points from its start on.
     points: Vec<usize>,
     position: BTreeMap<(usize, u32), usize>,
-    lines: RefCell<BTreeMap<usize, Rc<Line>>>,
+    /// By shard, as far as they have been asked for.
+    lines: RefCell<Vec<Option<Rc<Line>>>>,
 }
 
 /// All nodes, those first that come first; and the place of each node in that order.
@@ -106,7 +107,10 @@ impl<'a> Preference<'a> {
 
     fn computed(&self, shard: usize) -> Rc<Line> {
         let mut lines = self.lines.borrow_mut();
-        Rc::clone(lines.entry(shard).or_insert_with(|| Rc::new(self.compute(shard))))
+        if lines.len() <= shard {
+            lines.resize(shard + 1, None);
+        }
+        Rc::clone(lines[shard].get_or_insert_with(|| Rc::new(self.compute(shard))))
     }
 
     fn compute(&self, shard: usize) -> Line {

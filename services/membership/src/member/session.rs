@@ -33,6 +33,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     let patience = inner.runtime.clone();
     let lease = timings.lease * TAKEN_PATIENCE;
     let mut taken = None;
+    let mut pause = timings.retry_pause;
     loop {
         let found = find_leader(&inner.runtime, timings, &inner.settings.seeds, &inner.calls.voters()).await;
         let end = match found {
@@ -41,6 +42,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
         };
         inner.calls.note_leader(None);
         let joined = inner.incarnation.load(Ordering::Relaxed) > 0;
+        let had_session = *inner.progress.borrow() == Progress::Connected;
         match end {
             End::Again(why) => {
                 taken = None;
@@ -67,7 +69,9 @@ pub(super) async fn keep(inner: Arc<Inner>) {
                 },
             },
         }
-        inner.runtime.sleep(timings.retry_pause).await;
+        // Everyone looks for the leader at once when it has died, so the pauses grow a little.
+        pause = if had_session { timings.retry_pause } else { (pause * 2).min(timings.retry_pause * 5) };
+        inner.runtime.sleep(pause).await;
     }
 }
 
