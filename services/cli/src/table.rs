@@ -64,8 +64,8 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows =
             [vec!["a".to_owned(), "1000".to_owned(), String::new()], vec!["longer".into(), "1".into(), "x".into()]];
-        let expected = "node    >n".replace(">n", "  n  zone") + "\na       1000\nlonger     1  x";
-        assert_eq!(table(&["node", ">n", "zone"], &rows), expected.replace("node      n", "node       n"));
+        let expected = "node       n  zone\na       1000\nlonger     1  x";
+        assert_eq!(table(&["node", ">n", "zone"], &rows), expected);
         assert_eq!(table(&["node"], &[]), "node");
     }
 

@@ -60,48 +60,83 @@ fn the_good_file_is_taken() {
     assert_eq!(config.advertised().as_deref(), Some("127.0.0.1:7240"));
 }
 
+const TWO_VOTERS: &str = "initial_voters: [{id: one, address: 'h:1'}, {id: b, address: 'h:2'}]";
+
+/// A line, what stands in its place, and what is said; words in braces are those of [`ALLOWED`].
+const WRONG_VALUES: &[(&str, &str, &str)] = &[
+    ("history_shards: 4", "history_shards: 0", "line 3: `cluster.history_shards` is 0, 1 to 4096 is allowed"),
+    ("history_shards: 4", "history_shards: four", "line 3: `cluster.history_shards` is \"four\", 1 to 4096 is allowed"),
+    ("history_shards: 4", "history_shards: 4.5", "line 3: `cluster.history_shards` is 4.5, 1 to 4096 is allowed"),
+    ("history_shards: 4", "history_shards:", "line 3: `cluster.history_shards` is empty, 1 to 4096 is allowed"),
+    (
+        "history_shards: 4",
+        "history_shards: 99999999999999999999999",
+        "line 3: `cluster.history_shards` is 100000000000000000000000, 1 to 4096 is allowed",
+    ),
+    ("name: test", "name: 7", "line 2: `cluster.name` is 7, {name}"),
+    ("  id: one", "  id: a/b", "line 6: `node.id` is \"a/b\", {name}"),
+    ("  id: one", "  id: ''", "line 6: `node.id` is \"\", {name}"),
+    ("listen: 127.0.0.1:7240", "listen: localhost:7240", "line 9: `internal.listen` is \"localhost:7240\", {listen}"),
+    (
+        "[frontend, history, matching, membership]",
+        "[frontend, history, machting]",
+        "line 7: `node.roles[2]` is \"machting\", did you mean `matching`? frontend, history, matching or membership \
+             is allowed",
+    ),
+    (
+        "[frontend, history, matching, membership]",
+        "all",
+        "line 7: `node.roles` is \"all\", a list is allowed, as in [a, b]",
+    ),
+    (
+        "store:",
+        "shards: { checkpoint_age: 10 }\nstore:",
+        "line 14: `shards.checkpoint_age` is 10, {span}, from 100ms to 10m",
+    ),
+    (
+        "store:",
+        "shards: { checkpoint_age: 1h }\nstore:",
+        "line 14: `shards.checkpoint_age` is \"1h\", {span}, from 100ms to 10m",
+    ),
+    (
+        "store:",
+        "shards: { memory_bytes: 64MB }\nstore:",
+        "line 14: `shards.memory_bytes` is \"64MB\", {size}, from 1MiB to 1TiB",
+    ),
+    (
+        "store:",
+        "shards: { memory_bytes: -1 }\nstore:",
+        "line 14: `shards.memory_bytes` is -1, {size}, from 1MiB to 1TiB",
+    ),
+    ("store:", "shards: { memory_bytes: 5 }\nstore:", "line 14: `shards.memory_bytes` is 5, {size}, from 1MiB to 1TiB"),
+    ("store:", "log: { format: xml }\nstore:", "line 14: `log.format` is \"xml\", text or json is allowed"),
+    ("store:", "log: { level: '' }\nstore:", "line 14: `log.level` is empty, leave it out or give it a value"),
+    (
+        "store:",
+        "log: { level: off, format: [] }\nstore:",
+        "line 14: `log.format` is a list of 0, text or json is allowed",
+    ),
+    ("store:", "log: { level: true }\nstore:", "line 14: `log.level` is true, which is not text: put it in quotes"),
+    (
+        "store:",
+        "frontend2: {}\nstore:",
+        "line 14: unknown key `frontend2`, did you mean `frontend`? known keys: cluster, frontend, history, http, internal, log, matching, membership, node, remote, shards, store",
+    ),
+    ("memory: {}", "memory: { size: 1 }", "line 15: unknown key `store.memory.size`, no key is known here"),
+    (VOTERS, TWO_VOTERS, "line 18: `membership.initial_voters` has 2 entries, 1, 3 or 5 are allowed"),
+];
+
+const ALLOWED: [(&str, &str); 4] = [
+    ("{name}", "1 to 63 letters, digits, `.`, `_` or `-` that begin with a letter or digit are allowed"),
+    ("{listen}", "an IP address and a port such as 0.0.0.0:7233 or [::]:7233 is allowed"),
+    ("{span}", "a duration such as 250ms, 10s, 1m30s or 2d is allowed"),
+    ("{size}", "a number of bytes, or one with KiB, MiB, GiB or TiB such as 64MiB is allowed"),
+];
+
 #[test]
 fn one_wrong_value_is_named_with_its_line_and_what_is_allowed() {
-    let name = "1 to 63 letters, digits, `.`, `_` or `-` that begin with a letter or digit are allowed";
-    let listen = "an IP address and a port such as 0.0.0.0:7233 or [::]:7233 is allowed";
-    let span = "a duration such as 250ms, 10s, 1m30s or 2d is allowed";
-    let size = "a number of bytes, or one with KiB, MiB, GiB or TiB such as 64MiB is allowed";
-    let voters = "initial_voters: [{id: one, address: 'h:1'}, {id: b, address: 'h:2'}]";
-    for (line, replacement, expected) in [
-        ("history_shards: 4", "history_shards: 0", "line 3: `cluster.history_shards` is 0, 1 to 4096 is allowed".into()),
-        ("history_shards: 4", "history_shards: four", "line 3: `cluster.history_shards` is \"four\", 1 to 4096 is allowed".into()),
-        ("history_shards: 4", "history_shards: 4.5", "line 3: `cluster.history_shards` is 4.5, 1 to 4096 is allowed".into()),
-        (
-            "history_shards: 4",
-            "history_shards:",
-            "line 3: `cluster.history_shards` is empty, 1 to 4096 is allowed".into(),
-        ),
-        ("history_shards: 4", "history_shards: 99999999999999999999999", "line 3: `cluster.history_shards` is 100000000000000000000000, 1 to 4096 is allowed".into()),
-        ("name: test", "name: 7", format!("line 2: `cluster.name` is 7, {name}")),
-        ("  id: one", "  id: a/b", format!("line 6: `node.id` is \"a/b\", {name}")),
-        ("  id: one", "  id: ''", format!("line 6: `node.id` is \"\", {name}")),
-        ("listen: 127.0.0.1:7240", "listen: localhost:7240", format!("line 9: `internal.listen` is \"localhost:7240\", {listen}")),
-        (
-            "[frontend, history, matching, membership]",
-            "[frontend, history, machting]",
-            "line 7: `node.roles[2]` is \"machting\", did you mean `matching`? frontend, history, matching or membership \
-             is allowed"
-                .into(),
-        ),
-        ("[frontend, history, matching, membership]", "all", "line 7: `node.roles` is \"all\", a list is allowed, as in [a, b]".into()),
-        ("store:", "shards: { checkpoint_age: 10 }\nstore:", format!("line 14: `shards.checkpoint_age` is 10, {span}, from 100ms to 10m")),
-        ("store:", "shards: { checkpoint_age: 1h }\nstore:", format!("line 14: `shards.checkpoint_age` is \"1h\", {span}, from 100ms to 10m")),
-        ("store:", "shards: { memory_bytes: 64MB }\nstore:", format!("line 14: `shards.memory_bytes` is \"64MB\", {size}, from 1MiB to 1TiB")),
-        ("store:", "shards: { memory_bytes: -1 }\nstore:", format!("line 14: `shards.memory_bytes` is -1, {size}, from 1MiB to 1TiB")),
-        ("store:", "shards: { memory_bytes: 5 }\nstore:", format!("line 14: `shards.memory_bytes` is 5, {size}, from 1MiB to 1TiB")),
-        ("store:", "log: { format: xml }\nstore:", "line 14: `log.format` is \"xml\", text or json is allowed".into()),
-        ("store:", "log: { level: '' }\nstore:", "line 14: `log.level` is empty, leave it out or give it a value".into()),
-        ("store:", "log: { level: off, format: [] }\nstore:", "line 14: `log.format` is a list of 0, text or json is allowed".into()),
-        ("store:", "log: { level: true }\nstore:", "line 14: `log.level` is true, which is not text: put it in quotes".into()),
-        ("store:", "frontend2: {}\nstore:", "line 14: unknown key `frontend2`, did you mean `frontend`? known keys: cluster, frontend, history, http, internal, log, matching, membership, node, remote, shards, store".into()),
-        ("memory: {}", "memory: { size: 1 }", "line 15: unknown key `store.memory.size`, no key is known here".into()),
-        (VOTERS, voters, "line 18: `membership.initial_voters` has 2 entries, 1, 3 or 5 are allowed".into()),
-    ] {
+    for (line, replacement, expected) in WRONG_VALUES {
+        let expected = ALLOWED.iter().fold((*expected).to_owned(), |text, (word, allowed)| text.replace(word, allowed));
         let said = refusals(&with(line, replacement));
         assert!(said.contains(&expected), "expected {expected}\ngot {said:#?}");
     }
@@ -118,121 +153,124 @@ fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
     );
 }
 
+/// What breaks a rule between keys: a line, what stands in its place, and a part of what is said.
+const BROKEN_RULES: &[(&str, &str, &str)] = &[
+    (
+        "  roles: [frontend, history, matching, membership]\n",
+        "",
+        "`node.roles` is empty, at least one of frontend, history, matching, membership is needed, or --role",
+    ),
+    (
+        "[frontend, history, matching, membership]",
+        "[frontend, history, history, matching]",
+        "`node.roles` has history twice",
+    ),
+    ("frontend:\n  listen: 127.0.0.1:7233\n", "", "`frontend.listen` is not set, and the role frontend needs it"),
+    (
+        "listen: 127.0.0.1:7240",
+        "listen: 0.0.0.0:7240",
+        "`internal.advertise` is not set, and nobody can connect to `internal.listen`, 0.0.0.0:7240",
+    ),
+    (
+        "listen: 127.0.0.1:7240",
+        "listen: 127.0.0.1:7240\n  advertise: h:0",
+        "`internal.advertise` is \"h:0\", a host name",
+    ),
+    (
+        "listen: 127.0.0.1:7250",
+        "listen: 0.0.0.0:7240",
+        "`http.listen` is 0.0.0.0:7240, which `internal.listen` takes already",
+    ),
+    (
+        "listen: 127.0.0.1:7233",
+        "listen: 127.0.0.1:7250",
+        "`frontend.listen` is 127.0.0.1:7250, which `http.listen` takes already",
+    ),
+    ("  memory: {}", "  {}", "`store` is empty, one of cassandra, sqlite or memory is needed"),
+    (
+        "  memory: {}",
+        "  memory: {}\n  sqlite: { path: x.db }",
+        "`store` has sqlite and memory, one of them is needed and no more",
+    ),
+    (
+        "[frontend, history, matching, membership]",
+        "[frontend, history, membership]",
+        "`store.memory` is of one process, and this one lacks the roles matching",
+    ),
+    (VOTERS, "", "`membership.seeds` is empty, and one is not one of `membership.initial_voters`"),
+    ("  data_dir: data\n", "", "`membership.data_dir` is not set, and the role membership needs it"),
+    (
+        "[frontend, history, matching, membership]",
+        "[frontend, history, matching]",
+        "`node.roles` lacks membership, and one is one of",
+    ),
+    (
+        VOTERS,
+        "initial_voters: [{id: one, address: 'elsewhere:7240'}]",
+        "has one at elsewhere:7240, and others are told 127.0.0.1:7240: both must be the same",
+    ),
+    (
+        VOTERS,
+        "initial_voters: [{id: a, address: 'h:1'}, {id: a, address: 'h:2'}, {id: c, address: 'h:3'}]",
+        "has an id or an address twice",
+    ),
+    (VOTERS, "initial_voters: [{id: b, address: 'h:1'}]", "names other processes, and `store.memory` is of one"),
+    (VOTERS, "seeds: ['h:1']", "`membership.seeds` names other processes, and `store.memory` is of one"),
+    (
+        "store:",
+        "shards: { memory_bytes: 1MiB, dirty_bytes: 2MiB }\nstore:",
+        "`shards.dirty_bytes` is 2MiB, at most `shards.memory_bytes`, which is 1MiB, is allowed",
+    ),
+    (
+        "listen: 127.0.0.1:7233",
+        "listen: 127.0.0.1:7233\n  blob_bytes: 8MiB",
+        "`frontend.blob_bytes` is 8MiB, at most `frontend.request_bytes`, which is 4MiB, is allowed",
+    ),
+    (
+        VOTERS,
+        "lease: 500ms",
+        "`membership.heartbeat` is 300ms, at most half of `membership.lease`, which is 500ms, is allowed",
+    ),
+    (
+        VOTERS,
+        "raft_heartbeat: 400ms",
+        "`membership.raft_heartbeat` is 400ms, less than `membership.election_timeout_min`, which is 300ms, is allowed",
+    ),
+    (
+        "  memory: {}",
+        "  cassandra: { contact_points: [] }",
+        "`store.cassandra.contact_points` has 0 entries, at least 1 is needed",
+    ),
+    (
+        "  memory: {}",
+        "  cassandra: { contact_points: ['a:1'], replication: { dc9: 3 } }",
+        "`store.cassandra.replication` has dc9, and not datacenter1",
+    ),
+    (
+        "  memory: {}",
+        "  cassandra: { contact_points: ['a:1'], replication: { datacenter1: 0 } }",
+        "`store.cassandra.replication.datacenter1` is 0, 1 to 16 is allowed",
+    ),
+    (
+        "  memory: {}",
+        "  cassandra: { contact_points: ['a:1'], username: me }",
+        "`store.cassandra.username` is set and `store.cassandra.password` is not",
+    ),
+    (
+        "  memory: {}",
+        "  cassandra: { contact_points: ['a:1'], tls: { ca_file: x, key_file: y } }",
+        "has one of `certificate_file` and `key_file`",
+    ),
+    (
+        "  memory: {}",
+        "  cassandra: { contact_points: ['a:1'], tls: {} }",
+        "`store.cassandra.tls.ca_file` is not set, and it is needed",
+    ),
+];
+
 #[test]
 fn rules_between_keys_hold() {
-    for (line, replacement, expected) in [
-        (
-            "  roles: [frontend, history, matching, membership]\n",
-            "",
-            "`node.roles` is empty, at least one of frontend, history, matching, membership is needed, or --role",
-        ),
-        (
-            "[frontend, history, matching, membership]",
-            "[frontend, history, history, matching]",
-            "`node.roles` has history twice",
-        ),
-        ("frontend:\n  listen: 127.0.0.1:7233\n", "", "`frontend.listen` is not set, and the role frontend needs it"),
-        (
-            "listen: 127.0.0.1:7240",
-            "listen: 0.0.0.0:7240",
-            "`internal.advertise` is not set, and nobody can connect to `internal.listen`, 0.0.0.0:7240",
-        ),
-        (
-            "listen: 127.0.0.1:7240",
-            "listen: 127.0.0.1:7240\n  advertise: h:0",
-            "`internal.advertise` is \"h:0\", a host name",
-        ),
-        (
-            "listen: 127.0.0.1:7250",
-            "listen: 0.0.0.0:7240",
-            "`http.listen` is 0.0.0.0:7240, which `internal.listen` takes already",
-        ),
-        (
-            "listen: 127.0.0.1:7233",
-            "listen: 127.0.0.1:7250",
-            "`frontend.listen` is 127.0.0.1:7250, which `http.listen` takes already",
-        ),
-        ("  memory: {}", "  {}", "`store` is empty, one of cassandra, sqlite or memory is needed"),
-        (
-            "  memory: {}",
-            "  memory: {}\n  sqlite: { path: x.db }",
-            "`store` has sqlite and memory, one of them is needed and no more",
-        ),
-        (
-            "[frontend, history, matching, membership]",
-            "[frontend, history, membership]",
-            "`store.memory` is of one process, and this one lacks the roles matching",
-        ),
-        (VOTERS, "", "`membership.seeds` is empty, and one is not one of `membership.initial_voters`"),
-        ("  data_dir: data\n", "", "`membership.data_dir` is not set, and the role membership needs it"),
-        (
-            "[frontend, history, matching, membership]",
-            "[frontend, history, matching]",
-            "`node.roles` lacks membership, and one is one of",
-        ),
-        (
-            VOTERS,
-            "initial_voters: [{id: one, address: 'elsewhere:7240'}]",
-            "has one at elsewhere:7240, and others are told 127.0.0.1:7240: both must be the same",
-        ),
-        (
-            VOTERS,
-            "initial_voters: [{id: a, address: 'h:1'}, {id: a, address: 'h:2'}, {id: c, address: 'h:3'}]",
-            "has an id or an address twice",
-        ),
-        (VOTERS, "initial_voters: [{id: b, address: 'h:1'}]", "names other processes, and `store.memory` is of one"),
-        (VOTERS, "seeds: ['h:1']", "`membership.seeds` names other processes, and `store.memory` is of one"),
-        (
-            "store:",
-            "shards: { memory_bytes: 1MiB, dirty_bytes: 2MiB }\nstore:",
-            "`shards.dirty_bytes` is 2MiB, at most `shards.memory_bytes`, which is 1MiB, is allowed",
-        ),
-        (
-            "listen: 127.0.0.1:7233",
-            "listen: 127.0.0.1:7233\n  blob_bytes: 8MiB",
-            "`frontend.blob_bytes` is 8MiB, at most `frontend.request_bytes`, which is 4MiB, is allowed",
-        ),
-        (
-            VOTERS,
-            "lease: 500ms",
-            "`membership.heartbeat` is 300ms, at most half of `membership.lease`, which is 500ms, is allowed",
-        ),
-        (
-            VOTERS,
-            "raft_heartbeat: 400ms",
-            "`membership.raft_heartbeat` is 400ms, less than `membership.election_timeout_min`, which is 300ms, is allowed",
-        ),
-        (
-            "  memory: {}",
-            "  cassandra: { contact_points: [] }",
-            "`store.cassandra.contact_points` has 0 entries, at least 1 is needed",
-        ),
-        (
-            "  memory: {}",
-            "  cassandra: { contact_points: ['a:1'], replication: { dc9: 3 } }",
-            "`store.cassandra.replication` has dc9, and not datacenter1",
-        ),
-        (
-            "  memory: {}",
-            "  cassandra: { contact_points: ['a:1'], replication: { datacenter1: 0 } }",
-            "`store.cassandra.replication.datacenter1` is 0, 1 to 16 is allowed",
-        ),
-        (
-            "  memory: {}",
-            "  cassandra: { contact_points: ['a:1'], username: me }",
-            "`store.cassandra.username` is set and `store.cassandra.password` is not",
-        ),
-        (
-            "  memory: {}",
-            "  cassandra: { contact_points: ['a:1'], tls: { ca_file: x, key_file: y } }",
-            "has one of `certificate_file` and `key_file`",
-        ),
-        (
-            "  memory: {}",
-            "  cassandra: { contact_points: ['a:1'], tls: {} }",
-            "`store.cassandra.tls.ca_file` is not set, and it is needed",
-        ),
-    ] {
+    for (line, replacement, expected) in BROKEN_RULES {
         let said = refusals(&with(line, replacement));
         assert!(said.iter().any(|said| said.contains(expected)), "expected {expected}\ngot {said:#?}");
     }
