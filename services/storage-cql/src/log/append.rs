@@ -4,12 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use storage::{Append, Epoch, GroupId, LogId, Seq};
-use uuid::Uuid;
 
-use super::chunks::Reference;
 use super::place::{Place, Segment};
 use super::{CqlLog, stored, uuid};
-use crate::failure::Failure;
 
 impl CqlLog {
     pub(super) async fn append_group(&self, log: &LogId, epoch: Epoch, seq: Seq, id: GroupId, bytes: Bytes) -> Append {
@@ -46,58 +43,30 @@ impl CqlLog {
     async fn append_to(&self, log: &LogId, place: &Place, seq: Seq, id: GroupId, bytes: Bytes) -> Append {
         // Only opening the log again tells where to go on.
         let Some(segment) = place.segment() else { return Append::Unknown };
-        let reference = if bytes.len() > self.limits.inline_bytes {
-            match self.write_chunks(log, segment, &bytes).await {
-                Ok(reference) => Some(reference),
-                // The group itself was never sent, but there is no outcome that would say so.
-                Err(failure) => return unanswered(log, seq, &failure),
-            }
-        } else {
-            None
-        };
         let name = self.names.log(log);
-        let Some(before) = seq.0.checked_sub(1) else {
-            // Position 0 is never free. Ask with a condition that cannot hold, since a deposed owner must hear of it.
-            return self.append_batch(&name, place.epoch, segment, i64::MAX, seq, id, None, None).await;
+        let (epoch, at) = (stored(place.epoch.0), stored(seq.0));
+        // Before position 0 there is none, which no segment has as its last: a deposed owner still hears of it.
+        let position = (at, &name, segment, epoch, at - 1);
+        let answered = if bytes.len() > self.limits.inline_bytes {
+            let beside = match self.write_chunks(log, segment, &bytes).await {
+                Ok(beside) => beside,
+                Err(failure) => {
+                    // The group itself was never sent, but there is no outcome that would say so.
+                    tracing::warn!(log = %log.0, seq = seq.0, %failure, "the chunks of a group were not all written");
+                    return Append::Unknown;
+                }
+            };
+            let content = (beside.beside, beside.chunks, beside.length, beside.checksum);
+            let group = (&name, segment, at, epoch, uuid(id.0), content.0, content.1, content.2, content.3);
+            self.requests.conditional_batch(&self.statements.append_beside, (position, group)).await
+        } else {
+            let group = (&name, segment, at, epoch, uuid(id.0), &bytes);
+            self.requests.conditional_batch(&self.statements.append_inline, (position, group)).await
         };
-        let content = reference.is_none().then_some(&bytes);
-        let outcome = self.append_batch(&name, place.epoch, segment, stored(before), seq, id, content, reference).await;
-        if outcome == Append::Unknown {
-            tracing::debug!(log = %log.0, seq = seq.0, epoch = place.epoch.0, "an append has an unknown outcome");
-        }
-        outcome
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the columns of the row, used once")]
-    async fn append_batch(
-        &self,
-        name: &str,
-        epoch: Epoch,
-        segment: Uuid,
-        before: i64,
-        seq: Seq,
-        id: GroupId,
-        content: Option<&Bytes>,
-        beside: Option<Reference>,
-    ) -> Append {
-        let (epoch_stored, seq_stored) = (stored(epoch.0), stored(seq.0));
-        let position = (seq_stored, name, segment, epoch_stored, before);
-        let group = (
-            name,
-            segment,
-            seq_stored,
-            epoch_stored,
-            uuid(id.0),
-            content,
-            beside.map(|beside| beside.beside),
-            beside.map(|beside| beside.chunks),
-            beside.map(|beside| beside.length),
-            beside.map(|beside| beside.checksum),
-        );
-        match self.requests.conditional_batch(&self.statements.append, (position, group)).await {
-            Ok(answer) => answer.owner_outcome(epoch),
+        match answered {
+            Ok(answer) => answer.owner_outcome(place.epoch),
             Err(failure) => {
-                tracing::warn!(log = %name, seq = seq.0, epoch = epoch.0, %failure, "an append was not answered");
+                tracing::warn!(log = %log.0, seq = seq.0, epoch, %failure, "an append was not answered");
                 Append::Unknown
             }
         }
@@ -131,9 +100,4 @@ impl CqlLog {
         self.remember(log, Arc::clone(&place));
         Ok(place)
     }
-}
-
-fn unanswered(log: &LogId, seq: Seq, failure: &Failure) -> Append {
-    tracing::warn!(log = %log.0, seq = seq.0, %failure, "the chunks of a group were not all written");
-    Append::Unknown
 }

@@ -20,8 +20,10 @@ pub(super) struct Statements {
     pub(super) read_segment: PreparedStatement,
     pub(super) read_segment_serially: PreparedStatement,
     pub(super) read_groups: PreparedStatement,
-    /// The conditional batch of an append.
-    pub(super) append: Batch,
+    /// The conditional batch of an append, with the content in the row.
+    pub(super) append_inline: Batch,
+    /// The same with the content beside the log. Another statement, since a column that is set to null is a tombstone.
+    pub(super) append_beside: Batch,
     pub(super) write_chunk: PreparedStatement,
     pub(super) read_chunks: PreparedStatement,
     pub(super) delete_segment: PreparedStatement,
@@ -42,15 +44,6 @@ impl Statements {
         let fields = "datacenter, epoch, owner, reopened_from, segment, trimmed_below, watermark";
         let statics =
             format!("SELECT epoch, last_seq, first_seq, previous FROM {groups} WHERE log = ? AND segment = ? LIMIT 1");
-        let mut read_groups = read(format!(
-            "SELECT seq, written_epoch, id, content, beside, chunks, length, checksum FROM {groups} \
-             WHERE log = ? AND segment = ? AND seq >= ? AND seq <= ?"
-        ))
-        .await?;
-        read_groups.set_page_size(GROUPS_IN_PAGE);
-        let of_chunks = "log = ? AND segment = ? AND beside = ?";
-        let mut read_chunks = read(format!("SELECT chunk, content FROM {chunks} WHERE {of_chunks}")).await?;
-        read_chunks.set_page_size(CHUNKS_IN_PAGE);
         Ok(Self {
             read_head: requests
                 .prepare(Kind::SerialRead, &format!("SELECT {fields} FROM {heads} WHERE log = ?"))
@@ -89,50 +82,56 @@ impl Statements {
             .await?,
             read_segment: read(statics.clone()).await?,
             read_segment_serially: requests.prepare(Kind::SerialRead, &statics).await?,
-            read_groups,
-            append: Self::append(requests, &groups).await?,
-            // Fixed timestamps: a chunk that arrives after its segment's deletion stays deleted.
-            write_chunk: requests
-                .prepare(
-                    Kind::ChunkWrite,
-                    &format!(
-                        "INSERT INTO {chunks} (log, segment, beside, chunk, content) VALUES (?, ?, ?, ?, ?) \
-                         USING TIMESTAMP 1"
-                    ),
-                )
-                .await?,
-            read_chunks,
-            delete_segment: requests
-                .prepare(Kind::PartitionDelete, &format!("DELETE FROM {groups} WHERE log = ? AND segment = ?"))
-                .await?,
-            delete_chunks: requests
-                .prepare(
-                    Kind::PartitionDelete,
-                    &format!("DELETE FROM {chunks} USING TIMESTAMP 2 WHERE log = ? AND segment = ?"),
-                )
-                .await?,
+            read_groups: Self::read_groups(requests, &groups).await?,
+            append_inline: Self::append(requests, &groups, &["content"]).await?,
+            append_beside: Self::append(requests, &groups, &["beside", "chunks", "length", "checksum"]).await?,
+            write_chunk: Self::write_chunk(requests, &chunks).await?,
+            read_chunks: Self::read_chunks(requests, &chunks).await?,
+            delete_segment: Self::delete(requests, &groups, "").await?,
+            // Above the timestamp of chunks, below any other.
+            delete_chunks: Self::delete(requests, &chunks, "USING TIMESTAMP 2").await?,
         })
     }
 
-    async fn append(requests: &Requests, groups: &str) -> Result<Batch, Failure> {
+    async fn read_groups(requests: &Requests, groups: &str) -> Result<PreparedStatement, Failure> {
+        let cql = format!(
+            "SELECT seq, written_epoch, id, content, beside, chunks, length, checksum FROM {groups} \
+             WHERE log = ? AND segment = ? AND seq >= ? AND seq <= ?"
+        );
+        let mut statement = requests.prepare(Kind::Read, &cql).await?;
+        statement.set_page_size(GROUPS_IN_PAGE);
+        Ok(statement)
+    }
+
+    async fn read_chunks(requests: &Requests, chunks: &str) -> Result<PreparedStatement, Failure> {
+        let cql = format!("SELECT chunk, content FROM {chunks} WHERE log = ? AND segment = ? AND beside = ?");
+        let mut statement = requests.prepare(Kind::Read, &cql).await?;
+        statement.set_page_size(CHUNKS_IN_PAGE);
+        Ok(statement)
+    }
+
+    /// At a fixed timestamp: a chunk that arrives after its segment's deletion stays deleted.
+    async fn write_chunk(requests: &Requests, chunks: &str) -> Result<PreparedStatement, Failure> {
+        let cql = format!(
+            "INSERT INTO {chunks} (log, segment, beside, chunk, content) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP 1"
+        );
+        requests.prepare(Kind::ChunkWrite, &cql).await
+    }
+
+    async fn delete(requests: &Requests, table: &str, at: &str) -> Result<PreparedStatement, Failure> {
+        let cql = format!("DELETE FROM {table} {at} WHERE log = ? AND segment = ?");
+        requests.prepare(Kind::PartitionDelete, &cql).await
+    }
+
+    async fn append(requests: &Requests, groups: &str, content: &[&str]) -> Result<Batch, Failure> {
         let kind = Kind::ConditionalBatch;
-        let position = requests
-            .prepare(
-                kind,
-                &format!(
-                    "UPDATE {groups} SET last_seq = ? WHERE log = ? AND segment = ? IF epoch = ? AND last_seq = ?"
-                ),
-            )
-            .await?;
-        let group = requests
-            .prepare(
-                kind,
-                &format!(
-                    "INSERT INTO {groups} (log, segment, seq, written_epoch, id, content, beside, chunks, length, checksum) \
-                     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                ),
-            )
-            .await?;
-        Ok(requests.batch(kind, [position, group]))
+        let position =
+            format!("UPDATE {groups} SET last_seq = ? WHERE log = ? AND segment = ? IF epoch = ? AND last_seq = ?");
+        let (columns, values) = (content.join(", "), ["?"].repeat(content.len()).join(", "));
+        let group = format!(
+            "INSERT INTO {groups} (log, segment, seq, written_epoch, id, {columns}) VALUES (?, ?, ?, ?, ?, {values})"
+        );
+        let statements = [requests.prepare(kind, &position).await?, requests.prepare(kind, &group).await?];
+        Ok(requests.batch(kind, statements))
     }
 }

@@ -2,7 +2,6 @@
 //! `OUTLAST_CASSANDRA=host:port,…` names). A restart closes the connections and makes others.
 
 mod clusters;
-#[path = "../database/mod.rs"]
 mod database;
 mod layout;
 mod proxied;

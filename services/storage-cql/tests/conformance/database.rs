@@ -1,9 +1,7 @@
 //! A Cassandra for tests: started once for each test binary, stopped with it.
-#![allow(dead_code, reason = "each test binary uses some of it")]
 
 pub mod fresh;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,8 +15,6 @@ pub struct Database {
     pub contact_points: Vec<String>,
     pub datacenter: String,
     pub replicas: u32,
-    /// For a database started with a proxy in mind: where a proxy listens, and the node behind.
-    pub routes: Vec<(SocketAddr, SocketAddr)>,
     /// The launcher's folder, if we started it.
     pub directory: Option<PathBuf>,
 }
@@ -29,11 +25,10 @@ pub struct Start {
     pub name: &'static str,
     pub nodes: u32,
     pub paxos: &'static str,
-    pub proxied: bool,
 }
 
 impl Start {
-    pub const ONE: Self = Self { name: "one", nodes: 1, paxos: "v2", proxied: false };
+    pub const ONE: Self = Self { name: "one", nodes: 1, paxos: "v2" };
 }
 
 /// Settings for a store of its own in the binary's shared database, whose schema has been applied.
@@ -56,7 +51,7 @@ impl Database {
         let datacenter = std::env::var("OUTLAST_CASSANDRA_DATACENTER").unwrap_or_else(|_| "datacenter1".to_owned());
         let contact_points: Vec<String> = nodes.split(',').map(str::to_owned).collect();
         let replicas = if contact_points.len() >= 3 { 3 } else { 1 };
-        Self { contact_points, datacenter, replicas, routes: Vec::new(), directory: None }
+        Self { contact_points, datacenter, replicas, directory: None }
     }
 
     /// Starts one that ends with this process.
@@ -71,7 +66,6 @@ impl Database {
         let output = launcher("start", &directory)
             .args(["--nodes", &start.nodes.to_string(), "--paxos", start.paxos, "--detach", "--with-parent", "--json"])
             .args(["--timeout", "180"])
-            .args(start.proxied.then_some("--proxied"))
             .output()
             .expect("deploy/cassandra/cassandra can be run");
         let (told, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -81,16 +75,10 @@ impl Database {
         let texts = |value: &serde_json::Value| -> Vec<String> {
             value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
         };
-        let routes = texts(&told["routes"]);
-        let route = |route: &String| {
-            let (listen, node) = route.split_once('=').expect("LISTEN=NODE");
-            (listen.parse().expect("an address"), node.parse().expect("an address"))
-        };
         Self {
             contact_points: texts(&told["contact_points"]),
             datacenter: told["datacenter"].as_str().expect("a datacenter").to_owned(),
             replicas: start.nodes,
-            routes: routes.iter().map(route).collect(),
             directory: Some(directory),
         }
     }
