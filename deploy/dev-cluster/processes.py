@@ -205,6 +205,8 @@ class LocalCluster:
         self.seed = seed
         self.net = net_of(self.folder) or free_net()
         self.proxy: Proxy | None = None
+        # What processes said that ended during their first start.
+        self.gave_up: list[str] = []
         self.processes: dict[str, Process] = {}
         for role in ROLES:
             for number in range(getattr(shape, role)):
@@ -253,10 +255,24 @@ class LocalCluster:
                 for process in self.of_role(role):
                     process.spawn()
                 for process in self.of_role(role):
-                    process.wait_ready()
+                    self.wait_first(process)
         except BaseException:
             self.stop()
             raise
+
+    def wait_first(self, process: Process) -> None:
+        """Waits for a first start. One that gives up is started again, as a supervisor would, and is remembered."""
+        for _ in range(3):
+            try:
+                process.wait_ready()
+                return
+            except ClusterFailed as error:
+                if process.alive():
+                    raise
+                self.gave_up.append(str(error))
+                process.kill()
+                process.spawn()
+        process.wait_ready()
 
     def start_cassandra(self) -> None:
         addresses = [self.cassandra_address(number, shown=False) for number in range(1, self.shape.cassandra + 1)]

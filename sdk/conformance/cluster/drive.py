@@ -146,6 +146,8 @@ def main() -> None:
     try:
         cluster.start()
         print(f"cluster: up after {time.time() - began:.0f} s: {', '.join(cluster.frontends)}", flush=True)
+        for error in cluster.gave_up:
+            print(f"cluster: started again: {error.splitlines()[0]} {error.splitlines()[-1]}", flush=True)
         results = asyncio.run(run(cluster, arguments))
         codes = cluster.stop()
     finally:
@@ -163,6 +165,7 @@ def main() -> None:
         "seconds": round(time.time() - began),
         "waves": results,
         "exit_codes": codes,
+        "gave_up_at_start": len(cluster.gave_up),
         "problems": problems,
     }
     if arguments.result:
