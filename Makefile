@@ -30,10 +30,11 @@ RUSTDOC := -D warnings -A rustdoc::private-intra-doc-links
 # The generated crates' docs are the API's own.
 NO_API := --exclude api --exclude grpc --exclude internal-api
 # What `make test-long` has more of: cases of every property, seeds of every simulated crash.
-MORE := PROPTEST_CASES=20000 SHARD_SEEDS=2000
+# And the log on three Cassandra nodes, with both variants of Paxos, and under every fault; the model of it, further.
+MORE := PROPTEST_CASES=20000 SHARD_SEEDS=2000 OUTLAST_CASSANDRA_LONG=1 OUTLAST_MODEL_DEPTH=long
 CARGO_TEST := cargo test --workspace $(LOCKED)
 
-.PHONY: help dev test test-long check bench fmt build laws sdk ratchet
+.PHONY: help dev dev-cluster test test-long check bench bench-cassandra bench-scale fmt build laws sdk ratchet
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +42,10 @@ help: ## list the targets
 dev: ## build and run a server on localhost:7233 that keeps its data in .outlast/dev.db
 	@mkdir -p .outlast
 	cargo run --package cli --bin outlast -- server start-dev --db-filename .outlast/dev.db
+
+dev-cluster: ## build and run a small cluster on this machine: Cassandra, and a process for each role
+	cargo build --package cli --package cql-proxy --bins
+	deploy/dev-cluster/dev-cluster
 
 test: check build laws sdk ## everything that CI runs
 	@tools/tally "$(OUTLAST_CACHE)/stages/cargo-test.log"
@@ -62,15 +67,27 @@ sdk: build
 	@$(STAGE) sdk-python sdk/conformance/run python
 	@$(STAGE) sdk-go sdk/conformance/run go
 	@$(STAGE) sdk-crash sdk/conformance/run crash-long
+	@$(STAGE) sdk-cluster sdk/conformance/run cluster
 
 test-long: build ## longer: more cases for every property, more kills
 	@$(MORE) $(STAGE) cargo-test-long $(CARGO_TEST) --no-fail-fast
 	@$(STAGE) sdk-crash-long sdk/conformance/run crash-long
+	@$(STAGE) sdk-cluster-sdk sdk/conformance/run cluster-sdk
+	@$(STAGE) sdk-cluster-long sdk/conformance/run cluster-long
+	@$(STAGE) sdk-failover sdk/conformance/run failover
 	@tools/tally "$(OUTLAST_CACHE)/stages/cargo-test-long.log"
 
 bench: ## build for release, load it over gRPC, print the numbers of docs/performance.md
 	cargo build --release --package cli --package loadtest $(LOCKED)
 	"$(TARGET)/release/loadtest" bench --server "$(TARGET)/release/outlast"
+
+bench-cassandra: ## the same on one Cassandra node
+	cargo build --release --package cli --package loadtest $(LOCKED)
+	"$(TARGET)/release/loadtest" bench-cassandra --server "$(TARGET)/release/outlast"
+
+bench-scale: ## the same load on different numbers of shards and of history processes, on one Cassandra node
+	cargo build --release --package cli --package loadtest $(LOCKED)
+	"$(TARGET)/release/loadtest" scale --server "$(TARGET)/release/outlast"
 
 fmt: ## format everything
 	cargo fmt --all

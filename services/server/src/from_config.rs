@@ -22,7 +22,7 @@ impl ServerSettings {
             port: front.map_or(0, |front| front.port()),
             metrics_port: None,
             store: store(config),
-            namespaces: Vec::new(),
+            namespaces: config.frontend.namespaces.clone(),
             history_shards: config.cluster.history_shards,
             matching_shards: config.cluster.matching_shards,
             history: config.history.settings(),

@@ -40,11 +40,12 @@ impl LateMembership {
 
     fn publish(&self, ring: Arc<Ring>) {
         self.ring.send_if_modified(|known| {
-            let is_newer = ring.version > known.version;
-            if is_newer {
+            // The same version may come again without this node's shards, when another process has taken its place.
+            let is_news = ring.version >= known.version && *ring != **known;
+            if is_news {
                 *known = ring;
             }
-            is_newer
+            is_news
         });
     }
 }

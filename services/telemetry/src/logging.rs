@@ -68,6 +68,9 @@ fn filter(level: &str) -> Result<EnvFilter> {
             "log level is {word:?}, such as debug, info, warn, error or never is allowed, or a filter as in history=debug"
         ));
     }
+    // Raft tells at `info` what interests its developers.
+    let quieter = if directives.contains("openraft") { String::new() } else { ",openraft=warn".to_owned() };
+    let directives = if directives == "off" { directives.to_owned() } else { format!("{directives}{quieter}") };
     EnvFilter::try_new(directives)
         .with_context(|| format!("log level is {level:?}, such as debug, info, warn, error or never is allowed"))
 }
