@@ -116,6 +116,8 @@ def jvm_flags(cluster: dict[str, Any], folder: pathlib.Path, ring_delay_ms: int)
         f"-Xmx{cluster['heap']}",
         "-Xss384k",
         "-XX:MaxDirectMemorySize=256M",
+        # Without it the JVM stops for full collections while it loads classes.
+        "-XX:MetaspaceSize=128M",
         "-XX:+UseSerialGC" if cluster["jit"] == "quick" else "-XX:+UseG1GC",
         "-XX:+ExitOnOutOfMemoryError",
         "-XX:+PerfDisableSharedMem",
