@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::process::Command;
+use std::time::Duration;
 
 use cql_proxy::{Class, Fault, Rule};
 
@@ -109,5 +110,5 @@ fn three_nodes_of_which_one_fails() {
 
 #[allow(clippy::disallowed_methods, reason = "other processes are given time to fail")]
 fn pause(seconds: u64) {
-    std::thread::sleep(std::time::Duration::from_secs(seconds));
+    std::thread::sleep(Duration::from_secs(seconds));
 }

@@ -115,7 +115,14 @@ impl<'a> Writer<'a> {
 
 /// What a new opener finds is what was acknowledged, above the trim point.
 async fn holds(log: &dyn Log, id: &LogId, acknowledged: &[GroupId], what: &str) {
-    let opened = log.open(id, RIVAL).await.unwrap();
+    let opened = loop {
+        match log.open(id, RIVAL).await {
+            Ok(opened) => break opened,
+            // A slow machine, or a connection that has just broken.
+            Err(StorageError::Unknown(_) | StorageError::Unavailable { .. }) => {}
+            Err(error) => panic!("{what}: {error}"),
+        }
+    };
     let below = usize::try_from(opened.head.trimmed_below.0 - 1).unwrap();
     let found: Vec<_> = opened.tail.iter().map(|group| group.id).collect();
     assert_eq!(found, acknowledged[below..], "{what}");
@@ -271,7 +278,7 @@ async fn read(registry: &dyn Registry, key: &str) -> Option<RegistryEntry> {
 async fn an_unknown_change_of_the_registry_is_settled_by_reading() {
     use storage::CompareAndSet::{Applied, Conflict, Unknown};
     let settings = settings().await;
-    let behind: Behind = behind_proxy(&settings, 6, IMPATIENT).await;
+    let behind: Behind = behind_proxy(&settings, 6, Duration::from_secs(2)).await;
     let registry = behind.store.store().registry;
     for (number, fault) in unknown_outcomes().into_iter().enumerate() {
         let (key, what) = (format!("key/{number}"), format!("{fault:?}"));

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use cql_proxy::{Class, Fault, Forward, Rule};
 use storage::{
-    Append, CompareAndSet, Epoch, GroupId, LogId, OwnerNonce, PartitionWrite, Reopen, Seq, StorageError, Store,
+    Append, CompareAndSet, Epoch, GroupId, LogId, OwnerNonce, PartitionWrite, Reopen, Seq, StorageError, StorageResult,
+    Store,
 };
 use storage_cql::{CqlSettings, LogLimits};
 
@@ -134,10 +135,10 @@ async fn nothing_acknowledged_is_lost_in_a_storm() {
     behind.control.clear_rules();
     owner.open().await;
     for (key, version) in rows {
-        let row = owner.store.table.get(&"storm".into(), &vec![key].into()).await.unwrap();
+        let row = until_answered(async || owner.store.table.get(&"storm".into(), &vec![key].into()).await).await;
         assert_eq!(row.map(|row| row.version), version, "seed {seed}, row {key}");
     }
-    let found = owner.store.registry.get("storm").await.unwrap().unwrap();
+    let found = until_answered(async || owner.store.registry.get("storm").await).await.expect("an entry");
     assert_eq!(found.version, entry, "seed {seed}");
 }
 
@@ -165,13 +166,18 @@ async fn raise_entry(store: &Store, version: u64) -> u64 {
             CompareAndSet::Applied => return version + 1,
             CompareAndSet::Conflict | CompareAndSet::Unknown => {}
         }
-        let found = loop {
-            if let Ok(found) = store.registry.get("storm").await {
-                break found;
-            }
-        };
+        let found = until_answered(async || store.registry.get("storm").await).await;
         if found.is_some_and(|entry| entry.version == version + 1) {
             return version + 1;
+        }
+    }
+}
+
+/// Asks until somebody answers.
+async fn until_answered<T>(ask: impl AsyncFn() -> StorageResult<T>) -> T {
+    loop {
+        if let Ok(answer) = ask().await {
+            return answer;
         }
     }
 }
