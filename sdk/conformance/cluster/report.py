@@ -46,7 +46,7 @@ def failover_table(whole: dict[str, Any]) -> str:
     lines = [
         f"Seed {whole['seed']}.",
         "",
-        "| one of the history processes | times | shards that felt it | p50 | p95 | longest | probes | failed |",
+        "| one of the history processes | times | its shards | p50 | p95 | longest | probes | failed |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in whole["rows"]:
