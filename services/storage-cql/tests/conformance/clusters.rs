@@ -10,7 +10,8 @@ use cql_proxy::{Class, Fault, Rule};
 use crate::database::{Database, Start};
 use crate::proxied::proxy_before;
 
-fn is_wanted(what: &str) -> bool {
+/// Whether the long tests are asked for; says so if `what` is left out.
+pub fn is_wanted(what: &str) -> bool {
     let wanted = std::env::var("OUTLAST_CASSANDRA_LONG").is_ok_and(|value| value == "1");
     if !wanted {
         // Past the capture of a passing test's output.
@@ -32,8 +33,7 @@ fn run(filters: &[&str], contact_points: &[String], what: &str) {
         .args(filters)
         .args(["--test-threads", "2"])
         .env("OUTLAST_CASSANDRA", contact_points.join(","))
-        .env("STORM_ROUNDS", "600")
-        .env_remove("OUTLAST_CASSANDRA_LONG");
+        .env("STORM_ROUNDS", "600");
     let output = suite.output().expect("this binary can be run again");
     let told = String::from_utf8_lossy(&output.stdout);
     let summary = told.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("no result").to_owned();

@@ -9,6 +9,7 @@ use runtime::Runtime;
 use storage::{Append, Epoch, GroupId, Log, LogId, OwnerNonce, Registry, RegistryEntry, Reopen, Seq, StorageError};
 use storage_cql::{CqlSettings, LogLimits};
 
+use crate::clusters::is_wanted;
 use crate::database;
 use crate::proxied::{Behind, behind_proxy, unknown_outcomes};
 
@@ -135,8 +136,13 @@ async fn every_step_of_an_owner_may_be_unknown() {
     let settings = settings().await;
     let behind = behind_proxy(&settings, 1, IMPATIENT).await;
     let store = behind.store.store();
+    let is_long = is_wanted("every second pair of a step and a fault");
     for (number, step) in STEPS.iter().enumerate() {
         for (variant, fault) in unknown_outcomes().into_iter().enumerate() {
+            // Every second pair, so that each step meets half of the faults and each fault half of the steps.
+            if !is_long && (number + variant) % 2 == 1 {
+                continue;
+            }
             let what = format!("{step} meets {fault:?}");
             let id = LogId(format!("steps/{number}/{variant}"));
             behind.control.reset_counts();

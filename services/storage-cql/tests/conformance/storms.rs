@@ -102,7 +102,7 @@ impl Owner {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_in_a_storm() {
-    let rounds: u32 = std::env::var("STORM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(250);
+    let rounds: u32 = std::env::var("STORM_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(150);
     let seed = std::env::var("STORM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let settings = CqlSettings { log: LIMITS, ..database::settings().await };
     let behind = behind_proxy(&settings, seed, Duration::from_millis(800)).await;
