@@ -2,8 +2,11 @@
 
 One open workflow in every shard is described every tenth of a second through the frontends, each probe on its own,
 whether or not earlier ones were answered, while a load of workflows runs. A shard serves again when the first of the
-probes that were sent after the blow is answered. How long probes take at other times is printed too: on a machine that
-is saturated, that is what is measured. What is printed is that time for each shard that the process owned, as a distribution.
+probes that were sent after the blow is answered. What is printed is that time for each shard that the process owned, as
+a distribution; and how long probes take at other times, which on a machine that is saturated is what is measured.
+
+Only partitions need the proxy between processes, and a dead process looks different through it. So they are measured on
+a cluster with it, and all else on one without.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ from temporalio.client import Client  # noqa: E402
 from temporalio.service import RPCError  # noqa: E402
 
 from load import Load, workers  # noqa: E402
-from processes import ClusterFailed, LocalCluster, Process, Shape  # noqa: E402
+from processes import LocalCluster, Process, Shape  # noqa: E402
 from slots import covering  # noqa: E402
 
 # Callers' patience: within it the frontends try again by themselves.
@@ -112,12 +115,8 @@ def at(quantile: float, values: list[float]) -> float:
 
 def shards_of(cluster: LocalCluster, victim: Process) -> list[int]:
     """What the ring gives to this history process."""
-    for line in cluster.admin("ring").splitlines():
-        words = line.split(maxsplit=3)
-        if words[:2] == ["history", victim.name]:
-            ranges = [part.split("-") for part in words[3].replace(",", " ").split()] if len(words) > 3 else []
-            return [shard for ends in ranges for shard in range(int(ends[0]), int(ends[-1]) + 1)]
-    raise ClusterFailed(f"the ring does not name {victim.name}")
+    owners = json.loads(cluster.admin("ring", "--output", "json"))["history"]
+    return [shard for shard, owner in enumerate(owners) if owner == victim.name]
 
 
 async def strike(kind: str, cluster: LocalCluster, victim: Process) -> None:
@@ -204,17 +203,30 @@ def summary(kind: str, results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-async def run(cluster: LocalCluster, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+async def run(cluster: LocalCluster, kinds: list[str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     clients = [await Client.connect(address) for address in cluster.frontends]
     results = []
     async with contextlib.AsyncExitStack() as stack:
         for worker in workers(clients):
             await stack.enter_async_context(worker)
-        for kind in arguments.kinds:
+        for kind in kinds:
             for turn in range(arguments.repeat):
                 result = await measure(kind, turn, cluster, clients, arguments)
                 results.append(result)
                 print(f"failover: {json.dumps(result)}", flush=True)
+    return results
+
+
+def measure_all(kinds: list[str], proxied: bool, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Some kinds of blows, on a cluster of their own."""
+    folder = arguments.folder / ("proxied" if proxied else "direct")
+    cluster = LocalCluster(arguments.binary, folder, Shape(proxied=proxied), arguments.seed & 0xFFFFFFFF)
+    try:
+        cluster.start()
+        results = asyncio.run(run(cluster, kinds, arguments))
+        cluster.stop()
+    finally:
+        cluster.end()
     return results
 
 
@@ -231,24 +243,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     arguments = parser.parse_args()
     logging.getLogger("temporalio.activity").setLevel(logging.CRITICAL)
-    # Without partitions nothing stands between the processes: a broken connection is seen as it would be.
-    shape = Shape(proxied="partition" in arguments.kinds)
-    cluster = LocalCluster(arguments.binary, arguments.folder, shape, arguments.seed & 0xFFFFFFFF)
-    try:
-        cluster.start()
-        results = asyncio.run(run(cluster, arguments))
-        cluster.stop()
-    finally:
-        cluster.end()
+    results: list[dict[str, Any]] = []
+    for proxied in (False, True):
+        some = [kind for kind in arguments.kinds if (kind == "partition") == proxied]
+        if some:
+            results += measure_all(some, proxied, arguments)
     rows = [summary(kind, [one for one in results if one["kind"] == kind]) for kind in arguments.kinds]
     for row in rows:
         print(f"failover: {row}", flush=True)
     problems = [problem for result in results for problem in result["problems"]]
-    problems += [f"{row['failed']} requests failed during a drain" for row in rows if row["kind"] == "drain" and row["failed"]]
+    drains = [row for row in rows if row["kind"] == "drain"]
+    problems += [f"{row['failed']} requests failed during drains" for row in drains if row["failed"]]
     for problem in problems:
         print(f"failover: PROBLEM {problem}", flush=True)
     if arguments.result:
-        arguments.result.write_text(json.dumps({"seed": arguments.seed, "rows": rows, "blows": results}, indent=1) + "\n")
+        whole = {"seed": arguments.seed, "rows": rows, "blows": results}
+        arguments.result.write_text(json.dumps(whole, indent=1) + "\n")
     print(f"failover: {len(results)} passed, {len(problems)} failed, --seed {arguments.seed}", flush=True)
     sys.exit(1 if problems else 0)
 
