@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::ServerSettings;
+use crate::patience::patiently;
 use crate::server::StartError;
 use crate::services::Services;
 
@@ -37,8 +38,14 @@ impl Front {
         own.history_shards = i32::try_from(settings.history_shards).unwrap_or(i32::MAX);
         store_name.clone_into(&mut own.persistence_store);
         let (history, matching) = (Arc::clone(&services.any_history), Arc::clone(&services.any_matching));
-        let frontend = Frontend::new(own, history, matching, registry, runtime.clone()).await?;
-        ensure_namespaces(&frontend, &settings.namespaces).await?;
+        let open = async || {
+            let (history, matching) = (Arc::clone(&history), Arc::clone(&matching));
+            let opening = Frontend::new(own.clone(), history, matching, Arc::clone(&registry), runtime.clone());
+            let frontend = opening.await?;
+            ensure_namespaces(&frontend, &settings.namespaces).await?;
+            Ok(frontend)
+        };
+        let frontend = patiently(runtime, "the frontend", open).await?;
         let shutdown = CancellationToken::new();
         let serving = {
             let (frontend, shutdown) = (frontend.clone(), shutdown.clone());

@@ -10,6 +10,7 @@ mod front;
 mod joined;
 mod late;
 mod operating;
+mod patience;
 mod readiness;
 mod server;
 mod services;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
 use crate::joined::{ClusterError, Joined};
+use crate::patience::patiently;
 use crate::services::Services;
 use crate::shard_numbers::{self, ShardNumberError};
 use crate::store::{OpenStore, StoreError};
@@ -123,8 +124,10 @@ impl Server {
         board.set("store", PartState::Starting("connecting".to_owned()));
         let open_store = OpenStore::open(&settings.store, &runtime).await?;
         let store = open_store.store();
-        shard_numbers::check(store.registry.as_ref(), "history", settings.history_shards).await?;
-        shard_numbers::check(store.registry.as_ref(), "matching", settings.matching_shards).await?;
+        for (role, count) in [("history", settings.history_shards), ("matching", settings.matching_shards)] {
+            let check = async || Ok(shard_numbers::check(store.registry.as_ref(), role, count).await?);
+            patiently(&runtime, "the number of shards", check).await?;
+        }
         board.set("store", PartState::Ready);
 
         let node =
@@ -209,8 +212,11 @@ impl Server {
             history.ask_for_names(Arc::new(move |id| names.known_namespace(id)));
             return Ok(());
         }
-        let following = Directory::follow(Arc::clone(&store.registry), self.runtime.clone());
-        let directory = Arc::new(following.await.map_err(StartError::Namespaces)?);
+        let follow = async || {
+            let following = Directory::follow(Arc::clone(&store.registry), self.runtime.clone());
+            following.await.map_err(StartError::Namespaces)
+        };
+        let directory = Arc::new(patiently(&self.runtime, "the names of namespaces", follow).await?);
         let names = Arc::downgrade(&directory);
         history.ask_for_names(Arc::new(move |id| names.upgrade()?.known(id)));
         self.directory = Some(directory);
