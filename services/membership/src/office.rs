@@ -56,6 +56,10 @@ pub(crate) struct Seat {
     pub(crate) clock: Option<ClockReading>,
 }
 
+/// How long after a first answer it is looked again whether anybody listens, and how long at most.
+const FIRST_PROBE_REST: Duration = Duration::from_millis(20);
+const LONGEST_PROBE_REST: Duration = Duration::from_millis(160);
+
 /// What a look at a node's address has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
@@ -138,11 +142,22 @@ impl Office {
             self.address(node, incarnation)
         };
         let Some(address) = address else { return };
-        match self.probe(&address).await {
-            Probe::Refuses if self.sits(node, generation) => self.expire(node, incarnation, "is gone").await,
-            Probe::Refuses | Probe::Answers | Probe::Silent => {
-                self.wait_for_return(node, incarnation, generation, self.timings.lease).await;
+        // A process that is being killed may have closed its connections and not yet its listener: one answer says little.
+        let until = self.runtime.now() + self.timings.lease;
+        let mut rest = FIRST_PROBE_REST;
+        while self.sits(node, generation) {
+            if self.probe(&address).await == Probe::Refuses {
+                if self.sits(node, generation) {
+                    self.expire(node, incarnation, "is gone").await;
+                }
+                return;
             }
+            let left = until.since(self.runtime.now());
+            if left.is_zero() {
+                return self.wait_for_return(node, incarnation, generation, left).await;
+            }
+            self.runtime.sleep(rest.min(left)).await;
+            rest = (rest * 2).min(LONGEST_PROBE_REST);
         }
     }
 

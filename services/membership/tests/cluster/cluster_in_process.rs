@@ -259,6 +259,13 @@ impl RunningMember {
         self.member.stop();
     }
 
+    /// The process dies, and the kernel closes its connections a little before its port.
+    pub async fn kill_connections_first(&mut self) {
+        self.member.stop();
+        Runtime::system().sleep(Duration::from_millis(100)).await;
+        self.port = None;
+    }
+
     pub async fn sees(&self, what: &str, is: impl Fn(&Ring) -> bool) -> Arc<Ring> {
         let mut rings = self.member.ring();
         let seen = Runtime::system().timeout(SOON, rings.wait_for(|ring| is(ring))).await;

@@ -29,6 +29,19 @@ async fn a_dead_node_loses_its_shards_at_once_and_gets_them_back_when_it_returns
     assert_eq!(after.history, before.history);
 }
 
+/// A SIGKILL closes a process's sockets in any order: a first look at its address may still be answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_node_whose_port_outlives_its_connections_is_not_waited_for_either() {
+    let cluster = Cluster::of(1).await;
+    let (a, mut b) = (cluster.member("a").await, cluster.member("b").await);
+    a.sees("both own six", |ring| owns(ring, "b") == 6 && owns(ring, "a") == 6).await;
+    let started = Runtime::system().now();
+    b.kill_connections_first().await;
+    a.sees("a owns all", |ring| owns(ring, "a") == 12).await;
+    let took = Runtime::system().now().since(started);
+    assert!(took < cluster.timings.lease, "the end of the lease was waited for: {took:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_falls_silent_loses_its_shards_when_its_lease_ends() {
     let cluster = Cluster::with_cables(1).await;
