@@ -1,7 +1,7 @@
 //! The configuration of `outlast server start`: one YAML file, overridden by `OUTLAST__…` variables, as typed values.
 //!
 //! The structs under `section/` are the only place where a key is described: its name, meaning, unit, range and default.
-//! From them comes the JSON schema ([`schema`]), and the schema is what a file is held against, so that what is published
+//! From them comes the JSON schema ([`schema()`]), and the schema is what a file is held against, so that what is published
 //! is what is enforced. Everything that is wrong is reported at once, each with the line or the variable it stands in.
 //!
 //! Absent on purpose: adapters and services. `server` turns these values into what they take. Not every number that a

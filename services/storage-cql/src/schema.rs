@@ -1,6 +1,6 @@
 //! The tables, in versions.
 //!
-//! [`apply`] brings a keyspace to this release's version and may run in ten processes at once; [`check`] only looks. A
+//! [`apply()`] brings a keyspace to this release's version and may run in ten processes at once; [`check`] only looks. A
 //! version is never taken back: an older release refuses a newer schema.
 
 mod apply;
