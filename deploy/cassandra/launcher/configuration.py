@@ -72,7 +72,7 @@ def settings(cluster: dict[str, Any], node: dict[str, Any], folder: pathlib.Path
         "cdc_raw_directory": str(folder / "cdc_raw"),
         "paxos_variant": cluster["paxos"],
         # Small: several nodes share a machine with what they are tested with.
-        "commitlog_segment_size": "8MiB",
+        "commitlog_segment_size": "32MiB",
         "commitlog_total_space": "256MiB",
         "memtable_heap_space": "64MiB",
         "memtable_offheap_space": "32MiB",

@@ -33,10 +33,12 @@ use crate::stats::Kind;
 const MAX_VERSION: Version = 1 << 62;
 /// The longest key that Cassandra takes, less what we put before it.
 const MAX_KEY_BYTES: usize = 65_000;
-/// What one partition may be sent at once: Cassandra takes frames and mutations of 16 MiB by default.
-const MAX_WRITE_BYTES: usize = 15 << 20;
-/// What the protocol can count.
-const MAX_ROWS: usize = 65_535;
+/// The largest row: Cassandra takes frames and mutations of 16 MiB by default.
+const MAX_ROW_BYTES: usize = 15 << 20;
+/// What one partition is sent at once, unless a single row is larger. A longer write goes in pieces.
+const PIECE_BYTES: usize = 1 << 20;
+/// As many rows at once, at most; the protocol could count to 65,535.
+const PIECE_ROWS: usize = 10_000;
 /// How many partitions of one call are written at once.
 const PARTITIONS_AT_ONCE: usize = 32;
 
@@ -89,19 +91,24 @@ impl CqlTable {
         let puts = write.puts.iter().map(|(key, content)| Change::Put { partition: &partition, key, content, put_at });
         let deletes = write.deletes.iter().map(|key| Change::Delete { partition: &partition, key, delete_at });
         let changes: Vec<_> = puts.chain(deletes).collect();
-        let written = match changes.as_slice() {
-            [] => return Ok(()),
+        // What is put first tells of what follows, so it is written last.
+        for piece in pieces(&changes).into_iter().rev() {
+            self.write_piece(piece).await.map_err(Failure::of_write)?;
+        }
+        self.requests.counters.table_rows(write.puts.len(), write.deletes.len());
+        Ok(())
+    }
+
+    async fn write_piece(&self, changes: &[Change<'_>]) -> Result<(), Failure> {
+        match changes {
+            [] => Ok(()),
             [change] => self.requests.write(Kind::TableWrite, self.statement(change), change).await,
             changes => {
                 let statements = changes.iter().map(|change| self.statement(change).clone());
                 let batch = self.requests.batch(Kind::TableWrite, statements);
-                self.requests.write_batch(Kind::TableWrite, &batch, changes).await
+                self.requests.write_batch(Kind::TableWrite, &batch, &changes).await
             }
-        };
-        if written.is_ok() {
-            self.requests.counters.table_rows(write.puts.len(), write.deletes.len());
         }
-        written.map_err(Failure::of_write)
     }
 
     fn statement(&self, change: &Change<'_>) -> &PreparedStatement {
@@ -128,10 +135,33 @@ fn version_at(timestamp: i64) -> StorageResult<Version> {
         .ok_or_else(|| StorageError::Corrupt(format!("a row has timestamp {timestamp}, which no put has")))
 }
 
+/// A write's changes in pieces that the database takes, in their order: one, for nearly all writes.
+fn pieces<'a, 'b>(changes: &'b [Change<'a>]) -> Vec<&'b [Change<'a>]> {
+    let (mut pieces, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, change) in changes.iter().enumerate() {
+        if at > from && (bytes + change.bytes() > PIECE_BYTES || at - from == PIECE_ROWS) {
+            pieces.push(&changes[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += change.bytes();
+    }
+    pieces.push(&changes[from..]);
+    pieces
+}
+
 /// One row's part in a write.
 enum Change<'a> {
     Put { partition: &'a [u8], key: &'a Bytes, content: &'a Bytes, put_at: i64 },
     Delete { partition: &'a [u8], key: &'a Bytes, delete_at: i64 },
+}
+
+impl Change<'_> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, content, .. } => key.len() + content.len(),
+            Self::Delete { key, .. } => key.len(),
+        }
+    }
 }
 
 impl SerializeRow for Change<'_> {
@@ -163,15 +193,8 @@ fn check(write: &PartitionWrite) -> StorageResult<()> {
     if let Some(key) = keys.clone().find(|key| key.len() > MAX_KEY_BYTES) {
         return invalid(format!("a key has {} bytes, at most {MAX_KEY_BYTES} are allowed", key.len()));
     }
-    let (rows, bytes) = (
-        write.puts.len() + write.deletes.len(),
-        write.puts.iter().map(|(_, value)| value.len()).sum::<usize>() + keys.map(Bytes::len).sum::<usize>(),
-    );
-    if rows > MAX_ROWS {
-        return invalid(format!("a write of {rows} rows to one partition, at most {MAX_ROWS} are allowed"));
-    }
-    if bytes > MAX_WRITE_BYTES {
-        return invalid(format!("a write of {bytes} bytes to one partition, at most {MAX_WRITE_BYTES} are allowed"));
+    if let Some((_, value)) = write.puts.iter().find(|(_, value)| value.len() > MAX_ROW_BYTES) {
+        return invalid(format!("a row has {} bytes, at most {MAX_ROW_BYTES} are allowed", value.len()));
     }
     Ok(())
 }
@@ -235,15 +258,29 @@ mod tests {
         let cases = [
             write(vec![(vec![0; MAX_KEY_BYTES + 1].into(), Bytes::new())], vec![]),
             write(vec![], vec![vec![0; MAX_KEY_BYTES + 1].into()]),
-            write(vec![(key.clone(), vec![0; MAX_WRITE_BYTES].into())], vec![]),
-            write(vec![], vec![key.clone(); MAX_ROWS + 1]),
+            write(vec![(key.clone(), vec![0; MAX_ROW_BYTES + 1].into())], vec![]),
             PartitionWrite { version: MAX_VERSION + 1, ..write(vec![], vec![key.clone()]) },
             PartitionWrite { partition: vec![0; MAX_KEY_BYTES + 1].into(), ..write(vec![], vec![key.clone()]) },
         ];
         for refused in cases {
             assert!(matches!(check(&refused), Err(StorageError::Invalid(_))));
         }
-        let largest = write(vec![(vec![0; MAX_KEY_BYTES].into(), Bytes::new())], vec![key; MAX_ROWS - 1]);
+        let largest = write(vec![(vec![0; MAX_KEY_BYTES].into(), Bytes::new())], vec![key; PIECE_ROWS]);
         check(&PartitionWrite { version: MAX_VERSION, ..largest }).unwrap();
+    }
+
+    #[test]
+    fn a_large_write_goes_in_pieces_and_a_large_row_alone() {
+        let (key, partition) = (Bytes::from_static(b"key"), b"partition");
+        let contents =
+            [10, PIECE_BYTES / 2, PIECE_BYTES / 2, 3 * PIECE_BYTES, 10, 10].map(|size| Bytes::from(vec![0; size]));
+        let put = |content| Change::Put { partition, key: &key, content, put_at: 1 };
+        let changes: Vec<_> = contents.iter().map(put).collect();
+        let sizes = |changes: &[Change<'_>]| pieces(changes).iter().map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(&changes), [2, 1, 1, 2]);
+        assert_eq!(sizes(&changes[..2]), [2]);
+        assert_eq!(sizes(&[]), [0]);
+        let many: Vec<_> = (0..PIECE_ROWS + 1).map(|_| put(&contents[0])).collect();
+        assert_eq!(sizes(&many), [PIECE_ROWS, 1]);
     }
 }

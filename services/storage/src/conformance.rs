@@ -45,6 +45,7 @@ macro_rules! conformance_suite {
         );
         $crate::conformance_suite!(@tests $subject; tables:
             what_was_put_can_be_got,
+            large_writes_survive,
             the_highest_version_wins_in_any_order,
             a_late_put_stays_deleted,
             at_the_same_version_a_put_wins,

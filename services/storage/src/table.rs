@@ -70,7 +70,8 @@ pub struct ScanPage {
 #[async_trait]
 pub trait Table: Send + Sync + 'static {
     /// Writes to any number of partitions: each partition's write is atomic and durable on return, the whole is not
-    /// one. On an error each may or may not have happened; repeating all of them is safe.
+    /// one. A write to one partition that is larger than a store takes at once (a mebibyte on Cassandra) goes in pieces, the
+    /// first put last. On an error each may or may not have happened; repeating all of them is safe.
     async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()>;
 
     /// One row; `None` if it does not exist or is deleted.

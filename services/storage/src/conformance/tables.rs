@@ -42,6 +42,20 @@ pub async fn what_was_put_can_be_got(subject: &mut dyn Subject) {
     assert_eq!(value(&*table, "q", "a").await, None);
 }
 
+/// A write of many mebibytes to one partition, as a long history's first checkpoint is, arrives whole.
+pub async fn large_writes_survive(subject: &mut dyn Subject) {
+    let table = subject.store().table;
+    let contents: Vec<Bytes> = (0..20).map(|number| noise(1 << 20, number)).collect();
+    let keys = (0..).map(|number| text(&format!("row {number:02}")));
+    let puts: Vec<_> = keys.zip(contents.iter().cloned()).collect();
+    let whole = PartitionWrite { partition: text("p"), version: 7, puts: puts.clone(), ..PartitionWrite::default() };
+    write(&*table, whole).await;
+    for (key, content) in &puts {
+        let row = table.get(&text("p"), key).await.unwrap().unwrap();
+        assert!(row.value == *content && row.version == 7, "{key:?}");
+    }
+}
+
 /// Writes may arrive in any order: the highest version is what remains.
 pub async fn the_highest_version_wins_in_any_order(subject: &mut dyn Subject) {
     let table = subject.store().table;
