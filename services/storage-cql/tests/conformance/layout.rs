@@ -180,15 +180,16 @@ async fn openers_of_a_new_log_get_different_epochs() {
         opened.sort_by_key(|(epoch, _)| *epoch);
         assert!(opened.windows(2).all(|pair| pair[0].0 < pair[1].0), "an epoch was given twice");
         let highest = stores[0].store().log.epoch(&id).await.unwrap();
-        let mut appended = 0;
+        let (mut appended, mut perhaps) = (0, 0);
         for (epoch, log) in &opened {
             let outcome = log.append(&id, *epoch, Seq(1), GroupId(epoch.0.into()), content(1)).await;
             assert!(outcome != Append::Appended || *epoch == highest, "epoch {} of {}", epoch.0, highest.0);
-            appended += u32::from(outcome == Append::Appended);
+            appended += usize::from(outcome == Append::Appended);
+            perhaps += usize::from(outcome == Append::Unknown);
         }
         assert!(appended <= 1);
         let tail = stores[1].store().log.open(&id, OTHER).await.unwrap().tail;
-        assert_eq!(u32::try_from(tail.len()), Ok(appended));
+        assert!(tail.len() <= 1 && (appended..=appended + perhaps).contains(&tail.len()), "{} groups", tail.len());
     }
 }
 
