@@ -1,7 +1,6 @@
 //! The namespaces of the cluster, for processes that serve no API: a snapshot that follows the registry.
 
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use cluster::{Namespace, ServiceResult};
 use ids::NamespaceId;
@@ -10,9 +9,7 @@ use storage::Registry;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::namespaces::Namespaces;
-
-/// How long to wait before a listing that failed is tried again.
-const REST: Duration = Duration::from_secs(1);
+use crate::stored::refresh_after_changes;
 
 /// All namespaces, at most a few seconds old. Ends its background work when dropped.
 pub struct Directory {
@@ -31,7 +28,12 @@ impl Directory {
         let namespaces = Arc::new(Namespaces::new(registry, runtime.clone()));
         namespaces.refresh().await?;
         let gone = CancellationToken::new();
-        runtime.spawn(refresh_after_changes(Arc::downgrade(&namespaces), changes, gone.clone(), runtime.clone()));
+        let followed = Arc::downgrade(&namespaces);
+        let refresh = move || {
+            let namespaces = followed.upgrade()?;
+            Some(async move { namespaces.refresh().await })
+        };
+        runtime.spawn(refresh_after_changes(changes, gone.clone(), runtime.clone(), refresh));
         Ok(Self { namespaces, _following: gone.drop_guard() })
     }
 
@@ -42,30 +44,10 @@ impl Directory {
     }
 }
 
-async fn refresh_after_changes(
-    namespaces: Weak<Namespaces>,
-    mut changes: tokio::sync::watch::Receiver<u64>,
-    gone: CancellationToken,
-    runtime: Runtime,
-) {
-    loop {
-        tokio::select! {
-            () = gone.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
-        }
-        changes.mark_unchanged();
-        let Some(namespaces) = namespaces.upgrade() else { return };
-        if let Err(error) = namespaces.refresh().await {
-            tracing::warn!(%error, "namespaces may be out of date, trying again");
-            drop(namespaces);
-            runtime.sleep(REST).await;
-            changes.mark_changed();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
     use storage::memory::MemoryStore;
 

@@ -17,7 +17,7 @@ use crate::deadline::Call;
 use crate::memory::RequestMemory;
 use crate::namespaces::Namespaces;
 use crate::quotas::{Poll, PollPlace, Quotas};
-use crate::stored::{Written, unavailable, write_once};
+use crate::stored::{Written, refresh_after_changes, unavailable, write_once};
 use crate::tokens::{self, Content, Keys, Kind};
 use crate::validation::fields;
 
@@ -128,23 +128,13 @@ impl Frontend {
     }
 
     /// Namespaces and keys change rarely; one listing follows each change of the registry.
-    fn follow_registry(&self, mut changes: tokio::sync::watch::Receiver<u64>) {
-        let (inner, gone) = (Arc::downgrade(&self.0), self.0.gone.clone());
-        self.0.runtime.spawn(async move {
-            loop {
-                tokio::select! {
-                    () = gone.cancelled() => return,
-                    changed = changes.changed() => if changed.is_err() { return },
-                }
-                changes.mark_unchanged();
-                let Some(inner) = inner.upgrade() else { return };
-                if let Err(error) = inner.refresh().await {
-                    tracing::warn!(%error, "namespaces may be out of date, trying again");
-                    inner.runtime.sleep(Duration::from_secs(1)).await;
-                    changes.mark_changed();
-                }
-            }
-        });
+    fn follow_registry(&self, changes: tokio::sync::watch::Receiver<u64>) {
+        let (followed, gone) = (Arc::downgrade(&self.0), self.0.gone.clone());
+        let refresh = move || {
+            let inner = followed.upgrade()?;
+            Some(async move { inner.refresh().await })
+        };
+        self.0.runtime.spawn(refresh_after_changes(changes, gone, self.0.runtime.clone(), refresh));
     }
 
     pub(crate) fn settings(&self) -> &FrontendSettings {

@@ -5,9 +5,37 @@ use cluster::{ServiceError, ServiceResult};
 use runtime::Runtime;
 use std::time::Duration;
 use storage::{CompareAndSet, Registry, RegistryEntry, StorageError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Tries of one write whose outcome stays unknown, before the caller is told to try again.
 const TRIES: u32 = 5;
+
+/// How long to wait before a listing that failed is tried again.
+const REFRESH_REST: Duration = Duration::from_secs(1);
+
+/// Calls `refresh` after each change of the registry, until `gone` or until it has nothing to refresh any more. Such
+/// changes are rare, so one listing follows each.
+pub(crate) async fn refresh_after_changes<F: Future<Output = ServiceResult<()>>>(
+    mut changes: watch::Receiver<u64>,
+    gone: CancellationToken,
+    runtime: Runtime,
+    refresh: impl Fn() -> Option<F>,
+) {
+    loop {
+        tokio::select! {
+            () = gone.cancelled() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+        changes.mark_unchanged();
+        let Some(refreshing) = refresh() else { return };
+        if let Err(error) = refreshing.await {
+            tracing::warn!(%error, "namespaces may be out of date, trying again");
+            runtime.sleep(REFRESH_REST).await;
+            changes.mark_changed();
+        }
+    }
+}
 
 /// How a [`write_once`] ended.
 #[derive(Clone, Debug, PartialEq)]
