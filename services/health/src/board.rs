@@ -17,14 +17,21 @@ pub enum PartState {
 }
 
 /// The states of all parts of one process. Cheap to clone; all clones are one board.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct HealthBoard(Arc<Mutex<Posted>>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Posted {
-    parts: BTreeMap<&'static str, PartState>,
+    parts: BTreeMap<&'static str, Part>,
     started: bool,
     draining: bool,
+}
+
+enum Part {
+    /// It says when it changes.
+    Posted(PartState),
+    /// It is asked whenever somebody wants to know.
+    Asked(Box<dyn Fn() -> PartState + Send>),
 }
 
 /// A part that is in the way, for an answer.
@@ -44,7 +51,12 @@ impl HealthBoard {
 
     /// Posts how a part is, in place of what it posted before.
     pub fn set(&self, part: &'static str, state: PartState) {
-        self.posted().parts.insert(part, state);
+        self.posted().parts.insert(part, Part::Posted(state));
+    }
+
+    /// Has a part asked how it is at each look at the board. `state` must return at once, and not use the board.
+    pub fn ask(&self, part: &'static str, state: impl Fn() -> PartState + Send + 'static) {
+        self.posted().parts.insert(part, Part::Asked(Box::new(state)));
     }
 
     /// The process has started: said once, when everything has been ready for the first time.
@@ -88,10 +100,19 @@ impl HealthBoard {
     }
 }
 
+impl Part {
+    fn now(&self) -> PartState {
+        match self {
+            Self::Posted(state) => state.clone(),
+            Self::Asked(state) => state(),
+        }
+    }
+}
+
 impl Posted {
     fn reasons(&self, against: impl Fn(&PartState) -> bool) -> Vec<Reason> {
-        let parts = self.parts.iter().filter(|(_, state)| against(state));
-        parts.map(|(part, state)| reason(part, state)).collect()
+        let states = self.parts.iter().map(|(part, state)| (part, state.now()));
+        states.filter(|(_, state)| against(state)).map(|(part, state)| reason(part, &state)).collect()
     }
 
     /// At least one reason: the process itself when no part is one.
@@ -116,6 +137,8 @@ fn reason(part: &'static str, state: &PartState) -> Reason {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     /// Living, started, ready.
@@ -143,6 +166,20 @@ mod tests {
         assert_eq!(verdicts(&board), [true, true, false]);
         board.set("frontend", PartState::Failed("the listener has closed".into()));
         assert_eq!(verdicts(&board), [false, true, false]);
+    }
+
+    #[test]
+    fn a_part_that_is_asked_is_never_behind() {
+        let (board, open) = (HealthBoard::new(), Arc::new(AtomicU32::new(0)));
+        let asked = Arc::clone(&open);
+        board.ask("history", move || match asked.load(Ordering::Relaxed) {
+            2 => PartState::Ready,
+            open => PartState::NotReady(format!("{open} of 2 shards are served")),
+        });
+        board.started();
+        assert_eq!(board.against_ready()[0].why, "0 of 2 shards are served");
+        open.store(2, Ordering::Relaxed);
+        assert_eq!(verdicts(&board), [true, true, true]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use admin::admin_server;
+use cluster::{Membership, NodeId};
 use membership::{JoinError, Member, Voter};
 use remote::{history_server, internal_server, matching_server};
 use runtime::Runtime;
@@ -12,7 +13,6 @@ use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::LateMembership;
 use crate::operating::Operated;
 use crate::services::Services;
 use crate::settings::ClusterSettings;
@@ -28,6 +28,15 @@ pub enum ClusterError {
     Join(#[from] JoinError),
 }
 
+/// A process that is about to become a node: it looks for the others, and does not answer them yet.
+pub(crate) struct Joining {
+    settings: ClusterSettings,
+    listener: TcpListener,
+    address: SocketAddr,
+    voter: Option<Voter>,
+    member: Arc<Member>,
+}
+
 /// What makes a process a node.
 pub(crate) struct Joined {
     pub(crate) member: Arc<Member>,
@@ -37,13 +46,11 @@ pub(crate) struct Joined {
     shutdown: CancellationToken,
 }
 
-impl Joined {
-    /// Serves peers on `listener`, votes if it is to, and joins.
-    pub(crate) async fn join(
+impl Joining {
+    /// Votes if it is to, and begins to join; peers will be served on `listener`.
+    pub(crate) async fn start(
         mut settings: ClusterSettings,
         listener: TcpListener,
-        services: &Arc<Services>,
-        membership: &Arc<LateMembership>,
         runtime: &Runtime,
     ) -> Result<Self, ClusterError> {
         let address = listener.local_addr().unwrap_or(settings.internal);
@@ -56,22 +63,32 @@ impl Joined {
         if settings.member.seeds.is_empty() && settings.voter.is_some() {
             settings.member.seeds.push(settings.member.address.clone());
         }
-        let voter = match settings.voter {
+        let voter = match settings.voter.clone() {
             Some(voter) => Some(Voter::start(voter, runtime.clone()).await?),
             None => None,
         };
+        let member = Member::start(settings.member.clone(), runtime.clone())?;
+        Ok(Self { settings, listener, address, voter, member })
+    }
+
+    pub(crate) fn node(&self) -> &NodeId {
+        self.member.node()
+    }
+
+    /// The rings of the cluster; one of version 0, which gives nothing to anybody, until the process has joined.
+    pub(crate) fn membership(&self) -> Arc<dyn Membership> {
+        Arc::clone(&self.member) as _
+    }
+
+    /// Serves peers, and returns once the process has joined.
+    pub(crate) async fn serve(self, services: &Arc<Services>, runtime: &Runtime) -> Result<Joined, ClusterError> {
+        let Self { settings, listener, address, voter, member } = self;
         let history = services.history.clone();
         let history = history.map(|history| history_server(history, runtime.clone(), &settings.remote));
         let matching = services.matching.clone();
         let matching = matching.map(|matching| matching_server(matching, runtime.clone(), &settings.remote));
-        let member = Member::start(settings.member, runtime.clone())?;
-        let operated = Operated {
-            node: member.node().clone(),
-            membership: Arc::clone(membership),
-            services: Arc::downgrade(services),
-            member: Arc::clone(&member),
-            runtime: runtime.clone(),
-        };
+        let operated =
+            Operated { services: Arc::downgrade(services), member: Arc::clone(&member), runtime: runtime.clone() };
         let shutdown = CancellationToken::new();
         let serving = internal_server(&settings.remote)
             .add_service(admin_server(Arc::new(operated), runtime.clone()))
@@ -80,15 +97,16 @@ impl Joined {
             .add_optional_service(voter.as_ref().map(Voter::service))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
         let serving = runtime.spawn(serving);
-        let joined = Self { member, address, voter, serving, shutdown };
+        let joined = Joined { member, address, voter, serving, shutdown };
         if let Err(error) = joined.member.joined().await {
             joined.end(runtime).await;
             return Err(error.into());
         }
-        membership.join(Arc::clone(&joined.member) as _, runtime);
         Ok(joined)
     }
+}
 
+impl Joined {
     /// From now on the node is given shards.
     pub(crate) async fn take_part(&self) {
         if let Err(error) = self.member.take_part().await {

@@ -8,7 +8,6 @@
 mod from_config;
 mod front;
 mod joined;
-mod late;
 mod operating;
 mod patience;
 mod readiness;
@@ -20,6 +19,5 @@ mod store;
 
 pub use from_config::cql_settings;
 pub use joined::ClusterError;
-pub(crate) use late::LateMembership;
 pub use server::{Server, StartError};
 pub use settings::{ClusterSettings, ServerSettings, StoreChoice};

@@ -10,13 +10,10 @@ use ids::{NamespaceId, WorkflowId};
 use membership::{Admin, CallError, Member, VoterInfo};
 use runtime::Runtime;
 
-use crate::LateMembership;
 use crate::services::Services;
 
 /// This process, to its operators. Holds nothing that would keep it from ending.
 pub(crate) struct Operated {
-    pub(crate) node: NodeId,
-    pub(crate) membership: Arc<LateMembership>,
     pub(crate) services: Weak<Services>,
     pub(crate) member: Arc<Member>,
     pub(crate) runtime: Runtime,
@@ -72,11 +69,11 @@ fn voter_reports(voters: Vec<VoterInfo>, leader: &str) -> Vec<VoterReport> {
 #[async_trait]
 impl admin::Process for Operated {
     fn node(&self) -> NodeId {
-        self.node.clone()
+        self.member.node().clone()
     }
 
     fn ring(&self) -> Arc<Ring> {
-        Arc::clone(&self.membership.ring().borrow())
+        Arc::clone(&self.member.ring().borrow())
     }
 
     async fn leader(&self) -> ServiceResult<LeaderReport> {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{FixedRing, NodeId, Ring, Role};
+use cluster::{FixedRing, Membership, NodeId, Ring, Role};
 use frontend::Directory;
 use health::{HealthBoard, PartState};
 use runtime::Runtime;
@@ -13,12 +13,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
-use crate::joined::{ClusterError, Joined};
+use crate::joined::{ClusterError, Joined, Joining};
 use crate::patience::patiently;
 use crate::services::Services;
 use crate::shard_numbers::{self, ShardNumberError};
 use crate::store::{OpenStore, StoreError};
-use crate::{LateMembership, ServerSettings, readiness};
+use crate::{ServerSettings, readiness};
 
 /// How often metrics are tidied up.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -77,7 +77,6 @@ pub struct Server {
     http_address: Option<SocketAddr>,
     /// Ends what posts and shows the process's health.
     gone: CancellationToken,
-    membership: Arc<LateMembership>,
     services: Arc<Services>,
     joined: Option<Joined>,
     front: Option<Front>,
@@ -130,10 +129,16 @@ impl Server {
         }
         board.set("store", PartState::Ready);
 
-        let node =
-            settings.cluster.as_ref().map_or_else(|| NodeId::new("alone"), |cluster| cluster.member.node.clone());
-        let membership = LateMembership::new();
+        let joining = match (settings.cluster.clone(), sockets.internal.take()) {
+            (Some(cluster), Some(listener)) => Some(Joining::start(cluster, listener, &runtime).await?),
+            _ => None,
+        };
+        let (node, membership) = match &joining {
+            Some(joining) => (joining.node().clone(), joining.membership()),
+            None => alone(&settings),
+        };
         let services = Arc::new(Services::open(&settings, &node, &membership, &store, &runtime));
+        readiness::show(&board, &membership, &services);
         let mut server = Self {
             metrics_address,
             http_address,
@@ -145,10 +150,9 @@ impl Server {
             settings,
             runtime,
             board,
-            membership,
             services,
         };
-        match server.open(&node, sockets, &store).await {
+        match server.open(joining, sockets.front, &store).await {
             Ok(()) => {
                 server.board.started();
                 Ok(server)
@@ -160,26 +164,21 @@ impl Server {
         }
     }
 
-    async fn open(&mut self, node: &NodeId, sockets: Sockets, store: &Store) -> Result<(), StartError> {
-        let (membership, services) = (Arc::downgrade(&self.membership), Arc::downgrade(&self.services));
-        let (board, gone) = (self.board.clone(), self.gone.clone());
-        self.runtime.spawn(readiness::keep_posted(board, membership, services, gone, self.runtime.clone()));
-        match (self.settings.cluster.clone(), sockets.internal) {
-            (Some(cluster), Some(listener)) => {
-                let joining = Joined::join(cluster, listener, &self.services, &self.membership, &self.runtime);
-                self.joined = Some(joining.await?);
-            }
-            _ => {
-                let ring = Ring::alone(node, self.settings.history_shards, self.settings.matching_shards);
-                self.membership.join(Arc::new(FixedRing::new(ring)), &self.runtime);
-            }
+    async fn open(
+        &mut self,
+        joining: Option<Joining>,
+        front: Option<TcpListener>,
+        store: &Store,
+    ) -> Result<(), StartError> {
+        if let Some(joining) = joining {
+            self.joined = Some(joining.serve(&self.services, &self.runtime).await?);
         }
         self.services.connect();
         if let Some(joined) = &self.joined {
             joined.take_part().await;
         }
         self.settle().await?;
-        self.open_front(sockets.front, store).await?;
+        self.open_front(front, store).await?;
         self.name_namespaces(store).await
     }
 
@@ -305,6 +304,13 @@ impl Server {
         self.store.close().await;
         self.gone.cancel();
     }
+}
+
+/// The node and the ring of a server without a cluster.
+fn alone(settings: &ServerSettings) -> (NodeId, Arc<dyn Membership>) {
+    let node = NodeId::new("alone");
+    let ring = Ring::alone(&node, settings.history_shards, settings.matching_shards);
+    (node, Arc::new(FixedRing::new(ring)))
 }
 
 async fn listen(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {

@@ -12,8 +12,8 @@ use runtime::Runtime;
 use settings::RemoteSettings;
 use storage::Store;
 
+use crate::ServerSettings;
 use crate::server::StartError;
-use crate::{LateMembership, ServerSettings};
 
 /// How often it is looked whether all shards are handed over.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -28,16 +28,15 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Opens the roles of the process. They own nothing before the node has joined.
+    /// Opens the roles of the process. They own what the rings of `membership` give to `node`.
     pub(crate) fn open(
         settings: &ServerSettings,
         node: &NodeId,
-        membership: &Arc<LateMembership>,
+        membership: &Arc<dyn Membership>,
         store: &Store,
         runtime: &Runtime,
     ) -> Self {
-        let membership: Arc<dyn Membership> = Arc::clone(membership) as _;
-        let own = |service| Ownership { membership: Arc::clone(&membership), service, node: node.clone() };
+        let own = |service| Ownership { membership: Arc::clone(membership), service, node: node.clone() };
         let history = settings.roles.contains(&Role::History).then(|| {
             let (bounds, shards) = (settings.history.clone(), settings.shards.clone());
             HistoryService::open(bounds, shards, own(Sharded::History), store.clone(), runtime.clone())
@@ -46,9 +45,9 @@ impl Services {
             MatchingService::open(settings.matching.clone(), own(Sharded::Matching), store.clone(), runtime.clone())
         });
         let remote = settings.cluster.as_ref().map_or_else(RemoteSettings::default, |cluster| cluster.remote.clone());
-        let channels = Channels::new(&membership, remote.clone(), runtime.clone());
+        let channels = Channels::new(membership, remote.clone(), runtime.clone());
         let any_history: Arc<dyn History> = Arc::new(RoutedHistory::new(
-            &membership,
+            membership,
             node.clone(),
             history.clone().map(|history| history as _),
             channels.clone(),
@@ -56,7 +55,7 @@ impl Services {
             remote.clone(),
         ));
         let any_matching: Arc<dyn Matching> = Arc::new(RoutedMatching::new(
-            &membership,
+            membership,
             node.clone(),
             matching.clone().map(|matching| matching as _),
             channels,
