@@ -101,10 +101,9 @@ impl CqlLog {
         let rows = self.requests.rows(kind, statement, (self.names.log(log), segment)).await;
         let row = rows.and_then(|rows| rows.maybe_first_row::<SegmentRow>().map_err(Failure::unreadable));
         let Some(row) = row.map_err(Failure::of_read)? else { return Ok(None) };
-        // A deleted segment may leave traces, if the clocks of the database's nodes differ. Without an epoch it is none.
-        let Some(epoch) = row.epoch else { return Ok(None) };
-        let last = row.last_seq.ok_or_else(|| missing(log, "last_seq"))?;
-        let first = row.first_seq.ok_or_else(|| missing(log, "first_seq"))?;
+        // If the clocks of the database's nodes differ, a deletion may leave the values that were written last. What is not
+        // whole is no segment: were it one that is still needed, the gap in the tail would tell.
+        let (Some(epoch), Some(last), Some(first)) = (row.epoch, row.last_seq, row.first_seq) else { return Ok(None) };
         Ok(Some(SegmentState {
             epoch: Epoch(number(log, "epoch", epoch)?),
             last: Seq(number(log, "last_seq", last)?),

@@ -16,11 +16,13 @@ impl CqlLog {
             Ok(place) => place,
             Err(outcome) => return outcome,
         };
-        let _turn = place.head_turn.lock().await;
+        let turn = place.head_turn.lock().await;
         let below = below.min(place.last().next());
         let values = (stored(below.0), self.names.log(log), stored(epoch.0), stored(below.0));
         let answered = self.requests.conditional(&self.statements.trim_head, values).await;
         let outcome = self.forward_outcome(log, epoch, "trimmed_below", stored(below.0), answered);
+        // An append that must go on in a new segment need not wait for deletions.
+        drop(turn);
         if outcome == Append::Appended {
             self.delete_passed(log, &place, below).await;
         }

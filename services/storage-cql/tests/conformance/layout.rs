@@ -89,6 +89,38 @@ async fn what_a_dead_owner_left_undeleted_goes_with_the_next_trim() {
     assert_eq!(partitions(&session, &settings, "log_groups", &id).await, 2);
 }
 
+/// A deletion whose coordinator's clock is behind takes only what was written before its time: the values that came last
+/// stay, and are no segment.
+#[tokio::test]
+async fn traces_of_a_deleted_segment_are_in_nobodys_way() {
+    let settings = settings().await;
+    let (store, session) = (connect(&settings).await, session(&settings).await);
+    let log = store.store().log;
+    for traces in ["epoch = 1", "last_seq = 4", "epoch = 1, last_seq = 4", "first_seq = 3", "epoch = 1, first_seq = 3"]
+    {
+        let id = LogId(format!("traces/{traces}"));
+        let epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
+        append_all(&*log, &id, epoch, 1..=5).await;
+        let name = format!("{}/{}", settings.within, id.0);
+        let second = segment_from(&session, &settings, &name, 3).await;
+        assert_eq!(log.trim(&id, epoch, Seq(5)).await, Append::Appended);
+        let trace = format!("UPDATE {}.log_groups SET {traces} WHERE log = ? AND segment = ?", settings.keyspace);
+        session.query_unpaged(trace, (&name, second)).await.unwrap();
+        let opened = log.open(&id, OTHER).await.unwrap();
+        assert_eq!(opened.tail.iter().map(|group| group.seq.0).collect::<Vec<_>>(), [5], "{traces}");
+        append_all(&*log, &id, opened.head.epoch, 6..=8).await;
+        assert_eq!(log.trim(&id, opened.head.epoch, Seq(8)).await, Append::Appended, "{traces}");
+    }
+}
+
+/// The name of the segment that begins at a position.
+async fn segment_from(session: &Session, settings: &CqlSettings, log: &str, first: i64) -> uuid::Uuid {
+    let find = format!("SELECT segment, first_seq FROM {}.log_groups WHERE log = ? ALLOW FILTERING", settings.keyspace);
+    let rows = session.query_unpaged(find, (log,)).await.unwrap().into_rows_result().unwrap();
+    let segments: Vec<(uuid::Uuid, i64)> = rows.rows().unwrap().map(Result::unwrap).collect();
+    segments.iter().find(|(_, begins)| *begins == first).unwrap().0
+}
+
 /// Whatever is missing of the tail is noticed, and is nobody's but an operator's to mend.
 #[tokio::test]
 async fn a_hole_is_corrupt() {
@@ -106,10 +138,7 @@ async fn a_hole_is_corrupt() {
         let epoch = log.open(&id, OWNER).await.unwrap().head.epoch;
         append_all(&*log, &id, epoch, 1..=6).await;
         let name = format!("{}/{}", settings.within, id.0);
-        let find = format!("SELECT segment, first_seq FROM {keyspace}.log_groups WHERE log = ? ALLOW FILTERING");
-        let rows = session.query_unpaged(find, (&name,)).await.unwrap().into_rows_result().unwrap();
-        let found = rows.rows::<(uuid::Uuid, i64)>().unwrap().map(Result::unwrap).find(|(_, first)| *first == 3);
-        let (segment, _) = found.expect("the segment that begins with 3");
+        let segment = segment_from(&session, &settings, &name, 3).await;
         session.query_unpaged(damage, (&name, segment)).await.unwrap();
         let error = log.open(&id, OTHER).await.unwrap_err();
         assert!(matches!(error, StorageError::Corrupt(_)), "{what}: {error}");
