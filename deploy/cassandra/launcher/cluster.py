@@ -130,7 +130,9 @@ class Cluster:
         """Whether the node answers, and reaches as many others as run."""
         total = len(self.numbers)
         try:
-            with cql.Connection(self.node(number)["address"], self.facts["port"]) as connection:
+            login = configuration.FIRST_LOGIN if self.facts.get("password") else None
+            tls = configuration.client_tls(self.facts)
+            with cql.Connection(self.node(number)["address"], self.facts["port"], login, tls) as connection:
                 if running == total and len(connection.query("SELECT peer FROM system.peers_v2")) < total - 1:
                     return False
                 # This keyspace has replication factor 3: an answer at ALL needs three nodes, at QUORUM two.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import pathlib
+import ssl
 from typing import Any
 
 TOKENS_PER_NODE = 4
+# Who every node that asks for a password knows from its first start.
+FIRST_LOGIN = ("cassandra", "cassandra")
 
 ADD_EXPORTS = """
 java.base/jdk.internal.misc java.base/jdk.internal.ref java.base/sun.nio.ch java.base/java.lang.ref
@@ -38,6 +41,41 @@ COMMIT_LOG: dict[str, dict[str, Any]] = {
     "batch": {"commitlog_sync": "batch"},
     "group": {"commitlog_sync": "group", "commitlog_sync_group_window": "10ms"},
 }
+
+# What has to be in the folder of certificates, in PEM, with keys as PKCS #8.
+CERTIFICATES = {
+    "none": [],
+    "optional": ["authority.pem", "node.pem", "node.key"],
+    "required": ["authority.pem", "node.pem", "node.key"],
+    "mutual": ["authority.pem", "node.pem", "node.key", "client.pem", "client.key"],
+}
+
+PASSWORD = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAuthorizer"}
+
+
+def client_encryption(cluster: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
+    """What a node is told of TLS with its clients; between nodes there is none."""
+    certificates = pathlib.Path(cluster["certificates"])
+    return {
+        "enabled": True,
+        "optional": cluster["tls"] == "optional",
+        "require_client_auth": cluster["tls"] == "mutual",
+        "ssl_context_factory": {"class_name": "org.apache.cassandra.security.PEMBasedSslContextFactory"},
+        "keystore": str(folder / "keystore.pem"),
+        "truststore": str(certificates / "authority.pem"),
+    }
+
+
+def client_tls(cluster: dict[str, Any]) -> ssl.SSLContext | None:
+    """How this launcher itself encrypts; by the authority alone, since nodes have all kinds of addresses."""
+    if cluster.get("tls", "none") == "none":
+        return None
+    certificates = pathlib.Path(cluster["certificates"])
+    context = ssl.create_default_context(cafile=str(certificates / "authority.pem"))
+    context.check_hostname = False
+    if cluster["tls"] == "mutual":
+        context.load_cert_chain(certificates / "client.pem", certificates / "client.key")
+    return context
 
 
 def tokens(node: int, nodes: int) -> str:
@@ -96,13 +134,21 @@ def settings(cluster: dict[str, Any], node: dict[str, Any], folder: pathlib.Path
     result.update(COMMIT_LOG[cluster["commitlog"]])
     if node.get("broadcast_rpc_address"):
         result["broadcast_rpc_address"] = node["broadcast_rpc_address"]
+    if cluster.get("password"):
+        result.update(PASSWORD)
+    if cluster.get("tls", "none") != "none":
+        result["client_encryption_options"] = client_encryption(cluster, folder)
     result.update(cluster["settings"])
     return result
 
 
 def write(cluster: dict[str, Any], node: dict[str, Any], folder: pathlib.Path) -> None:
-    """Writes the node's three configuration files."""
+    """Writes the node's configuration files."""
     folder.mkdir(parents=True, exist_ok=True)
+    if cluster.get("tls", "none") != "none":
+        certificates = pathlib.Path(cluster["certificates"])
+        parts = [(certificates / name).read_text() for name in ("node.key", "node.pem")]
+        (folder / "keystore.pem").write_text("".join(parts))
     # JSON is YAML, and needs no library to write.
     (folder / "cassandra.yaml").write_text(json.dumps(settings(cluster, node, folder), indent=1) + "\n")
     (folder / "logback.xml").write_text(LOGBACK)

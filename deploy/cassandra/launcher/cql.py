@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 
 ERROR, STARTUP, QUERY, RESULT, READY = 0x00, 0x01, 0x07, 0x08, 0x02
+AUTHENTICATE, AUTH_RESPONSE, AUTH_SUCCESS = 0x03, 0x0F, 0x10
 CONSISTENCY = {"one": 1, "quorum": 4, "all": 5, "local_quorum": 6}
 
 
@@ -16,10 +18,22 @@ class Refused(Exception):
 class Connection:
     """One connection, one request at a time."""
 
-    def __init__(self, address: str, port: int, timeout_s: float = 5.0):
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        login: tuple[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout_s: float = 5.0,
+    ):
         self.socket = socket.create_connection((address, port), timeout=timeout_s)
-        opcode, body = self.request(STARTUP, struct.pack(">H", 1) + string("CQL_VERSION") + string("3.0.0"))
-        if opcode != READY:
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket)
+        opcode, _ = self.request(STARTUP, struct.pack(">H", 1) + string("CQL_VERSION") + string("3.0.0"))
+        if opcode == AUTHENTICATE and login is not None:
+            token = "\0{}\0{}".format(*login).encode()
+            opcode, _ = self.request(AUTH_RESPONSE, struct.pack(">I", len(token)) + token)
+        if opcode not in (READY, AUTH_SUCCESS):
             raise Refused(f"a node answered STARTUP with opcode {opcode}")
 
     def __enter__(self) -> Connection:

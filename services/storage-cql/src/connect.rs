@@ -1,5 +1,7 @@
 //! From settings to a session, or to a clear reason why not.
 
+mod cause;
+
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -35,7 +37,15 @@ pub enum ConnectError {
     /// The certificates cannot be used.
     #[error("database TLS: {0}")]
     Tls(#[from] TlsError),
-    /// Nobody answered, or not as a database does, or it let us not in.
+    /// It, or we, broke off while logging in or agreeing on encryption. Trying again does not mend it.
+    #[error("the database at {} does not let us in: {reason}", .contact_points.join(", "))]
+    Refused {
+        /// Where we asked.
+        contact_points: Vec<String>,
+        /// Why, and which settings to look at.
+        reason: String,
+    },
+    /// Nobody answered, or not as a database does.
     #[error("no database answers at {}: {reason}", .contact_points.join(", "))]
     Unreachable {
         /// Where we asked.
@@ -76,7 +86,7 @@ pub(crate) async fn session(settings: &CqlSettings, runtime: &Runtime) -> Result
     let limit = settings.timeouts.connect;
     let session = match runtime.timeout(limit, builder.build()).await {
         None => return Err(unreachable(format!("no answer within {} s", limit.as_secs_f64()))),
-        Some(Err(error)) => return Err(unreachable(error.to_string())),
+        Some(Err(error)) => return Err(cause::explain(&error, settings)),
         Some(Ok(session)) => session,
     };
     let nodes = session.get_cluster_state();
@@ -95,6 +105,7 @@ fn builder(settings: &CqlSettings) -> Result<SessionBuilder, ConnectError> {
         .prefer_datacenter(settings.local_datacenter.clone())
         .connection_timeout(settings.timeouts.connect / 2)
         .hostname_resolution_timeout(Some(settings.timeouts.connect / 2))
+        .metadata_request_serverside_timeout(settings.timeouts.connect / 2)
         .metadata_request_clientside_timeout(settings.timeouts.connect / 2)
         .keepalive_interval(KEEPALIVE_EVERY)
         .keepalive_timeout(KEEPALIVE_PATIENCE)

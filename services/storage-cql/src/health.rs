@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use scylla::client::session::Session;
-use scylla::statement::Consistency;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::unprepared::Statement;
+use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::{CqlValue, Row};
+use uuid::Uuid;
 
 use crate::connect::ConnectError;
 use crate::schema::tables::{ALL, FENCED, TOMBSTONE_SECONDS};
@@ -33,8 +35,15 @@ async fn tell_paxos(session: &Session, settings: &CqlSettings) {
     let mut statement = Statement::new("SELECT value FROM system_views.settings WHERE name = 'paxos_variant'");
     statement.set_consistency(Consistency::LocalOne);
     statement.set_request_timeout(Some(settings.timeouts.read));
-    // ScyllaDB has neither the table nor the choice.
-    let Ok(result) = session.query_unpaged(statement, ()).await else { return };
+    let result = match session.query_unpaged(statement, ()).await {
+        Ok(result) => result,
+        Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _))) => {
+            tracing::warn!("our role may not see which Paxos the database runs: GRANT SELECT ON system_views.settings");
+            return;
+        }
+        // ScyllaDB has neither the table nor the choice.
+        Err(_) => return,
+    };
     let Ok(result) = result.into_rows_result() else { return };
     match result.maybe_first_row::<(Option<String>,)>() {
         Ok(Some((Some(variant),))) if variant.eq_ignore_ascii_case("v1") => tracing::warn!(
@@ -43,6 +52,23 @@ async fn tell_paxos(session: &Session, settings: &CqlSettings) {
         ),
         Ok(Some((Some(variant),))) => tracing::info!(paxos_variant = %variant, "connected to Cassandra"),
         _ => {}
+    }
+}
+
+/// Refuses a role that may not write, by a conditional write of nobody's entry that cannot apply. Any other failure is left to
+/// those who write in earnest.
+pub(crate) async fn may_write(session: &Session, settings: &CqlSettings, nobody: Uuid) -> Result<(), ConnectError> {
+    let table = format!("{}.registry_entries", settings.keyspace);
+    let cql = format!("UPDATE {table} SET content = null WHERE registry = 'nobody' AND key = ? IF version = -1");
+    let mut statement = Statement::new(cql);
+    statement.set_consistency(Consistency::LocalQuorum);
+    statement.set_serial_consistency(Some(SerialConsistency::LocalSerial));
+    statement.set_request_timeout(Some(settings.timeouts.conditional));
+    match session.query_unpaged(statement, (nobody.to_string(),)).await {
+        Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, reason))) => {
+            Err(ConnectError::Failed(format!("{reason}: grant it to the role that username names")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -83,6 +83,14 @@ pub enum SchemaError {
         /// How long we waited.
         waited_seconds: u64,
     },
+    /// The role that we log in as lacks a right.
+    #[error("{doing}: {reason}: grant it to the role that username names")]
+    Denied {
+        /// What was being done.
+        doing: String,
+        /// What the database said.
+        reason: String,
+    },
     /// A statement failed.
     #[error("{doing}: {reason}")]
     Failed {

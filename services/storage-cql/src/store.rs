@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use runtime::Runtime;
 use storage::Store;
+use uuid::Uuid;
 
 use crate::connect::{self, ConnectError};
 use crate::failure::Failure;
@@ -29,8 +30,8 @@ impl CqlStore {
     /// Connects to the database and makes sure that its tables are this release's and safe to use.
     ///
     /// # Errors
-    /// Within the timeout for connecting, when nobody answers; when the schema has to be applied first; when the
-    /// keyspace is set up so that acknowledged writes could be lost.
+    /// Within the timeout for connecting, when nobody answers; when we are not let in, or may not read and write; when the
+    /// schema has to be applied first; when the keyspace is set up so that acknowledged writes could be lost.
     pub async fn connect(settings: CqlSettings, runtime: Runtime) -> Result<Self, ConnectError> {
         let session = connect::session(&settings, &runtime).await?;
         match schema::state(&session, &settings).await {
@@ -40,6 +41,7 @@ impl CqlStore {
             Err(error) => return Err(ConnectError::Failed(error.to_string())),
         }
         health::verify(&session, &settings).await?;
+        health::may_write(&session, &settings, Uuid::from_u128(runtime.seed())).await?;
         let requests = Arc::new(Requests::new(session, &settings, runtime));
         let failed = |failure: Failure| ConnectError::Failed(failure.to_string());
         let registry = Arc::new(CqlRegistry::prepare(&requests, &settings).await.map_err(failed)?);

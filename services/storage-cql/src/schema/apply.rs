@@ -111,7 +111,18 @@ impl Applier<'_> {
         if self.is_scylladb().await? {
             statement.push_str(&format!(" AND tablets = {{'enabled': {}}}", self.settings.tablets));
         }
-        self.change(&statement).await
+        match self.change(&statement).await {
+            // Who may not create keyspaces may be given one.
+            Err(denied @ SchemaError::Denied { .. }) => self.keyspace_exists().await?.then_some(()).ok_or(denied),
+            changed => changed,
+        }
+    }
+
+    async fn keyspace_exists(&self) -> Result<bool, SchemaError> {
+        let keyspaces = "SELECT keyspace_name FROM system_schema.keyspaces WHERE keyspace_name = ?";
+        let values = (&self.settings.keyspace,);
+        let found = one::<(String,)>(&self.session, self.settings, keyspaces, values, Consistency::LocalOne);
+        Ok(found.await?.is_some())
     }
 
     async fn is_scylladb(&self) -> Result<bool, SchemaError> {
@@ -129,6 +140,9 @@ impl Applier<'_> {
             Ok(_) => {}
             // Somebody else was quicker, although we asked for it not to matter.
             Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::AlreadyExists { .. }, _))) => {}
+            Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, reason))) => {
+                return Err(SchemaError::Denied { doing: cql.to_owned(), reason });
+            }
             Err(error) => return Err(failed(cql, error)),
         }
         self.session.await_schema_agreement().await.map(drop).map_err(|error| failed(cql, error))

@@ -57,7 +57,7 @@ fn three_nodes_with_either_paxos() {
     for paxos in ["v1", "v2"] {
         if is_wanted(&format!("the suite on three nodes with Paxos {paxos}")) {
             let name = if paxos == "v1" { "three-v1" } else { "three-v2" };
-            let database = Database::start(Start { name, nodes: 3, paxos });
+            let database = Database::start(Start { name, nodes: 3, paxos, ..Start::ONE });
             run(SUITE_AND_FAULTS, &database.contact_points, &format!("three nodes, Paxos {paxos}"));
             database.stop();
         }

@@ -20,15 +20,17 @@ pub struct Database {
 }
 
 /// How a database is started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Start {
     pub name: &'static str,
     pub nodes: u32,
     pub paxos: &'static str,
+    /// Whatever else the launcher is told.
+    pub more: Vec<String>,
 }
 
 impl Start {
-    pub const ONE: Self = Self { name: "one", nodes: 1, paxos: "v2" };
+    pub const ONE: Self = Self { name: "one", nodes: 1, paxos: "v2", more: Vec::new() };
 }
 
 /// Settings for a store of its own in the binary's shared database, whose schema has been applied.
@@ -66,6 +68,7 @@ impl Database {
         let output = launcher("start", &directory)
             .args(["--nodes", &start.nodes.to_string(), "--paxos", start.paxos, "--detach", "--with-parent", "--json"])
             .args(["--timeout", "180"])
+            .args(&start.more)
             .output()
             .expect("deploy/cassandra/cassandra can be run");
         let (told, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -6,6 +6,7 @@ mod database;
 mod layout;
 mod proxied;
 mod schemas;
+mod secured;
 mod steps;
 mod storms;
 
