@@ -28,6 +28,12 @@ CASSANDRA = ROOT / "deploy" / "cassandra" / "cassandra"
 ROLES = ("membership", "history", "matching", "frontend")
 CQL, INTERNAL, HTTP, GRPC, CONTROL = 9042, 7240, 7250, 7233, 7299
 PR_SET_PDEATHSIG = 1
+# Found once, here: what runs between fork and exec must not look up or load anything, because another thread may have
+# held the loader's lock when the process was forked.
+PRCTL = ctypes.CDLL(None).prctl
+PRCTL.argtypes = [ctypes.c_int, ctypes.c_ulong]
+# Longer than all that a server grants itself when it stops: draining, giving shards away, flushing, leaving.
+STOPPED_WITHIN_S = 90.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Process:
         except (urllib.error.URLError, OSError):
             return False
 
-    def wait_ready(self, timeout_s: float = 60.0) -> float:
+    def wait_ready(self, timeout_s: float = 120.0) -> float:
         """Waits until the process serves. Returns the seconds that took."""
         began = time.monotonic()
         while not self.ready():
@@ -111,14 +117,16 @@ class Process:
             raise ClusterFailed(f"{self.name} does not run, so it cannot get {what.name}; {self.last_lines()}")
         self.running.send_signal(what)
 
-    def kill(self) -> None:
-        """SIGKILL, and waits for the process to be gone."""
-        if self.running is not None:
-            self.running.kill()
-            self.running.wait()
-            self.running = None
+    def kill(self) -> int | None:
+        """SIGKILL, and waits for the process to be gone. Returns how it ended, or None if it did not run."""
+        if self.running is None:
+            return None
+        self.running.kill()
+        code = self.running.wait()
+        self.running = None
+        return code
 
-    def stop(self, timeout_s: float = 40.0) -> int:
+    def stop(self, timeout_s: float = STOPPED_WITHIN_S) -> int:
         """SIGTERM, which drains, and the exit code. A process that outlives the timeout is killed and counts as -9."""
         if self.running is None:
             return 0
@@ -239,6 +247,10 @@ class LocalCluster:
     def cassandra_address(self, number: int, shown: bool) -> str:
         return f"{self.net}.{number + (100 if shown and self.shape.proxied else 0)}"
 
+    def cassandra_pid(self, number: int) -> int:
+        """The process of a Cassandra node, which may have ended."""
+        return int((self.folder / "cassandra" / f"node{number}" / "pid").read_text().split()[0])
+
     # --- starting and stopping
 
     def start(self) -> None:
@@ -274,6 +286,14 @@ class LocalCluster:
                 process.spawn()
         process.wait_ready()
 
+    def heal(self) -> None:
+        """Everything that was cut off, or stands still, goes on. What was killed stays so."""
+        if self.proxy is not None:
+            self.proxy.heal()
+        for process in self.processes.values():
+            if process.alive():
+                process.send(signal.SIGCONT)
+
     def start_cassandra(self) -> None:
         addresses = [self.cassandra_address(number, shown=False) for number in range(1, self.shape.cassandra + 1)]
         words = ["start", "--nodes", str(len(addresses)), "--addresses", ",".join(addresses), "--detach", "--json"]
@@ -289,6 +309,8 @@ class LocalCluster:
         for name, process in self.processes.items():
             routes[name] = f"{self.advertised(process)}={process.address}:{INTERNAL}"
         binary = str(pathlib.Path(self.binary).parent / "cql-proxy")
+        if not os.access(binary, os.X_OK):
+            raise ClusterFailed(f"there is no {binary}: cargo build --package cql-proxy makes it")
         return Proxy(binary, routes, f"{self.net}.250:{CONTROL}", self.seed, self.folder)
 
     def configuration(self, process: Process) -> dict[str, Any]:
@@ -356,7 +378,7 @@ class LocalCluster:
             raise ClusterFailed(f"cassandra {command} failed: {done.stderr[-3000:]}")
         return done.stdout
 
-    def outlast(self, *words: str, timeout_s: float = 90.0) -> str:
+    def outlast(self, *words: str, timeout_s: float = 180.0) -> str:
         """Runs the binary for a moment and returns what it printed."""
         done = subprocess.run([self.binary, *words], capture_output=True, text=True, timeout=timeout_s)
         if done.returncode != 0:
@@ -392,4 +414,4 @@ def free_net() -> str:
 
 def die_with_parent() -> None:
     """In the child: SIGKILL when the thread that started it is gone. Processes are started from the main thread."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    PRCTL(PR_SET_PDEATHSIG, int(signal.SIGKILL))

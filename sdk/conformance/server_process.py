@@ -1,4 +1,4 @@
-"""One server process under test: free loopback ports, a file of its own, start, SIGKILL, stop.
+"""One server process under test: a loopback address of its own, a file of its own, start, SIGKILL, stop.
 
 Standard library only, because `run` uses it before any environment exists.
 """
@@ -7,35 +7,55 @@ from __future__ import annotations
 
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
 import time
 
+# Below the ports that the kernel gives to outgoing connections.
+GRPC, METRICS = 17233, 17250
 
-def free_port() -> int:
-    """A loopback TCP port that nobody listens on at this moment."""
+
+def own_address() -> str:
+    """A loopback address where nobody listens on these ports, and which nobody else would think of.
+
+    A server that is killed frees its ports for a moment, and is to get them back. So they must not be ports of an
+    address that others use.
+    """
+    lots = random.SystemRandom()
+    for _ in range(100):
+        address = f"127.{lots.randint(16, 239)}.{lots.randint(1, 254)}.{lots.randint(2, 254)}"
+        if all(bindable(address, port) for port in (GRPC, METRICS)):
+            return address
+    raise RuntimeError(f"no loopback address with ports {GRPC} and {METRICS} free: does something listen on 0.0.0.0?")
+
+
+def bindable(address: str, port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+        return True
 
 
 class ServerProcess:
-    """Starts `outlast server start-dev` on one file, any number of times, always on the same ports."""
+    """Starts `outlast server start-dev` on one file, any number of times, always on the same address."""
 
     def __init__(self, binary: str, folder: pathlib.Path):
         self.binary = binary
         self.folder = folder
-        self.port = free_port()
-        self.metrics_port = free_port()
+        self.ip = own_address()
         self.log_path = folder / "server.log"
         self.process: subprocess.Popen | None = None
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.ip}:{GRPC}"
 
-    def start(self, timeout_s: float = 30.0) -> float:
+    def start(self, timeout_s: float = 60.0) -> float:
         """Starts the process and waits until it accepts connections. Returns the seconds that took."""
         began = time.monotonic()
         with self.log_path.open("ab") as log:
@@ -44,9 +64,9 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 [
                     self.binary, "server", "start-dev",
-                    "--ip", "127.0.0.1",
-                    "--port", str(self.port),
-                    "--metrics-port", str(self.metrics_port),
+                    "--ip", self.ip,
+                    "--port", str(GRPC),
+                    "--metrics-port", str(METRICS),
                     "--db-filename", str(self.folder / "outlast.db"),
                     "--namespace", "default",
                     "--log-level", os.environ.get("OUTLAST_LOG_LEVEL", "info"),
@@ -60,7 +80,7 @@ class ServerProcess:
             if self.process.poll() is not None:
                 raise RuntimeError(f"server exited with {self.process.returncode} at start, log: {self.log_path}")
             try:
-                with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                with socket.create_connection((self.ip, GRPC), timeout=1):
                     return time.monotonic() - began
             except OSError:
                 time.sleep(0.02)
@@ -77,7 +97,7 @@ class ServerProcess:
             self.process.wait()
             self.process = None
 
-    def stop(self, timeout_s: float = 15.0) -> int:
+    def stop(self, timeout_s: float = 90.0) -> int:
         """SIGTERM, and the exit code. A process that outlives the timeout is killed and counts as -9."""
         if self.process is None:
             return 0

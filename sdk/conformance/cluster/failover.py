@@ -4,6 +4,7 @@ One open workflow in every shard is described every tenth of a second through th
 whether or not earlier ones were answered, while a load of workflows runs. A shard serves again when the first of the
 probes that were sent after the blow is answered. What is printed is that time for each shard that the process owned, as
 a distribution; and how long probes take at other times, which on a machine that is saturated is what is measured.
+The run fails when an aim is missed (AIMS).
 
 Only partitions need the proxy between processes, and a dead process looks different through it. So they are measured on
 a cluster with it, and all else on one without.
@@ -44,6 +45,10 @@ from slots import covering  # noqa: E402
 # Callers' patience: within it the frontends try again by themselves.
 PATIENCE_S = 10.0
 WATCHED_S = 14.0
+# Within how many seconds 95 % of the shards of a process serve again.
+AIMS = {"sigkill": 1.0, "sigstop": 3.0, "partition": 3.0}
+# And all of them, whatever happened to it.
+LONGEST_S = 10.0
 
 
 @dataclasses.dataclass
@@ -113,10 +118,14 @@ def at(quantile: float, values: list[float]) -> float:
     return sorted(values)[min(len(values) - 1, int(quantile * len(values)))] if values else 0.0
 
 
+def owners(cluster: LocalCluster) -> list[str]:
+    """Whom the ring gives each history shard to."""
+    return json.loads(cluster.admin("ring", "--output", "json"))["history"]
+
+
 def shards_of(cluster: LocalCluster, victim: Process) -> list[int]:
     """What the ring gives to this history process."""
-    owners = json.loads(cluster.admin("ring", "--output", "json"))["history"]
-    return [shard for shard, owner in enumerate(owners) if owner == victim.name]
+    return [shard for shard, owner in enumerate(owners(cluster)) if owner == victim.name]
 
 
 async def strike(kind: str, cluster: LocalCluster, victim: Process) -> None:
@@ -171,7 +180,10 @@ async def measure(kind: str, turn: int, cluster: LocalCluster, clients: list[Cli
     await asyncio.sleep(WATCHED_S)
     until.set()
     await probing
-    problems = await mend(kind, cluster, victim)
+    problems = [] if owned else [f"{kind} {turn}: {victim.name} owned no shards, so nothing was measured"]
+    if victim.name in await asyncio.to_thread(owners, cluster):
+        problems.append(f"{kind} {turn}: the ring still gives shards to {victim.name}, so nothing happened to it")
+    problems += await mend(kind, cluster, victim)
     await background
     outages = prober.outages(blow, owned)
     failed = prober.failed(blow)
@@ -185,7 +197,7 @@ async def measure(kind: str, turn: int, cluster: LocalCluster, clients: list[Cli
         "failed": len(failed),
         "failures": sorted({probe.error for probe in failed})[:5],
         "usual_ms": {"p50": round(1000 * at(0.5, usual), 1), "p99": round(1000 * at(0.99, usual), 1)},
-        "problems": problems + load.problems,
+        "problems": problems + [f"{kind} {turn}: {problem}" for problem in load.problems],
     }
 
 
@@ -201,6 +213,23 @@ def summary(kind: str, results: list[dict[str, Any]]) -> dict[str, Any]:
         "probes": sum(result["probes"] for result in results),
         "failed": sum(result["failed"] for result in results),
     }
+
+
+def missed(kind: str, results: list[dict[str, Any]]) -> list[str]:
+    """The aims that these blows of one kind did not meet."""
+    outages = [seconds for result in results for seconds in result["outages_s"].values()]
+    failures = sorted({error for result in results for error in result["failures"]})
+    aim = AIMS.get(kind, LONGEST_S)
+    in_time = sum(seconds <= aim for seconds in outages)
+    found = []
+    if in_time < 0.95 * len(outages):
+        found.append(f"{kind}: {in_time} of {len(outages)} shards served again within {aim} s, and 95 % should")
+    late = [seconds for seconds in outages if seconds > LONGEST_S]
+    if late:
+        found.append(f"{kind}: {len(late)} shards did not serve again within {LONGEST_S} s: {late}")
+    if kind == "drain" and failures:
+        found.append(f"{kind}: requests failed, and none should: {failures}")
+    return found
 
 
 async def run(cluster: LocalCluster, kinds: list[str], arguments: argparse.Namespace) -> list[dict[str, Any]]:
@@ -252,10 +281,16 @@ def main() -> None:
     for row in rows:
         print(f"failover: {row}", flush=True)
     problems = [problem for result in results for problem in result["problems"]]
-    drains = [row for row in rows if row["kind"] == "drain"]
-    problems += [f"{row['failed']} requests failed during drains" for row in drains if row["failed"]]
+    for kind in arguments.kinds:
+        problems += missed(kind, [one for one in results if one["kind"] == kind])
     for problem in problems:
         print(f"failover: PROBLEM {problem}", flush=True)
+    if problems:
+        print(
+            f"failover: logs are in {arguments.folder}; only this again: sdk/conformance/run failover --kinds KIND "
+            f"--seed {arguments.seed} --repeat {arguments.repeat} --every {arguments.every}",
+            flush=True,
+        )
     if arguments.result:
         whole = {"seed": arguments.seed, "rows": rows, "blows": results}
         arguments.result.write_text(json.dumps(whole, indent=1) + "\n")

@@ -17,13 +17,14 @@ from typing import Any
 
 def fault_table(whole: dict[str, Any], titles: dict[str, str]) -> str:
     shape = whole["shape"]
+    seeds = ", ".join(str(seed) for seed in whole["seeds"])
     lines = [
-        f"{whole['date']}, commit {whole['commit']}, {whole['machine']}, seed {whole['seed']}: "
+        f"{whole['date']}, commit {whole['commit']}, {whole['machine']}, a round for each of the seeds {seeds}: "
         f"{shape['membership']} membership, {shape['frontend']} frontend, {shape['history']} history and "
         f"{shape['matching']} matching processes, {shape['cassandra']} Cassandra nodes (RF 3, Paxos {shape['paxos']}, "
         f"commit log {shape['commitlog']}); {whole['seconds']} s.",
         "",
-        "| fault | times | workflows | runs | signals acknowledged, unknown | timers | tasks timed out | problems |",
+        "| fault | rounds | workflows | runs | signals acknowledged, unknown | timers | tasks timed out | problems |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name in dict.fromkeys(wave["fault"] for wave in whole["waves"]):

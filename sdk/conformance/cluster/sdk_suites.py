@@ -18,7 +18,7 @@ from processes import LocalCluster, Shape  # noqa: E402
 def commands(names: list[str]) -> list[tuple[str, list[str], pathlib.Path]]:
     workers = os.environ.get("CONFORMANCE_WORKERS", "4")
     python = [sys.executable, "-m", "pytest", "-n", workers, "--dist", "worksteal", "-p", "no:cacheprovider"]
-    go = ["go", "test", "-count=1", "-parallel", "8", "-timeout", "480s", "./..."]
+    go = ["go", "test", "-count=1", "-parallel", "8", "-timeout", "900s", "./..."]
     every = [("python", python, SUITES / "python"), ("go", go, SUITES / "go")]
     return [one for one in every if one[0] in names]
 

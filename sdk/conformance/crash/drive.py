@@ -21,7 +21,7 @@ from temporalio.client import Client  # noqa: E402
 
 from load import Load, workers  # noqa: E402
 from server_process import ServerProcess  # noqa: E402
-from verdict import Verdict  # noqa: E402
+from verdict import Disturbance, Verdict  # noqa: E402
 
 
 class Driver:
@@ -30,7 +30,7 @@ class Driver:
         self.random = random.Random(f"{arguments.seed} kills")
         self.folder = pathlib.Path(arguments.folder)
         self.server = ServerProcess(arguments.binary, self.folder)
-        self.kills: list[tuple[float, float]] = []
+        self.kills: list[Disturbance] = []
         self.load: Load
 
     async def kill_again_and_again(self) -> None:
@@ -46,7 +46,8 @@ class Driver:
             await asyncio.sleep(self.random.choice([0.0, 0.0, 0.3, 1.0]))
             slowest = max(slowest, await asyncio.to_thread(self.server.start))
             again = time.time()
-            self.kills.append((killed, again))
+            # Whoever calls in vain waits longer each time, in the end about as long as the server was away.
+            self.kills.append(Disturbance(killed, again + max(1.0, again - killed)))
             self.load.note("kill", str(number), f"back after {again - killed:.3f} s")
         print(f"crash: {len(self.kills)} kills, slowest start {slowest:.2f} s", flush=True)
 

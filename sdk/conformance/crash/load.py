@@ -18,6 +18,7 @@ from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.common.v1 import Payload, Payloads, RetryPolicy, WorkflowExecution, WorkflowType
+from temporalio.api.enums.v1 import WorkflowIdReusePolicy
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
@@ -45,6 +46,8 @@ UNKNOWN = {
     RPCStatusCode.RESOURCE_EXHAUSTED,
 }
 RUNNING = 1
+# For how long a call or a workflow may take. What takes longer is dead, and must not hold up the verdict for ever.
+PATIENCE_S = 150.0
 QUEUES = ["crash-cached", "crash-replaying"]
 
 
@@ -90,12 +93,14 @@ class Load:
         return response
 
     async def insist(self, name: str, token: str, method: str, request: Any) -> Any:
-        """Sends the same request under the same token until it is acknowledged."""
-        while True:
+        """Sends the same request under the same token until it is acknowledged; gives up when that takes too long."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             response = await self.try_once(name, token, method, request)
             if response is not None:
                 return response
             await asyncio.sleep(0.1)
+        raise TimeoutError(f"{name} {token}: not acknowledged within {PATIENCE_S:.0f} s")
 
     async def start(self, kind: str, workflow_id: str, *args: Any, **fields: Any) -> str:
         """Starts a workflow and returns the run id that was acknowledged."""
@@ -108,6 +113,9 @@ class Load:
             task_queue=TaskQueue(name="crash-cached" if kind == "Local" else rng.choice(QUEUES)),
             input=json_payloads(*args),
             request_id=str(uuid.UUID(int=rng.getrandbits(128))),
+            # A start that is sent again after its run has closed is the same start. One that is taken for another is
+            # refused here, where otherwise the second run would hide the first.
+            workflow_id_reuse_policy=WorkflowIdReusePolicy.WORKFLOW_ID_REUSE_POLICY_REJECT_DUPLICATE,
             identity="load",
             **fields,
         )
@@ -134,7 +142,7 @@ class Load:
         response = await attempt("signal", token, "signal_workflow_execution", request)
         one.signals[token] = response is not None
 
-    async def closed(self, one: Started, limit_s: float = 150.0) -> None:
+    async def closed(self, one: Started, limit_s: float = PATIENCE_S) -> None:
         """Waits until the chain of this workflow has closed."""
         deadline = time.monotonic() + limit_s
         request = DescribeWorkflowExecutionRequest(
@@ -223,14 +231,14 @@ class Load:
         except RPCError as error:
             self.note("query", workflow_id, f"{error.status.name}: {error.message}")
 
-    async def spread(self, workflows: int, seconds: float) -> None:
-        """Starts this many workflows evenly over a time, and waits until all have closed."""
+    async def spread(self, workflows: int, seconds: float, first: int = 0) -> None:
+        """Starts this many workflows, numbered from `first`, evenly over a time, and waits until all have closed."""
 
-        async def later(number: int) -> None:
-            await asyncio.sleep(seconds * number / workflows)
-            await self.one_workflow(number)
+        async def later(place: int) -> None:
+            await asyncio.sleep(seconds * place / workflows)
+            await self.one_workflow(first + place)
 
-        outcomes = await asyncio.gather(*(later(number) for number in range(workflows)), return_exceptions=True)
+        outcomes = await asyncio.gather(*(later(place) for place in range(workflows)), return_exceptions=True)
         self.problems += [f"a driver stopped: {outcome!r}" for outcome in outcomes if outcome is not None]
 
 

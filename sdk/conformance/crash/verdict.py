@@ -10,13 +10,17 @@ import pathlib
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest, GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
 import flows
 import laws
+
+
+# For how long a worker may go on with a task that it got during a fault, before it says that it failed.
+FAILURE_LAGS_S = 5.0
 
 
 @dataclasses.dataclass
@@ -38,25 +42,28 @@ class Run:
     events: list[HistoryEvent]
 
 
+@dataclasses.dataclass(frozen=True)
+class Disturbance:
+    """A kill or another fault, in seconds since the epoch."""
+
+    began: float
+    # From then on no workflow task may be handed out that gets lost: servers, workers and connections are as before.
+    settled: float
+
+
 class Verdict:
-    def __init__(self, client: Client, kills: list[tuple[float, float]], recovery_s: float = 6.0):
+    def __init__(self, client: Client, disturbances: list[Disturbance]):
         self.client = client
-        # For each kill, or another disturbance: when it came, and when the server answered again.
-        self.kills = kills
-        # For how long its consequences may show in what workers do.
-        self.recovery_s = recovery_s
+        self.disturbances = disturbances
         self.problems: list[str] = []
         self.runs: list[Run] = []
         self.counts: collections.Counter[str] = collections.Counter()
 
     async def judge(self, started: list[Started]) -> None:
         for one in started:
-            try:
-                chain = await self.chain(one.workflow_id, one.run_id)
-            except RPCError as error:
-                self.problems.append(f"{one.workflow_id}/{one.run_id}: was started and cannot be read: {error.message}")
-                continue
-            self.judge_chain(one, chain)
+            chain = await self.read(one.workflow_id, one.run_id)
+            if chain:
+                self.judge_chain(one, chain)
         seen = {(run.workflow_id, run.run_id) for run in self.runs}
         for run in list(self.runs):
             for child in laws.find(run.events, "ChildWorkflowExecutionStarted"):
@@ -64,10 +71,34 @@ class Verdict:
                 if key in seen:
                     self.problems.append(f"{key[0]}: started by two parents, or twice by one")
                 seen.add(key)
-                await self.chain(*key)
+                await self.read(*key)
         for run in self.runs:
             self.judge_run(run)
         await self.replay()
+
+    async def read(self, workflow_id: str, run_id: str) -> list[Run]:
+        """The chain that begins with this run, the only one of its workflow ID; empty if it is not there."""
+        try:
+            chain = await self.chain(workflow_id, run_id)
+            await self.judge_latest(chain)
+        except RPCError as error:
+            self.problems.append(f"{workflow_id}/{run_id}: was started and cannot be read: {error.message}")
+            return []
+        return chain
+
+    async def judge_latest(self, chain: list[Run]) -> None:
+        """What the workflow ID leads to is the end of the chain that was acknowledged, not of one started beside it."""
+        first, last = chain[0], chain[-1]
+        request = DescribeWorkflowExecutionRequest(
+            namespace=self.client.namespace, execution=WorkflowExecution(workflow_id=first.workflow_id)
+        )
+        response = await self.client.workflow_service.describe_workflow_execution(request, retry=True)
+        info = response.workflow_execution_info
+        if (info.execution.run_id, info.first_run_id) != (last.run_id, first.run_id):
+            self.problems.append(
+                f"{first.workflow_id}: started twice: run {first.run_id} was acknowledged and led to {last.run_id}, but "
+                f"the workflow ID leads to {info.execution.run_id}, which began with {info.first_run_id}"
+            )
 
     async def chain(self, workflow_id: str, run_id: str) -> list[Run]:
         chain: list[Run] = []
@@ -135,13 +166,16 @@ class Verdict:
                 self.judge_failure(run, event)
 
     def judge_timeout(self, run: Run, event: HistoryEvent, by_id: dict[int, HistoryEvent]) -> None:
-        """A task times out when a kill came between its delivery (or the wait for it) and its answer."""
+        """A task times out when a fault came between its delivery (or the wait for it) and its answer.
+
+        So a task that was handed out to nobody, or to somebody who left, without a fault at that time, is a problem.
+        """
         end = laws.attributes(event)
         since = by_id[end.started_event_id or end.scheduled_event_id]
-        if not self.killed_between(seconds_of(since) - 1.0, seconds_of(since) + self.recovery_s):
+        if not self.disturbed(seconds_of(since), seconds_of(event)):
             self.problems.append(
                 f"{run.workflow_id}/{run.run_id}: workflow task timed out at event {event.event_id}, "
-                f"{seconds_of(since):.3f}..{seconds_of(event):.3f}, and no kill explains it"
+                f"{seconds_of(since):.3f}..{seconds_of(event):.3f}, and no fault explains it"
             )
 
     def judge_failure(self, run: Run, event: HistoryEvent) -> None:
@@ -151,15 +185,15 @@ class Verdict:
         self.counts[f"WorkflowTaskFailed {cause}"] += 1
         if cause == "UNHANDLED_COMMAND" and "WorkflowExecutionSignaled" in laws.names(run.events):
             return
-        explained = self.killed_between(seconds_of(event) - self.recovery_s, seconds_of(event) + 1.0)
+        explained = self.disturbed(seconds_of(event) - FAILURE_LAGS_S, seconds_of(event))
         if cause == "NON_DETERMINISTIC_ERROR" or not explained:
             self.problems.append(
                 f"{run.workflow_id}/{run.run_id}: workflow task failed at event {event.event_id} with {cause}: "
                 f"{failed.failure.message[:200]}"
             )
 
-    def killed_between(self, begin: float, end: float) -> bool:
-        return any(killed <= end and again >= begin for killed, again in self.kills)
+    def disturbed(self, begin: float, end: float) -> bool:
+        return any(one.began <= end and begin <= one.settled for one in self.disturbances)
 
     async def replay(self) -> None:
         replayer = Replayer(

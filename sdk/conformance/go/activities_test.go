@@ -244,7 +244,8 @@ func TestCancellationWaitsForTheActivity(t *testing.T) {
 func TestALongLocalActivityKeepsItsTask(t *testing.T) {
 	s := newStage(t, activityFlows)
 	s.worker(worker.Options{})
-	run := s.start(localSlow, taskTimeout(2*time.Second), 4*time.Second)
+	// A worker reports after four fifths of the timeout: what is left is for machines that are slow.
+	run := s.start(localSlow, taskTimeout(8*time.Second), 8*time.Second)
 	require.Equal(s, "slow but done", result[string](s, run))
 	history := s.history(run.GetID(), run.GetRunID())
 	require.Zero(s, count(history, enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT), "%v", names(history))

@@ -194,7 +194,8 @@ func TestAPanicFailsTheTaskAndTheWorkflowWaits(t *testing.T) {
 	s := newStage(t, func(r registry) { r.RegisterWorkflow(panics) })
 	broken.Store(true)
 	s.worker(worker.Options{WorkflowPanicPolicy: worker.BlockWorkflow})
-	run := s.start(panics, taskTimeout(5*time.Second))
+	// The first failed attempt is reported, later ones time out. If the first one did, too, none would be reported.
+	run := s.start(panics, taskTimeout(10*time.Second))
 	s.eventually("a task failed", func() bool {
 		return count(s.history(run.GetID(), run.GetRunID()), enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED) >= 1
 	})

@@ -14,9 +14,10 @@ from temporalio.api.command.v1 import (
     StartTimerCommandAttributes,
 )
 from temporalio.api.common.v1 import ActivityType
-from temporalio.api.enums.v1 import CommandType, TaskQueueKind
+from temporalio.api.enums.v1 import CommandType, TaskQueueKind, TaskQueueType
 from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
     PollActivityTaskQueueRequest,
     PollActivityTaskQueueResponse,
     PollWorkflowTaskQueueRequest,
@@ -26,7 +27,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondWorkflowTaskCompletedResponse,
 )
 
-from stage import Stage, payloads
+from stage import Stage, eventually, payloads
 
 
 def duration(value: float) -> Duration:
@@ -100,6 +101,21 @@ class RawWorker:
             ),
             timeout=timedelta(seconds=wait_s),
         )
+
+    async def polls_sticky(self) -> None:
+        """Waits until the server knows of this worker's poll of its sticky queue."""
+
+        async def known() -> bool:
+            response = await self.stage.service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace=self.stage.namespace,
+                    task_queue=self.sticky().worker_task_queue,
+                    task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+                )
+            )
+            return any(poller.identity == self.identity for poller in response.pollers)
+
+        await eventually(known, "the sticky queue is polled")
 
     async def poll_activity(self, wait_s: float = 20, queue: str | None = None) -> PollActivityTaskQueueResponse:
         return await self.stage.service.poll_activity_task_queue(

@@ -55,7 +55,7 @@ def seconds(value: float) -> timedelta:
     return timedelta(seconds=value)
 
 
-async def eventually(probe: Callable[[], Awaitable[Any]], what: str, within_s: float = 20.0) -> Any:
+async def eventually(probe: Callable[[], Awaitable[Any]], what: str, within_s: float = 45.0) -> Any:
     """The first truthy answer of the probe. It is asked often, and fails loudly when the time is over."""
     deadline = time.monotonic() + within_s
     while True:
@@ -101,13 +101,15 @@ class Stage:
         options.setdefault("workflow_runner", self.mode.runner)
         options.setdefault("max_concurrent_workflow_task_polls", 2)
         options.setdefault("max_concurrent_activity_task_polls", 2)
+        # A worker on a slow machine should not take more tasks than it can answer before they time out.
+        options.setdefault("max_concurrent_workflow_tasks", 4)
         options.setdefault("sticky_queue_schedule_to_start_timeout", seconds(5))
         return Worker(client, workflows=workflows, activities=activities, **options)
 
     async def start(self, workflow: Any, *args: Any, suffix: str = "workflow", **options: Any) -> WorkflowHandle:
         options.setdefault("id", self.id(suffix))
         options.setdefault("task_queue", self.task_queue)
-        options.setdefault("execution_timeout", seconds(75))
+        options.setdefault("execution_timeout", seconds(150))
         # Long enough for a slow machine, so that only a task that was really lost times out.
         options.setdefault("task_timeout", seconds(30))
         handle = await self.client.start_workflow(workflow, args=list(args), **options)

@@ -218,7 +218,8 @@ async def test_intervals_grow_by_the_coefficient_up_to_the_maximum(stage: Stage)
     times = ATTEMPTS[key]
     gaps = [after - before for before, after in zip(times, times[1:])]
     for gap, least in zip(gaps, [0.2, 0.6, 0.7]):
-        assert least - 0.02 <= gap <= least + 2.0, gaps
+        # How late an attempt is depends on the machine, and how early it may be does not.
+        assert least - 0.02 <= gap <= least + 15.0, gaps
 
 
 async def test_maximum_attempts_end_the_retries(stage: Stage):
@@ -262,7 +263,7 @@ async def test_schedule_to_start_ends_an_activity_that_no_worker_took(stage: Sta
 
 async def test_start_to_close_ends_an_attempt_and_the_next_one_runs(stage: Stage):
     async with stage.worker([OneActivity], ACTIVITIES):
-        handle = await stage.start(OneActivity.run, "hang_first", "", {"start_to_close": 0.7, "retry": {}})
+        handle = await stage.start(OneActivity.run, "hang_first", "", {"start_to_close": 4, "retry": {}})
         assert await handle.result() == "attempt 2"
     [started] = laws.find(await stage.history(handle), "ActivityTaskStarted")
     assert started.attempt == 2
@@ -282,11 +283,11 @@ async def test_start_to_close_of_the_last_attempt_fails_the_activity(stage: Stag
 async def test_schedule_to_close_bounds_all_attempts_together(stage: Stage):
     async with stage.worker([OneActivity], ACTIVITIES):
         error, _ = await failure_of(
-            stage, "fail_until", stage.id() + "/999", schedule_to_close=1.5, retry={"initial": 0.3}
+            stage, "fail_until", stage.id() + "/999", schedule_to_close=5, retry={"initial": 0.5}
         )
     assert error.retry_state == RetryState.TIMEOUT
     assert isinstance(error.cause, (ApplicationError, TimeoutError))
-    assert 2 <= len(ATTEMPTS[stage.id()]) <= 6
+    assert 2 <= len(ATTEMPTS[stage.id()]) <= 11
 
 
 async def test_schedule_to_close_ends_a_running_attempt(stage: Stage):
@@ -299,7 +300,7 @@ async def test_schedule_to_close_ends_a_running_attempt(stage: Stage):
 
 async def test_heartbeat_details_of_a_silent_attempt_reach_the_next_one(stage: Stage):
     async with stage.worker([OneActivity], ACTIVITIES):
-        handle = await stage.start(OneActivity.run, "heartbeat_then_hang", "", {"heartbeat": 0.8, "retry": {}})
+        handle = await stage.start(OneActivity.run, "heartbeat_then_hang", "", {"heartbeat": 4, "retry": {}})
         assert await handle.result() == "['step', 7]"
     [started] = laws.find(await stage.history(handle), "ActivityTaskStarted")
     assert started.last_failure.timeout_failure_info.timeout_type == ApiTimeoutType.TIMEOUT_TYPE_HEARTBEAT
@@ -307,7 +308,7 @@ async def test_heartbeat_details_of_a_silent_attempt_reach_the_next_one(stage: S
 
 async def test_heartbeat_timeout_of_the_last_attempt_carries_the_details(stage: Stage):
     async with stage.worker([OneActivity], ACTIVITIES):
-        error, _ = await failure_of(stage, "heartbeat_then_hang", heartbeat=0.8, retry={"attempts": 1})
+        error, _ = await failure_of(stage, "heartbeat_then_hang", heartbeat=4, retry={"attempts": 1})
     assert isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.HEARTBEAT
     assert list(error.cause.last_heartbeat_details) == ["step", 7]
 
@@ -366,6 +367,15 @@ async def test_describe_shows_a_started_activity_and_its_heartbeat(stage: Stage)
 
 @workflow.defn
 class CancelsActivity:
+    """Cancels its activity when it is told to."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    @workflow.signal
+    def cancel_it(self) -> None:
+        self.told = True
+
     @workflow.run
     async def run(self, kind: str, behaviour: str, task_queue: str | None) -> str:
         running = workflow.start_activity(
@@ -377,7 +387,7 @@ class CancelsActivity:
             heartbeat_timeout=timedelta(seconds=5),
             cancellation_type=workflow.ActivityCancellationType[kind],
         )
-        await workflow.sleep(timedelta(milliseconds=300))
+        await workflow.wait_condition(lambda: self.told)
         running.cancel()
         try:
             return await running
@@ -385,12 +395,26 @@ class CancelsActivity:
             return f"{type(error.cause).__name__}"
 
 
+async def cancelled_activity(stage: Stage, kind: str, behaviour: str, task_queue: str | None = None):
+    """A workflow whose activity was cancelled while it ran, or before anybody took it, when it has a queue of its own."""
+    handle = await stage.start(CancelsActivity.run, kind, behaviour, task_queue)
+
+    async def there():
+        wanted = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED if task_queue else STARTED
+        return [a for a in (await handle.describe()).raw_description.pending_activities if a.state == wanted]
+
+    await eventually(there, "the activity is there")
+    await handle.signal(CancelsActivity.cancel_it)
+    return handle
+
+
+STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
 CANCEL = dict(max_heartbeat_throttle_interval=seconds(0.1), default_heartbeat_throttle_interval=seconds(0.1))
 
 
 async def test_try_cancel_asks_and_does_not_wait(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
-        handle = await stage.start(CancelsActivity.run, "TRY_CANCEL", "obey", None)
+        handle = await cancelled_activity(stage, "TRY_CANCEL", "obey")
         assert await handle.result() == "CancelledError"
     names = await stage.names(handle)
     assert "ActivityTaskCancelRequested" in names
@@ -398,7 +422,7 @@ async def test_try_cancel_asks_and_does_not_wait(stage: Stage):
 
 async def test_wait_cancellation_completed_waits_for_the_activity_to_say_so(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
-        handle = await stage.start(CancelsActivity.run, "WAIT_CANCELLATION_COMPLETED", "obey", None)
+        handle = await cancelled_activity(stage, "WAIT_CANCELLATION_COMPLETED", "obey")
         assert await handle.result() == "CancelledError"
     events = await stage.history(handle)
     [requested] = laws.find(events, "ActivityTaskCancelRequested")
@@ -410,7 +434,7 @@ async def test_wait_cancellation_completed_waits_for_the_activity_to_say_so(stag
 @pytest.mark.parametrize("behaviour,outcome", [("ignore", "finished anyway"), ("fail", "ApplicationError")])
 async def test_an_activity_may_refuse_to_be_cancelled(stage: Stage, behaviour: str, outcome: str):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
-        handle = await stage.start(CancelsActivity.run, "WAIT_CANCELLATION_COMPLETED", behaviour, None)
+        handle = await cancelled_activity(stage, "WAIT_CANCELLATION_COMPLETED", behaviour)
         assert await handle.result() == outcome
     names = await stage.names(handle)
     assert "ActivityTaskCanceled" not in names
@@ -418,15 +442,15 @@ async def test_an_activity_may_refuse_to_be_cancelled(stage: Stage, behaviour: s
 
 async def test_abandon_never_tells_the_activity(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
-        handle = await stage.start(CancelsActivity.run, "ABANDON", "obey", None)
+        handle = await cancelled_activity(stage, "ABANDON", "obey")
         assert await handle.result() == "CancelledError"
         assert "ActivityTaskCancelRequested" not in await stage.names(handle)
 
 
 async def test_cancelling_an_activity_nobody_took_ends_it_at_once(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
-        handle = await stage.start(
-            CancelsActivity.run, "WAIT_CANCELLATION_COMPLETED", "obey", stage.task_queue + "-nobody"
+        handle = await cancelled_activity(
+            stage, "WAIT_CANCELLATION_COMPLETED", "obey", stage.task_queue + "-nobody"
         )
         assert await handle.result() == "CancelledError"
     names = await stage.names(handle)

@@ -97,7 +97,7 @@ async def test_continue_as_new_keeps_the_identity_of_the_chain(stage: Stage):
 
 async def test_continue_as_new_keeps_the_execution_deadline(stage: Stage):
     async with stage.worker([Again]):
-        handle = await stage.start(Again.run, -1, [], execution_timeout=seconds(2))
+        handle = await stage.start(Again.run, -1, [], execution_timeout=seconds(5))
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
         assert isinstance(caught.value.cause, TimeoutError)
@@ -108,7 +108,7 @@ async def test_continue_as_new_keeps_the_execution_deadline(stage: Stage):
     }
     assert len(deadlines) == 1
     lived = laws.instant(histories[-1][-1]) - laws.instant(histories[0][0])
-    assert 2e9 <= lived < 6e9
+    assert 5e9 <= lived < 25e9
 
 
 async def test_no_signal_is_lost_between_the_runs_of_a_chain(stage: Stage):
@@ -174,7 +174,7 @@ async def test_cron_runs_again_and_hands_on_the_last_result(stage: Stage):
             histories = await chain(stage, handle.id, handle.first_execution_run_id or "")
             return histories if len(histories) >= 4 else None
 
-        histories = await eventually(third_run, "three runs of the cron have closed", 30)
+        histories = await eventually(third_run, "three runs of the cron have closed", 60)
         await stage.client.get_workflow_handle(handle.id).terminate()
     results = []
     for events in histories[:3]:
@@ -200,7 +200,7 @@ async def test_a_failed_cron_run_hands_on_its_failure_and_the_last_good_result(s
             histories = await chain(stage, handle.id, handle.first_execution_run_id or "")
             return histories if len(histories) >= 4 else None
 
-        histories = await eventually(enough, "a run after the failed one has closed", 30)
+        histories = await eventually(enough, "a run after the failed one has closed", 60)
         await stage.client.get_workflow_handle(handle.id).terminate()
     assert laws.name(histories[1][-1]) == "WorkflowExecutionFailed"
     after = laws.attributes(histories[2][0])
@@ -260,11 +260,11 @@ async def test_workflow_timeouts(stage: Stage, which: str):
 async def test_a_run_timeout_is_retried_by_the_policy_until_the_execution_timeout(stage: Stage):
     policy = RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=1.0)
     handle = await stage.start(
-        Quick.run, run_timeout=seconds(0.6), execution_timeout=seconds(2.5), retry_policy=policy
+        Quick.run, run_timeout=seconds(0.9), execution_timeout=seconds(6), retry_policy=policy
     )
     with pytest.raises(WorkflowFailureError) as caught:
         await handle.result()
     assert isinstance(caught.value.cause, TimeoutError)
     histories = await chain(stage, handle.id, handle.first_execution_run_id or "")
-    assert 2 <= len(histories) <= 5
+    assert 2 <= len(histories) <= 6
     assert all(laws.name(events[-1]) == "WorkflowExecutionTimedOut" for events in histories)

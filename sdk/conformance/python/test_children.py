@@ -20,6 +20,9 @@ from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 import laws
 from stage import Stage, eventually, seconds
 
+# Of a workflow task: as long as the stage gives to workflows that it starts.
+SLOW = timedelta(seconds=30)
+
 
 @workflow.defn
 class Child:
@@ -63,7 +66,9 @@ class Child:
 class Grandparent:
     @workflow.run
     async def run(self) -> str:
-        return await workflow.execute_child_workflow(Parent.run, args=["echo", {}], id=workflow.info().workflow_id + "/parent")
+        return await workflow.execute_child_workflow(
+            Parent.run, args=["echo", {}], id=workflow.info().workflow_id + "/parent", task_timeout=SLOW
+        )
 
 
 @workflow.defn
@@ -84,6 +89,7 @@ class Parent:
             run_timeout=timedelta(seconds=options["run_timeout"]) if "run_timeout" in options else None,
             id_reuse_policy=WorkflowIDReusePolicy[options.get("reuse", "ALLOW_DUPLICATE")],
             static_summary=options.get("summary"),
+            task_timeout=SLOW,
         )
         if options.get("leave"):
             return handle.id
@@ -101,7 +107,9 @@ class ManyChildren:
     async def run(self, count: int) -> int:
         results = await asyncio.gather(
             *(
-                workflow.execute_child_workflow(Child.run, "echo", id=f"{workflow.info().workflow_id}/{number}")
+                workflow.execute_child_workflow(
+                    Child.run, "echo", id=f"{workflow.info().workflow_id}/{number}", task_timeout=SLOW
+                )
                 for number in range(count)
             )
         )

@@ -182,7 +182,7 @@ async def test_the_sdk_starts_eagerly_on_its_own_worker(stage: Stage):
 @pytest.mark.once
 @pytest.mark.timeouts
 async def test_an_eager_task_that_is_never_completed_times_out_and_goes_to_the_queue(stage: Stage):
-    await stage.start_raw(request_eager_execution=True, workflow_task_timeout=duration(1))
+    await stage.start_raw(request_eager_execution=True, workflow_task_timeout=duration(4))
     worker = RawWorker(stage)
 
     async def second_attempt():

@@ -77,7 +77,7 @@ async def measure(text: str) -> int:
 @pytest.mark.no_replay("the workflow's code was wrong on purpose")
 async def test_a_bug_fails_the_task_and_the_workflow_waits_for_the_fix(stage: Stage):
     async with stage.worker([FailsTaskOnce]):
-        handle = await stage.start(FailsTaskOnce.run, "raise", task_timeout=seconds(5))
+        handle = await stage.start(FailsTaskOnce.run, "raise")
         assert await handle.result() == "recovered"
     events = await stage.history(handle)
     [failed] = laws.find(events, "WorkflowTaskFailed")
@@ -132,7 +132,7 @@ async def test_later_attempts_of_a_failing_task_leave_no_events(stage: Stage):
 @pytest.mark.once
 @pytest.mark.timeouts
 async def test_a_silent_worker_loses_its_task_after_the_task_timeout(stage: Stage):
-    await stage.start_raw(workflow_task_timeout=duration(1))
+    await stage.start_raw(workflow_task_timeout=duration(4))
     worker = RawWorker(stage)
     first = await worker.poll_workflow()
     second = await worker.poll_workflow()
@@ -163,8 +163,8 @@ async def test_sticky_tasks_bring_only_what_is_new(stage: Stage):
     worker = RawWorker(stage)
     first = await worker.poll_workflow()
     assert [event.event_id for event in first.history.events] == [1, 2, 3] and first.previous_started_event_id == 0
-    polling = asyncio.create_task(worker.poll_workflow(sticky=True))
-    await asyncio.sleep(0.2)
+    polling = asyncio.create_task(worker.poll_workflow(sticky=True, wait_s=40))
+    await worker.polls_sticky()
     await worker.complete(first, start_timer("t", 0.1), sticky_attributes=worker.sticky())
     second = await polling
     assert second.previous_started_event_id == 3
@@ -193,14 +193,13 @@ async def test_a_sticky_task_nobody_fetches_goes_back_to_the_normal_queue(stage:
     worker = RawWorker(stage)
     first = await worker.poll_workflow()
     # One poll makes the sticky queue known; then its worker is gone.
-    polled = asyncio.create_task(worker.poll_workflow(sticky=True, wait_s=3))
-    await asyncio.sleep(0.2)
+    polled = asyncio.create_task(worker.poll_workflow(sticky=True, wait_s=4))
+    await worker.polls_sticky()
     await worker.complete(first, sticky_attributes=worker.sticky(schedule_to_start_s=1))
     await polled
     await stage.client.get_workflow_handle(stage.id()).signal("wake up")
-    began = time.monotonic()
     task = await worker.poll_workflow()
-    assert task.task_token and time.monotonic() - began < 12
+    assert task.task_token
     assert [event.event_id for event in task.history.events][0] == 1
     await worker.complete(task, complete_workflow())
 
@@ -394,13 +393,13 @@ async def test_commands_after_the_close_do_not_happen(stage: Stage):
 @pytest.mark.no_replay("the task that failed is part of the rule")
 async def test_a_completion_over_four_mebibytes_fails_its_task_and_is_not_resent_for_ever(stage: Stage):
     async with stage.worker([TooMuch], [measure]):
-        handle = await stage.start(TooMuch.run, 1_500_000, 4, task_timeout=seconds(10))
+        handle = await stage.start(TooMuch.run, 1_500_000, 4)
 
         async def failed():
             events = await stage.history(handle)
             return events if "WorkflowTaskFailed" in laws.names(events) else None
 
-        events = await eventually(failed, "a workflow task failed", 40)
+        events = await eventually(failed, "a workflow task failed", 60)
         # The cause is on the failed task, or, where the server ends such a workflow, the reason of its end.
         said = [WorkflowTaskFailedCause.Name(failed.cause) for failed in laws.find(events, "WorkflowTaskFailed")]
         said += [f"WORKFLOW_TASK_FAILED_CAUSE_{end.reason}" for end in laws.find(events, "WorkflowExecutionTerminated")]
