@@ -10,6 +10,9 @@ use crate::Frontend;
 use crate::deadline::Call;
 use crate::validation::{durations, fields, invalid, payloads};
 
+/// How many binaries a namespace may mark as bad: the reference server's default.
+const MOST_BAD_BINARIES: usize = 10;
+
 pub(crate) fn check(request: &mut wire::UpdateNamespaceRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::required_id("namespace", &request.namespace, limits)?;
     if let Some(info) = &request.update_info {
@@ -28,6 +31,11 @@ pub(crate) fn check(request: &mut wire::UpdateNamespaceRequest, limits: &Request
         durations::duration(field, &mut config.workflow_execution_retention_ttl, limits)?;
         namespace_config::no_archival("config.history_archival_state", config.history_archival_state)?;
         namespace_config::no_archival("config.visibility_archival_state", config.visibility_archival_state)?;
+        for (checksum, marked) in config.bad_binaries.iter().flat_map(|bad| &bad.binaries) {
+            fields::required_id("config.bad_binaries.binaries[].key", checksum, limits)?;
+            payloads::text("config.bad_binaries.binaries[].reason", &marked.reason, limits)?;
+            fields::optional_id("config.bad_binaries.binaries[].operator", &marked.operator, limits)?;
+        }
     }
     if request.promote_namespace {
         return Err(ServiceError::FailedPrecondition(
@@ -89,7 +97,14 @@ fn change(
             config.workflow_execution_retention_ttl = Some(*retention);
         }
         if let Some(binaries) = &update.bad_binaries {
-            config.bad_binaries.get_or_insert_default().binaries.extend(binaries.binaries.clone());
+            let known = &mut config.bad_binaries.get_or_insert_default().binaries;
+            known.extend(binaries.binaries.clone());
+            if known.len() > MOST_BAD_BINARIES {
+                let count = known.len();
+                return invalid(format!(
+                    "config.bad_binaries would have {count} entries, at most {MOST_BAD_BINARIES} are allowed"
+                ));
+            }
         }
     }
     if !request.delete_bad_binary.is_empty() {

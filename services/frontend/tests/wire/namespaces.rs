@@ -1,7 +1,7 @@
 //! Namespaces as clients see them.
 
 use api::temporal::api::common::v1::WorkflowType;
-use api::temporal::api::namespace::v1::{NamespaceConfig, UpdateNamespaceInfo};
+use api::temporal::api::namespace::v1::{BadBinaries, BadBinaryInfo, NamespaceConfig, UpdateNamespaceInfo};
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use prost_types::Duration;
@@ -95,6 +95,29 @@ async fn updates_change_what_they_name_and_keep_the_rest() {
 
     let update = wire::UpdateNamespaceRequest { namespace: "nowhere".to_owned(), ..Default::default() };
     assert_eq!(told(client.update_namespace(update).await.unwrap_err()).0, Code::NotFound);
+}
+
+#[tokio::test]
+async fn few_binaries_are_bad_and_each_is_small() {
+    let server = Server::start().await;
+    let client = &mut server.client().await;
+    let update = |numbers: std::ops::Range<u32>, reason: &str| {
+        let marked = BadBinaryInfo { reason: reason.to_owned(), ..Default::default() };
+        let binaries = numbers.map(|number| (format!("binary-{number}"), marked.clone())).collect();
+        let config = NamespaceConfig { bad_binaries: Some(BadBinaries { binaries }), ..Default::default() };
+        wire::UpdateNamespaceRequest { namespace: "other".to_owned(), config: Some(config), ..Default::default() }
+    };
+    client.update_namespace(update(0..10, "it leaks")).await.unwrap();
+    // The same again are no more.
+    client.update_namespace(update(5..10, "it leaks")).await.unwrap();
+    let (code, text) = told(client.update_namespace(update(10..11, "it leaks")).await.unwrap_err());
+    let why = "config.bad_binaries would have 11 entries, at most 10 are allowed";
+    assert_eq!((code, text.as_str()), (Code::InvalidArgument, why));
+    let (code, text) = told(client.update_namespace(update(0..1, &"x".repeat(3 << 20))).await.unwrap_err());
+    assert_eq!(code, Code::InvalidArgument);
+    assert!(text.starts_with("config.bad_binaries.binaries[].reason is "), "{text}");
+    let shown = client.describe_namespace(describe("other", "")).await.unwrap().into_inner();
+    assert_eq!(shown.config.unwrap().bad_binaries.unwrap().binaries.len(), 10);
 }
 
 #[tokio::test]
