@@ -5,7 +5,7 @@
 //! small partition of conditional writes. How all of it lies in tables, and why, is in docs/decisions/cassandra-log.md.
 //!
 //! A request that times out, is refused or loses its connection may have taken effect; whoever asked is told so
-//! (`Unknown`), and nothing conditional is ever sent twice.
+//! (`Unknown`). No append, creation or move to another segment is ever sent twice; what only goes forward may be.
 //!
 //! Absent on purpose: knowledge of what the bytes mean; creating or changing tables while serving (that is
 //! [`schema::apply`], which an operator runs); work in the background, but for the registry's watch; a second
