@@ -24,8 +24,10 @@ pub(crate) enum Arrival<K: Kind> {
     Resolved(Resolved),
     /// A fence check has an answer.
     Fence(StorageResult<Epoch>),
-    /// An entity came from the tables.
-    Loaded { slot: SlotId, loaded: Loaded<K> },
+    /// An entity came from the tables, or did not; `again`: it had been out of reach before.
+    Loaded { slot: SlotId, again: bool, loaded: Loaded<K> },
+    /// An entity that was out of reach may be loaded again.
+    LoadAgain { slot: SlotId },
     /// Rows that a step needed.
     Fetched { slot: SlotId, fetched: Fetched },
     /// A checkpoint's write is acknowledged.

@@ -1,25 +1,29 @@
 //! Writing dirty entities to their tables, so that the log can be trimmed.
 //!
 //! Entities are taken oldest first, since the oldest holds the log. What is taken is a snapshot of the rows with the
-//! position of the entity's latest change as their version; it is written only once that position is durable. The log is
-//! trimmed below the oldest change that no write acknowledged to this owner carries.
+//! position of the entity's latest change as their version, or this owner's first position if that is later; it is written
+//! only once that position is durable. The log is trimmed below the oldest change that no write acknowledged to this owner
+//! carries.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod writing;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use ids::Timestamp;
-use runtime::Runtime;
-use storage::{Append, Epoch, GroupId, PartitionWrite, Seq, StorageError, Table};
+use storage::{Append, Epoch, GroupId, PartitionWrite, Seq};
 use tokio::sync::oneshot;
 
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, Slot, SlotId, Taken};
 use crate::panics::caught;
 use crate::shard::{ShardTask, Stop};
-use crate::{Kind, ShardSettings};
+use crate::{Kind, RowAddress, ShardSettings};
+pub(crate) use writing::Written;
+use writing::{Batch, Fate, OutOfReach};
 
 /// One table write carries about this much at most.
 const BATCH_BYTES: usize = 1 << 20;
@@ -45,22 +49,10 @@ pub(crate) struct Part {
     /// Whether it owes anything, and so must be looked at as soon as somebody owns the shard again.
     pub(crate) owes: bool,
     pub(crate) writes: Vec<PartitionWrite>,
-}
-
-struct Batch {
-    id: u64,
-    /// The position that must be durable first.
-    needs: Seq,
-    parts: Vec<Part>,
-    wake_ups: Vec<PartitionWrite>,
-}
-
-/// An acknowledged write.
-pub(crate) struct Written {
-    id: u64,
-    parts: Vec<Part>,
-    /// Parts that the table will never take, and why.
-    refused: Vec<(usize, String)>,
+    /// The wake-up rows that go with them.
+    pub(crate) wake_up_rows: Vec<RowAddress>,
+    /// The batch in which it was to be written first.
+    pub(crate) batch: u64,
 }
 
 /// What is dirty, what is being written, and how far the log may be trimmed.
@@ -75,6 +67,7 @@ pub(crate) struct Checkpoints {
     round: Option<Seq>,
     waiting: VecDeque<Batch>,
     running: BTreeSet<u64>,
+    out_of_reach: OutOfReach,
     next_batch: u64,
     trimmed_below: Seq,
     trimming: bool,
@@ -96,6 +89,7 @@ impl Checkpoints {
             round: None,
             waiting: VecDeque::new(),
             running: BTreeSet::new(),
+            out_of_reach: OutOfReach::default(),
             next_batch: 0,
             trimmed_below,
             trimming: false,
@@ -148,7 +142,7 @@ impl Checkpoints {
 
     /// Whether nothing is dirty or being written, and the log is trimmed up to `durable`.
     pub(crate) fn is_done(&self, durable: Seq) -> bool {
-        let written = self.dirty_entities == 0 && self.waiting.is_empty() && self.running.is_empty();
+        let written = self.dirty_entities == 0 && self.finished_before(u64::MAX);
         written && !self.trimming && self.trim_bound(durable) <= self.trimmed_below
     }
 
@@ -164,7 +158,12 @@ impl Checkpoints {
 
     /// Whether every write with an id below `batch` is acknowledged.
     pub(crate) fn finished_before(&self, batch: u64) -> bool {
-        self.running.first().is_none_or(|&oldest| oldest >= batch) && self.waiting.front().is_none_or(|b| b.id >= batch)
+        let unfinished = [
+            self.running.first().copied(),
+            self.waiting.front().map(|waiting| waiting.id),
+            self.out_of_reach.oldest_batch(),
+        ];
+        unfinished.into_iter().flatten().all(|oldest| oldest >= batch)
     }
 
     /// A group is durable.
@@ -224,8 +223,10 @@ impl Checkpoints {
                 wake_up: None,
                 owes: false,
                 writes: vec![copy],
+                wake_up_rows: Vec::new(),
+                batch: 0,
             };
-            self.enqueue(vec![part], Vec::new());
+            self.enqueue(vec![part]);
         }
         if slot.is_dirty() {
             self.cleaned(slot);
@@ -251,9 +252,11 @@ impl Checkpoints {
         }
     }
 
-    fn enqueue(&mut self, parts: Vec<Part>, wake_ups: Vec<PartitionWrite>) {
+    fn enqueue(&mut self, mut parts: Vec<Part>) {
         let needs = parts.iter().map(|part| part.taken.version).max().unwrap_or_default();
-        self.waiting.push_back(Batch { id: self.next_batch, needs, parts, wake_ups });
+        let id = self.next_batch;
+        parts.iter_mut().for_each(|part| part.batch = id);
+        self.waiting.push_back(Batch { id, needs, parts });
         self.next_batch += 1;
     }
 
@@ -327,10 +330,12 @@ impl<K: Kind> ShardTask<K> {
         }
         while let Some(below) = self.checkpoints.round
             && self.checkpoints.waiting.len() + self.checkpoints.running.len() < self.settings.concurrent_checkpoints
+            && self.checkpoints.out_of_reach.bytes() <= self.settings.dirty_bytes / 2
         {
             self.take_batch(below, now);
         }
         self.write_batches();
+        self.try_again();
         self.trim(now);
         self.checkpoints.answer_flushes();
     }
@@ -347,15 +352,14 @@ impl<K: Kind> ShardTask<K> {
                 }
             };
             self.checkpoints.dirty.pop_first();
-            if let Some(part) = self.take(id) {
+            if let Some(mut part) = self.take(id) {
+                part.wake_up_rows = self.wake_up_rows(&part, now);
                 bytes += part.writes.iter().flat_map(|write| &write.puts).map(|(_, value)| value.len()).sum::<usize>();
                 parts.push(part);
             }
         }
         if !parts.is_empty() {
-            let needs = parts.iter().map(|part| part.taken.version).max().unwrap_or_default();
-            let wake_ups = self.wake_up_rows(&parts, needs, now);
-            self.checkpoints.enqueue(parts, wake_ups);
+            self.checkpoints.enqueue(parts);
         }
     }
 
@@ -364,7 +368,8 @@ impl<K: Kind> ShardTask<K> {
         let slot = self.entities.get_mut(id)?;
         let Residence::Ready(state) = &mut slot.residence else { return None };
         let (since, _) = slot.dirty_since?;
-        let version = slot.last_change;
+        // What was recovered may have been written at its own position by another owner, and otherwise.
+        let version = slot.last_change.max(self.writer.first());
         if version >= self.writer.open_position() {
             // A further change in the same group would have the same version and other rows.
             self.writer.close_forming(GroupId(self.runtime.seed()));
@@ -386,7 +391,7 @@ impl<K: Kind> ShardTask<K> {
         let taken = Taken { since, version };
         slot.taken = Some(taken);
         slot.dirty_since = None;
-        Some(Part { slot: Some(id), taken, wake_up, owes, writes })
+        Some(Part { slot: Some(id), taken, wake_up, owes, writes, wake_up_rows: Vec::new(), batch: 0 })
     }
 
     fn write_batches(&mut self) {
@@ -399,27 +404,31 @@ impl<K: Kind> ShardTask<K> {
             }
             let Some(batch) = self.checkpoints.waiting.remove(index) else { return };
             self.checkpoints.running.insert(batch.id);
-            let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
-            self.outside.spawn(async move { Arrival::Checkpointed(write_patiently(&*table, batch, &runtime).await) });
+            self.write_batch(batch);
         }
     }
 
-    /// A write is acknowledged: what it carries need not stay in the log.
-    pub(crate) fn on_checkpointed(&mut self, written: Written) {
-        self.checkpoints.running.remove(&written.id);
-        self.metrics.checkpoints.increment(1);
-        let mut refused: HashMap<usize, String> = written.refused.into_iter().collect();
-        for (index, part) in written.parts.into_iter().enumerate() {
-            match (part.slot, refused.remove(&index)) {
-                (Some(id), Some(reason)) => self.part_refused(id, part.taken, reason),
-                (Some(id), None) => {
+    /// Writes have ended: what is acknowledged need not stay in the log.
+    pub(crate) fn on_checkpointed(&mut self, Written { batch, parts }: Written) {
+        let parts = if let Some(id) = batch {
+            self.checkpoints.running.remove(&id);
+            self.metrics.checkpoints.increment(1);
+            parts
+        } else {
+            self.checkpoints.out_of_reach.tried(parts)
+        };
+        for (part, fate) in parts {
+            match (part.slot, fate) {
+                (_, Fate::OutOfReach) => self.checkpoints.out_of_reach.add(part),
+                (Some(id), Fate::Refused(reason)) => self.part_refused(id, part.taken, reason),
+                (None, Fate::Refused(reason)) => {
                     self.checkpoints.release(part.taken.since);
-                    self.part_written(id, part.taken, part.wake_up);
+                    tracing::error!(log = %self.log.0, reason, "changes set aside cannot be written and are lost");
                 }
-                (None, refusal) => {
+                (slot, Fate::Written) => {
                     self.checkpoints.release(part.taken.since);
-                    if let Some(reason) = refusal {
-                        tracing::error!(log = %self.log.0, reason, "changes set aside cannot be written and are lost");
+                    if let Some(id) = slot {
+                        self.part_written(id, part.taken, part.wake_up);
                     }
                 }
             }
@@ -501,50 +510,4 @@ impl<K: Kind> ShardTask<K> {
             }
         }
     }
-}
-
-/// Writes a batch, for as long as it takes. Until then the log keeps what it carries.
-async fn write_patiently(table: &dyn Table, mut batch: Batch, runtime: &Runtime) -> Written {
-    let mut rest = Duration::from_millis(20);
-    let mut refused = Vec::new();
-    loop {
-        let entities = batch.parts.iter().flat_map(|part| part.writes.iter().cloned());
-        let writes: Vec<PartitionWrite> = entities.chain(batch.wake_ups.iter().cloned()).collect();
-        if writes.is_empty() {
-            break;
-        }
-        match AssertUnwindSafe(table.write(writes)).catch_unwind().await {
-            Ok(Ok(())) => break,
-            Ok(Err(StorageError::Invalid(reason))) => {
-                tracing::error!(reason, "a checkpoint write makes no sense to the store, finding out which");
-                refused.extend(refused_parts(table, &mut batch, runtime).await);
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot write a checkpoint yet"),
-            Err(_) => tracing::error!("writing a checkpoint panicked"),
-        }
-        runtime.sleep(rest).await;
-        rest = (rest * 2).min(Duration::from_secs(5));
-    }
-    for part in &mut batch.parts {
-        part.writes = Vec::new();
-    }
-    Written { id: batch.id, parts: batch.parts, refused }
-}
-
-/// Writes part by part, and takes out those that the table will never take.
-async fn refused_parts(table: &dyn Table, batch: &mut Batch, runtime: &Runtime) -> Vec<(usize, String)> {
-    let mut refused = Vec::new();
-    for (index, part) in batch.parts.iter_mut().enumerate() {
-        while !part.writes.is_empty() {
-            match AssertUnwindSafe(table.write(part.writes.clone())).catch_unwind().await {
-                Ok(Ok(())) => part.writes = Vec::new(),
-                Ok(Err(StorageError::Invalid(reason))) => {
-                    refused.push((index, reason));
-                    part.writes = Vec::new();
-                }
-                Ok(Err(_)) | Err(_) => runtime.sleep(Duration::from_millis(200)).await,
-            }
-        }
-    }
-    refused
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ids::Timestamp;
 use storage::{GroupId, Seq};
 
-use crate::entity_slot::{Residence, SlotId};
+use crate::entity_slot::{FIRST_SWEEP, Residence, SlotId};
 use crate::held_replies::HeldReply;
 use crate::panics::caught;
 use crate::request::{Origin, Outcome, Request};
@@ -29,8 +29,9 @@ impl<K: Kind> ShardTask<K> {
     /// Gives a request to its entity, or puts it into the entity's mailbox while that is not there.
     pub(crate) fn give(&mut self, request: Request<K>) {
         let Some(id) = self.find_or_load(&request.key) else {
-            let reason = self.quarantined.get(&request.key).map(|reason| reason.to_string());
-            request.origin.answer(Err(CallError::Quarantined(reason.unwrap_or_default())));
+            if let Some(aside) = self.quarantined.get(&request.key).cloned() {
+                self.answer_set_aside(&aside, request.origin);
+            }
             return;
         };
         let Some(slot) = self.entities.touch(id) else { return };
@@ -40,7 +41,20 @@ impl<K: Kind> ShardTask<K> {
         } else {
             slot.mailbox.push_back(request);
             self.mailboxed += 1;
+            if slot.mailbox.len() >= slot.sweep_at {
+                self.drop_forsaken(id);
+            }
         }
+    }
+
+    /// Forgets the calls in an entity's mailbox that nobody waits for any more.
+    pub(crate) fn drop_forsaken(&mut self, id: SlotId) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let before = slot.mailbox.len();
+        slot.mailbox.retain(|request| !request.origin.is_forsaken());
+        self.mailboxed -= before - slot.mailbox.len();
+        // Twice as many before the next look, so that looking costs little for each.
+        slot.sweep_at = (slot.mailbox.len() * 2).max(FIRST_SWEEP);
     }
 
     /// Decides on what waits in the mailbox, in order, until something stalls.
@@ -58,9 +72,7 @@ impl<K: Kind> ShardTask<K> {
 
     /// One step of a loaded entity.
     pub(crate) fn decide(&mut self, id: SlotId, input: K::Input, origin: Origin<K>) {
-        if let Origin::Call(to) = &origin
-            && to.is_closed()
-        {
+        if origin.is_forsaken() {
             return self.unstall(id);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
@@ -108,7 +120,7 @@ impl<K: Kind> ShardTask<K> {
         let at_once = match (release, origin) {
             (Release::Lazy, origin) => (origin, Some(Ok(reply))),
             (Release::Durable, Origin::Call(to)) => (self.hold_for(seq, to, Ok(reply)), None),
-            (Release::Durable, Origin::Tell(to)) => (self.hold_for(seq, to, Ok(reply)), None),
+            (Release::Durable, Origin::Tell(to, _)) => (self.hold_for(seq, to, Ok(reply)), None),
             (Release::Durable, origin) => (origin, None),
         };
         self.reconcile_obligations(id, consequences.owed, seq);
@@ -138,7 +150,7 @@ impl<K: Kind> ShardTask<K> {
 
     fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome<K>, origin: Origin<K>, now: Timestamp) {
         let origin = match origin {
-            Origin::Call(to) | Origin::Tell(to) => {
+            Origin::Call(to) | Origin::Tell(to, _) => {
                 self.hold_read(position, HeldReply { to, outcome });
                 Origin::Answered
             }
@@ -159,7 +171,7 @@ impl<K: Kind> ShardTask<K> {
     ) {
         let woken = matches!(origin, Origin::WakeUp);
         match (origin, at_once) {
-            (Origin::Call(to) | Origin::Tell(to), Some(outcome)) => HeldReply::<K> { to, outcome }.send(),
+            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => HeldReply::<K> { to, outcome }.send(),
             (Origin::Obligation(obligation), _) => self.settle_obligation(id, obligation),
             _ => {}
         }

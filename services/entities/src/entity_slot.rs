@@ -13,6 +13,9 @@ use crate::{EntityKey, Kind};
 /// What a slot itself takes, beyond the state in it.
 const SLOT_WEIGHT: usize = 512;
 
+/// How many requests wait in a mailbox before it is looked through for those that nobody waits for any more.
+pub(crate) const FIRST_SWEEP: usize = 64;
+
 /// Names a slot; a slot that was vacated and used again has another name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct SlotId {
@@ -41,13 +44,17 @@ pub(crate) struct Taken {
 pub(crate) struct Slot<K: Kind> {
     pub(crate) key: EntityKey,
     pub(crate) residence: Residence<K::State>,
-    /// Whether a load was begun.
+    /// Whether a load was begun, or waits for another attempt.
     pub(crate) load_begun: bool,
+    /// How often in a row it could not be loaded since its rows could not be reached.
+    pub(crate) loads_in_vain: u32,
     /// A step that waits for rows; whatever comes after it waits in the mailbox.
     pub(crate) stalled: Option<(K::Input, Origin<K>)>,
     /// How often in a row the stalled step asked for rows.
     pub(crate) stalls: u32,
     pub(crate) mailbox: VecDeque<Request<K>>,
+    /// How long the mailbox may grow before it is looked through for calls that nobody waits for any more.
+    pub(crate) sweep_at: usize,
     /// The position of the latest change since the entity is in memory; 0 if there was none.
     pub(crate) last_change: Seq,
     /// The oldest change that no checkpoint has taken yet, and when it was made.
@@ -78,9 +85,11 @@ impl<K: Kind> Slot<K> {
             key,
             residence: Residence::Loading,
             load_begun: false,
+            loads_in_vain: 0,
             stalled: None,
             stalls: 0,
             mailbox: VecDeque::new(),
+            sweep_at: FIRST_SWEEP,
             last_change: Seq(0),
             dirty_since: None,
             taken: None,
@@ -104,6 +113,11 @@ impl<K: Kind> Slot<K> {
     /// Bytes of memory.
     pub(crate) fn weight(&self) -> usize {
         self.weight
+    }
+
+    /// Whether nobody needs an entity that is not in memory: no caller, no wake-up, nothing that must be written.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        self.mailbox.is_empty() && !self.waking && !self.is_dirty()
     }
 
     fn is_evictable(&self) -> bool {

@@ -74,7 +74,15 @@ impl GroupBuffer {
         self.0.len()
     }
 
-    /// How many bytes [`GroupBuffer::push`] would add for this entry.
+    /// Makes it a group that is worth appending though it may stay without entries.
+    pub(crate) fn begin(&mut self) {
+        if self.0.is_empty() {
+            encode_key(TAG_FORMAT, WireType::Varint, &mut self.0);
+            encode_varint(u64::from(FORMAT), &mut self.0);
+        }
+    }
+
+    /// How many bytes [`GroupBuffer::push`] would add for this entry, beyond the group's beginning.
     pub(crate) fn cost(key: &EntityKey, changes: &[Bytes], set_aside: &str) -> usize {
         let body = entry_len(key, changes, set_aside);
         key_len(TAG_ENTRIES) + encoded_len_varint(body as u64) + body
@@ -82,10 +90,7 @@ impl GroupBuffer {
 
     /// Adds a transition, or, with a reason that is not empty, that the entity is set aside.
     pub(crate) fn push(&mut self, key: &EntityKey, changes: &[Bytes], set_aside: &str) {
-        if self.0.is_empty() {
-            encode_key(TAG_FORMAT, WireType::Varint, &mut self.0);
-            encode_varint(u64::from(FORMAT), &mut self.0);
-        }
+        self.begin();
         self.0.reserve(Self::cost(key, changes, set_aside));
         encode_key(TAG_ENTRIES, WireType::LengthDelimited, &mut self.0);
         encode_varint(entry_len(key, changes, set_aside) as u64, &mut self.0);
@@ -163,6 +168,14 @@ mod tests {
         fn arbitrary_bytes_are_refused_or_read_but_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode_group(Bytes::from(bytes));
         }
+    }
+
+    #[test]
+    fn a_group_without_entries_reads_back() {
+        let mut buffer = GroupBuffer::default();
+        buffer.begin();
+        assert!(buffer.len() > 0);
+        assert_eq!(decode_group(buffer.finish()), Ok(GroupRecord { format: FORMAT, entries: Vec::new() }));
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl<K: Kind> ShardHandle<K> {
     pub async fn tell(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
         let (to, answer) = oneshot::channel();
         let namespace = key.namespace.clone();
-        let request = Request { key, input, origin: Origin::Tell(to) };
+        let request = |room| Request { key, input, origin: Origin::Tell(to, room) };
         self.inbox.push_tell(&namespace, request).await.map_err(|refused| self.not_admitted(refused))?;
         answer.await.unwrap_or(Err(CallError::NotOwner))
     }

@@ -5,10 +5,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ids::NamespaceId;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Why a request was not let in.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,11 +28,16 @@ pub(crate) enum Room {
     Tell,
 }
 
+/// Reserved room that a tell takes, until this is dropped.
+pub(crate) struct TellRoom {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// The queue between handles and the shard's task.
 pub(crate) struct Inbox<T> {
     lanes: Mutex<Lanes<T>>,
     call_room: usize,
-    tell_room: Semaphore,
+    tell_room: Arc<Semaphore>,
     shedding: AtomicBool,
     arrived: Notify,
 }
@@ -42,7 +47,7 @@ impl<T> Inbox<T> {
         Self {
             lanes: Mutex::new(Lanes::new()),
             call_room,
-            tell_room: Semaphore::new(tell_room),
+            tell_room: Arc::new(Semaphore::new(tell_room)),
             shedding: AtomicBool::new(false),
             arrived: Notify::new(),
         }
@@ -63,16 +68,19 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// Puts a tell in, after waiting for reserved room if that is taken.
-    pub(crate) async fn push_tell(&self, namespace: &NamespaceId, request: T) -> Result<(), NotAdmitted> {
-        let Ok(permit) = self.tell_room.acquire().await else { return Err(NotAdmitted::Closed) };
+    /// Puts a tell in, after waiting for reserved room if that is taken. The tell takes that room until it drops it.
+    pub(crate) async fn push_tell(
+        &self,
+        namespace: &NamespaceId,
+        request: impl FnOnce(TellRoom) -> T,
+    ) -> Result<(), NotAdmitted> {
+        let room = Arc::clone(&self.tell_room).acquire_owned().await;
+        let Ok(permit) = room else { return Err(NotAdmitted::Closed) };
         let mut lanes = self.lock();
         if lanes.closed {
             return Err(NotAdmitted::Closed);
         }
-        // Given back when the request is taken out.
-        permit.forget();
-        lanes.push(namespace, Room::Tell, request);
+        lanes.push(namespace, Room::Tell, request(TellRoom { _permit: permit }));
         drop(lanes);
         self.arrived.notify_one();
         Ok(())
@@ -81,18 +89,11 @@ impl<T> Inbox<T> {
     /// Takes up to `most` requests out, in fair order; says whether more are waiting.
     pub(crate) fn drain(&self, most: usize, into: &mut Vec<T>) -> bool {
         let mut lanes = self.lock();
-        let mut tells = 0;
         for _ in 0..most {
-            let Some((room, request)) = lanes.pop() else { break };
-            tells += usize::from(room == Room::Tell);
+            let Some((_, request)) = lanes.pop() else { break };
             into.push(request);
         }
-        let more = !lanes.ring.is_empty();
-        drop(lanes);
-        if tells > 0 {
-            self.tell_room.add_permits(tells);
-        }
-        more
+        !lanes.ring.is_empty()
     }
 
     /// Refuses calls until told otherwise.
@@ -282,27 +283,38 @@ mod tests {
         assert_eq!(inbox.push_call(&quiet, "quiet"), Ok(()));
     }
 
+    type Told = (&'static str, Option<TellRoom>);
+
+    fn told(inbox: &Inbox<Told>) -> Vec<Told> {
+        let mut taken = Vec::new();
+        inbox.drain(10, &mut taken);
+        taken
+    }
+
     #[tokio::test]
     async fn tells_are_let_in_when_calls_are_shed() {
         let inbox = Inbox::new(10, 10);
         let namespace = NamespaceId::new("n");
         inbox.set_shedding(true);
         assert_eq!(inbox.push_call(&namespace, "call"), Err(NotAdmitted::Overloaded));
-        assert_eq!(inbox.push_tell(&namespace, "tell").await, Ok(()));
+        assert_eq!(inbox.push_tell(&namespace, |_| "tell").await, Ok(()));
         assert_eq!(drained(&inbox, 5), ["tell"]);
     }
 
     #[tokio::test]
-    async fn a_tell_waits_for_reserved_room() {
+    async fn a_tell_waits_for_reserved_room_which_the_one_before_it_takes_until_it_is_decided() {
         let inbox = Inbox::new(10, 1);
         let namespace = NamespaceId::new("n");
-        inbox.push_tell(&namespace, "first").await.unwrap();
-        let second = inbox.push_tell(&namespace, "second");
+        inbox.push_tell(&namespace, |room| ("first", Some(room))).await.unwrap();
+        let second = inbox.push_tell(&namespace, |room| ("second", Some(room)));
         tokio::pin!(second);
         assert!(futures::poll!(&mut second).is_pending());
-        assert_eq!(drained(&inbox, 1), ["first"]);
+        let taken_out = told(&inbox);
+        assert_eq!(taken_out[0].0, "first");
+        assert!(futures::poll!(&mut second).is_pending(), "the first is not decided yet");
+        drop(taken_out);
         second.await.unwrap();
-        assert_eq!(drained(&inbox, 1), ["second"]);
+        assert_eq!(told(&inbox)[0].0, "second");
     }
 
     #[tokio::test]
@@ -313,6 +325,6 @@ mod tests {
         inbox.close();
         assert_eq!(drained(&inbox, 5), Vec::<&str>::new());
         assert_eq!(inbox.push_call(&namespace, "call"), Err(NotAdmitted::Closed));
-        assert_eq!(inbox.push_tell(&namespace, "tell").await, Err(NotAdmitted::Closed));
+        assert_eq!(inbox.push_tell(&namespace, |_| "tell").await, Err(NotAdmitted::Closed));
     }
 }

@@ -66,7 +66,7 @@ impl<K: Kind> ShardTask<K> {
             log: &self.log.0,
             epoch: self.epoch,
             last: self.writer.durable(),
-            set_aside: self.quarantined.get(&key).cloned(),
+            set_aside: self.quarantined.get(&key).map(|aside| Arc::clone(&aside.reason)),
             slot,
         };
         if let Err(panic) = caught(|| look(view)) {

@@ -1,4 +1,7 @@
 //! Bringing entities, and rows that steps ask for, from the tables. The work is done outside the shard's task.
+//!
+//! Some rows may be out of reach for as long as too many of their replicas are away, while all others can be had. So whoever
+//! waits for such rows waits by itself: it gives up its room to others, and tries again later.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -20,12 +23,24 @@ use crate::{CallError, EntityKey, Kind, Load, RowAddress, StoredRow};
 /// How often in a row a step may ask for rows before it is refused.
 const MOST_STALLS: u32 = 16;
 
-/// How a load ended. Storage that cannot be reached is no end: the load goes on.
+/// How often in a row rows are looked up before a load makes room for others.
+const ATTEMPTS: u32 = 3;
+const FIRST_REST: Duration = Duration::from_millis(20);
+/// The longest rest before an entity is loaded again whose rows could not be reached.
+const LONGEST_REST: Duration = Duration::from_secs(5);
+
+fn rest_before(attempt: u32) -> Duration {
+    FIRST_REST.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(LONGEST_REST)
+}
+
+/// How a load ended.
 pub(crate) enum Loaded<K: Kind> {
     /// The state, and the highest version among its rows.
     State(K::State, Version),
     /// What is stored makes no sense.
     Corrupt(String),
+    /// Rows cannot be reached now.
+    Unreachable,
 }
 
 /// How a fetch ended.
@@ -34,6 +49,14 @@ pub(crate) enum Fetched {
     Rows(Vec<StoredRow>),
     /// What is stored makes no sense.
     Corrupt(String),
+    /// Rows cannot be reached now.
+    Unreachable(Vec<RowAddress>),
+}
+
+/// Why rows were not got.
+enum NotFetched {
+    Corrupt(String),
+    Unreachable,
 }
 
 /// Entities that wait to be loaded.
@@ -43,7 +66,10 @@ pub(crate) struct Loads {
     wanted: VecDeque<SlotId>,
     /// These have changes in the log's tail that the tables may not show.
     background: VecDeque<SlotId>,
+    /// These could not be reached before. They get a share of the room, since they take it for longer than others.
+    again: VecDeque<SlotId>,
     running: usize,
+    running_again: usize,
 }
 
 impl Loads {
@@ -74,38 +100,71 @@ impl<K: Kind> ShardTask<K> {
         Some(id)
     }
 
-    /// Starts as many loads as may run at once; those that somebody waits for come first.
+    /// Starts as many loads as may run at once. What was out of reach gets its share, then come those that somebody waits for.
     pub(crate) fn begin_loads(&mut self) {
+        let share = self.settings.concurrent_loads / 4;
         while self.loads.running < self.settings.concurrent_loads {
-            let id = if let Some(id) = self.loads.wanted.pop_front() {
-                id
+            let (id, again) = if self.loads.running_again < share
+                && let Some(id) = self.loads.again.pop_front()
+            {
+                (id, true)
+            } else if let Some(id) = self.loads.wanted.pop_front() {
+                (id, false)
+            } else if self.loads.running_again == 0
+                && let Some(id) = self.loads.again.pop_front()
+            {
+                (id, true)
             } else if self.loads.running < self.settings.background_loads
                 && let Some(id) = self.loads.background.pop_front()
             {
-                id
+                (id, false)
             } else {
                 return;
             };
             let Some(slot) = self.entities.get_mut(id) else { continue };
-            if std::mem::replace(&mut slot.load_begun, true) {
+            if !again && std::mem::replace(&mut slot.load_begun, true) {
                 continue;
             }
             self.loads.running += 1;
+            self.loads.running_again += usize::from(again);
             self.metrics.loads.increment(1);
             let (kind, key) = (Arc::clone(&self.kind), slot.key.clone());
             let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
             self.outside.spawn(async move {
                 let loading = AssertUnwindSafe(load::<K>(kind, key, table, runtime)).catch_unwind();
                 let loaded = loading.await.unwrap_or_else(|_| Loaded::Corrupt("loading panicked".to_owned()));
-                Arrival::Loaded { slot: id, loaded }
+                Arrival::Loaded { slot: id, again, loaded }
             });
         }
     }
 
+    /// The rest is over: the entity waits for another attempt to load it.
+    pub(crate) fn on_load_again(&mut self, id: SlotId) {
+        self.loads.again.push_back(id);
+    }
+
+    /// Rows could not be reached: others first, and then again, unless nobody needs the entity any more.
+    fn load_later(&mut self, id: SlotId) {
+        self.drop_forsaken(id);
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        if slot.is_forsaken() {
+            self.entities.remove(id);
+            return;
+        }
+        slot.loads_in_vain += 1;
+        let (rest, runtime) = (rest_before(slot.loads_in_vain + ATTEMPTS), self.runtime.clone());
+        self.outside.spawn(async move {
+            runtime.sleep(rest).await;
+            Arrival::LoadAgain { slot: id }
+        });
+    }
+
     /// An entity has come: brings it up to date with the log's tail and gives it what waited.
-    pub(crate) fn on_loaded(&mut self, id: SlotId, loaded: Loaded<K>) {
+    pub(crate) fn on_loaded(&mut self, id: SlotId, again: bool, loaded: Loaded<K>) {
         self.loads.running -= 1;
+        self.loads.running_again -= usize::from(again);
         match loaded {
+            Loaded::Unreachable => self.load_later(id),
             Loaded::Corrupt(reason) => self.accuse(id, format!("cannot be loaded: {reason}"), None),
             Loaded::State(_, version) if version > self.writer.durable().0 => {
                 let last = self.writer.durable().0;
@@ -139,6 +198,7 @@ impl<K: Kind> ShardTask<K> {
             Err(panic) => return self.accuse(id, format!("panicked while being recovered: {panic}"), None),
         };
         slot.residence = Residence::Ready(state);
+        slot.loads_in_vain = 0;
         slot.next_wake_up = next_wake_up;
         slot.waking = false;
         let seq = slot.last_change;
@@ -162,16 +222,38 @@ impl<K: Kind> ShardTask<K> {
             return self.after_step(id, origin, Some(Err(refused)), false, now);
         }
         slot.stalled = Some((input, origin));
+        self.fetch(id, rows, Duration::ZERO);
+    }
+
+    fn fetch(&mut self, id: SlotId, rows: Vec<RowAddress>, rest: Duration) {
         let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
         self.outside.spawn(async move {
-            let fetching = AssertUnwindSafe(fetch_patiently(&*table, &rows, &runtime)).catch_unwind();
+            if !rest.is_zero() {
+                runtime.sleep(rest).await;
+            }
+            let fetching = AssertUnwindSafe(fetch(&*table, &rows, &runtime)).catch_unwind();
             let fetched = match fetching.await {
                 Ok(Ok(rows)) => Fetched::Rows(rows),
-                Ok(Err(reason)) => Fetched::Corrupt(reason),
+                Ok(Err(NotFetched::Corrupt(reason))) => Fetched::Corrupt(reason),
+                Ok(Err(NotFetched::Unreachable)) => Fetched::Unreachable(rows),
                 Err(_) => Fetched::Corrupt("fetching panicked".to_owned()),
             };
             Arrival::Fetched { slot: id, fetched }
         });
+    }
+
+    /// The rows that a step needs could not be reached: again later, unless nobody waits for that step any more.
+    fn fetch_later(&mut self, id: SlotId, rows: Vec<RowAddress>) {
+        self.drop_forsaken(id);
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        if slot.stalled.as_ref().is_some_and(|(_, origin)| origin.is_forsaken()) {
+            slot.stalled = None;
+            self.unstall(id);
+            return self.drain_mailbox(id);
+        }
+        slot.loads_in_vain += 1;
+        let rest = rest_before(slot.loads_in_vain + ATTEMPTS);
+        self.fetch(id, rows, rest);
     }
 
     /// A step that may have been stalled has ended.
@@ -186,6 +268,7 @@ impl<K: Kind> ShardTask<K> {
         let rows = match fetched {
             Fetched::Rows(rows) => rows,
             Fetched::Corrupt(reason) => return self.accuse(id, format!("has corrupt rows: {reason}"), None),
+            Fetched::Unreachable(rows) => return self.fetch_later(id, rows),
         };
         let durable = self.writer.durable().0;
         if let Some(row) = rows.iter().filter_map(|found| found.row.as_ref()).find(|row| row.version > durable) {
@@ -195,11 +278,19 @@ impl<K: Kind> ShardTask<K> {
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Residence::Ready(state) = &mut slot.residence else { return };
         let Some((input, origin)) = slot.stalled.take() else { return };
+        slot.loads_in_vain = 0;
         let (kind, key) = (&*self.kind, &slot.key);
-        let supplied = caught(|| kind.supply(key, state, rows).map(|()| kind.weight(state)));
+        let supplied =
+            caught(|| kind.supply(key, state, rows).map(|()| (kind.next_wake_up(state), kind.weight(state))));
         let reason = match supplied {
-            Ok(Ok(weight)) => {
+            Ok(Ok((next_wake_up, weight))) => {
+                // The rows may tell of a time that the rest of the state did not know.
+                let is_news = std::mem::replace(&mut slot.next_wake_up, next_wake_up) != next_wake_up;
                 self.weigh(id, weight);
+                if is_news {
+                    let now = self.runtime.now();
+                    self.schedule_wake_up(id, false, false, now);
+                }
                 self.decide(id, input, origin);
                 return self.drain_mailbox(id);
             }
@@ -218,29 +309,31 @@ async fn load<K: Kind>(kind: Arc<K>, key: EntityKey, table: Arc<dyn Table>, runt
                 let version = found.iter().filter_map(|stored| stored.row.as_ref()).map(|row| row.version).max();
                 return Loaded::State(state, version.unwrap_or(0));
             }
-            Ok(Load::Fetch(rows)) => match fetch_patiently(&*table, &rows, &runtime).await {
+            Ok(Load::Fetch(rows)) => match fetch(&*table, &rows, &runtime).await {
                 Ok(rows) => found.extend(rows),
-                Err(reason) => return Loaded::Corrupt(reason),
+                Err(NotFetched::Corrupt(reason)) => return Loaded::Corrupt(reason),
+                Err(NotFetched::Unreachable) => return Loaded::Unreachable,
             },
             Err(crate::Corrupt(reason)) => return Loaded::Corrupt(reason),
         }
     }
 }
 
-/// Looks rows up, for as long as it takes. The error says what is corrupt.
-async fn fetch_patiently(table: &dyn Table, rows: &[RowAddress], runtime: &Runtime) -> Result<Vec<StoredRow>, String> {
-    let mut rest = Duration::from_millis(20);
-    loop {
+/// Looks rows up, a few times if need be.
+async fn fetch(table: &dyn Table, rows: &[RowAddress], runtime: &Runtime) -> Result<Vec<StoredRow>, NotFetched> {
+    for attempt in 1..=ATTEMPTS {
         let lookups = rows.iter().map(|address| async move {
             let row = table.get(&address.partition, &address.key).await?;
             Ok(StoredRow { address: address.clone(), row })
         });
         match try_join_all(lookups).await {
             Ok(found) => return Ok(found),
-            Err(StorageError::Corrupt(reason)) => return Err(reason),
+            Err(StorageError::Corrupt(reason)) => return Err(NotFetched::Corrupt(reason)),
             Err(error) => tracing::warn!(%error, "cannot read rows yet"),
         }
-        runtime.sleep(rest).await;
-        rest = (rest * 2).min(Duration::from_secs(5));
+        if attempt < ATTEMPTS {
+            runtime.sleep(rest_before(attempt)).await;
+        }
     }
+    Err(NotFetched::Unreachable)
 }

@@ -63,6 +63,8 @@ pub(crate) struct LogWriter<K: Kind> {
     full: VecDeque<Closed<K>>,
     in_flight: Option<Closed<K>>,
     durable: Seq,
+    /// The first position that this owner appends at.
+    first: Seq,
     waiting_bytes: usize,
     group_bytes: usize,
 }
@@ -74,6 +76,7 @@ impl<K: Kind> LogWriter<K> {
             full: VecDeque::new(),
             in_flight: None,
             durable: last,
+            first: last.next(),
             waiting_bytes: 0,
             group_bytes,
         }
@@ -86,6 +89,19 @@ impl<K: Kind> LogWriter<K> {
     /// The last position that is known to be durable.
     pub(crate) fn durable(&self) -> Seq {
         self.durable
+    }
+
+    /// The first position that this owner appends at: no earlier owner has written rows of this version or a higher one.
+    pub(crate) fn first(&self) -> Seq {
+        self.first
+    }
+
+    /// Has a group appended even if nothing is decided, so that its position becomes durable.
+    pub(crate) fn begin_group(&mut self, at: Timestamp) {
+        if self.forming.buffer.len() == 0 {
+            self.forming.begun = at;
+            self.forming.buffer.begin();
+        }
     }
 
     /// The position below which no further change can come: groups before it are closed.

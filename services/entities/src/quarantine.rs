@@ -17,7 +17,8 @@ use storage::{GroupId, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, S
 
 use crate::entity_slot::{Residence, Slot, SlotId};
 use crate::group::GroupBuffer;
-use crate::request::{Origin, Request};
+use crate::held_replies::HeldReply;
+use crate::request::{Origin, Outcome, Request};
 use crate::shard::ShardTask;
 use crate::{CallError, EntityKey, Kind};
 
@@ -58,8 +59,22 @@ fn copy_of<K: Kind>(log: &LogId, slot: &Slot<K>, reason: &str, version: Seq) -> 
     PartitionWrite { partition: partition(log), version: version.0, puts, deletes: Vec::new() }
 }
 
+/// Why an entity is set aside.
+#[derive(Clone)]
+pub(crate) struct SetAside {
+    pub(crate) reason: Arc<str>,
+    /// Where the log says so; 0 if it need not.
+    pub(crate) said: Seq,
+}
+
+impl SetAside {
+    fn answer<K: Kind>(&self) -> Outcome<K> {
+        Err(CallError::Quarantined(self.reason.to_string()))
+    }
+}
+
 /// Which entities are set aside, and why.
-pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageResult<HashMap<EntityKey, Arc<str>>> {
+pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageResult<HashMap<EntityKey, SetAside>> {
     let mut quarantined = HashMap::new();
     let mut from = RowKey::new();
     loop {
@@ -68,7 +83,8 @@ pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageR
         for row in &page.rows {
             match parse_row_key(&row.key) {
                 Some((key, Seq(0))) => {
-                    quarantined.insert(key, Arc::from(String::from_utf8_lossy(&row.value)));
+                    let reason = Arc::from(String::from_utf8_lossy(&row.value));
+                    quarantined.insert(key, SetAside { reason, said: Seq(0) });
                 }
                 Some(_) => {}
                 None => tracing::error!(log = %log.0, key = ?row.key, "unreadable quarantine row"),
@@ -107,45 +123,51 @@ impl<K: Kind> ShardTask<K> {
     /// The shard is ours, so the entities are at fault.
     pub(crate) fn convict(&mut self, accused: Vec<Accusation<K>>) {
         for Accusation { slot, reason, origin } in accused {
-            if let Some(origin) = origin {
-                origin.answer(Err(CallError::Quarantined(reason.clone())));
-            }
-            self.quarantine(slot, reason);
+            self.quarantine(slot, reason, origin);
         }
     }
 
     /// Sets an entity aside: whoever waits for it is told why, and the shard goes on without it.
-    fn quarantine(&mut self, id: SlotId, reason: String) {
+    fn quarantine(&mut self, id: SlotId, reason: String, accuser: Option<Origin<K>>) {
         let Some(slot) = self.entities.remove(id) else { return };
         tracing::error!(log = %self.log.0, kind = self.kind.name(), key = ?slot.key, reason, "entity quarantined");
         self.metrics.quarantined.increment(1);
-        let copy = (!slot.recent.is_empty()).then(|| {
+        let said = (!slot.recent.is_empty()).then(|| {
             let runtime = &self.runtime;
-            let said = self.writer.add_set_aside(&slot.key, &reason, runtime.now(), || GroupId(runtime.seed()));
-            copy_of(&self.log, &slot, &reason, said)
+            self.writer.add_set_aside(&slot.key, &reason, runtime.now(), || GroupId(runtime.seed()))
         });
+        let copy = said.map(|said| copy_of(&self.log, &slot, &reason, said));
+        let aside = SetAside { reason: Arc::from(reason), said: said.unwrap_or_default() };
         self.checkpoints.forget(id, &slot, copy);
         self.wake_ups.forget(&slot.key, slot.scheduled);
         let Slot { key, stalled, mailbox, .. } = slot;
         self.mailboxed -= mailbox.len();
         let waiting = mailbox.into_iter().map(|Request { origin, .. }| origin);
-        for origin in stalled.map(|(_, origin)| origin).into_iter().chain(waiting) {
-            origin.answer(Err(CallError::Quarantined(reason.clone())));
+        for origin in accuser.into_iter().chain(stalled.map(|(_, origin)| origin)).chain(waiting) {
+            self.answer_set_aside(&aside, origin);
         }
-        self.quarantined.insert(key, Arc::from(reason));
+        self.quarantined.insert(key, aside);
+    }
+
+    /// Tells whoever asks for an entity that is set aside, under the same rule as a read: a former owner must not say for good
+    /// that nobody serves what the new one may serve.
+    pub(crate) fn answer_set_aside(&mut self, aside: &SetAside, origin: Origin<K>) {
+        if let Origin::Call(to) | Origin::Tell(to, _) = origin {
+            self.hold_read(aside.said, HeldReply { to, outcome: aside.answer::<K>() });
+        }
     }
 }
 
 impl<K: Kind> ShardTask<K> {
-    /// While the shard recovers: the log says at `said` that this entity is set aside, or the tables do.
-    pub(crate) fn set_aside_again(&mut self, key: EntityKey, reason: &str, said: Seq) {
+    /// While the shard recovers: the log says that this entity is set aside, or the tables do.
+    pub(crate) fn set_aside_again(&mut self, key: EntityKey, reason: &str) {
         if let Some(id) = self.entities.find(&key)
             && let Some(slot) = self.entities.remove(id)
         {
-            let copy = copy_of(&self.log, &slot, reason, said.max(slot.last_change));
+            let copy = copy_of(&self.log, &slot, reason, self.writer.first());
             self.checkpoints.forget(id, &slot, Some(copy));
         }
-        self.quarantined.insert(key, Arc::from(reason));
+        self.quarantined.insert(key, SetAside { reason: Arc::from(reason), said: Seq(0) });
     }
 }
 

@@ -2,6 +2,11 @@
 //!
 //! Serving begins as soon as the tail is read. Its changes wait at their entities, which load on first touch or in the
 //! background, and are dirty in all parts until this owner has written them.
+//!
+//! It writes them with versions of its own. A former owner may have written the same entity at the same position, and other
+//! bytes: rows need not follow from the changes alone. Of two puts of one version a store keeps whichever it likes. So an
+//! owner that finds a tail begins with a group that holds nothing but whatever is decided meanwhile, and writes nothing that
+//! it recovered with a version below the position of that group.
 
 use bytes::Bytes;
 use storage::{LogId, Opened, Seq, StorageError, StorageResult};
@@ -50,7 +55,7 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
         let now = self.runtime.now();
         // What the tables say may concern changes of the tail: those are copied once more, under our own eyes.
-        let stored = self.quarantined.iter().map(|(key, reason)| (key.clone(), Seq(0), reason.to_string()));
+        let stored = self.quarantined.iter().map(|(key, aside)| (key.clone(), aside.reason.to_string()));
         let mut set_aside: Vec<_> = stored.collect();
         for group in tail {
             self.checkpoints.group_landed(group.seq, group.bytes, now);
@@ -59,12 +64,15 @@ impl<K: Kind> ShardTask<K> {
                 if entry.set_aside.is_empty() {
                     self.attach(group.seq, key, entry.changes);
                 } else {
-                    set_aside.push((key, group.seq, entry.set_aside));
+                    set_aside.push((key, entry.set_aside));
                 }
             }
         }
-        for (key, said, reason) in set_aside {
-            self.set_aside_again(key, &reason, said);
+        if self.entities.len() > 0 {
+            self.writer.begin_group(now);
+        }
+        for (key, reason) in set_aside {
+            self.set_aside_again(key, &reason);
         }
     }
 

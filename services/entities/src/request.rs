@@ -2,6 +2,7 @@
 
 use tokio::sync::oneshot;
 
+use crate::inbox::TellRoom;
 use crate::{CallError, EntityKey, Kind, ObligationId};
 
 /// What a caller gets.
@@ -14,8 +15,8 @@ pub(crate) type ReplyTo<K> = oneshot::Sender<Outcome<K>>;
 pub(crate) enum Origin<K: Kind> {
     /// A user's request; not worth deciding once nobody waits for it.
     Call(ReplyTo<K>),
-    /// A completion or an answer.
-    Tell(ReplyTo<K>),
+    /// A completion or an answer, with the room that it takes until it is decided.
+    Tell(ReplyTo<K>, #[expect(dead_code, reason = "held, and given back when dropped")] TellRoom),
     /// The shard, since the time has come.
     WakeUp,
     /// The host, having carried this obligation out.
@@ -25,15 +26,9 @@ pub(crate) enum Origin<K: Kind> {
 }
 
 impl<K: Kind> Origin<K> {
-    /// Answers whoever waits, now. Only for answers that say nothing about the entity's state.
-    pub(crate) fn answer(self, outcome: Outcome<K>) {
-        match self {
-            Self::Call(to) | Self::Tell(to) => {
-                // A caller that is gone needs no answer.
-                let _ = to.send(outcome);
-            }
-            Self::WakeUp | Self::Obligation(_) | Self::Answered => {}
-        }
+    /// Whether it is a call for whose answer nobody waits any more.
+    pub(crate) fn is_forsaken(&self) -> bool {
+        matches!(self, Self::Call(to) if to.is_closed())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::inbox::Inbox;
 use crate::loading::Loads;
 use crate::log_writer::LogWriter;
 use crate::measures::Measures;
-use crate::quarantine::read_quarantined;
+use crate::quarantine::{SetAside, read_quarantined};
 use crate::recovery::read_tail;
 use crate::request::Request;
 use crate::wake_ups::{WakeUps, ensure_watermark};
@@ -194,7 +194,7 @@ pub(crate) struct ShardTask<K: Kind> {
     pub(crate) writer: LogWriter<K>,
     pub(crate) fences: FenceChecks<K>,
     pub(crate) entities: Entities<K>,
-    pub(crate) quarantined: HashMap<EntityKey, Arc<str>>,
+    pub(crate) quarantined: HashMap<EntityKey, SetAside>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) wake_ups: WakeUps,
     pub(crate) loads: Loads,
@@ -259,6 +259,7 @@ impl<K: Kind> ShardTask<K> {
         let mut more = self.take_arrivals();
         more |= self.take_requests();
         more |= self.fire_due(now);
+        self.load_due();
         self.begin_loads();
         self.keep_wake_ups(now);
         self.checkpoint(now);
@@ -310,7 +311,8 @@ impl<K: Kind> ShardTask<K> {
             Arrival::Appended(outcome) => self.on_append(outcome),
             Arrival::Resolved(resolved) => self.on_resolved(resolved),
             Arrival::Fence(epoch) => self.on_fence(epoch),
-            Arrival::Loaded { slot, loaded } => self.on_loaded(slot, loaded),
+            Arrival::Loaded { slot, again, loaded } => self.on_loaded(slot, again, loaded),
+            Arrival::LoadAgain { slot } => self.on_load_again(slot),
             Arrival::Fetched { slot, fetched } => self.on_fetched(slot, fetched),
             Arrival::Checkpointed(written) => self.on_checkpointed(written),
             Arrival::Trimmed { epoch, below, outcome } => self.on_trimmed(epoch, below, outcome),

@@ -2,7 +2,8 @@
 //!
 //! Rows lie in buckets by log and time. A row goes into the bucket of its due time or of the watermark, whichever is
 //! later; buckets are read ahead of time, once; a bucket is dropped only after a watermark beyond it is durable, and
-//! before the watermark moves, the rows of whoever is still due, or owes something, are written again beyond it.
+//! before the watermark moves, the rows of whoever is still due or owes something, or was when the log last became durable,
+//! are written again beyond it.
 //!
 //! A drop has no fence, and may come arbitrarily late from an owner that is none any more. It harms nobody: it names buckets
 //! below a watermark that was durable when it was decided on. Watermarks never go back, so every later owner found that
@@ -10,7 +11,7 @@
 //! former owner: what they stand for is in the tail that the next owner recovered, since the log is trimmed only above
 //! what was acknowledged to an owner that was not fenced yet.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use crate::entity_slot::{Residence, SlotId};
 use crate::obligations::rest_before;
 use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
-use crate::{EntityKey, Kind};
+use crate::{EntityKey, Kind, RowAddress};
 
 /// The span of a bucket. Part of the stored format.
 const BUCKET_NANOS: i64 = 600 * 1_000_000_000;
@@ -105,6 +106,8 @@ struct Passed {
 /// The wake-ups of a shard.
 pub(crate) struct WakeUps {
     pending: BTreeSet<(Timestamp, EntityKey)>,
+    /// Due, but the entity is not in memory, and there was no room to load it.
+    to_load: BTreeSet<(Timestamp, EntityKey)>,
     /// Rows go into this bucket or later ones.
     watermark: Bucket,
     /// The next bucket to read, and the row in it.
@@ -129,6 +132,7 @@ impl WakeUps {
         }
         Self {
             pending: BTreeSet::new(),
+            to_load: BTreeSet::new(),
             watermark,
             reading: watermark,
             from: RowKey::new(),
@@ -142,7 +146,7 @@ impl WakeUps {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.to_load.len()
     }
 
     /// Whether a row written for this time is still there.
@@ -222,20 +226,15 @@ impl<K: Kind> ShardTask<K> {
             }
             let Some((due, key)) = self.wake_ups.pending.pop_first() else { return false };
             let Some(id) = self.entities.find(&key) else {
-                if self.loads.is_saturated(self.settings.concurrent_loads) {
-                    // A load that ends brings the task back here.
-                    self.wake_ups.pending.insert((due, key));
-                    return false;
-                }
-                // Once loaded, it is scheduled for what its state says.
-                if let Some(id) = self.find_or_load(&key)
-                    && let Some(slot) = self.entities.get_mut(id)
-                {
-                    slot.waking = true;
-                }
+                self.wake_ups.to_load.insert((due, key));
                 continue;
             };
             let Some(slot) = self.entities.get_mut(id) else { continue };
+            if matches!(slot.residence, Residence::Loading) {
+                // Once loaded, it is scheduled for what its state says.
+                slot.waking = true;
+                continue;
+            }
             // Otherwise a stale row: the state says another time, and is scheduled for that.
             if slot.scheduled == Some(due) {
                 slot.scheduled = None;
@@ -246,14 +245,28 @@ impl<K: Kind> ShardTask<K> {
         true
     }
 
+    /// Loads whoever is due and not in memory, as far as there is room. A load that ends brings the task back here.
+    pub(crate) fn load_due(&mut self) {
+        while self.closing.is_none()
+            && !self.loads.is_saturated(self.settings.concurrent_loads)
+            && let Some((_, key)) = self.wake_ups.to_load.pop_first()
+        {
+            // Once loaded, it is scheduled for what its state says; as is whoever is in memory by now.
+            if let Some(id) = self.find_or_load(&key)
+                && let Some(slot) = self.entities.get_mut(id)
+                && matches!(slot.residence, Residence::Loading)
+            {
+                slot.waking = true;
+            }
+        }
+    }
+
     /// When the task must look at wake-ups again without anything else happening.
     pub(crate) fn next_wake_up(&self, now: Timestamp) -> Option<Timestamp> {
         if self.closing.is_some() {
             return None;
         }
-        let first = self.wake_ups.pending.first().map(|(due, _)| *due);
-        // What is due and still here waits for a load to end.
-        let first = first.filter(|due| *due > now);
+        let first = self.wake_ups.pending.first().map(|(due, _)| *due).filter(|due| *due > now);
         let read = self.wake_ups.horizon.start() - self.settings.wake_up_horizon;
         let moved = self.wake_ups.watermark.next().start().max(self.wake_ups.not_before);
         let upkeep = if self.wake_ups.moving { read } else { read.min(moved) };
@@ -288,8 +301,10 @@ impl<K: Kind> ShardTask<K> {
             tracing::error!(log = %self.log.0, bucket = page.bucket.0, rows = page.unreadable, "unreadable wake-up rows");
         }
         for (due, key) in page.due {
-            // Who is in memory knows better.
-            if self.entities.find(&key).is_none() && !self.quarantined.contains_key(&key) {
+            let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
+            // Who is in memory knows better; who is on its way may turn back.
+            let is_here = slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)));
+            if !is_here && !self.quarantined.contains_key(&key) {
                 self.wake_ups.pending.insert((due, key));
             }
         }
@@ -307,7 +322,8 @@ impl<K: Kind> ShardTask<K> {
         if wake_ups.moving || self.resolving || now < wake_ups.not_before || now < wake_ups.watermark.next().start() {
             return;
         }
-        let first = wake_ups.pending.first().map_or(Timestamp::MAX, |(due, _)| *due);
+        let firsts = [wake_ups.pending.first(), wake_ups.to_load.first()];
+        let first = firsts.into_iter().flatten().map(|(due, _)| *due).min().unwrap_or(Timestamp::MAX);
         let limit = Bucket::of(now.min(first)).min(wake_ups.reading);
         let target = Bucket(limit.0.min(wake_ups.watermark.0 + STRIDE));
         if target <= wake_ups.watermark {
@@ -333,15 +349,19 @@ impl<K: Kind> ShardTask<K> {
         });
     }
 
-    /// Rows for whoever must be looked at although the bucket that says so is about to be passed. Looks at every slot;
-    /// the watermark moves a few times an hour.
+    /// Rows for whoever must be looked at although the bucket that says so is about to be passed. That is so too for whoever
+    /// has changes that are not durable: they may come to nothing, and what a row in that bucket says is then true again.
+    /// And for whoever is set aside: the next owner may be able to serve it. Looks at every slot; the watermark moves a few
+    /// times an hour.
     fn standing_rows(&self, target: Bucket, now: Timestamp) -> Vec<(RowKey, Bytes)> {
+        let durable = self.writer.durable();
         let standing = self.entities.iter().filter(|slot| {
             let is_due = slot.next_wake_up.is_some_and(|at| Bucket::of(at) < target);
             let is_loading = matches!(slot.residence, Residence::Loading);
-            is_due || is_loading || slot.waking || !slot.owed.is_empty()
+            is_due || is_loading || slot.waking || !slot.owed.is_empty() || slot.last_change > durable
         });
-        standing.map(|slot| (row_key(now, &slot.key), Bytes::new())).collect()
+        let keys = standing.map(|slot| &slot.key).chain(self.quarantined.keys());
+        keys.map(|key| (row_key(now, key), Bytes::new())).collect()
     }
 
     pub(crate) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
@@ -402,23 +422,15 @@ impl<K: Kind> ShardTask<K> {
         self.wake_ups.dropping = false;
     }
 
-    /// The wake-up rows that go with the parts of a checkpoint, many to a write.
-    pub(crate) fn wake_up_rows(&self, parts: &[Part], version: Seq, now: Timestamp) -> Vec<PartitionWrite> {
-        let mut by_bucket: BTreeMap<Bucket, Vec<(RowKey, Bytes)>> = BTreeMap::new();
-        for part in parts {
-            let Some(slot) = part.slot.and_then(|id| self.entities.get(id)) else { continue };
-            for due in part.wake_up.into_iter().chain(part.owes.then_some(now)) {
-                let bucket = Bucket::of(due).max(self.wake_ups.watermark);
-                by_bucket.entry(bucket).or_default().push((row_key(due, &slot.key), Bytes::new()));
-            }
-        }
-        let writes = by_bucket.into_iter().map(|(bucket, puts)| PartitionWrite {
-            partition: bucket.partition(&self.log),
-            version: version.0,
-            puts,
-            deletes: Vec::new(),
-        });
-        writes.collect()
+    /// The wake-up rows that go with a part of a checkpoint.
+    pub(crate) fn wake_up_rows(&self, part: &Part, now: Timestamp) -> Vec<RowAddress> {
+        let Some(slot) = part.slot.and_then(|id| self.entities.get(id)) else { return Vec::new() };
+        let dues = part.wake_up.into_iter().chain(part.owes.then_some(now));
+        let row = |due| {
+            let bucket = Bucket::of(due).max(self.wake_ups.watermark);
+            RowAddress { partition: bucket.partition(&self.log), key: row_key(due, &slot.key) }
+        };
+        dues.map(row).collect()
     }
 }
 

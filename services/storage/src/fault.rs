@@ -1,4 +1,5 @@
-//! An adapter that injects faults into any other: each method can fail, fail after taking effect, or stall.
+//! An adapter that injects faults into any other: each method can fail, fail after taking effect, or stall, and so can
+//! whatever touches a given partition.
 //!
 //! The faults follow from a seed: what befalls the nth call of a method depends on the seed, the method and n alone, so
 //! a run whose calls come in the same order meets the same faults. A [`FaultControl`] heals the store, breaks it again,

@@ -10,7 +10,7 @@ use crate::StorageResult;
 pub type PartitionKey = Bytes;
 /// Names and orders a row within its partition, bytewise.
 pub type RowKey = Bytes;
-/// The log position from which a row was written.
+/// The log position from which a row was written, or a later one.
 pub type Version = u64;
 
 /// A row as read.
@@ -31,6 +31,11 @@ pub struct PartitionWrite {
     pub partition: PartitionKey,
     /// The version of every put and delete in it. A put or delete loses against a stored row or tombstone with a
     /// higher version; at the same version a put wins over a delete, and equal puts are the same write repeated.
+    ///
+    /// A version of a row is put with one value only. Which of two values remains is unspecified, and adapters differ: the one
+    /// that came later on SQLite and in memory, the larger one on Cassandra and ScyllaDB, where two readers may even see
+    /// different ones. So versions are the positions of groups, and whoever takes a log over writes rows only at positions
+    /// of groups that it has appended itself, even rows of changes that it found.
     pub version: Version,
     /// Rows to put.
     pub puts: Vec<(RowKey, Bytes)>,

@@ -153,3 +153,20 @@ async fn a_stall_holds_a_call_up() {
     store.table.get(&Bytes::new(), &Bytes::new()).await.unwrap();
     assert_eq!(runtime.now(), Timestamp::EPOCH + stall_for);
 }
+
+#[tokio::test]
+async fn faults_of_a_partition_strike_what_touches_it_and_nothing_else() {
+    let (bad, good) = (Bytes::from_static(b"0"), Bytes::from_static(b"1"));
+    let plan = FaultPlan::new(0).on_partition(bad.clone(), always(Fate::Fails));
+    let faulty = FaultyStore::wrap(MemoryStore::new().store(), plan);
+    let table = faulty.store().table;
+    assert!(table.write(vec![write_of(1)]).await.is_ok());
+    assert!(table.write(vec![write_of(1), write_of(0)]).await.is_err());
+    assert!(table.get(&good, &good).await.is_ok());
+    assert!(table.get(&bad, &bad).await.is_err());
+    assert!(table.scan(&good, Default::default(), Default::default(), 1).await.is_ok());
+    assert!(table.scan(&bad, Default::default(), Default::default(), 1).await.is_err());
+    assert!(table.drop_partition(&bad).await.is_err());
+    faulty.control().heal();
+    assert!(table.write(vec![write_of(0)]).await.is_ok());
+}

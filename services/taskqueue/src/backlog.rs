@@ -5,7 +5,8 @@
 //! ([`Rejected::Needs`]); a clean one that is far from the front is left to its row again ([`Backlog::shed`]).
 //!
 //! A new owner applies the log's tail to the header alone. What the tail did to a page waits with the page until it is
-//! brought in, and the header tells of it until the page's own row does.
+//! brought in, and the header tells of it until the page's own row does. A page of which the tail tells everything need not
+//! be brought in, however many such pages there are: the header stays small.
 
 mod change;
 mod page;
@@ -257,14 +258,14 @@ impl Backlog {
         match change {
             Change::Added { order, task } => {
                 let position = Position { level: task.level(), order: *order };
-                if !self.miss(position, Some(task.clone())) {
+                if !self.miss(position, Some(task.clone()), false) {
                     self.make_so(change)?;
                     self.distrust_row_of(position);
                 }
             }
             Change::Removed(positions) => {
                 for position in positions {
-                    if !self.miss(*position, None) {
+                    if !self.miss(*position, None, false) {
                         self.remove(*position)?;
                         self.distrust_row_of(*position);
                     }
@@ -274,16 +275,23 @@ impl Backlog {
         Ok(())
     }
 
-    /// Notes what happened to a page that is away; says false if it is not.
-    fn miss(&mut self, position: Position, task: Option<Box<Task>>) -> bool {
+    /// Notes what happened to a page that is away; says false if it is not. `told` by the header's row, or by the log.
+    fn miss(&mut self, position: Position, task: Option<Box<Task>>, told: bool) -> bool {
         let id = PageId::of(position);
         let line = &mut self.lines[id.level];
-        let Some(Page::Away { missed, .. }) = line.pages.get_mut(&id.number) else { return false };
+        let Some(Page::Away { missed, named, told: known, .. }) = line.pages.get_mut(&id.number) else { return false };
         if task.is_some() {
             line.last = line.last.max(position.order);
         }
         self.weight += missed_weight(task.as_deref());
         missed.push(Missed { order: position.order, task });
+        *named |= PageId::bit_of(position.order);
+        *known |= told;
+        if !*known && *named == id.bits_until(line.last) {
+            self.bring_in(id, BTreeMap::new());
+            // The log tells it until the page's row does: no need for the header to do so as well, at great length.
+            self.made_good.remove(&id);
+        }
         true
     }
 
@@ -430,13 +438,13 @@ impl Backlog {
                 let end = run.first.checked_add(run.pages).filter(|_| run.tasks_each > 0);
                 let end = end.ok_or_else(|| Corrupt(format!("task queue header lists pages {run:?}")))?;
                 line.waiting = line.waiting.saturating_add(u64::from(run.tasks_each).saturating_mul(run.pages));
-                let away = || Page::Away { tasks: run.tasks_each, missed: Vec::new() };
+                let away = || Page::away(run.tasks_each);
                 line.pages.extend((run.first..end).map(|number| (number, away())));
             }
         }
         for stored in header.missed {
             let position = stored.at.unwrap_or_default().into_position()?;
-            if !backlog.miss(position, stored.added.map(|task| Box::new(task.into_task()))) {
+            if !backlog.miss(position, stored.added.map(|task| Box::new(task.into_task())), true) {
                 // It was emptied, and its row perhaps not deleted everywhere.
                 backlog.gone.insert(PageId::of(position));
             }
@@ -459,10 +467,15 @@ impl Backlog {
     /// a former owner's last write may have come between reading the header and the page, and the log knows the rest.
     pub fn supply(&mut self, id: PageId, row: Option<&[u8]>) -> Result<(), Corrupt> {
         let tasks = row.map_or(Ok(BTreeMap::new()), |bytes| Page::decode(id, bytes))?;
+        self.bring_in(id, tasks);
+        Ok(())
+    }
+
+    /// A page that is away is here now: with what its row has, and all that this may lack.
+    fn bring_in(&mut self, id: PageId, mut tasks: BTreeMap<u64, Task>) {
         let line = &mut self.lines[id.level];
-        let Some(page @ Page::Away { .. }) = line.pages.get_mut(&id.number) else { return Ok(()) };
+        let Some(page @ Page::Away { .. }) = line.pages.get_mut(&id.number) else { return };
         let before = page.len() as u64;
-        let mut tasks = tasks;
         let mut dirty = false;
         if let Page::Away { missed, .. } = page
             && !missed.is_empty()
@@ -484,7 +497,7 @@ impl Backlog {
             line.pages.remove(&id.number);
             self.gone.insert(id);
             self.dirty = true;
-            return Ok(());
+            return;
         }
         for (order, task) in &tasks {
             line.last = line.last.max(*order);
@@ -492,7 +505,6 @@ impl Backlog {
             self.expiries.extend(task.expires_at.map(|at| (at, Position { level: id.level, order: *order })));
         }
         *page = Page::Here { tasks, dirty, stored: true };
-        Ok(())
     }
 
     /// The rows that changed since the last call, which are then clean.
@@ -573,7 +585,7 @@ impl Backlog {
                         self.expiries.remove(&(at, Position { level, order: *order }));
                     }
                 }
-                *page = Page::Away { tasks: tasks.len() as u32, missed: Vec::new() };
+                *page = Page::away(tasks.len() as u32);
             }
         }
     }

@@ -73,5 +73,6 @@ async fn a_new_owner_writes_what_was_in_the_tail_whatever_the_rows_show() {
     // What the new owner saw was a copy that not enough replicas have.
     world.store().table.drop_partition(&partition(&key("a"))).await.unwrap();
     world.pass(AGE * 2).await;
-    assert_eq!(row(&world).await.map(|row| row.version), Some(1));
+    // With the position of its own first group: what the former owner wrote at the first one may have been something else.
+    assert_eq!(row(&world).await.map(|row| row.version), Some(2));
 }

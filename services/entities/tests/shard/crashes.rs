@@ -94,6 +94,11 @@ impl Run {
                     self.insist(entity, || Input::Owe(request)).await;
                     self.acknowledged.lock().unwrap().owed.entry(entity).or_default().insert(request);
                 }
+                7 => {
+                    // Brings to memory what another owner would not have there.
+                    let number = dice.roll(8);
+                    self.insist(entity, || Input::ReadEntry(number)).await;
+                }
                 _ => self.read_back(entity).await,
             }
             // Mostly busy, sometimes quiet for long, so that a run spans hours in a few thousand requests.
@@ -172,6 +177,7 @@ impl Run {
             }
         }
         shard.close().await;
+        assert_eq!(world.witness.ambiguous(), Vec::<String>::new());
         let last = world.open().await;
         assert_eq!(last.stats().log_depth, 0);
     }

@@ -123,6 +123,10 @@ struct Account {
     rang: Vec<Rang>,
     #[prost(uint64, repeated, tag = "6")]
     owed: Vec<u64>,
+    /// The entries that were in memory when it was written. Of no use, but so it is with real kinds: what is written depends
+    /// on more than on the changes.
+    #[prost(uint64, repeated, tag = "7")]
+    in_memory: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -352,6 +356,7 @@ impl Kind for Ledger {
         if !std::mem::take(&mut state.dirty) {
             return vec![];
         }
+        state.account.in_memory = state.journal.keys().copied().collect();
         let mut puts = vec![(account_row(), Bytes::from(state.account.encode_to_vec()))];
         for number in std::mem::take(&mut state.unwritten) {
             let entry = Pair { name: number, value: state.journal[&number] };

@@ -8,7 +8,7 @@ use storage::fault::{FaultPlan, Faults, Method};
 use storage::{PartitionWrite, ScanOrder, ScanRange};
 
 use crate::ledger::{Input, account_row, partition};
-use crate::world::{DONE, Handle, World, deposit, key, read};
+use crate::world::{DONE, Handle, START, World, deposit, key, read};
 
 async fn is_quarantined(shard: &Handle, id: &str) -> bool {
     matches!(shard.call(key(id), Input::Read).await, Err(CallError::Quarantined(_)))
@@ -31,6 +31,7 @@ async fn a_row_that_cannot_be_decoded_quarantines_its_entity_alone() {
     let shard = world.open().await;
     assert_eq!(shard.call(key("bad"), deposit(1, 1)).await, DONE);
     assert_eq!(shard.call(key("good"), deposit(1, 1)).await, DONE);
+    assert_eq!(shard.call(key("good"), deposit(2, 0)).await, DONE);
     shard.close().await;
     overwrite(&world, "bad", 2, b"\xff\xff\xff").await;
     let next = world.open().await;
@@ -39,7 +40,7 @@ async fn a_row_that_cannot_be_decoded_quarantines_its_entity_alone() {
     assert_eq!(read(&next, "good").await.balance, 1);
     // Nothing was lost from the log, so whoever repairs the row has repaired the entity.
     assert_eq!(rows_aside(&world).await, 0);
-    overwrite(&world, "bad", 2, b"").await;
+    overwrite(&world, "bad", 3, b"").await;
     next.abandon().await;
     assert_eq!(read(&world.open().await, "bad").await.balance, 0);
 }
@@ -164,4 +165,20 @@ async fn a_row_that_the_store_refuses_quarantines_its_entity_alone_and_loses_not
     assert_eq!((shard.stats().log_depth, shard.stats().dirty_entities), (0, 0));
     assert_eq!(rows_aside(&world).await, 2);
     assert_eq!(shard.call(key("good"), deposit(2, 1)).await, DONE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entity_that_the_next_owner_can_serve_is_woken_by_it_though_its_time_has_passed() {
+    let world = World::new();
+    let shard = world.open().await;
+    let at = START + Duration::from_secs(100);
+    assert_eq!(shard.call(key("a"), Input::SetAlarm { name: 1, at }).await, DONE);
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!(shard.stats().log_depth, 0);
+    assert!(matches!(shard.call(key("a"), Input::Panic).await, Err(CallError::Quarantined(_))));
+    world.pass(Duration::from_secs(3600)).await;
+    shard.abandon().await;
+    let next = world.open().await;
+    world.pass(Duration::from_secs(1)).await;
+    assert_eq!(read(&next, "a").await.rang.len(), 1);
 }

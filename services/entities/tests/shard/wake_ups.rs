@@ -203,3 +203,47 @@ async fn alarms_that_wait_for_a_slow_store_outlive_the_watermark() {
         assert!(lateness(&next, &format!("{n}"), 1).await >= HOUR * 4);
     }
 }
+
+/// A store whose appends hang, all else being well.
+fn hanging_appends() -> FaultPlan {
+    FaultPlan::new(1).on(Method::Append, Faults { stall: 1.0, stall_for: DAY, ..Faults::default() })
+}
+
+/// When the bucket of [`START`] ends.
+const BUCKET_END: Timestamp = Timestamp::from_millis(1_700_000_400_000);
+
+#[tokio::test(start_paused = true)]
+async fn an_alarm_whose_ringing_never_became_durable_outlives_the_watermark() {
+    let world = World::new();
+    let shard = world.open().await;
+    set(&shard, "a", 1, BUCKET_END - Duration::from_millis(1)).await;
+    world.pass(SECOND * 30).await;
+    assert_eq!(shard.stats().log_depth, 0);
+    world.faults().follow(hanging_appends());
+    world.runtime.sleep_until(BUCKET_END + SECOND * 10).await;
+    shard.abandon().await;
+    world.faults().follow(FaultPlan::new(1));
+    let next = world.open().await;
+    world.pass(SECOND).await;
+    lateness(&next, "a", 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_debt_whose_settling_never_became_durable_outlives_the_watermark() {
+    let world = World::new();
+    world.bank.refuses.store(true, std::sync::atomic::Ordering::Relaxed);
+    let shard = world.open().await;
+    assert_eq!(shard.call(key("a"), Input::Owe(7)).await, DONE);
+    world.pass(SECOND * 30).await;
+    assert_eq!(shard.stats().log_depth, 0);
+    world.faults().follow(hanging_appends());
+    let settled = crate::world::asking(&shard, "a", Input::Paid(7));
+    world.runtime.sleep_until(BUCKET_END + SECOND * 10).await;
+    shard.abandon().await;
+    assert!(settled.await.unwrap().is_err());
+    world.faults().follow(FaultPlan::new(1));
+    let asked = world.bank.asked("a", 7);
+    let _next = world.open().await;
+    world.pass(SECOND).await;
+    assert!(world.bank.asked("a", 7) > asked, "nobody remembers the debt");
+}

@@ -1,11 +1,12 @@
 //! The surroundings of a shard in these tests: a store that survives restarts, the virtual clock, and a host that pays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use entities::{BoxFuture, CallError, EntityKey, Host, Shard, ShardHandle, ShardSettings};
 use ids::Timestamp;
 use runtime::Runtime;
@@ -13,7 +14,7 @@ use storage::fault::{FaultControl, FaultPlan, FaultyStore};
 use storage::memory::MemoryStore;
 use storage::{
     LogId, PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult,
-    Store, Table,
+    Store, Table, Version,
 };
 use tokio::task::JoinHandle;
 
@@ -57,6 +58,7 @@ impl Host<Ledger> for Bank {
 
 pub struct World {
     pub memory: MemoryStore,
+    pub witness: Arc<Witness>,
     pub faulty: FaultyStore,
     pub runtime: Runtime,
     pub bank: Arc<Bank>,
@@ -73,9 +75,11 @@ impl World {
 
     pub fn with(plan: FaultPlan) -> Self {
         let memory = MemoryStore::new();
-        let faulty = FaultyStore::wrap(memory.store(), plan);
+        let witness = Arc::new(Witness { inner: memory.store().table, ..Witness::default() });
+        let faulty = FaultyStore::wrap(Store { table: Arc::clone(&witness) as _, ..memory.store() }, plan);
         Self {
             memory,
+            witness,
             faulty,
             runtime: Runtime::virtual_from(START),
             bank: Arc::new(Bank::default()),
@@ -162,6 +166,64 @@ pub fn asking(shard: &Handle, id: &str, input: Input) -> Asking {
 
 pub fn is_waiting(asking: &mut Asking) -> bool {
     !asking.is_finished()
+}
+
+/// A table that notices when a row is put twice with one version and other bytes: a real store may keep either.
+pub struct Witness {
+    inner: Arc<dyn Table>,
+    seen: Mutex<HashMap<(PartitionKey, RowKey, Version), Bytes>>,
+    ambiguous: Mutex<Vec<String>>,
+}
+
+impl Default for Witness {
+    fn default() -> Self {
+        Self { inner: MemoryStore::new().store().table, seen: Mutex::default(), ambiguous: Mutex::default() }
+    }
+}
+
+impl Witness {
+    /// What was put twice.
+    pub fn ambiguous(&self) -> Vec<String> {
+        self.ambiguous.lock().unwrap().clone()
+    }
+
+    fn look(&self, write: &PartitionWrite) {
+        let mut seen = self.seen.lock().unwrap();
+        for (key, value) in &write.puts {
+            let put = (write.partition.clone(), key.clone(), write.version);
+            let found = seen.entry(put).or_insert_with(|| value.clone());
+            if *found != *value {
+                let what = format!("{:?} {key:?} at {}: {found:?}, then {value:?}", write.partition, write.version);
+                self.ambiguous.lock().unwrap().push(what);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Table for Witness {
+    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
+        writes.iter().for_each(|write| self.look(write));
+        self.inner.write(writes).await
+    }
+
+    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
+        self.inner.get(partition, key).await
+    }
+
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage> {
+        self.inner.scan(partition, range, order, limit).await
+    }
+
+    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
+        self.inner.drop_partition(partition).await
+    }
 }
 
 /// A table that holds rows of one partition for invalid, as if they were over its limits.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use runtime::Runtime;
 
-use super::plan::{Fate, FaultPlan, Method};
+use super::plan::{Fate, FaultPlan, Faults, Method};
+use crate::PartitionKey;
 use crate::dice::Dice;
 
 /// Heals and breaks a [`FaultyStore`](super::FaultyStore) while it is in use. Cheap to clone; clones act on the same
@@ -66,7 +67,18 @@ impl FaultControl {
 
     /// Counts the call, holds it up if the plan says so, and tells its fate.
     pub(super) async fn meet(&self, method: Method) -> Drawn {
-        let (drawn, stall) = self.lock().draw(method);
+        let faults = self.lock().plan.faults_of(method);
+        self.meet_faults(method, faults).await
+    }
+
+    /// The same for a call that touches these partitions.
+    pub(super) async fn meet_at(&self, method: Method, partitions: impl Iterator<Item = &PartitionKey>) -> Drawn {
+        let faults = self.lock().plan.faults_at(method, partitions);
+        self.meet_faults(method, faults).await
+    }
+
+    async fn meet_faults(&self, method: Method, faults: Faults) -> Drawn {
+        let (drawn, stall) = self.lock().draw(method, faults);
         if let Some(stall) = stall {
             Runtime::system().sleep(stall).await;
         }
@@ -80,11 +92,10 @@ impl FaultControl {
 }
 
 impl State {
-    fn draw(&mut self, method: Method) -> (Drawn, Option<Duration>) {
+    fn draw(&mut self, method: Method, faults: Faults) -> (Drawn, Option<Duration>) {
         let call = self.calls.entry(method).or_default();
         *call += 1;
         let mut dice = dice_of(self.plan.seed, method, *call);
-        let faults = self.plan.faults_of(method);
         let (stall, failure, rest) = (dice.unit(), dice.unit(), dice.roll());
         let stall = (!self.healed && stall < faults.stall).then_some(faults.stall_for);
         let planned = if self.healed || failure >= faults.fail + faults.fail_after_effect {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::PartitionKey;
+
 /// The methods that can fail, named like those of the ports.
 #[allow(missing_docs, reason = "the ports tell what they are")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,12 +70,13 @@ pub struct Faults {
     pub stall_for: Duration,
 }
 
-/// The faults of every method, and the seed from which they are drawn.
+/// The faults of every method and partition, and the seed from which they are drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FaultPlan {
     pub(super) seed: u64,
     pub(super) everywhere: Faults,
     pub(super) by_method: BTreeMap<Method, Faults>,
+    pub(super) by_partition: BTreeMap<PartitionKey, Faults>,
     pub(super) hides_local_epoch: bool,
 }
 
@@ -82,7 +85,7 @@ impl FaultPlan {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let everywhere = Faults::default();
-        Self { seed, everywhere, by_method: BTreeMap::new(), hides_local_epoch: false }
+        Self { seed, everywhere, by_method: BTreeMap::new(), by_partition: BTreeMap::new(), hides_local_epoch: false }
     }
 
     /// The faults of all methods that have none of their own.
@@ -99,6 +102,14 @@ impl FaultPlan {
         self
     }
 
+    /// The faults of table calls that touch this partition, in place of those of their methods: too many of its replicas may
+    /// be away while those of others are not.
+    #[must_use]
+    pub fn on_partition(mut self, partition: PartitionKey, faults: Faults) -> Self {
+        self.by_partition.insert(partition, faults);
+        self
+    }
+
     /// Makes `epoch_if_local` answer `None`, as a shared store does, so that fence checks go through `epoch` and meet its
     /// faults.
     #[must_use]
@@ -109,5 +120,15 @@ impl FaultPlan {
 
     pub(super) fn faults_of(&self, method: Method) -> Faults {
         self.by_method.get(&method).copied().unwrap_or(self.everywhere)
+    }
+
+    /// The faults of a call that touches these partitions.
+    pub(super) fn faults_at<'a>(
+        &self,
+        method: Method,
+        mut partitions: impl Iterator<Item = &'a PartitionKey>,
+    ) -> Faults {
+        let faults = partitions.find_map(|partition| self.by_partition.get(partition)).copied();
+        faults.unwrap_or_else(|| self.faults_of(method))
     }
 }

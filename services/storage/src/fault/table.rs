@@ -15,7 +15,7 @@ pub(super) struct FaultyTable {
 #[async_trait]
 impl Table for FaultyTable {
     async fn write(&self, mut writes: Vec<PartitionWrite>) -> StorageResult<()> {
-        let drawn = self.control.meet(Method::Write).await;
+        let drawn = self.control.meet_at(Method::Write, writes.iter().map(|write| &write.partition)).await;
         match drawn.fate {
             Fate::Passes => self.inner.write(writes).await,
             Fate::Fails => Err(refused(Method::Write)),
@@ -33,7 +33,7 @@ impl Table for FaultyTable {
     }
 
     async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
-        match self.control.meet(Method::Get).await.fate {
+        match self.control.meet_at(Method::Get, std::iter::once(partition)).await.fate {
             Fate::Passes => self.inner.get(partition, key).await,
             Fate::Fails | Fate::FailsAfterEffect => Err(refused(Method::Get)),
         }
@@ -46,14 +46,14 @@ impl Table for FaultyTable {
         order: ScanOrder,
         limit: usize,
     ) -> StorageResult<ScanPage> {
-        match self.control.meet(Method::Scan).await.fate {
+        match self.control.meet_at(Method::Scan, std::iter::once(partition)).await.fate {
             Fate::Passes => self.inner.scan(partition, range, order, limit).await,
             Fate::Fails | Fate::FailsAfterEffect => Err(refused(Method::Scan)),
         }
     }
 
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
-        match self.control.meet(Method::DropPartition).await.fate {
+        match self.control.meet_at(Method::DropPartition, std::iter::once(partition)).await.fate {
             Fate::Passes => self.inner.drop_partition(partition).await,
             Fate::Fails => Err(refused(Method::DropPartition)),
             Fate::FailsAfterEffect => {

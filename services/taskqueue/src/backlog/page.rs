@@ -25,6 +25,20 @@ impl PageId {
         Self { level: position.level, number: position.order / ORDERS_PER_PAGE }
     }
 
+    /// The bit of an order of this page.
+    pub(super) fn bit_of(order: u64) -> u32 {
+        1 << (order % ORDERS_PER_PAGE)
+    }
+
+    /// The bits of the orders of this page that have been given out when `last` was the last one of the level.
+    pub(super) fn bits_until(self, last: u64) -> u32 {
+        let first = self.number * ORDERS_PER_PAGE;
+        let ends = last.saturating_sub(first).min(ORDERS_PER_PAGE - 1);
+        // Orders count from 1.
+        let without_zero = if first == 0 { !1 } else { !0 };
+        if last < first { 0 } else { u32::MAX >> (ORDERS_PER_PAGE - 1 - ends) & without_zero }
+    }
+
     /// The key of its row within the partition's rows.
     pub fn row_key(self) -> Bytes {
         let mut key = BytesMut::with_capacity(10);
@@ -59,6 +73,10 @@ pub(super) enum Page {
         tasks: u32,
         /// What the row may lack.
         missed: Vec<Missed>,
+        /// The orders that are named there, as bits.
+        named: u32,
+        /// Whether the header's row told some of it: then the log may have forgotten that.
+        told: bool,
     },
 }
 
@@ -76,6 +94,11 @@ impl Page {
     /// A page that has no row yet.
     pub fn new() -> Self {
         Self::Here { tasks: BTreeMap::new(), dirty: true, stored: false }
+    }
+
+    /// A page of which only the row is known to exist.
+    pub fn away(tasks: u32) -> Self {
+        Self::Away { tasks, missed: Vec::new(), named: 0, told: false }
     }
 
     /// How many tasks it has.
@@ -104,5 +127,29 @@ impl Page {
             tasks.insert(order, task);
         }
         Ok(tasks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_the_orders_that_were_given_out() {
+        let bits = |number, last| PageId { level: Level::DEFAULT, number }.bits_until(last);
+        for (number, last, expected) in [
+            (0, 0, 0),
+            (0, 1, 0b10),
+            (0, 31, !1),
+            (0, 32, !1),
+            (1, 31, 0),
+            (1, 32, 1),
+            (1, 34, 0b111),
+            (1, 63, !0),
+            (1, 1000, !0),
+        ] {
+            assert_eq!(bits(number, last), expected, "page {number}, last order {last}");
+        }
+        assert_eq!(PageId::bit_of(34), 0b100);
     }
 }

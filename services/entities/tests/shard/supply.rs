@@ -1,0 +1,145 @@
+//! Rows that a step asks for may tell of a time that the entity did not know of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use entities::{
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, Shard, StoredRow,
+    Transition,
+};
+use ids::Timestamp;
+use storage::{PartitionWrite, Version};
+
+use crate::world::{START, World, key};
+
+/// A drawer with a note, which says when to look at it; the note is read when somebody asks.
+struct Drawer;
+
+#[derive(Default)]
+struct State {
+    note: Option<Timestamp>,
+    looked_at: Option<Timestamp>,
+}
+
+enum Input {
+    Read,
+    TimeHasCome,
+}
+
+fn note(key: &EntityKey) -> RowAddress {
+    RowAddress { partition: Bytes::from(format!("drawer/{}", key.id)), key: Bytes::from_static(b"note") }
+}
+
+impl Kind for Drawer {
+    type State = State;
+    type Input = Input;
+    type Change = Timestamp;
+    type Reply = Option<Timestamp>;
+    type Rejection = ();
+    type Obligation = ();
+
+    fn name(&self) -> &'static str {
+        "drawer"
+    }
+
+    fn vacant(&self, _: &EntityKey) -> State {
+        State::default()
+    }
+
+    fn step(
+        &self,
+        key: &EntityKey,
+        state: &mut State,
+        input: Input,
+        env: &Env,
+    ) -> Result<Transition<Self>, Refusal<Self>> {
+        let changes = match (&input, state.note) {
+            (Input::Read, None) => return Err(Refusal::Needs(vec![note(key)], input)),
+            (Input::TimeHasCome, Some(at)) if state.looked_at.is_none() && at <= env.now => {
+                state.looked_at = Some(env.now);
+                vec![env.now]
+            }
+            _ => vec![],
+        };
+        Ok(Transition { changes, reply: state.looked_at, release: Release::Durable })
+    }
+
+    fn apply(&self, _: &EntityKey, state: &mut State, change: &Timestamp) -> Result<(), Corrupt> {
+        state.looked_at = Some(*change);
+        Ok(())
+    }
+
+    fn loaded_version(&self, _: &State, _: &Timestamp) -> Version {
+        0
+    }
+
+    fn encode_change(&self, change: &Timestamp) -> Bytes {
+        Bytes::copy_from_slice(&change.nanos().to_be_bytes())
+    }
+
+    fn decode_change(&self, bytes: Bytes) -> Result<Timestamp, Corrupt> {
+        let nanos = bytes[..].try_into().map_err(|_| Corrupt("not a time".to_owned()))?;
+        Ok(Timestamp::from_nanos(i64::from_be_bytes(nanos)))
+    }
+
+    fn obligations(&self, _: &EntityKey, _: &State) -> Vec<(ObligationId, ())> {
+        vec![]
+    }
+
+    fn next_wake_up(&self, state: &State) -> Option<Timestamp> {
+        state.note.filter(|_| state.looked_at.is_none())
+    }
+
+    fn wake_up(&self) -> Input {
+        Input::TimeHasCome
+    }
+
+    fn load(&self, key: &EntityKey, _: &[StoredRow]) -> Result<Load<State>, Corrupt> {
+        Ok(Load::Ready(self.vacant(key)))
+    }
+
+    fn supply(&self, _: &EntityKey, state: &mut State, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
+        let row = rows.into_iter().find_map(|stored| stored.row).ok_or_else(|| Corrupt("no note".to_owned()))?;
+        state.note = Some(self.decode_change(row.value)?);
+        Ok(())
+    }
+
+    fn take_dirty(&self, _: &EntityKey, _: &mut State) -> Vec<PartitionWrite> {
+        vec![]
+    }
+
+    fn mark_all_dirty(&self, _: &mut State) {}
+
+    fn shed(&self, _: &mut State) {}
+
+    fn weight(&self, _: &State) -> usize {
+        100
+    }
+}
+
+struct Nobody;
+
+impl Host<Drawer> for Nobody {
+    fn carry_out(self: Arc<Self>, _: EntityKey, (): ()) -> BoxFuture<Option<Input>> {
+        Box::pin(async { None })
+    }
+
+    fn committed(&self, _: &EntityKey) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entity_is_woken_at_the_time_that_rows_it_asked_for_tell() {
+    let world = World::new();
+    let due = START + Duration::from_secs(60);
+    let RowAddress { partition, key: row } = note(&key("a"));
+    let puts = vec![(row, Drawer.encode_change(&due))];
+    let write = PartitionWrite { partition, version: 0, puts, deletes: vec![] };
+    world.store().table.write(vec![write]).await.unwrap();
+    let (store, runtime, settings) = (world.store(), world.runtime.clone(), world.settings.clone());
+    let shard = Shard::open(world.log(), Arc::new(Drawer), Arc::new(Nobody), store, runtime, settings).await.unwrap();
+    assert_eq!(shard.call(key("a"), Input::Read).await, Ok(None));
+    world.runtime.sleep_until(due + Duration::from_secs(1)).await;
+    let looked_at = shard.call(key("a"), Input::Read).await.unwrap();
+    assert!(looked_at.is_some_and(|at| at.since(due) < Duration::from_millis(10)), "{looked_at:?}");
+}
