@@ -11,15 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{ErrorSubject, ErrorVerb, LogState, OptionalSend, RaftLogReader, StorageIOError};
+use tokio::sync::watch;
 
 use crate::disk::{Contents, Disk, Fact, Write};
 use crate::raft_group::{Entry, Group, LogId, StorageError, Vote};
+use crate::state_machine::SnapshotOnDisk;
 
 /// The log of a voter. Clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore {
     disk: Disk,
     kept: Arc<Mutex<Kept>>,
+    snapshot: watch::Receiver<SnapshotOnDisk>,
 }
 
 #[derive(Default)]
@@ -31,11 +34,15 @@ struct Kept {
 }
 
 impl LogStore {
-    /// Takes what the disk holds. `snapshot` is the last entry in the newest snapshot there.
+    /// Takes what the disk holds. `snapshot` is how far the snapshot there reaches.
     ///
-    /// A crash after a snapshot was installed and before the log was cut may leave entries that contradict the snapshot:
-    /// they and all that follow were never committed, and are dropped.
-    pub(crate) async fn open(disk: Disk, contents: &Contents, snapshot: Option<LogId>) -> io::Result<Self> {
+    /// A crash after a snapshot was installed and before the log was cut may leave entries that contradict the snapshot, or
+    /// end before it: they and all that follow are in the snapshot or were never committed, and are dropped.
+    pub(crate) async fn open(
+        disk: Disk,
+        contents: &Contents,
+        snapshot: watch::Receiver<SnapshotOnDisk>,
+    ) -> io::Result<Self> {
         let mut log = BTreeMap::new();
         for (index, bytes) in &contents.log {
             log.insert(*index, serde_json::from_slice::<Entry>(bytes)?);
@@ -47,14 +54,28 @@ impl LogStore {
             vote: fact(Fact::Vote).map(serde_json::from_slice).transpose()?,
             committed: fact(Fact::Committed).map(serde_json::from_slice).transpose()?,
         };
-        if let Some(last) = snapshot
-            && kept.log.get(&last.index).is_some_and(|entry| entry.log_id != last)
+        let covered = snapshot.borrow().clone().map_err(io::Error::other)?;
+        if let Some(last) = covered
+            && kept.purged.is_none_or(|purged| purged.index < last.index)
+            && kept.log.get(&last.index).is_none_or(|entry| entry.log_id != last)
         {
             kept.log.clear();
             kept.purged = Some(last);
             disk.write(vec![Write::Truncate(0), Write::Fact(Fact::Purged, serde_json::to_vec(&last)?)]).await?;
         }
-        Ok(Self { disk, kept: Arc::new(Mutex::new(kept)) })
+        Ok(Self { disk, kept: Arc::new(Mutex::new(kept)), snapshot })
+    }
+
+    /// Waits until the snapshot on disk has an entry. Raft hands a snapshot that it has received to the state machine and
+    /// cuts the log at once; were the log cut on disk first, a crash in between would leave neither.
+    async fn snapshot_covers(&self, index: u64) -> io::Result<()> {
+        let mut snapshot = self.snapshot.clone();
+        let settled = |on_disk: &SnapshotOnDisk| match on_disk {
+            Ok(last) => last.is_some_and(|last| last.index >= index),
+            Err(_) => true,
+        };
+        let outcome = snapshot.wait_for(settled).await.map_err(io::Error::other)?.clone();
+        outcome.map(drop).map_err(io::Error::other)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -140,6 +161,7 @@ impl RaftLogStorage<Group> for LogStore {
 
     async fn purge(&mut self, log_id: LogId) -> Result<(), StorageError> {
         let bytes = serde_json::to_vec(&log_id).map_err(write_error)?;
+        self.snapshot_covers(log_id.index).await.map_err(write_error)?;
         {
             let mut kept = self.kept();
             let rest = kept.log.split_off(&(log_id.index + 1));

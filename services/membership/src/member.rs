@@ -249,6 +249,9 @@ impl Member {
     }
 
     async fn change(&self, change: Change) -> Result<Arc<Ring>, CallError> {
+        if self.incarnation() == 0 {
+            return Err(CallError::UnknownNode("this process has not joined yet".to_owned()));
+        }
         let request = ChangeRequest {
             change: change.into(),
             node: self.inner.settings.node.as_str().to_owned(),
@@ -290,7 +293,12 @@ impl Membership for Member {
         let each = self.inner.settings.timings.call_timeout;
         let ask = |mut client: crate::leader_calls::Client| async move { client.confirm(ConfirmRequest {}).await };
         let reply = self.inner.calls.call(each, ask, refusal_of).await;
-        reply.map(|reply| self.inner.take(&reply)).map_err(|error| ServiceError::Unavailable(error.to_string()))
+        let reply = reply.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        if matches!(&reply.result, Some(ring_reply::Result::Ring(ring)) if self.inner.is_strange(ring)) {
+            self.inner.calls.note_leader(None);
+            return Err(ServiceError::Unavailable("the leader of another cluster has answered".to_owned()));
+        }
+        Ok(self.inner.take(&reply))
     }
 }
 
@@ -306,8 +314,19 @@ impl Inner {
         }
     }
 
-    /// Publishes a ring unless a newer one is known, and returns it as this process may see it.
+    /// Whether a ring is another cluster's: the address of a voter may be somebody else's by now.
+    fn is_strange(&self, ring: &internal_api::membership::Ring) -> bool {
+        let known = self.ring.borrow();
+        !known.cluster_id.is_empty() && known.cluster_id != ring.cluster_id
+    }
+
+    /// Publishes a ring unless a newer one is known, and returns it as this process may see it. One of another cluster is
+    /// passed over.
     fn publish(&self, ring: &internal_api::membership::Ring) -> Arc<Ring> {
+        if self.is_strange(ring) {
+            tracing::warn!(cluster_id = ring.cluster_id, "a ring of another cluster is passed over");
+            return Arc::clone(&self.ring.borrow());
+        }
         self.calls.note_voters(&ring.voter_addresses);
         let mut ring = ring_received(ring);
         let incarnation = self.incarnation.load(Ordering::Relaxed);
@@ -405,6 +424,20 @@ mod tests {
         member.inner.publish(&ring(7, 1, NodeState::Up));
         member.inner.publish(&ring(6, 2, NodeState::Up));
         assert_eq!((member.ring().borrow().version, owned(&member)), (7, 2));
+    }
+
+    #[tokio::test]
+    async fn a_ring_of_another_cluster_is_passed_over() {
+        let member = alone();
+        let of = |cluster_id: &str, version| internal_api::membership::Ring {
+            cluster_id: cluster_id.to_owned(),
+            ..ring(version, 1, NodeState::Up)
+        };
+        member.inner.publish(&of("ours", 3));
+        let seen = member.inner.publish(&of("theirs", 9));
+        assert_eq!((member.ring().borrow().version, seen.version, seen.cluster_id.as_str()), (3, 3, "ours"));
+        member.inner.publish(&of("ours", 4));
+        assert_eq!(member.ring().borrow().version, 4);
     }
 
     #[tokio::test]

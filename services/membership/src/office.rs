@@ -143,21 +143,19 @@ impl Office {
         };
         let Some(address) = address else { return };
         // A process that is being killed may have closed its connections and not yet its listener: one answer says little.
-        let until = self.runtime.now() + self.timings.lease;
-        let mut rest = FIRST_PROBE_REST;
-        while self.sits(node, generation) {
-            if self.probe(&address).await == Probe::Refuses {
-                if self.sits(node, generation) {
-                    self.expire(node, incarnation, "is gone").await;
-                }
-                return;
+        let refused = async {
+            let mut rest = FIRST_PROBE_REST;
+            while self.sits(node, generation) && self.probe(&address).await != Probe::Refuses {
+                self.runtime.sleep(rest).await;
+                rest = (rest * 2).min(LONGEST_PROBE_REST);
             }
-            let left = until.since(self.runtime.now());
-            if left.is_zero() {
-                return self.wait_for_return(node, incarnation, generation, left).await;
-            }
-            self.runtime.sleep(rest.min(left)).await;
-            rest = (rest * 2).min(LONGEST_PROBE_REST);
+        };
+        let why = match self.runtime.timeout(self.timings.lease, refused).await {
+            Some(()) => "is gone",
+            None => "did not come back",
+        };
+        if self.sits(node, generation) {
+            self.expire(node, incarnation, why).await;
         }
     }
 
@@ -197,3 +195,7 @@ impl Office {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "office/office_test.rs"]
+mod office_test;

@@ -1,9 +1,12 @@
 //! What operators ask of the leader: who is there, who votes.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::Ring;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use internal_api::membership::membership_client::MembershipClient;
 use internal_api::membership::{
     IdentifyReply, IdentifyRequest, MembersReply, NodeStatus, PinnedShard, RefusalReason, Refused, VoterReply,
@@ -14,12 +17,14 @@ use openraft::ChangeMembers;
 use crate::command::Command;
 use crate::office::Office;
 use crate::peer_client::{endpoint, whole};
-use crate::raft_group::{Peer, raft_id};
+use crate::raft_group::{Membership, Peer, raft_id};
 use crate::voter::Shared;
 use crate::wire::{refused, ring_message};
 
 /// A new voter must have caught up within this.
 const CATCH_UP: Duration = Duration::from_secs(15);
+/// A voter that has not answered within this is not counted on.
+const ANSWER: Duration = Duration::from_secs(8);
 
 /// Everything about the members.
 pub(crate) fn members(shared: &Shared, office: &Office, ring: &Arc<Ring>, voters: Vec<String>) -> MembersReply {
@@ -76,17 +81,29 @@ fn unavailable(message: impl Into<String>) -> Refused {
     refused(RefusalReason::Unavailable, message)
 }
 
-/// Makes a voter of a process that has started with an empty data folder: it learns everything first, then votes.
+/// The group as it is agreed upon.
+async fn group(shared: &Shared) -> Result<Membership, Refused> {
+    shared.raft.ensure_linearizable().await.map_err(|error| unavailable(error.to_string()))?;
+    Ok(shared.raft.metrics().borrow().membership_config.membership().clone())
+}
+
+/// Makes a voter of a process that has started with an empty data folder: it learns everything first, then votes. Asked
+/// again, it goes on where it was left.
 pub(crate) async fn add_voter(shared: &Shared, office: &Office, id: String, address: String) -> Result<(), Refused> {
-    let membership = shared.raft.metrics().borrow().membership_config.clone();
+    let group = group(shared).await?;
     let number = raft_id(&id);
-    if membership.membership().voter_ids().any(|voter| voter == number) {
-        return Err(invalid(format!("{id:?} is a voter already")));
+    let voting = group.voter_ids().any(|voter| voter == number);
+    if let Some(known) = group.get_node(&number).filter(|known| known.address != address) {
+        let what = if voting { "is a voter already, at" } else { "learns already, to be a voter at" };
+        return Err(invalid(format!("{id:?} {what} {}: remove it before it comes elsewhere", known.address)));
     }
-    let found = identify(shared, &address).await?;
+    if voting && group.get_joint_config().len() == 1 {
+        return Ok(());
+    }
+    let found = identify(shared, &address, shared.timings.call_timeout * 2).await?;
     fits(shared, &found, &id, &address)?;
     // One of the same name that is not in the group any more makes room.
-    let outside = membership.membership().get_node(&number).is_none();
+    let outside = group.get_node(&number).is_none();
     let other = shared.machine.look(|state| state.voters.get(&id).is_some_and(|known| known.uuid != found.uuid));
     if outside && other {
         office.propose(Command::VoterGone { id: id.clone() }).await?;
@@ -112,14 +129,14 @@ pub(crate) async fn add_voter(shared: &Shared, office: &Office, id: String, addr
     joined
 }
 
-async fn identify(shared: &Shared, address: &str) -> Result<IdentifyReply, Refused> {
+async fn identify(shared: &Shared, address: &str, within: Duration) -> Result<IdentifyReply, Refused> {
     let endpoint = endpoint(address, &shared.timings).map_err(invalid)?;
     let call = async {
         let channel = endpoint.connect().await.map_err(|error| whole(&error))?;
         let reply = MembershipClient::new(channel).identify(IdentifyRequest {}).await;
         reply.map(tonic::Response::into_inner).map_err(|status| status.message().to_owned())
     };
-    match shared.runtime.timeout(shared.timings.call_timeout * 2, call).await {
+    match shared.runtime.timeout(within, call).await {
         Some(Ok(found)) => Ok(found),
         Some(Err(why)) => Err(unavailable(format!("no voter answers at {address}: {why}"))),
         None => Err(unavailable(format!("no voter answers at {address} in time"))),
@@ -148,26 +165,66 @@ fn fits(shared: &Shared, found: &IdentifyReply, id: &str, address: &str) -> Resu
     Ok(())
 }
 
-/// Takes a voter out of the group. Its process may be gone already.
+/// Takes a voter out of the group. Its process may be gone already, and so may the voter: then all is well.
 pub(crate) async fn remove_voter(shared: &Shared, office: &Office, id: String) -> Result<(), Refused> {
-    let membership = shared.raft.metrics().borrow().membership_config.clone();
+    let group = group(shared).await?;
     let number = raft_id(&id);
-    let voters: Vec<u64> = membership.membership().voter_ids().collect();
-    if membership.membership().get_node(&number).is_none() {
-        let names: Vec<&str> = membership.nodes().map(|(_, peer)| peer.id.as_str()).collect();
-        return Err(invalid(format!("{id:?} is not a voter: they are {}", names.join(", "))));
+    if group.get_node(&number).is_none() {
+        return Ok(());
     }
-    if voters == [number] {
-        return Err(invalid(format!("{id:?} is the last voter and cannot be removed")));
-    }
-    // First, since a leader that removes itself says nothing afterwards.
-    office.propose(Command::VoterGone { id: id.clone() }).await?;
-    let change = if voters.contains(&number) {
+    let change = if group.voter_ids().any(|voter| voter == number) {
+        let mut left = group.get_joint_config().last().cloned().unwrap_or_default();
+        left.remove(&number);
+        if left.is_empty() {
+            return Err(invalid(format!("{id:?} is the last voter and cannot be removed")));
+        }
+        can_decide(shared, &group, &left, &id).await?;
         ChangeMembers::RemoveVoters([number].into())
     } else {
         ChangeMembers::RemoveNodes([number].into())
     };
     shared.raft.change_membership(change, false).await.map_err(|error| unavailable(error.to_string()))?;
     tracing::info!(voter = id, "a voter has been removed");
+    // Last, since a voter must be known for as long as it votes. A leader that is gone itself, or meanwhile leads no more,
+    // leaves it to the next.
+    if id != shared.identities.node {
+        drop(office.propose(Command::VoterGone { id }).await);
+    }
     Ok(())
+}
+
+/// Whether the voters that would be left without `gone` could decide anything. Were too few of them alive, the change could
+/// not be completed, nor anything else be done after it.
+async fn can_decide(shared: &Shared, group: &Membership, left: &BTreeSet<u64>, gone: &str) -> Result<(), Refused> {
+    let mut silent: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut asked = FuturesUnordered::new();
+    let mut answer = 0;
+    for peer in left.iter().filter_map(|number| group.get_node(number)) {
+        if peer.id == shared.identities.node {
+            answer += 1;
+        } else {
+            silent.insert(&peer.id, &peer.address);
+            asked.push(async move { (peer, identify(shared, &peer.address, ANSWER).await) });
+        }
+    }
+    let majority = left.len() / 2 + 1;
+    while answer < majority
+        && let Some((peer, found)) = asked.next().await
+    {
+        if found.is_ok_and(|found| found.voter == peer.id) {
+            silent.remove(peer.id.as_str());
+            answer += 1;
+        }
+    }
+    if answer >= majority {
+        return Ok(());
+    }
+    let silent: Vec<String> = silent.iter().map(|(id, address)| format!("{id} at {address}")).collect();
+    Err(invalid(format!(
+        "without {gone:?} the voters could decide nothing: of the {} that would be left {} do not answer ({}); bring them \
+         back or remove them first",
+        left.len(),
+        silent.len(),
+        silent.join(", ")
+    )))
 }

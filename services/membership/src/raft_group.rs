@@ -31,6 +31,7 @@ pub(crate) type Raft = openraft::Raft<Group>;
 pub(crate) type Entry = openraft::Entry<Group>;
 pub(crate) type LogId = openraft::LogId<u64>;
 pub(crate) type Vote = openraft::Vote<u64>;
+pub(crate) type Membership = openraft::Membership<u64, Peer>;
 pub(crate) type StoredMembership = openraft::StoredMembership<u64, Peer>;
 pub(crate) type SnapshotMeta = openraft::SnapshotMeta<u64, Peer>;
 pub(crate) type Snapshot = openraft::Snapshot<Group>;

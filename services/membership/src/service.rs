@@ -64,6 +64,26 @@ impl VoterService {
         }
     }
 
+    /// Changes the group of voters, one change at a time. What was begun goes on when the caller does not wait any more:
+    /// half a change needs the majorities of two groups.
+    async fn change_voters<F>(&self, change: impl FnOnce(Arc<Shared>, Office) -> F) -> VoterReply
+    where
+        F: Future<Output = Result<(), Refused>> + Send + 'static,
+    {
+        let shared = &self.shared;
+        let unchanging = Arc::clone(&shared.changing_voters).lock_owned().await;
+        let done = match self.office() {
+            Ok(office) => {
+                let changing = change(Arc::clone(shared), office);
+                let whole = shared.runtime.spawn(async move { (changing.await, unchanging).0 });
+                let lost = |_| Err(refused(RefusalReason::Unavailable, "the change of voters was not finished"));
+                whole.await.unwrap_or_else(lost)
+            }
+            Err(refused) => Err(refused),
+        };
+        operating::voter_reply(shared, done)
+    }
+
     async fn raft_message(&self, message: RaftMessage, payload: &[u8]) -> Result<Vec<u8>, Status> {
         let raft = &self.shared.raft;
         match message {
@@ -166,14 +186,15 @@ impl Membership for VoterService {
     }
 
     async fn add_voter(&self, request: Request<AddVoterRequest>) -> Answer<VoterReply> {
-        let request = request.into_inner();
-        let done = async { operating::add_voter(&self.shared, &self.office()?, request.id, request.address).await };
-        Ok(Response::new(operating::voter_reply(&self.shared, done.await)))
+        let AddVoterRequest { id, address } = request.into_inner();
+        let add =
+            |shared: Arc<Shared>, office| async move { operating::add_voter(&shared, &office, id, address).await };
+        Ok(Response::new(self.change_voters(add).await))
     }
 
     async fn remove_voter(&self, request: Request<RemoveVoterRequest>) -> Answer<VoterReply> {
         let id = request.into_inner().id;
-        let done = async { operating::remove_voter(&self.shared, &self.office()?, id).await };
-        Ok(Response::new(operating::voter_reply(&self.shared, done.await)))
+        let remove = |shared: Arc<Shared>, office| async move { operating::remove_voter(&shared, &office, id).await };
+        Ok(Response::new(self.change_voters(remove).await))
     }
 }

@@ -26,7 +26,13 @@ pub(crate) struct StateMachine {
     identities: Arc<Identities>,
     applied: Arc<Mutex<Applied>>,
     ring: watch::Sender<Arc<Ring>>,
+    on_disk: watch::Sender<SnapshotOnDisk>,
+    /// Held while a snapshot is written.
+    keeping: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// The last entry in the snapshot on disk, or why the one that was to come is not there.
+pub(crate) type SnapshotOnDisk = Result<Option<LogId>, String>;
 
 #[derive(Default)]
 struct Applied {
@@ -55,7 +61,9 @@ impl StateMachine {
             applied.snapshot = Some(snapshot);
         }
         let ring = watch::Sender::new(applied.state.shared_ring());
-        Ok(Self { disk, identities, applied: Arc::new(Mutex::new(applied)), ring })
+        let on_disk = watch::Sender::new(Ok(applied.last));
+        let applied = Arc::new(Mutex::new(applied));
+        Ok(Self { disk, identities, applied, ring, on_disk, keeping: Arc::default() })
     }
 
     /// The state as of now on this voter.
@@ -73,9 +81,9 @@ impl StateMachine {
         self.ring.subscribe()
     }
 
-    /// The last entry in the newest snapshot.
-    pub(crate) fn snapshot_log_id(&self) -> Option<LogId> {
-        self.applied().snapshot.as_ref().and_then(|snapshot| snapshot.meta.last_log_id)
+    /// How far the snapshot on disk reaches.
+    pub(crate) fn on_disk(&self) -> watch::Receiver<SnapshotOnDisk> {
+        self.on_disk.subscribe()
     }
 
     fn applied(&self) -> MutexGuard<'_, Applied> {
@@ -90,13 +98,36 @@ impl StateMachine {
         }
     }
 
+    /// Puts a snapshot on disk, unless a newer one is there: one may be installed while another is built.
     async fn keep(&self, snapshot: &StoredSnapshot) -> Result<(), StorageError> {
         let failed = |error| {
             let subject = ErrorSubject::Snapshot(Some(snapshot.meta.signature()));
             storage_error(subject, ErrorVerb::Write, error)
         };
+        let _one_at_a_time = self.keeping.lock().await;
+        let last = snapshot.meta.last_log_id;
+        if self.applied().snapshot.as_ref().is_some_and(|kept| kept.meta.last_log_id > last) {
+            return Ok(());
+        }
         let bytes = serde_json::to_vec(snapshot).map_err(|error| failed(error.into()))?;
-        self.disk.write(vec![Write::Fact(Fact::Snapshot, bytes)]).await.map_err(failed)
+        self.disk.write(vec![Write::Fact(Fact::Snapshot, bytes)]).await.map_err(failed)?;
+        self.applied().snapshot = Some(snapshot.clone());
+        drop(self.on_disk.send_replace(Ok(last)));
+        Ok(())
+    }
+
+    async fn install(&self, meta: &SnapshotMeta, bytes: &[u8]) -> Result<(), StorageError> {
+        let state: ClusterState = serde_json::from_slice(bytes).map_err(|error| {
+            storage_error(ErrorSubject::Snapshot(Some(meta.signature())), ErrorVerb::Read, error.into())
+        })?;
+        let snapshot = StoredSnapshot { meta: meta.clone(), state };
+        self.keep(&snapshot).await?;
+        let mut applied = self.applied();
+        applied.last = meta.last_log_id;
+        applied.membership = meta.last_membership.clone();
+        applied.state = snapshot.state;
+        self.publish(&applied.state);
+        Ok(())
     }
 }
 
@@ -119,13 +150,7 @@ impl RaftSnapshotBuilder<Group> for StateMachine {
             StoredSnapshot { meta, state: applied.state.clone() }
         };
         self.keep(&snapshot).await?;
-        let sent = to_send(&snapshot)?;
-        let mut applied = self.applied();
-        // One that was installed meanwhile may be newer.
-        if applied.snapshot.as_ref().is_none_or(|kept| kept.meta.last_log_id <= snapshot.meta.last_log_id) {
-            applied.snapshot = Some(snapshot);
-        }
-        Ok(sent)
+        to_send(&snapshot)
     }
 }
 
@@ -172,18 +197,12 @@ impl RaftStateMachine<Group> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
-        let state: ClusterState = serde_json::from_slice(snapshot.get_ref()).map_err(|error| {
-            storage_error(ErrorSubject::Snapshot(Some(meta.signature())), ErrorVerb::Read, error.into())
-        })?;
-        let snapshot = StoredSnapshot { meta: meta.clone(), state };
-        self.keep(&snapshot).await?;
-        let mut applied = self.applied();
-        applied.last = meta.last_log_id;
-        applied.membership = meta.last_membership.clone();
-        applied.state = snapshot.state.clone();
-        applied.snapshot = Some(snapshot);
-        self.publish(&applied.state);
-        Ok(())
+        let installed = self.install(meta, snapshot.get_ref()).await;
+        if let Err(error) = &installed {
+            // Raft waits with its log for this snapshot.
+            drop(self.on_disk.send_replace(Err(error.to_string())));
+        }
+        installed
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, StorageError> {

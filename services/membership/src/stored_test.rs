@@ -1,6 +1,7 @@
 //! Log, vote and snapshots on disk: the Raft library's own suite, and crashes at every operation of the disk.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
@@ -8,12 +9,13 @@ use openraft::testing::{StoreBuilder, Suite, blank_ent, log_id};
 use openraft::{EntryPayload, RaftLogReader, RaftSnapshotBuilder};
 use redb::{Database, StorageBackend};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::command::{Batch, Command};
 use crate::disk::{Disk, Fact, Write};
 use crate::identities::Identities;
 use crate::log_store::LogStore;
-use crate::raft_group::{Entry, Group, LogId, StorageError, Vote};
+use crate::raft_group::{Entry, Group, LogId, SnapshotMeta, StorageError, Vote};
 use crate::settings::ClusterSettings;
 use crate::state_machine::StateMachine;
 
@@ -26,8 +28,12 @@ fn identities(disk: &Disk) -> Arc<Identities> {
 async fn open(database: Database) -> (LogStore, StateMachine) {
     let (disk, contents) = Disk::start(database).expect("the file opens");
     let machine = StateMachine::open(disk.clone(), &contents, identities(&disk)).expect("the snapshot can be read");
-    let log = LogStore::open(disk, &contents, machine.snapshot_log_id()).await.expect("the log can be read");
+    let log = LogStore::open(disk, &contents, machine.on_disk()).await.expect("the log can be read");
     (log, machine)
+}
+
+fn snapshot_on_disk(machine: &StateMachine) -> Option<LogId> {
+    machine.on_disk().borrow().clone().expect("none has failed")
 }
 
 struct Folders;
@@ -35,7 +41,13 @@ struct Folders;
 impl StoreBuilder<Group, LogStore, StateMachine, TempDir> for Folders {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
         let folder = tempfile::tempdir().expect("a folder");
-        let (log, machine) = open(Database::create(folder.path().join("voter.redb")).expect("a file")).await;
+        let database = Database::create(folder.path().join("voter.redb")).expect("a file");
+        let (disk, contents) = Disk::start(database).expect("the file opens");
+        let machine = StateMachine::open(disk.clone(), &contents, identities(&disk)).expect("no snapshot yet");
+        // The suite cuts logs that no snapshot has.
+        let anything = watch::Sender::new(Ok(None));
+        let log = LogStore::open(disk, &contents, anything.subscribe()).await.expect("an empty log");
+        drop(anything.send_replace(Ok(Some(log_id(u64::MAX, 0, u64::MAX)))));
         Ok((folder, log, machine))
     }
 }
@@ -274,14 +286,79 @@ async fn entries_that_contradict_an_installed_snapshot_are_dropped() {
     assert!(log.try_get_log_entries(..).await.expect("entries").is_empty());
 }
 
-/// A follower with entries of a deposed leader gets the next one's snapshot, and its log is cut.
+#[tokio::test]
+async fn entries_of_a_later_term_that_end_before_an_installed_snapshot_are_dropped() {
+    let disk = DyingDisk::new(Vec::new(), usize::MAX);
+    let (mut log, mut machine) = open(Database::builder().create_with_backend(disk.clone()).expect("a file")).await;
+    // The last was of a leader that nobody else followed; the group went on with entries of the term before.
+    log.blocking_append([blank_ent::<Group>(1, 0, 1), blank_ent::<Group>(5, 0, 2)]).await.expect("appended");
+    let meta = SnapshotMeta { last_log_id: Some(log_id(3, 1, 9)), ..SnapshotMeta::default() };
+    machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state()))).await.expect("installed");
+    let database = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(false), usize::MAX));
+    let (mut log, _) = open(database.expect("it opens")).await;
+    let state = log.get_log_state().await.expect("a state");
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (meta.last_log_id, meta.last_log_id));
+    assert!(log.try_get_log_entries(..).await.expect("entries").is_empty());
+}
+
+#[tokio::test]
+async fn the_log_is_cut_on_disk_only_after_the_snapshot_is_there() {
+    let disk = DyingDisk::new(Vec::new(), usize::MAX);
+    let (mut log, mut machine) = open(Database::builder().create_with_backend(disk.clone()).expect("a file")).await;
+    log.blocking_append((1..=9).map(command_entry)).await.expect("appended");
+    let mut cutting = log.clone();
+    let mut purge = pin!(cutting.purge(log_id(2, 1, 12)));
+    assert!(futures::poll!(&mut purge).is_pending());
+    // What is asked of the disk later is there; what was asked before would be, too.
+    log.save_vote(&Vote::new_committed(2, 1)).await.expect("saved");
+    let database = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(false), usize::MAX));
+    let (mut crashed, _) = open(database.expect("it opens")).await;
+    let state = crashed.get_log_state().await.expect("a state");
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (None, Some(log_id(1, 0, 9))));
+
+    let meta = SnapshotMeta { last_log_id: Some(log_id(2, 1, 12)), ..SnapshotMeta::default() };
+    machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state()))).await.expect("installed");
+    purge.await.expect("cut");
+    assert_eq!(log.get_log_state().await.expect("a state").last_log_id, meta.last_log_id);
+}
+
+#[tokio::test]
+async fn a_log_that_waits_for_a_snapshot_that_cannot_be_installed_fails_with_it() {
+    let disk = DyingDisk::new(Vec::new(), usize::MAX);
+    let (mut log, mut machine) = open(Database::builder().create_with_backend(disk.clone()).expect("a file")).await;
+    let meta = SnapshotMeta { last_log_id: Some(log_id(2, 1, 12)), ..SnapshotMeta::default() };
+    let nonsense = Box::new(io::Cursor::new(b"nonsense".to_vec()));
+    let (cut, installed) = tokio::join!(log.purge(log_id(2, 1, 12)), machine.install_snapshot(&meta, nonsense));
+    assert!(cut.is_err() && installed.is_err(), "{cut:?} {installed:?}");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_being_built_does_not_replace_a_newer_one_that_was_installed() {
+    let disk = DyingDisk::new(Vec::new(), usize::MAX);
+    let (_, mut machine) = open(Database::builder().create_with_backend(disk.clone()).expect("a file")).await;
+    machine.apply((1..=3).map(command_entry)).await.expect("applied");
+    let mut builder = machine.clone();
+    let meta = SnapshotMeta { last_log_id: Some(log_id(2, 1, 5)), ..SnapshotMeta::default() };
+    // The older one is made while the newer one is on its way to the disk.
+    let install = machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state())));
+    let (installed, built) = tokio::join!(install, builder.build_snapshot());
+    assert!(installed.is_ok() && built.is_ok(), "{installed:?} {built:?}");
+    let database = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(false), usize::MAX));
+    let (_, machine) = open(database.expect("it opens")).await;
+    assert_eq!(snapshot_on_disk(&machine), meta.last_log_id);
+}
+
+/// A follower with entries of a deposed leader gets the next one's snapshot. Raft has the log cut at once, while the state
+/// machine installs.
 async fn follow(log: &mut LogStore, machine: &mut StateMachine) -> Result<(), StorageError> {
     log.blocking_append((1..=9).map(command_entry)).await?;
     let mut meta = machine.build_snapshot().await?.meta;
     meta.last_log_id = Some(log_id(2, 1, 5));
-    machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state()))).await?;
     log.truncate(log_id(1, 0, 5)).await?;
-    log.purge(log_id(2, 1, 5)).await
+    let purge = log.purge(log_id(2, 1, 5));
+    let (cut, installed) =
+        tokio::join!(purge, machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state()))));
+    installed.and(cut)
 }
 
 fn sent_state() -> Vec<u8> {
@@ -308,7 +385,7 @@ async fn a_crash_anywhere_in_the_installation_of_a_snapshot_leaves_the_old_or_th
         let left = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(true), usize::MAX));
         let (mut log, machine) = open(left.expect("it opens after a crash")).await;
         let state = log.get_log_state().await.expect("a state");
-        match machine.snapshot_log_id() {
+        match snapshot_on_disk(&machine) {
             Some(installed) => {
                 assert_eq!(installed, log_id(2, 1, 5));
                 assert_eq!(serde_json::to_vec(&machine.state()).expect("it encodes"), sent_state());

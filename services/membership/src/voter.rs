@@ -1,5 +1,6 @@
 //! A voter: one member of the Raft group.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use settings::MembershipSettings;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::disk::{Disk, DiskError, Fact, Write};
+use crate::disk::{Contents, Disk, DiskError, Fact, Write};
 use crate::identities::Identities;
 use crate::log_store::LogStore;
 use crate::office::{Office, hold_office};
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) timings: MembershipSettings,
     pub(crate) stopped: CancellationToken,
     pub(crate) broken: watch::Sender<Option<String>>,
+    /// Held while the group of voters changes.
+    pub(crate) changing_voters: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Voter {
@@ -76,12 +79,22 @@ impl Voter {
     /// When it cannot start, with what to do about it.
     pub async fn start(settings: VoterSettings, runtime: Runtime) -> Result<Self, StartError> {
         settings.check().map_err(StartError::Settings)?;
-        let config = raft_group::config(&settings.cluster.name, &settings.timings).map_err(StartError::Settings)?;
-        let folder = settings.data_dir.clone();
-        let (disk, contents) = Disk::open(&folder).map_err(|error| match error {
+        let folder = &settings.data_dir;
+        let (disk, contents) = Disk::open(folder).map_err(|error| match error {
             DiskError::InUse => StartError::InUse(folder.clone()),
             error => StartError::Disk { folder: folder.clone(), why: error.to_string() },
         })?;
+        Self::start_on(disk, contents, settings, runtime).await
+    }
+
+    async fn start_on(
+        disk: Disk,
+        contents: Contents,
+        settings: VoterSettings,
+        runtime: Runtime,
+    ) -> Result<Self, StartError> {
+        let config = raft_group::config(&settings.cluster.name, &settings.timings).map_err(StartError::Settings)?;
+        let folder = settings.data_dir.clone();
         let disk_failed = |why: String| StartError::Disk { folder: folder.clone(), why };
 
         let node = settings.node.as_str().to_owned();
@@ -111,9 +124,8 @@ impl Voter {
         ));
         let machine = StateMachine::open(disk.clone(), &contents, Arc::clone(&identities))
             .map_err(|error| disk_failed(error.to_string()))?;
-        let log = LogStore::open(disk, &contents, machine.snapshot_log_id())
-            .await
-            .map_err(|error| disk_failed(error.to_string()))?;
+        let log =
+            LogStore::open(disk, &contents, machine.on_disk()).await.map_err(|error| disk_failed(error.to_string()))?;
         let peers = PeerClients {
             identities: Arc::clone(&identities),
             runtime: runtime.clone(),
@@ -133,6 +145,7 @@ impl Voter {
             timings: settings.timings,
             stopped: CancellationToken::new(),
             broken: watch::Sender::new(None),
+            changing_voters: Arc::default(),
         });
         let (place, office) = watch::channel(None);
         runtime.spawn(hold_office(Arc::clone(&shared), place));
@@ -162,6 +175,12 @@ impl Voter {
     #[must_use]
     pub fn leads(&self) -> bool {
         self.office.borrow().is_some()
+    }
+
+    /// The voters that this one would not take another for: the replicated state names their identities.
+    #[must_use]
+    pub fn named_voters(&self) -> BTreeSet<NodeId> {
+        self.shared.machine.look(|state| state.voters.keys().map(|id| NodeId::new(id.as_str())).collect())
     }
 
     /// Returns when this voter cannot go on, with the reason: its disk has failed. The process should end.
@@ -226,3 +245,7 @@ async fn initialize(raft: &Raft, settings: &VoterSettings) -> Result<(), StartEr
         Err(error) => Err(StartError::Raft(error.to_string())),
     }
 }
+
+#[cfg(test)]
+#[path = "voter_test.rs"]
+mod voter_test;

@@ -78,6 +78,16 @@ impl ClusterState {
     }
 
     fn drain(&mut self, node: &str, incarnation: Option<u64>) -> Reply {
+        // A process that ends takes its shards with it whatever is said here; an operator may think again.
+        if incarnation.is_none()
+            && let Some(service) = self.left_without(node)
+        {
+            let message = format!(
+                "node {node:?} is the only one that is up for shards of {}: drained, it would leave them without owner",
+                service.name()
+            );
+            return Reply::refused(Why::Invalid, message);
+        }
         match self.node_mut(node, incarnation) {
             Ok(record) => record.standing = Standing::Draining,
             Err(refused) => return refused,

@@ -38,6 +38,14 @@ impl ClusterState {
         fit.map(|(id, node)| Candidate { id: id.clone(), weight: node.weight }).collect()
     }
 
+    /// A service that has a candidate, and none besides this one.
+    pub(super) fn left_without(&self, node: &str) -> Option<Sharded> {
+        SERVICES.into_iter().find(|service| {
+            let candidates = self.candidates(*service);
+            !candidates.is_empty() && candidates.iter().all(|candidate| candidate.id == node)
+        })
+    }
+
     pub(super) fn placed_by(&self) -> PlacedBy {
         let of = |service| {
             let placement = self.placement(service);

@@ -89,6 +89,27 @@ fn a_node_gets_shards_once_it_is_up_and_none_while_it_joins_or_drains() {
 }
 
 #[test]
+fn an_operator_does_not_drain_the_only_node_of_a_role_and_a_node_that_ends_does() {
+    let mut state = formed();
+    register(&mut state, node("a", "p"), None);
+    register(&mut state, Registration { standing: Standing::Joining, ..node("b", "q") }, None);
+    let matching = Registration { roles: ["matching".to_owned()].into(), ..node("c", "r") };
+    register(&mut state, matching, None);
+    let by_operator = |node: &str| Command::Drain { node: node.into(), incarnation: None };
+    for (only, service) in [("a", "history"), ("c", "matching")] {
+        match one(&mut state, by_operator(only)) {
+            Reply::Refused { why: Why::Invalid, message } => assert!(message.contains(service), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(owned(&state, "a"), 12);
+    assert_eq!(one(&mut state, by_operator("b")), Reply::Done, "it owns nothing");
+    assert_eq!(one(&mut state, Command::Drain { node: "a".into(), incarnation: Some(1) }), Reply::Done);
+    assert_eq!(owned(&state, "a"), 0, "who ends takes its shards along whatever is said");
+    assert_eq!(one(&mut state, by_operator("a")), Reply::Done, "it drains already");
+}
+
+#[test]
 fn what_changes_nothing_makes_no_version() {
     let mut state = formed();
     register(&mut state, node("a", "p"), None);

@@ -33,6 +33,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     let patience = inner.runtime.clone();
     let lease = timings.lease * TAKEN_PATIENCE;
     let mut taken = None;
+    let mut warned = None;
     let mut pause = timings.retry_pause;
     loop {
         let found = find_leader(&inner.runtime, timings, &inner.settings.seeds, &inner.calls.voters()).await;
@@ -43,6 +44,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
         inner.calls.note_leader(None);
         let joined = inner.incarnation.load(Ordering::Relaxed) > 0;
         let had_session = *inner.progress.borrow() == Progress::Connected;
+        warned = warned.filter(|_| !had_session);
         match end {
             End::Again(why) => {
                 taken = None;
@@ -60,12 +62,18 @@ pub(super) async fn keep(inner: Arc<Inner>) {
                     apart(&inner, joined, refused.message);
                 }
                 RefusalReason::NodeIdTaken => return inner.replaced(refused.message),
-                reason => match fatal(reason).filter(|_| !joined) {
-                    Some(reason) => {
+                reason => match fatal(reason) {
+                    Some(reason) if !joined => {
                         inner.progress.send_replace(failed(reason, refused.message));
                         return;
                     }
-                    None => apart(&inner, joined, refused.message),
+                    reason => {
+                        if is_news(reason, &mut warned) {
+                            let (node, why) = (inner.settings.node.as_str(), &refused.message);
+                            tracing::warn!(node, why, "the cluster does not let this node in again");
+                        }
+                        apart(&inner, joined, refused.message);
+                    }
                 },
             },
         }
@@ -73,6 +81,11 @@ pub(super) async fn keep(inner: Arc<Inner>) {
         pause = if had_session { timings.retry_pause } else { (pause * 2).min(timings.retry_pause * 5) };
         inner.runtime.sleep(pause).await;
     }
+}
+
+/// Whether it should be said aloud that a member is kept out: once for each reason.
+fn is_news(reason: Option<JoinRefusal>, warned: &mut Option<JoinRefusal>) -> bool {
+    reason.is_some() && std::mem::replace(warned, reason) != reason
 }
 
 fn apart(inner: &Inner, joined: bool, why: String) {
@@ -213,5 +226,20 @@ async fn live(inner: &Inner, inbound: &mut Streaming<ToNode>, out: &mpsc::Sender
     tokio::select! {
         end = beating => end,
         end = hearing => end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_kept_out_says_so_once_for_each_reason() {
+        let mut warned = None;
+        let mut news = |reason| is_news(reason, &mut warned);
+        assert!(news(Some(JoinRefusal::ClockDiffers)));
+        assert!(!news(Some(JoinRefusal::ClockDiffers)), "it has been said");
+        assert!(!news(None), "what passes by itself is not worth a warning");
+        assert!(news(Some(JoinRefusal::WrongCluster)));
     }
 }

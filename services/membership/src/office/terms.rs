@@ -15,6 +15,8 @@ use crate::voter::Shared;
 
 /// How often the leader looks whether it still leads.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often the leader looks whom the state should name, or name no more.
+const NAMING: Duration = Duration::from_secs(1);
 /// A new leader's first leases are this many times as long: everyone has to find it first.
 const FIRST_LEASES: u32 = 2;
 
@@ -41,10 +43,16 @@ pub(crate) async fn hold_office(shared: Arc<Shared>, office: watch::Sender<Optio
     }
 }
 
-/// Whether this voter leads, and a quorum has said so lately.
+/// Whether this voter leads, and a quorum has said so lately, by what Raft told last.
 fn leads(shared: &Shared, metrics: &Metrics) -> bool {
     let silence = u64::try_from(shared.timings.leader_silence.as_millis()).unwrap_or(u64::MAX);
     metrics.state == ServerState::Leader && metrics.millis_since_quorum_ack.is_some_and(|millis| millis < silence)
+}
+
+/// Whether Raft still does anything. While its disk hangs it tells nothing new, and so seems to lead for ever.
+async fn is_alive(shared: &Shared) -> bool {
+    let answer = shared.raft.with_raft_state(|_| ());
+    matches!(shared.runtime.timeout(shared.timings.leader_silence, answer).await, Some(Ok(())))
 }
 
 async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Office>>, term: u64) {
@@ -70,10 +78,11 @@ async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Office>>,
 
     loop {
         shared.runtime.sleep(LOOK).await;
+        let alive = is_alive(shared).await;
         let metrics = shared.raft.metrics().borrow().clone();
         report(shared, &metrics);
-        if shared.stopped.is_cancelled() || metrics.current_term != term || !leads(shared, &metrics) {
-            tracing::info!(voter = shared.identities.node, term, "this voter leads no more");
+        if !alive || shared.stopped.is_cancelled() || metrics.current_term != term || !leads(shared, &metrics) {
+            tracing::info!(voter = shared.identities.node, term, alive, "this voter leads no more");
             break;
         }
     }
@@ -112,13 +121,20 @@ async fn open(shared: Arc<Shared>, office: Office, place: watch::Sender<Option<O
     loop {
         name_voters(&shared, &office).await;
         office.forget_the_gone();
-        shared.runtime.sleep(shared.timings.lease).await;
+        shared.runtime.sleep(NAMING).await;
     }
 }
 
-/// Has the state name the voters that it does not know yet.
+/// Has the state name the voters that it does not know yet, and forget those that are gone: whoever removed one may not
+/// have come to that.
 async fn name_voters(shared: &Shared, office: &Office) {
+    // Who is being added is named before Raft has it, and who is being removed is forgotten after.
+    let Ok(_unchanging) = shared.changing_voters.try_lock() else { return };
     let membership = shared.raft.metrics().borrow().membership_config.clone();
+    let named: Vec<String> = shared.machine.look(|state| state.voters.keys().cloned().collect());
+    for id in named.into_iter().filter(|id| membership.membership().get_node(&raft_id(id)).is_none()) {
+        drop(office.propose(Command::VoterGone { id }).await);
+    }
     let own = (shared.identities.node.clone(), shared.identities.uuid.clone());
     let unknown = shared.machine.look(|state| !state.voters.contains_key(&own.0));
     let met = shared.identities.unnamed().into_iter();

@@ -1,12 +1,15 @@
 //! Starts voters and members in this process, each with a server of its own, and ends them as if they had died.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use cluster::{Membership, NodeId, Ring, Role, Sharded};
-use membership::{ClusterSettings, InitialVoter, JoinError, Member, MemberSettings, StartError, Voter, VoterSettings};
+use membership::{
+    Admin, ClusterSettings, InitialVoter, JoinError, Member, MemberSettings, StartError, Voter, VoterSettings,
+};
 use runtime::Runtime;
 use settings::MembershipSettings;
 use tempfile::TempDir;
@@ -16,7 +19,36 @@ use tokio_stream::wrappers::TcpListenerStream;
 use crate::cables::Cable;
 
 /// Bounds in these tests are generous, since the machine may be busy: what must happen within one second gets this.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Longer than any test: what happens without its end has another reason.
+pub const NEVER: Duration = Duration::from_secs(600);
+
+/// What most tests go by: nobody is taken for dead because the machine stood still for a moment, and no clock is wrong.
+pub fn patient() -> MembershipSettings {
+    MembershipSettings {
+        lease: NEVER,
+        max_clock_difference: NEVER * 6,
+        join_timeout: SOON,
+        leader_patience: SOON,
+        // Few, so that logs are cut and snapshots sent in these tests too.
+        snapshot_every: 8,
+        ..Default::default()
+    }
+}
+
+/// The same, for a leader that has nobody to lose its office to: it does not let its nodes go.
+pub fn steady() -> MembershipSettings {
+    MembershipSettings { leader_silence: NEVER, ..patient() }
+}
+
+/// A loopback address that no other test uses: who was killed there finds its port free when it starts again, and the port
+/// of a dead node is nobody else's.
+fn own_host() -> Ipv4Addr {
+    static LAST: AtomicU8 = AtomicU8::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high.clamp(1, 254), low, LAST.fetch_add(1, Ordering::Relaxed) + 1)
+}
 
 pub fn cluster_settings() -> ClusterSettings {
     ClusterSettings { name: "test".into(), history_shards: 12, matching_shards: 4 }
@@ -72,6 +104,7 @@ pub struct Cluster {
     pub timings: MembershipSettings,
     /// For each voter the cable through which the others reach it, if cables were wanted.
     pub cables: Vec<Cable>,
+    host: Ipv4Addr,
     advertised: Vec<SocketAddr>,
 }
 
@@ -79,38 +112,43 @@ pub fn voter_id(number: usize) -> NodeId {
     NodeId::new(format!("voter-{number}"))
 }
 
-async fn listen() -> TcpListener {
-    TcpListener::bind("127.0.0.1:0").await.expect("a free port")
+async fn listen(host: Ipv4Addr) -> TcpListener {
+    TcpListener::bind((host, 0)).await.expect("a free port")
 }
 
 impl Cluster {
     pub async fn of(voters: usize) -> Self {
-        Self::with(voters, false).await
+        let timings = if voters == 1 { steady() } else { patient() };
+        Self::with(voters, timings, own_host(), false).await
+    }
+
+    pub async fn with_timings(voters: usize, timings: MembershipSettings) -> Self {
+        Self::with(voters, timings, own_host(), false).await
+    }
+
+    /// One voter at an address that has a name.
+    pub async fn at_localhost() -> Self {
+        Self::with(1, steady(), Ipv4Addr::LOCALHOST, false).await
     }
 
     /// Voters that reach each other through cables; members reach voters directly.
-    pub async fn with_cables(voters: usize) -> Self {
-        Self::with(voters, true).await
+    pub async fn with_cables(voters: usize, timings: MembershipSettings) -> Self {
+        Self::with(voters, timings, own_host(), true).await
     }
 
-    async fn with(voters: usize, cables: bool) -> Self {
+    async fn with(voters: usize, timings: MembershipSettings, host: Ipv4Addr, cables: bool) -> Self {
         let mut cluster = Self {
             folder: tempfile::tempdir().expect("a folder"),
             voters: Vec::new(),
             settings: cluster_settings(),
-            timings: MembershipSettings {
-                join_timeout: SOON,
-                leader_patience: SOON,
-                // Few, so that logs are cut and snapshots sent in these tests too.
-                snapshot_every: 8,
-                ..Default::default()
-            },
+            timings,
             cables: Vec::new(),
+            host,
             advertised: Vec::new(),
         };
         let mut listeners = Vec::new();
         for _ in 0..voters {
-            let listener = listen().await;
+            let listener = listen(host).await;
             let address = listener.local_addr().expect("bound");
             if cables {
                 cluster.cables.push(Cable::to(address).await);
@@ -145,7 +183,7 @@ impl Cluster {
 
     /// A voter that nobody expects: it has to be added.
     pub async fn run_extra_voter(&mut self, number: usize) -> SocketAddr {
-        let listener = listen().await;
+        let listener = listen(self.host).await;
         let address = listener.local_addr().expect("bound");
         let settings = VoterSettings { initial_voters: Vec::new(), ..self.voter_settings(number) };
         let voter = RunningVoter::start(settings, listener).await;
@@ -216,6 +254,15 @@ impl Cluster {
         }
     }
 
+    /// Waits until the leader has a session with every member, and these are all.
+    pub async fn all_connected(&self, admin: &Admin, members: usize) {
+        eventually("all have a session with the leader", || async {
+            let nodes = admin.members().await.ok()?.nodes;
+            (nodes.len() == members && nodes.iter().all(|node| node.connected)).then_some(())
+        })
+        .await;
+    }
+
     /// A member that takes part.
     pub async fn member(&self, id: &str) -> RunningMember {
         let member = RunningMember::start(self, id).await.expect("it joins");
@@ -238,7 +285,7 @@ impl RunningMember {
 
     /// A member that looks for voters only there.
     pub async fn start_at(cluster: &Cluster, id: &str, seeds: Vec<String>) -> Result<Self, JoinError> {
-        let port = listen().await;
+        let port = listen(cluster.host).await;
         let address = port.local_addr().expect("bound");
         let settings = MemberSettings { seeds, ..cluster.member_settings(id, address) };
         let member = Member::join(settings, Runtime::system()).await?;

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use cluster::{Membership, NodeId, Ring, Sharded};
-use membership::{Member, MemberSettings};
+use membership::{JoinError, JoinRefusal, Member, MemberSettings};
 use runtime::Runtime;
+use settings::MembershipSettings;
 
 use crate::cables::Cable;
-use crate::cluster_in_process::{Cluster, RunningMember, eventually};
+use crate::cluster_in_process::{Cluster, NEVER, RunningMember, eventually, patient, steady};
 
 fn owns(ring: &Ring, node: &str) -> usize {
     ring.owned(Sharded::History, &NodeId::new(node)).len()
@@ -15,15 +16,11 @@ fn owns(ring: &Ring, node: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_node_loses_its_shards_at_once_and_gets_them_back_when_it_returns() {
-    let cluster = Cluster::of(3).await;
+    let cluster = Cluster::of(1).await;
     let (a, mut b) = (cluster.member("a").await, cluster.member("b").await);
     let before = a.sees("both own six", |ring| owns(ring, "b") == 6 && owns(ring, "a") == 6).await;
-    let started = Runtime::system().now();
     b.kill();
-    a.sees("a owns all", |ring| owns(ring, "a") == 12).await;
-    let took = Runtime::system().now().since(started);
-    // On an idle machine a few milliseconds; well below the lease even on a busy one.
-    assert!(took < cluster.timings.lease, "a broken connection took {took:?}");
+    a.sees("a owns all long before the lease ends", |ring| owns(ring, "a") == 12).await;
     let b = cluster.member("b").await;
     let after = b.sees("b is back", |ring| owns(ring, "b") == 6).await;
     assert_eq!(after.history, before.history);
@@ -35,16 +32,13 @@ async fn a_dead_node_whose_port_outlives_its_connections_is_not_waited_for_eithe
     let cluster = Cluster::of(1).await;
     let (a, mut b) = (cluster.member("a").await, cluster.member("b").await);
     a.sees("both own six", |ring| owns(ring, "b") == 6 && owns(ring, "a") == 6).await;
-    let started = Runtime::system().now();
     b.kill_connections_first().await;
-    a.sees("a owns all", |ring| owns(ring, "a") == 12).await;
-    let took = Runtime::system().now().since(started);
-    assert!(took < cluster.timings.lease, "the end of the lease was waited for: {took:?}");
+    a.sees("a owns all long before the lease ends", |ring| owns(ring, "a") == 12).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_falls_silent_loses_its_shards_when_its_lease_ends() {
-    let cluster = Cluster::with_cables(1).await;
+    let cluster = Cluster::with_cables(1, MembershipSettings { lease: Duration::from_secs(4), ..steady() }).await;
     let a = cluster.member("a").await;
     // It reaches the voter through a cable, which is cut: no connection breaks.
     let cable = &cluster.cables[0];
@@ -52,12 +46,10 @@ async fn a_node_that_falls_silent_loses_its_shards_when_its_lease_ends() {
     b.member.take_part().await.expect("a leader");
     a.sees("both own six", |ring| owns(ring, "b") == 6).await;
     let incarnation = b.member.incarnation();
-    let started = Runtime::system().now();
     cable.cut();
+    let known = b.ring();
     a.sees("a owns all", |ring| owns(ring, "a") == 12).await;
-    let took = Runtime::system().now().since(started);
-    assert!(took > cluster.timings.lease / 2, "{took:?} is too soon for a silence");
-    assert!(b.owned("b") == 6, "a node that is cut off goes on with the ring that it has");
+    assert_eq!(b.ring(), known, "a node that is cut off goes on with the ring that it has");
     cable.mend();
     a.sees("b registers again", |ring| owns(ring, "b") == 6).await;
     eventually("b has a session", || async { b.member.connected().then_some(()) }).await;
@@ -73,10 +65,9 @@ async fn the_leaders_death_moves_no_shard_and_the_ring_goes_on() {
     cluster.kill_voter(leader);
     let confirmed = a.member.confirm().await.expect("another leads");
     assert_eq!(confirmed.version, before.version, "nothing has changed");
-    // Longer than the first leases of the new leader.
-    Runtime::system().sleep(cluster.timings.lease * 3).await;
+    cluster.all_connected(&a.member.admin(), 2).await;
     let later = a.member.confirm().await.expect("another leads");
-    assert_eq!(later.version, before.version, "everyone found the new leader in time: {later:?}");
+    assert_eq!(later.version, before.version, "everyone found the new leader: {later:?}");
     let c = cluster.member("c").await;
     c.sees("the three share", |ring| owns(ring, "c") == 4).await;
 
@@ -89,21 +80,21 @@ async fn the_leaders_death_moves_no_shard_and_the_ring_goes_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_cut_off_publishes_nothing_and_confirms_nothing() {
-    let cluster = Cluster::with_cables(3).await;
+    // Whoever leads afterwards may have to wait for the dead node's lease to end.
+    let timings = MembershipSettings { lease: Duration::from_secs(4), ..patient() };
+    let cluster = Cluster::with_cables(3, timings).await;
     let (a, mut b) = (cluster.member("a").await, cluster.member("b").await);
     a.sees("both own six", |ring| owns(ring, "b") == 6 && owns(ring, "a") == 6).await;
     let old = cluster.leader().await;
     // Nobody reaches the leader, and it reaches nobody; members reach all voters.
     cluster.cables.iter().for_each(Cable::cut);
     let at_leader = cluster.voters[old].address.to_string();
-    let timings =
-        settings::MembershipSettings { leader_patience: Duration::from_millis(1500), ..cluster.timings.clone() };
+    let timings = MembershipSettings { leader_patience: Duration::from_millis(1500), ..cluster.timings.clone() };
     let asked = membership::Admin::with_seeds(vec![at_leader], timings, Runtime::system());
+    let known = a.ring();
     b.kill();
-    let version = a.ring().version;
     assert!(asked.members().await.is_err(), "a leader without quorum confirms nothing");
-    assert_eq!(a.ring().version, version, "nor is there a new ring");
-    assert_eq!(owns(&a.ring(), "b"), 6);
+    assert_eq!(a.ring(), known, "nor is there a new ring");
     eventually("it knows that it leads no more", || async { cluster.leader_now().is_none().then_some(()) }).await;
     cluster.cables.iter().for_each(Cable::mend);
     a.sees("the ring goes on", |ring| owns(ring, "a") == 12).await;
@@ -112,25 +103,27 @@ async fn a_leader_that_is_cut_off_publishes_nothing_and_confirms_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_whose_clock_is_wrong_throws_nobody_out() {
     let mut cluster = Cluster::of(1).await;
-    let clock = Runtime::virtual_from(Runtime::system().now() + Duration::from_millis(600));
-    let settings = cluster.member_settings("a", "127.0.0.1:9".parse().expect("an address"));
-    let a = Member::join(settings.clone(), clock.clone()).await.expect("0.6 s are accepted");
+    let clock = Runtime::virtual_from(Runtime::system().now() + NEVER);
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let settings = cluster.member_settings("a", port.local_addr().expect("bound"));
+    let a = Member::join(settings.clone(), clock.clone()).await.expect("so much is accepted");
     let ring = a.take_part().await.expect("a leader");
     assert_eq!(owns(&ring, "a"), 12);
     // The next leader accepts less, which to the node is as if that one's clock were further off.
     cluster.kill_voter(0);
-    cluster.timings.max_clock_difference = Duration::from_millis(100);
+    cluster.timings.max_clock_difference = Duration::from_secs(1);
     cluster.restart_voter(0).await;
-    eventually("it has a session again", || async { a.connected().then_some(()) }).await;
-    Runtime::system().sleep(cluster.timings.lease * 3).await;
+    cluster.all_connected(&a.admin(), 1).await;
     assert_eq!(owns(&a.confirm().await.expect("a leader"), "a"), 12);
     let newcomer = MemberSettings { node: NodeId::new("b"), ..settings };
-    assert!(Member::join(newcomer, clock).await.is_err(), "a new node is refused");
+    let refused = Member::join(newcomer, clock).await.err();
+    let by_clock = |error: &JoinError| matches!(error, JoinError::Refused { reason: JoinRefusal::ClockDiffers, .. });
+    assert!(refused.as_ref().is_some_and(by_clock), "a new node is refused: {refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_voter_that_is_cut_off_does_not_hold_up_the_others() {
-    let cluster = Cluster::with_cables(3).await;
+    let cluster = Cluster::with_cables(3, patient()).await;
     let leader = cluster.leader().await;
     let cut_off = (leader + 1) % 3;
     cluster.cables[cut_off].cut();
