@@ -158,7 +158,7 @@ impl Broken<'_> {
     }
 
     fn bounds(&mut self, config: &Config) {
-        let Config { frontend, history, shards, membership, remote, .. } = config;
+        let Config { frontend, history, node, shards, membership, remote, .. } = config;
         let mut at_most = |path: &str, value: String, other: &str, bound: String, holds: bool| {
             if !holds {
                 self.say(path, format!("`{path}` is {value}, at most `{other}`, which is {bound}, is allowed"));
@@ -183,33 +183,44 @@ impl Broken<'_> {
         at_most!(frontend.search_attribute_value_bytes <= frontend.search_attributes_total_bytes);
         at_most!(frontend.request_bytes <= frontend.in_flight_bytes);
         at_most!(frontend.request_bytes <= remote.message_bytes);
+        at_most!(frontend.request_bytes <= history.state_bytes);
         at_most!(frontend.namespace_rps <= frontend.instance_rps);
         at_most!(frontend.shortest_retention <= frontend.default_retention);
-        for (key, value, other, bound) in [
-            ("raft_heartbeat", membership.raft_heartbeat, "election_timeout_min", membership.election_timeout_min),
-            (
-                "election_timeout_min",
-                membership.election_timeout_min,
-                "election_timeout_max",
-                membership.election_timeout_max,
-            ),
-        ] {
-            if value >= bound {
-                let path = format!("membership.{key}");
-                self.say(
-                    &path,
-                    format!("`{path}` is {value}, less than `membership.{other}`, which is {bound}, is allowed"),
-                );
-            }
+        // A new leader gives every node twice the lease to find it; those that still wait for the old one would be late.
+        at_most!(membership.leader_silence <= membership.lease);
+        // A change of the ring is answered once it is made.
+        at_most!(membership.ring_interval <= membership.call_timeout);
+        // A peer that takes longer to connect to would never be called.
+        at_most!(remote.connect_timeout <= remote.call_timeout);
+        if config.plays(Role::Frontend) {
+            at_most!(frontend.shutdown_grace <= node.drain_within);
         }
-        let heartbeat = membership.heartbeat;
-        for (key, patience) in [("lease", membership.lease), ("leader_silence", membership.leader_silence)] {
-            if heartbeat.duration() * 2 > patience.duration() {
-                let path = "membership.heartbeat";
+        self.silences(config);
+    }
+
+    /// What is told again and again, and how long its absence is borne.
+    fn silences(&mut self, config: &Config) {
+        let of = &config.membership;
+        if of.election_timeout_min >= of.election_timeout_max {
+            let (path, other) = ("membership.election_timeout_min", "membership.election_timeout_max");
+            let (value, bound) = (of.election_timeout_min, of.election_timeout_max);
+            self.say(path, format!("`{path}` is {value}, less than `{other}`, which is {bound}, is allowed"));
+        }
+        let (lease, silence) = (("lease", of.lease), ("leader_silence", of.leader_silence));
+        let election = ("election_timeout_min", of.election_timeout_min);
+        for (key, value, (other, bound), times, part) in [
+            ("heartbeat", of.heartbeat, lease, 2, "half"),
+            ("heartbeat", of.heartbeat, silence, 2, "half"),
+            ("raft_heartbeat", of.raft_heartbeat, election, 2, "half"),
+            // A leader is answered by a quorum once a beat, and one or two that get lost must not end its office.
+            ("raft_heartbeat", of.raft_heartbeat, silence, 3, "a third"),
+        ] {
+            if value.duration() * times > bound.duration() {
+                let path = format!("membership.{key}");
                 let text = format!(
-                    "`{path}` is {heartbeat}, at most half of `membership.{key}`, which is {patience}, is allowed"
+                    "`{path}` is {value}, at most {part} of `membership.{other}`, which is {bound}, is allowed"
                 );
-                self.say(path, text);
+                self.say(&path, text);
             }
         }
     }

@@ -153,6 +153,20 @@ fn an_unknown_key_is_refused_with_what_may_have_been_meant() {
     );
 }
 
+/// At the bounds of the rules between times.
+#[test]
+fn times_that_just_fit_each_other_are_taken() {
+    let text = with(
+        VOTERS,
+        &format!(
+            "{VOTERS}\n  heartbeat: 500ms\n  lease: 1s\n  leader_silence: 1s\n  raft_heartbeat: 333ms\n  \
+             election_timeout_min: 666ms\n  election_timeout_max: 667ms\n  ring_interval: 1s"
+        ),
+    );
+    let text = text.replace("  id: one", "  id: one\n  drain_within: 5s");
+    Config::parse(&text, &Overrides::none()).unwrap_or_else(|problems| panic!("{:#?}", said(&problems)));
+}
+
 /// What breaks a rule between keys: a line, what stands in its place, and a part of what is said.
 const BROKEN_RULES: &[(&str, &str, &str)] = &[
     (
@@ -227,14 +241,55 @@ const BROKEN_RULES: &[(&str, &str, &str)] = &[
         "`frontend.blob_bytes` is 8MiB, at most `frontend.request_bytes`, which is 4MiB, is allowed",
     ),
     (
+        "listen: 127.0.0.1:7233",
+        "listen: 127.0.0.1:7233\n  request_bytes: 9MiB",
+        "`frontend.request_bytes` is 9MiB, at most `history.state_bytes`, which is 8MiB, is allowed",
+    ),
+    (
         VOTERS,
         "lease: 500ms",
         "`membership.heartbeat` is 300ms, at most half of `membership.lease`, which is 500ms, is allowed",
     ),
     (
         VOTERS,
-        "raft_heartbeat: 400ms",
-        "`membership.raft_heartbeat` is 400ms, less than `membership.election_timeout_min`, which is 300ms, is allowed",
+        "raft_heartbeat: 160ms",
+        "`membership.raft_heartbeat` is 160ms, at most half of `membership.election_timeout_min`, which is 300ms, is \
+         allowed",
+    ),
+    (
+        VOTERS,
+        "raft_heartbeat: 500ms\n  election_timeout_min: 1s\n  election_timeout_max: 2s",
+        "`membership.raft_heartbeat` is 500ms, at most a third of `membership.leader_silence`, which is 1s200ms, is allowed",
+    ),
+    (
+        VOTERS,
+        "leader_silence: 2s",
+        "`membership.leader_silence` is 2s, at most `membership.lease`, which is 1s500ms, is allowed",
+    ),
+    (
+        VOTERS,
+        "heartbeat: 700ms\n  leader_silence: 1s",
+        "`membership.heartbeat` is 700ms, at most half of `membership.leader_silence`, which is 1s, is allowed",
+    ),
+    (
+        VOTERS,
+        "election_timeout_min: 1s\n  election_timeout_max: 1s",
+        "`membership.election_timeout_min` is 1s, less than `membership.election_timeout_max`, which is 1s, is allowed",
+    ),
+    (
+        VOTERS,
+        "ring_interval: 2s",
+        "`membership.ring_interval` is 2s, at most `membership.call_timeout`, which is 1s, is allowed",
+    ),
+    (
+        "store:",
+        "remote: { connect_timeout: 11s }\nstore:",
+        "`remote.connect_timeout` is 11s, at most `remote.call_timeout`, which is 10s, is allowed",
+    ),
+    (
+        "  id: one",
+        "  id: one\n  drain_within: 4s",
+        "`frontend.shutdown_grace` is 5s, at most `node.drain_within`, which is 4s, is allowed",
     ),
     (
         "  memory: {}",

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use api::temporal::api::common::v1::Payload;
 use api::temporal::api::enums::v1::{TaskQueueKind, TimeoutType, WorkflowExecutionStatus};
-use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEventAttributes};
 use ids::Timestamp;
 
 use crate::change::{Batch, Change, Fact, RunChange, Step};
+use crate::counted::RowBytes;
 use crate::duration::{from_wire, nanos};
 use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
@@ -83,15 +84,7 @@ impl Run {
         let id = event.event_id;
         let at = event_nanos(event);
         match &event.attributes {
-            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => {
-                self.core.started_at = at;
-                let backoff = from_wire(started.first_workflow_task_backoff.as_ref());
-                self.core.first_task_at = backoff.map_or(0, |backoff| at.saturating_add(nanos(backoff)));
-                self.memo = Arc::new(started.memo.clone().unwrap_or_default().fields);
-                let attributes = started.search_attributes.clone().unwrap_or_default();
-                self.search_attributes = Arc::new(attributes.indexed_fields);
-                self.start = Arc::new(started.clone());
-            }
+            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => self.begin(started, at),
             Some(Attributes::WorkflowTaskScheduledEventAttributes(scheduled)) => {
                 self.core.first_task_at = 0;
                 self.core.last_stamp += 1;
@@ -135,9 +128,11 @@ impl Run {
             Some(Attributes::UpsertWorkflowSearchAttributesEventAttributes(upsert)) => {
                 let changed = upsert.search_attributes.clone().unwrap_or_default().indexed_fields;
                 merge(Arc::make_mut(&mut self.search_attributes), changed);
+                self.count_settings();
             }
             Some(Attributes::WorkflowPropertiesModifiedEventAttributes(modified)) => {
                 merge(Arc::make_mut(&mut self.memo), modified.upserted_memo.clone().unwrap_or_default().fields);
+                self.count_settings();
             }
             Some(attributes) => {
                 self.take_effect_on_pending(event, attributes);
@@ -147,6 +142,17 @@ impl Run {
             }
             None => {}
         }
+    }
+
+    fn begin(&mut self, started: &WorkflowExecutionStartedEventAttributes, at: i64) {
+        self.core.started_at = at;
+        let backoff = from_wire(started.first_workflow_task_backoff.as_ref());
+        self.core.first_task_at = backoff.map_or(0, |backoff| at.saturating_add(nanos(backoff)));
+        self.memo = Arc::new(started.memo.clone().unwrap_or_default().fields);
+        let attributes = started.search_attributes.clone().unwrap_or_default();
+        self.search_attributes = Arc::new(attributes.indexed_fields);
+        self.start = Arc::new(started.clone());
+        self.count_settings();
     }
 
     fn take_effect_on_pending(&mut self, event: &HistoryEvent, attributes: &Attributes) {
@@ -160,9 +166,9 @@ impl Run {
                 self.activities.insert(id, Arc::new(activity));
             }
             Attributes::ActivityTaskCancelRequestedEventAttributes(requested) => {
-                if let Some(activity) = self.activities.get_mut(&requested.scheduled_event_id) {
-                    Arc::make_mut(activity).progress.cancel_requested_event_id = id;
-                }
+                self.activities.change(&requested.scheduled_event_id, |activity| {
+                    activity.progress.cancel_requested_event_id = id;
+                });
             }
             Attributes::TimerStartedEventAttributes(started) => {
                 let timeout = from_wire(started.start_to_fire_timeout.as_ref()).map_or(0, nanos);
@@ -188,11 +194,10 @@ impl Run {
                 self.children.insert(id, Arc::new(child));
             }
             Attributes::ChildWorkflowExecutionStartedEventAttributes(started) => {
-                if let Some(child) = self.children.get_mut(&started.initiated_event_id) {
-                    let child = Arc::make_mut(child);
+                self.children.change(&started.initiated_event_id, |child| {
                     child.run_id = started.workflow_execution.clone().unwrap_or_default().run_id;
                     child.started_event_id = id;
-                }
+                });
             }
             Attributes::SignalExternalWorkflowExecutionInitiatedEventAttributes(initiated) => {
                 let initiated = Arc::new(initiated.clone());
@@ -203,10 +208,10 @@ impl Run {
                 self.cancels.insert(id, Arc::new(ExternalCancel { initiated_event_id: id, initiated }));
             }
             other => match ended_by(other) {
-                Some(Ended::Activity(id)) => drop(self.activities.remove(&id)),
-                Some(Ended::Child(id)) => drop(self.children.remove(&id)),
-                Some(Ended::Signal(id)) => drop(self.signals.remove(&id)),
-                Some(Ended::Cancel(id)) => drop(self.cancels.remove(&id)),
+                Some(Ended::Activity(id)) => self.activities.remove(&id),
+                Some(Ended::Child(id)) => self.children.remove(&id),
+                Some(Ended::Signal(id)) => self.signals.remove(&id),
+                Some(Ended::Cancel(id)) => self.cancels.remove(&id),
                 None => {}
             },
         }
@@ -244,7 +249,9 @@ impl Run {
         self.signals.clear();
         self.cancels.clear();
         self.buffered.clear();
-        self.children.retain(|_, child| !child.is_started() || child.must_be_released());
+        self.children.retain(|child| !child.is_started() || child.must_be_released());
+        self.count_settings();
+        self.count_buffered();
     }
 
     /// Makes an internal fact so.
@@ -256,27 +263,31 @@ impl Run {
                 self.core.task = (task.scheduled_event_id != 0).then(|| task.clone());
             }
             Fact::Activity(moved) => {
-                if let Some(activity) = self.activities.get_mut(&moved.scheduled_event_id) {
-                    Arc::make_mut(activity).progress = moved.progress.clone();
-                }
+                self.activities
+                    .change(&moved.scheduled_event_id, |activity| activity.progress = moved.progress.clone());
             }
             Fact::Buffered(event) => {
                 self.take_effect(event, true);
                 self.buffered.push(Arc::new((**event).clone()));
+                self.buffered_bytes += event.row_bytes();
             }
-            Fact::Unbuffered(_) => self.buffered.clear(),
-            Fact::UnbufferedTimer(timer_id) => self.buffered.retain(|event| !is_firing_of(event, timer_id)),
+            Fact::Unbuffered(_) => {
+                self.buffered.clear();
+                self.count_buffered();
+            }
+            Fact::UnbufferedTimer(timer_id) => {
+                self.buffered.retain(|event| !is_firing_of(event, timer_id));
+                self.count_buffered();
+            }
             Fact::Sticky(sticky) => {
                 self.core.sticky_queue.clone_from(&sticky.queue);
                 self.core.sticky_timeout_nanos = sticky.timeout_nanos;
             }
             Fact::FirstTaskAt(at) => self.core.first_task_at = *at,
             Fact::CancelRequestId(request_id) => self.core.cancel_request_id.clone_from(request_id),
-            Fact::ChildReleased(id) => drop(self.children.remove(id)),
+            Fact::ChildReleased(id) => self.children.remove(id),
             Fact::ChildStarted(started) => {
-                if let Some(child) = self.children.get_mut(&started.initiated_event_id) {
-                    Arc::make_mut(child).run_id.clone_from(&started.run_id);
-                }
+                self.children.change(&started.initiated_event_id, |child| child.run_id.clone_from(&started.run_id));
             }
             Fact::OwesParent(owes) => self.core.owes_parent = *owes,
             Fact::StartRequestId(request_id) => self.core.start_request_id.clone_from(request_id),

@@ -14,7 +14,7 @@ mod start;
 mod task;
 mod wake;
 
-pub(crate) use limits::enforce_limits;
+pub(crate) use limits::{end_instead, enforce_limits};
 
 use crate::draft::resolve;
 use crate::input::Input;

@@ -32,6 +32,8 @@ pub(crate) struct Notes {
 
 pub(crate) struct Draft<'a> {
     pub(crate) env: &'a Env<'a>,
+    /// What the transition begins from.
+    pub(crate) before: &'a Workflow,
     pub(crate) next: Workflow,
     chain: Vec<ChainFact>,
     runs: Vec<Touched>,
@@ -45,8 +47,8 @@ struct Touched {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn of(workflow: &Workflow, env: &'a Env<'a>) -> Self {
-        Self { env, next: workflow.clone(), chain: Vec::new(), runs: Vec::new(), drawn: 0 }
+    pub(crate) fn of(workflow: &'a Workflow, env: &'a Env<'a>) -> Self {
+        Self { env, before: workflow, next: workflow.clone(), chain: Vec::new(), runs: Vec::new(), drawn: 0 }
     }
 
     /// The run as it stands in this draft. Only for runs known to be in memory.
@@ -161,9 +163,14 @@ impl<'a> Draft<'a> {
         true
     }
 
-    /// Ends the transition.
+    /// Ends the transition, or what the limits make of it.
     pub(crate) fn finish(mut self, reply: impl FnOnce(&Workflow) -> Reply) -> Transition {
         crate::decide::enforce_limits(&mut self);
+        crate::decide::end_instead(&self).unwrap_or_else(|| self.close(reply))
+    }
+
+    /// Ends the transition, whatever the limits.
+    pub(crate) fn close(mut self, reply: impl FnOnce(&Workflow) -> Reply) -> Transition {
         self.keep_chain_in_step();
         let mut changes: Vec<Change> = Vec::with_capacity(self.runs.len() + self.chain.len());
         for touched in std::mem::take(&mut self.runs) {
@@ -197,10 +204,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The open runs that this transition has touched.
+    /// The runs that this transition has touched.
+    pub(crate) fn touched_runs(&self) -> impl Iterator<Item = &str> + Clone {
+        self.runs.iter().map(|touched| touched.run_id.as_str())
+    }
+
+    /// Those of them that are open.
     pub(crate) fn touched_open_runs(&self) -> Vec<String> {
-        let touched = self.runs.iter().map(|touched| &touched.run_id);
-        touched.filter(|run_id| self.run(run_id).is_open()).cloned().collect()
+        self.touched_runs().filter(|run_id| self.run(run_id).is_open()).map(str::to_owned).collect()
     }
 
     fn new_event(&self, run_id: &str, attributes: Attributes, notes: Notes) -> HistoryEvent {

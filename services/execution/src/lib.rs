@@ -9,6 +9,7 @@ mod apply;
 mod chain;
 mod change;
 pub mod command_checks;
+mod counted;
 pub mod cron;
 mod decide;
 mod draft;
@@ -31,6 +32,7 @@ mod workflow_task;
 
 pub use chain::{Chain, ChainFact};
 pub use change::{Batch, Change, Fact, RunChange, Step};
+pub use counted::{Counted, RowBytes};
 pub use decide::{decide, needs};
 pub use duration::{from_wire, to_wire, wire_time};
 pub use failure::cut_failure;

@@ -19,6 +19,10 @@ pub struct Limits {
     pub history_max_bytes: i64,
     /// Terminate beyond this many events.
     pub history_max_events: i64,
+    /// Terminate rather than let what a run is and waits for take more than this: its row must fit into one write.
+    pub state_max_bytes: usize,
+    /// How far beyond that the row of a closed run may go, for its last event.
+    pub closing_max_bytes: usize,
     /// Activities, children, external signals, external cancels: each.
     pub pending_max: usize,
     /// Signals received by a run.
@@ -39,6 +43,8 @@ pub struct Limits {
     pub workflow_task_backoff_max: Duration,
     /// Signal, start and cancel request ids kept per workflow ID.
     pub request_ids_max: usize,
+    /// A key of [`api::temporal::api::common::v1::Priority`] that tasks carry along.
+    pub fairness_key_bytes: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +59,8 @@ impl Default for Limits {
             history_hint_events: 4096,
             history_max_bytes: 50 * MIB as i64,
             history_max_events: 51_200,
+            state_max_bytes: 8 * MIB,
+            closing_max_bytes: 4 * MIB,
             pending_max: 2000,
             signals_max: 10_000,
             buffered_max: 100,
@@ -63,6 +71,7 @@ impl Default for Limits {
             workflow_task_heartbeat_max: Duration::from_secs(30 * 60),
             workflow_task_backoff_max: Duration::from_secs(10 * 60),
             request_ids_max: 10_000,
+            fairness_key_bytes: 64,
         }
     }
 }

@@ -8,11 +8,18 @@ use std::sync::Arc;
 /// Requests in a chunk. Small, since adding a request copies one.
 const CHUNK: usize = 64;
 
-/// Seen requests, each with the run that it went to. Bounded; the oldest go first.
+/// What all of them may take in the row of a chain, which has little else. Ten thousand ids of usual length take an eighth.
+const ROW_BYTES_MAX: usize = 8 << 20;
+/// What the row needs for a request beside its id and the run's: tags and lengths. More than it ever is.
+const FRAME_BYTES: usize = 16;
+
+/// Seen requests, each with the run that it went to. Bounded in number and bytes; the oldest go first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SeenRequests {
     /// The oldest first; all but the last are full.
     chunks: Vec<Arc<Chunk>>,
+    /// Bytes of all of them in the row.
+    bytes: usize,
 }
 
 /// Some requests, as a row stores them.
@@ -44,16 +51,25 @@ impl SeenRequests {
         self.chunks.is_empty()
     }
 
-    /// Adds one, and forgets the oldest chunk when there are more than `keep`.
+    /// Bytes of all of them in the chain's row: never less than they are.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds one, and forgets the oldest chunk when there are more than `keep`, or more than a row can take.
     pub(crate) fn remember(&mut self, key: &str, run_id: &str, keep: usize) {
         if self.chunks.last().is_none_or(|chunk| chunk.runs.len() >= CHUNK) {
             self.chunks.push(Arc::default());
         }
         if let Some(newest) = self.chunks.last_mut() {
-            Arc::make_mut(newest).runs.insert(key.to_owned(), run_id.to_owned());
+            let newest = Arc::make_mut(newest);
+            self.bytes += row_bytes(key, run_id);
+            if let Some(former) = newest.runs.insert(key.to_owned(), run_id.to_owned()) {
+                self.bytes -= row_bytes(key, &former);
+            }
         }
-        if self.len() > keep.max(CHUNK) {
-            self.chunks.remove(0);
+        while self.chunks.len() > 1 && (self.len() > keep.max(CHUNK) || self.bytes > ROW_BYTES_MAX) {
+            self.bytes -= self.chunks.remove(0).row_bytes();
         }
     }
 
@@ -64,8 +80,19 @@ impl SeenRequests {
 
     /// From a row.
     pub(crate) fn from_chunks(chunks: Vec<Chunk>) -> Self {
-        Self { chunks: chunks.into_iter().map(Arc::new).collect() }
+        let bytes = chunks.iter().map(Chunk::row_bytes).sum();
+        Self { chunks: chunks.into_iter().map(Arc::new).collect(), bytes }
     }
+}
+
+impl Chunk {
+    fn row_bytes(&self) -> usize {
+        self.runs.iter().map(|(key, run_id)| row_bytes(key, run_id)).sum()
+    }
+}
+
+fn row_bytes(key: &str, run_id: &str) -> usize {
+    key.len() + run_id.len() + FRAME_BYTES
 }
 
 /// How a request is remembered.
@@ -75,6 +102,8 @@ pub(crate) fn request_key(kind: &str, request_id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message;
+
     use super::*;
 
     #[test]
@@ -88,6 +117,22 @@ mod tests {
         assert_eq!(seen.get("signal", "860"), Some("run"), "at least keep less a chunk");
         assert_eq!(seen.get("signal", "700"), None);
         assert_eq!(seen.get("start", "999"), None);
+        assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
+    }
+
+    #[test]
+    fn long_ids_are_forgotten_before_the_row_is_too_large() {
+        let mut seen = SeenRequests::default();
+        let id = |number: usize| format!("{number:0>20000}");
+        for number in 0..500 {
+            seen.remember(&request_key("start", &id(number)), "run", 10_000);
+            let row: usize = seen.to_chunks().iter().map(|chunk| chunk.encoded_len() + 8).sum();
+            assert!(row <= seen.bytes() + 8 * 8 && seen.bytes() <= ROW_BYTES_MAX, "{row}, {}", seen.bytes());
+            assert_eq!(seen.get("start", &id(number)), Some("run"));
+        }
+        assert_eq!(seen.get("start", &id(0)), None);
+        assert_eq!(seen.get("start", &id(200)), Some("run"));
+        seen.remember(&request_key("start", &id(499)), "another run", 10_000);
         assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
     }
 

@@ -176,7 +176,7 @@ impl RunRow {
         check_format(self.format)?;
         let core = self.core.ok_or("a run row has no core")?;
         let start = self.start.ok_or("a run row has no start")?;
-        Ok(Run {
+        let mut run = Run {
             core,
             start: Arc::new(start),
             closing: self.closing.map(Arc::new),
@@ -209,7 +209,12 @@ impl RunRow {
             memo: Arc::new(self.memo),
             search_attributes: Arc::new(self.search_attributes),
             batches: Vec::new(),
-        })
+            settings_bytes: 0,
+            buffered_bytes: 0,
+        };
+        run.count_settings();
+        run.count_buffered();
+        Ok(run)
     }
 }
 

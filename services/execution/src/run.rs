@@ -11,11 +11,12 @@ use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEven
 use ids::Timestamp;
 
 use crate::change::Batch;
+use crate::counted::Counted;
 use crate::duration::from_wire;
 use crate::pending::{Activity, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::workflow_task::WorkflowTask;
 
-/// A run. Everything but `batches` is what its row stores.
+/// A run. Everything but `batches` is what its row stores, and the counts of bytes follow from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// Numbers, flags and the workflow task.
@@ -25,15 +26,15 @@ pub struct Run {
     /// The closing event, once closed.
     pub closing: Option<Arc<HistoryEvent>>,
     /// By scheduled event id.
-    pub activities: BTreeMap<i64, Arc<Activity>>,
+    pub activities: Counted<i64, Activity>,
     /// By timer id.
-    pub timers: BTreeMap<String, Arc<Timer>>,
+    pub timers: Counted<String, Timer>,
     /// By initiated event id.
-    pub children: BTreeMap<i64, Arc<Child>>,
+    pub children: Counted<i64, Child>,
     /// By initiated event id.
-    pub signals: BTreeMap<i64, Arc<ExternalSignal>>,
+    pub signals: Counted<i64, ExternalSignal>,
     /// By initiated event id.
-    pub cancels: BTreeMap<i64, Arc<ExternalCancel>>,
+    pub cancels: Counted<i64, ExternalCancel>,
     /// Events that wait for the started workflow task to end, in the order in which they came; ids are not yet set.
     pub buffered: Vec<Arc<HistoryEvent>>,
     /// The memo as it stands.
@@ -42,6 +43,10 @@ pub struct Run {
     pub search_attributes: Arc<BTreeMap<String, Payload>>,
     /// The newest history, contiguous up to the last event: all that is not yet in the table, and some that is.
     pub batches: Vec<Arc<Batch>>,
+    /// Bytes of start, closing event, memo and search attributes in the row.
+    pub(crate) settings_bytes: usize,
+    /// Bytes of the buffered events in the row.
+    pub(crate) buffered_bytes: usize,
 }
 
 /// The small and changing part of a run. Times in nanoseconds since the epoch, 0 for none.
@@ -132,15 +137,17 @@ impl Run {
             },
             start: Arc::default(),
             closing: None,
-            activities: BTreeMap::new(),
-            timers: BTreeMap::new(),
-            children: BTreeMap::new(),
-            signals: BTreeMap::new(),
-            cancels: BTreeMap::new(),
+            activities: Counted::default(),
+            timers: Counted::default(),
+            children: Counted::default(),
+            signals: Counted::default(),
+            cancels: Counted::default(),
             buffered: Vec::new(),
             memo: Arc::default(),
             search_attributes: Arc::default(),
             batches: Vec::new(),
+            settings_bytes: 0,
+            buffered_bytes: 0,
         }
     }
 

@@ -98,6 +98,7 @@ fn show_run(state: &WorkflowState, run: &Run) -> Value {
         "next_event_id": core.next_event_id,
         "first_event_in_memory": run.first_event_in_memory(),
         "history_bytes": core.history_bytes,
+        "state_bytes": run.state_bytes(),
         "transitions": core.transitions,
         "started_at": nanos(core.started_at),
         "last_event_at": nanos(core.last_event_at),

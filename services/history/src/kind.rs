@@ -178,7 +178,7 @@ impl Kind for WorkflowKind {
             let Some(run) = state.workflow.runs.get(run_id).filter(|_| part.dirty) else { continue };
             let new = run.batches.iter().filter(|batch| batch.first_event_id >= part.taken_below);
             let mut puts = vec![(rows::state_key(), rows::encode_run(run))];
-            puts.extend(new.map(|batch| (rows::history_key(batch.first_event_id), batch.bytes.clone())));
+            puts.extend(new.flat_map(|batch| rows::history_rows(batch)));
             writes.push(PartitionWrite { partition: run_partition(key, run_id), puts, ..PartitionWrite::default() });
             part.dirty = false;
             part.taken_below = run.core.next_event_id;

@@ -236,6 +236,7 @@ fn limits_of(settings: &HistorySettings) -> Limits {
         history_hint_events: settings.suggest_continue_events,
         history_max_bytes: bytes(settings.history_bytes),
         history_max_events: settings.history_events,
+        state_max_bytes: settings.state_bytes,
         pending_max: settings.pending,
         signals_max: bytes(settings.signals),
         buffered_max: settings.buffered_events,

@@ -42,7 +42,8 @@ pub struct Frontend {
     /// A ping without an answer ends the connection after this.
     #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
     pub keepalive_timeout: Span,
-    /// How long requests may go on once the process was told to stop.
+    /// How long requests may go on once the process was told to stop and has no shards any more. At most
+    /// `node.drain_within`.
     #[schemars(extend("x-least" = "0s", "x-most" = "1h"))]
     pub shutdown_grace: Span,
     /// How long a poll of a task queue waits for a task. Lower it below what proxies on the way allow a call to wait.
@@ -52,7 +53,7 @@ pub struct Frontend {
     #[schemars(extend("x-least" = "2s", "x-most" = "10m"))]
     pub history_poll: Span,
     /// Any id or name, in UTF-8: workflow, activity, signal, task queue, type, identity, request id.
-    #[schemars(extend("x-least" = "64", "x-most" = "64KiB"))]
+    #[schemars(extend("x-least" = "64", "x-most" = "32KiB"))]
     pub id_bytes: ByteSize,
     /// A list of payloads (input, result, details, the arguments of a signal or query), or a header.
     #[schemars(extend("x-least" = "1KiB", "x-most" = "64MiB"))]

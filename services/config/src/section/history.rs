@@ -32,6 +32,10 @@ pub struct History {
     /// A run with more events is terminated.
     #[schemars(range(min = 50, max = 10_000_000))]
     pub history_events: i64,
+    /// A run whose state (what it began with, memo, search attributes, and all that is pending with its inputs) would go
+    /// above this is terminated.
+    #[schemars(extend("x-least" = "64KiB", "x-most" = "10MiB"))]
+    pub state_bytes: ByteSize,
     /// Pending activities, children, external signals and external cancels of a run: each.
     #[schemars(range(min = 1, max = 100_000))]
     pub pending: u32,
@@ -60,6 +64,7 @@ impl Default for History {
             suggest_continue_events: settings.suggest_continue_events,
             history_bytes: settings.history_bytes.into(),
             history_events: settings.history_events,
+            state_bytes: settings.state_bytes.into(),
             pending: count(settings.pending),
             signals: count(settings.signals),
             buffered_events: count(settings.buffered_events),
@@ -81,6 +86,7 @@ impl History {
             suggest_continue_events: self.suggest_continue_events,
             history_bytes: self.history_bytes.in_memory(),
             history_events: self.history_events,
+            state_bytes: self.state_bytes.in_memory(),
             pending: self.pending as usize,
             signals: self.signals as usize,
             buffered_events: self.buffered_events as usize,

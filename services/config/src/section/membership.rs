@@ -28,10 +28,13 @@ pub struct Membership {
     /// A process that has been silent for this long loses its shards. The same in all voters.
     #[schemars(extend("x-least" = "100ms", "x-most" = "1m"))]
     pub lease: Span,
-    /// A process looks for another leader when its own has been silent for this long. At least twice `heartbeat`.
+    /// A process looks for another leader when its own has been silent for this long, and a leader that no quorum has
+    /// answered for so long lets its processes go. At least twice `heartbeat` and three times `raft_heartbeat`, and at
+    /// most `lease`.
     #[schemars(extend("x-least" = "100ms", "x-most" = "1m"))]
     pub leader_silence: Span,
     /// Changes of the ring follow each other by at least this, so that processes that come together make one change.
+    /// At most `call_timeout`.
     #[schemars(extend("x-least" = "1ms", "x-most" = "1m"))]
     pub ring_interval: Span,
     /// A process whose clock differs from the leader's by more is not let in.
@@ -46,12 +49,12 @@ pub struct Membership {
     /// How long one question to a voter may take.
     #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
     pub call_timeout: Span,
-    /// How often the leader of the voters tells the others that it is there. Below `election_timeout_min`. The same in
-    /// all voters, as are the next three.
+    /// How often the leader of the voters tells the others that it is there. At most half of `election_timeout_min` and a
+    /// third of `leader_silence`. The same in all voters, as are the next three.
     #[schemars(extend("x-least" = "10ms", "x-most" = "10s"))]
     pub raft_heartbeat: Span,
-    /// A leader that is silent for this long is replaced at the earliest. More than `raft_heartbeat` and the slowest
-    /// write to the disk of `data_dir`.
+    /// A leader that is silent for this long is replaced at the earliest. At least twice `raft_heartbeat`, and more than the
+    /// slowest write to the disk of `data_dir`.
     #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
     pub election_timeout_min: Span,
     /// A leader that is silent for this long is replaced. More than `election_timeout_min`.

@@ -22,6 +22,11 @@ pub struct Cluster {
     /// Shards of task queues. Fixed at the first start of the cluster and the same in every process.
     #[schemars(range(min = 1, max = 4096))]
     pub matching_shards: u32,
+    /// The id of a cluster that is gone for good, whose store this one takes over. A store otherwise belongs to the first
+    /// cluster that used it, and the processes of another refuse to start on it.
+    #[serde(default)]
+    #[schemars(extend("format" = "outlast-name"))]
+    pub takes_over: Option<String>,
 }
 
 /// This process as a member of the cluster.
@@ -43,8 +48,10 @@ pub struct Node {
     #[serde(default = "usual_weight")]
     #[schemars(range(min = 1, max = 10_000))]
     pub weight: u32,
-    /// How long a process that was told to stop tries to hand its shards over before it ends all the same. Give the
-    /// orchestrator more patience than this (`terminationGracePeriodSeconds` in Kubernetes).
+    /// How long a process that was told to stop may take for all of it. Six tenths are for handing its shards over; what
+    /// comes after may use what is left: the requests of clients, at most `frontend.shutdown_grace`, what is not in the
+    /// tables yet, and telling the others. While the database is away a stop takes this long, and no longer. Give the
+    /// orchestrator a few seconds more (`terminationGracePeriodSeconds` in Kubernetes).
     #[serde(default = "usual_drain_within")]
     #[schemars(extend("x-least" = "0s", "x-most" = "1h"))]
     pub drain_within: Span,

@@ -11,7 +11,7 @@ use crate::{ByteSize, Span};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Remote {
-    /// How long a peer may take to accept a connection, with looking up its address.
+    /// How long a peer may take to accept a connection, with looking up its address. At most `call_timeout`.
     #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
     pub connect_timeout: Span,
     /// A connection is pinged this often, in use or not.

@@ -9,7 +9,9 @@ mod timer;
 
 use api::temporal::api::command::v1::Command;
 use api::temporal::api::command::v1::command::Attributes;
+use api::temporal::api::common::v1::Priority;
 use api::temporal::api::enums::v1::WorkflowTaskFailedCause as Cause;
+use api::temporal::api::taskqueue::v1::TaskQueue;
 use prost::Message;
 
 use crate::draft::{Draft, Notes};
@@ -124,6 +126,22 @@ impl<'a> Commands<'a> {
             return bad(cause, format!("{field} has {} bytes, at most {limit} are allowed", id.len()));
         }
         Ok(())
+    }
+
+    /// The same where none is needed.
+    fn check_optional_id(&self, cause: Cause, field: &str, id: &str) -> Carried {
+        if id.is_empty() { Ok(()) } else { self.check_id(cause, field, id) }
+    }
+
+    /// Where a task is to wait, and what goes with it there: a page of a backlog has room for so much.
+    fn check_route(&self, cause: Cause, queue: Option<&TaskQueue>, priority: Option<&Priority>) -> Carried {
+        self.check_optional_id(cause, "TaskQueue", queue.map_or("", |queue| &queue.name))?;
+        let (bytes, limit) =
+            (priority.map_or(0, |priority| priority.fairness_key.len()), self.draft.env.limits.fairness_key_bytes);
+        if bytes <= limit {
+            return Ok(());
+        }
+        bad(cause, format!("Priority.FairnessKey has {bytes} bytes, at most {limit} are allowed"))
     }
 
     fn check_pending(&self, cause: Cause, what: &str, pending: usize) -> Carried {

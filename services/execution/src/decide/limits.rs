@@ -2,11 +2,14 @@
 
 use api::temporal::api::history::v1::WorkflowExecutionTerminatedEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
-use prost::Message;
 
 use super::cancel::end_now;
 use super::task::{LostTask, SERVER_IDENTITY, lose_to_failure};
 use crate::draft::{Draft, Notes};
+use crate::reply::{Rejection, Reply, Transition};
+
+/// Why a run whose row would not fit into the store is ended.
+const STATE_TOO_LARGE: &str = "Workflow mutable state size exceeds limit.";
 
 /// Ends runs whose history has outgrown its limits, and takes the workflow task from a worker while whose thinking too
 /// much has come in.
@@ -14,8 +17,7 @@ pub(crate) fn enforce_limits(draft: &mut Draft<'_>) {
     let limits = draft.env.limits;
     for run_id in draft.touched_open_runs() {
         let run = draft.run(&run_id);
-        let buffered_bytes = || run.buffered.iter().map(|event| event.encoded_len()).sum::<usize>();
-        if run.buffered.len() > limits.buffered_max || buffered_bytes() > limits.buffered_max_bytes {
+        if run.buffered.len() > limits.buffered_max || run.buffered_bytes > limits.buffered_max_bytes {
             lose_to_failure(draft, &run_id, LostTask::by_server());
         }
         let run = draft.run(&run_id);
@@ -26,12 +28,47 @@ pub(crate) fn enforce_limits(draft: &mut Draft<'_>) {
         } else {
             continue;
         };
-        let attributes = WorkflowExecutionTerminatedEventAttributes {
-            reason: reason.to_owned(),
-            identity: SERVER_IDENTITY.to_owned(),
-            ..WorkflowExecutionTerminatedEventAttributes::default()
-        };
-        let attributes = Attributes::WorkflowExecutionTerminatedEventAttributes(attributes);
-        end_now(draft, &run_id, attributes, Notes::default());
+        end(draft, &run_id, reason);
     }
+}
+
+/// What happens instead of a transition after which a run's row would be too large to be stored: nothing of it, but the end
+/// of the run that it began from, whose row does fit. The caller hears why.
+pub(crate) fn end_instead(draft: &Draft<'_>) -> Option<Transition> {
+    let touched = draft.touched_runs();
+    if !touched.clone().any(|run_id| is_too_large(draft, run_id)) {
+        return None;
+    }
+    let was_open = |run_id: &&str| draft.before.runs.get(*run_id).is_some_and(|run| run.is_open());
+    let ending: Vec<&str> = touched.filter(was_open).collect();
+    let mut end_of = Draft::of(draft.before, draft.env);
+    for run_id in &ending {
+        end(&mut end_of, run_id, STATE_TOO_LARGE);
+    }
+    let refused = |_: &_| Reply::Refused(Rejection::InvalidArgument(STATE_TOO_LARGE.to_owned()));
+    (!ending.is_empty()).then(|| end_of.close(refused))
+}
+
+/// Whether a run's row is larger than it may be. The closing event comes on top, and whatever a run was before, it can be
+/// closed.
+fn is_too_large(draft: &Draft<'_>, run_id: &str) -> bool {
+    let limits = draft.env.limits;
+    let run = draft.run(run_id);
+    let most = if run.is_open() {
+        limits.state_max_bytes
+    } else {
+        let before = draft.before.runs.get(run_id).map_or(0, |run| run.state_bytes());
+        limits.state_max_bytes.max(before).saturating_add(limits.closing_max_bytes)
+    };
+    run.state_bytes() > most
+}
+
+fn end(draft: &mut Draft<'_>, run_id: &str, reason: &str) {
+    let attributes = WorkflowExecutionTerminatedEventAttributes {
+        reason: reason.to_owned(),
+        identity: SERVER_IDENTITY.to_owned(),
+        ..WorkflowExecutionTerminatedEventAttributes::default()
+    };
+    let attributes = Attributes::WorkflowExecutionTerminatedEventAttributes(attributes);
+    end_now(draft, run_id, attributes, Notes::default());
 }

@@ -42,7 +42,7 @@ pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<
         ));
     }
     if workflow.is_vacant() {
-        return Ok(begin(Draft::of(workflow, env), start));
+        return begin(Draft::of(workflow, env), start);
     }
     if chain.current_status == Status::Running as i32 {
         return conflict(workflow, start, env);
@@ -52,7 +52,7 @@ pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<
         WorkflowIdReusePolicy::AllowDuplicateFailedOnly if !ended_badly(chain) => {
             Err(already_started(chain, env, "AllowDuplicateFailedOnly"))
         }
-        _ => Ok(begin(Draft::of(workflow, env), start)),
+        _ => begin(Draft::of(workflow, env), start),
     }
 }
 
@@ -97,7 +97,7 @@ fn conflict(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transiti
                 Attributes::WorkflowExecutionTerminatedEventAttributes(attributes),
                 Notes::default(),
             );
-            Ok(begin(draft, start))
+            begin(draft, start)
         }
         WorkflowIdConflictPolicy::Unspecified | WorkflowIdConflictPolicy::Fail => {
             Err(already_started(&workflow.chain, env, ""))
@@ -141,7 +141,7 @@ fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
 }
 
 /// Begins a new chain.
-fn begin(mut draft: Draft<'_>, start: Start) -> Transition {
+fn begin(mut draft: Draft<'_>, start: Start) -> Result<Transition, Rejection> {
     let Start { mut request, parent, signal } = start;
     let run_id = draft.uuid();
     let notes = Notes {
@@ -166,6 +166,7 @@ fn begin(mut draft: Draft<'_>, start: Start) -> Transition {
     let signalled = signal.is_some();
     let signal = signal.map(|signal| Signal { run_id: run_id.clone(), ..signal });
     begin_run(&mut draft, &run_id, started, notes, &request_id);
+    check_state(&draft, &run_id)?;
     if let Some(signal) = signal {
         // A new run has no limits to exceed.
         let taken = take_signal(&mut draft, &run_id, signal);
@@ -176,7 +177,17 @@ fn begin(mut draft: Draft<'_>, start: Start) -> Transition {
         let task_request_id = draft.uuid();
         task::take_task(&mut draft, &run_id, &task_request_id, &identity);
     }
-    draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: true, eager, signalled })
+    Ok(draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: true, eager, signalled }))
+}
+
+/// A run that could only be ended is not begun.
+fn check_state(draft: &Draft<'_>, run_id: &str) -> Result<(), Rejection> {
+    let (bytes, most) = (draft.run(run_id).state_bytes(), draft.env.limits.state_max_bytes);
+    if bytes <= most {
+        return Ok(());
+    }
+    let parts = "input, header, memo, search attributes and what else the run begins with";
+    Err(Rejection::LimitExceeded(format!("{parts} have {bytes} bytes, at most {most} are allowed")))
 }
 
 /// Begins the run that follows `old` in its chain.

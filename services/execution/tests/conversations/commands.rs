@@ -2,7 +2,7 @@
 
 use api::temporal::api::command::v1::command::Attributes as A;
 use api::temporal::api::command::v1::*;
-use api::temporal::api::common::v1::{ActivityType, Memo, SearchAttributes, WorkflowExecution, WorkflowType};
+use api::temporal::api::common::v1::{ActivityType, Memo, Priority, SearchAttributes, WorkflowExecution, WorkflowType};
 use api::temporal::api::enums::v1::{CommandType, ParentClosePolicy, WorkflowIdReusePolicy};
 use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::failure::v1::{ApplicationFailureInfo, Failure};
@@ -31,7 +31,7 @@ pub fn command(text: &str) -> Result<Command, String> {
         "child" => child(&words)?,
         "signal" => {
             A::SignalExternalWorkflowExecutionCommandAttributes(SignalExternalWorkflowExecutionCommandAttributes {
-                execution: Some(WorkflowExecution { workflow_id: words.name()?.to_owned(), run_id: String::new() }),
+                execution: Some(WorkflowExecution { workflow_id: words.name()?.to_owned(), run_id: words.text("run") }),
                 signal_name: words.text("signal"),
                 input: words.payloads("input"),
                 child_workflow_only: words.flag("child-only"),
@@ -41,6 +41,7 @@ pub fn command(text: &str) -> Result<Command, String> {
         "cancel-external" => A::RequestCancelExternalWorkflowExecutionCommandAttributes(
             RequestCancelExternalWorkflowExecutionCommandAttributes {
                 workflow_id: words.name()?.to_owned(),
+                run_id: words.text("run"),
                 reason: words.text("reason"),
                 ..RequestCancelExternalWorkflowExecutionCommandAttributes::default()
             },
@@ -90,6 +91,7 @@ fn activity(words: &Words) -> Result<A, String> {
         heartbeat_timeout: words.duration("heartbeat")?,
         retry_policy: words.retry()?,
         request_eager_execution: words.flag("eager"),
+        priority: priority(words),
         ..ScheduleActivityTaskCommandAttributes::default()
     }))
 }
@@ -113,6 +115,7 @@ fn child(words: &Words) -> Result<A, String> {
         retry_policy: words.retry()?,
         cron_schedule: words.text("cron"),
         search_attributes: words.fields("attributes").map(|indexed_fields| SearchAttributes { indexed_fields }),
+        priority: priority(words),
         ..StartChildWorkflowExecutionCommandAttributes::default()
     }))
 }
@@ -128,6 +131,10 @@ fn continue_as_new(words: &Words) -> Result<A, String> {
         retry_policy: words.retry()?,
         ..ContinueAsNewWorkflowExecutionCommandAttributes::default()
     }))
+}
+
+fn priority(words: &Words) -> Option<Priority> {
+    words.get("fairness").map(|key| Priority { fairness_key: key.to_owned(), ..Priority::default() })
 }
 
 pub fn queue(words: &Words) -> Option<TaskQueue> {

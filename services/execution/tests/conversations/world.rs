@@ -80,6 +80,10 @@ impl World {
         set(&mut limits.pending_max, "pending")?;
         set(&mut limits.buffered_max, "buffered")?;
         set(&mut limits.request_ids_max, "requests")?;
+        set(&mut limits.id_bytes, "ids")?;
+        set(&mut limits.fairness_key_bytes, "fairness")?;
+        set(&mut limits.state_max_bytes, "state")?;
+        set(&mut limits.closing_max_bytes, "closing")?;
         let set = |limit: &mut i64, key: &str| words.number(key).map(|number| *limit = number.unwrap_or(*limit));
         set(&mut limits.signals_max, "signals")?;
         set(&mut limits.history_max_events, "events")?;

@@ -26,7 +26,8 @@ pub fn from_events_alone(run: &Run) -> Result<(), String> {
 }
 
 fn known_from_events(run: &Run) -> Run {
-    let mut known = Run { batches: Vec::new(), ..run.clone() };
+    let mut known = run.clone();
+    known.batches.clear();
     let core = &run.core;
     known.core = RunCore {
         task: core.task.as_ref().filter(|task| !task.is_transient()).map(|task| WorkflowTask {
@@ -48,13 +49,15 @@ fn known_from_events(run: &Run) -> Run {
         transitions: 0,
         ..core.clone()
     };
-    for activity in known.activities.values_mut() {
-        let activity = Arc::make_mut(activity);
+    let scheduled = run.activities.iter().map(|(id, activity)| {
+        let mut activity = (**activity).clone();
         let cancel_requested_event_id = activity.progress.cancel_requested_event_id;
         activity.progress = execution::ActivityProgress { cancel_requested_event_id, ..Default::default() };
-    }
+        (*id, Arc::new(activity))
+    });
+    known.activities = scheduled.collect();
     if !run.is_open() {
-        known.children.clear();
+        known.children = Default::default();
     }
     known
 }

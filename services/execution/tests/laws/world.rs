@@ -32,6 +32,7 @@ pub const EXPECTED: &[&str] = &[
     "eager activity",
     "heartbeat",
     "refused but written",
+    "outgrown",
     "NotFound",
     "AlreadyCompleted",
     "AlreadyStarted",
@@ -113,6 +114,8 @@ impl World {
             buffered_max: 4,
             history_max_events: 150,
             history_hint_events: 40,
+            state_max_bytes: 2500,
+            closing_max_bytes: 1200,
             request_ids_max: 20,
             workflow_task_heartbeat_max: Duration::from_secs(60),
             ..Limits::default()
@@ -255,11 +258,25 @@ impl World {
                 self.histories.add(&change.run_id, events, self.now)?;
                 let run = &self.live.runs[&change.run_id];
                 through_row(run)?;
+                self.fits(run)?;
                 self.histories.agree_with(run)?;
                 self.note_state(&change.run_id);
             }
         }
         accounts::balance(&self.live)
+    }
+
+    /// No input makes a row that the store would not take. The row is no larger than what is counted, and hardly smaller.
+    fn fits(&self, run: &Run) -> Result<(), String> {
+        let Limits { state_max_bytes, closing_max_bytes, .. } = self.limits;
+        let most = if run.is_open() { state_max_bytes } else { state_max_bytes + closing_max_bytes };
+        let row = RunRow::of(run).encoded_len() - run.core.encoded_len();
+        let counted = run.state_bytes();
+        let entries = pending(run) + run.buffered.len() + run.memo.len() + run.search_attributes.len() + 2;
+        if row <= counted + 8 && counted <= row + entries * 64 && counted <= most {
+            return Ok(());
+        }
+        Err(format!("the row has {row} bytes, {counted} were counted, at most {most} should fit: {run:?}"))
     }
 
     /// What is in memory is what the log says, but for the history that only the log has.
@@ -404,7 +421,10 @@ impl World {
                 &[("task completed", true), ("new task", *new_task), ("eager activity", !eager_activities.is_empty())]
             }
             Reply::Heartbeat { .. } => &[("heartbeat", true)],
-            Reply::Refused(_) => &[("refused but written", true)],
+            Reply::Refused(rejection) => {
+                let outgrown = rejection.to_string().contains("state size exceeds limit");
+                &[("refused but written", !outgrown), ("outgrown", outgrown)]
+            }
         };
         kinds.iter().filter(|(_, holds)| *holds).for_each(|(kind, _)| self.note(kind));
     }
@@ -457,7 +477,9 @@ fn fold(log: &[Vec<Bytes>]) -> Result<Workflow, String> {
 }
 
 fn without_history(run: &Run) -> Run {
-    Run { batches: Vec::new(), ..run.clone() }
+    let mut run = run.clone();
+    run.batches.clear();
+    run
 }
 
 /// A run as its row gives it back, which must be the run less its history.

@@ -258,7 +258,12 @@ impl Model {
     /// All runs, without that part of their history that happens to be in memory.
     fn runs(&mut self) -> Vec<Run> {
         let ids: Vec<String> = self.truth.keys().cloned().collect();
-        ids.iter().map(|id| Run { batches: Vec::new(), ..self.run(id) }).collect()
+        let without_history = |id: &String| {
+            let mut run = self.run(id);
+            run.batches.clear();
+            run
+        };
+        ids.iter().map(without_history).collect()
     }
 
     fn replica(&mut self) -> usize {

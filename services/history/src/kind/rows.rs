@@ -1,17 +1,21 @@
 //! Where a workflow ID's rows lie, and what is in them.
 //!
 //! The chain has a partition of its own with one row. Each run has a partition: one row with its state, and one row per
-//! transition with that transition's events, keyed by the first event's id. Names in keys are separated by a zero byte,
+//! transition (more for a very large one) with that transition's events, keyed by the first event's id. Names in keys are separated by a zero byte,
 //! which no id that we generate contains; the user's workflow ID comes last.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use entities::{Corrupt, EntityKey, RowAddress};
-use execution::{Chain, ChainRow, Run, RunRow};
+use execution::{Batch, Chain, ChainRow, Run, RunRow};
 use prost::Message;
+use prost::encoding::{WireType, decode_key, decode_varint};
 use storage::{PartitionKey, RowKey, ScanRange};
 
 /// The form of the chain's row; what it contains and a run's row have format numbers of their own.
 const FORMAT: u32 = 1;
+
+/// What a history row takes, unless a single event is larger. Far below what any store takes, as readers hold whole rows.
+const HISTORY_ROW_BYTES: usize = 1 << 20;
 
 /// The row of a chain.
 #[derive(Clone, PartialEq, Message)]
@@ -59,6 +63,37 @@ pub(crate) fn history_key(first_event_id: i64) -> RowKey {
     bytes.put_u8(b'h');
     bytes.put_i64(first_event_id);
     bytes.freeze()
+}
+
+/// The history rows of a transition's events: one, unless they are so large together that a row might be too large for the
+/// store. A row has whole events, byte for byte as the log had them.
+pub(crate) fn history_rows(batch: &Batch) -> Vec<(RowKey, Bytes)> {
+    if batch.bytes.len() <= HISTORY_ROW_BYTES {
+        return vec![(history_key(batch.first_event_id), batch.bytes.clone())];
+    }
+    let mut rows = Vec::new();
+    let (mut from, mut first_event_id) = (0, batch.first_event_id);
+    let mut at = 0;
+    for event_id in batch.first_event_id.. {
+        // What cannot be taken apart stays in one piece.
+        let Some(length) = first_field(&batch.bytes[at..]) else { break };
+        if at > from && at + length - from > HISTORY_ROW_BYTES {
+            rows.push((history_key(first_event_id), batch.bytes.slice(from..at)));
+            (from, first_event_id) = (at, event_id);
+        }
+        at += length;
+    }
+    rows.push((history_key(first_event_id), batch.bytes.slice(from..)));
+    rows
+}
+
+/// The bytes of the first event of an encoded history, with its tag and length; `None` at the end.
+fn first_field(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    let (_, wire_type) = decode_key(&mut rest).ok()?;
+    let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
+    let whole = wire_type == WireType::LengthDelimited && length <= rest.len();
+    whole.then(|| bytes.len() - rest.len() + length)
 }
 
 /// The rows that begin with an event from `first` on, and before `end`.
@@ -114,6 +149,10 @@ pub(crate) fn decode_run(bytes: &Bytes) -> Result<Run, Corrupt> {
 
 #[cfg(test)]
 mod tests {
+    use api::temporal::api::common::v1::Payload;
+    use api::temporal::api::history::v1::{History, HistoryEvent};
+    use api::temporal::api::sdk::v1::UserMetadata;
+
     use super::*;
 
     #[test]
@@ -121,6 +160,38 @@ mod tests {
         let key = |id: &str| EntityKey { namespace: "n".into(), id: id.into() };
         assert_ne!(run_partition(&key("b\0c"), "a"), run_partition(&key("c"), "a\0b\0"));
         assert_ne!(chain_partition(&key("a")), chain_partition(&key("b")));
+    }
+
+    #[test]
+    fn a_large_transition_takes_several_rows_of_whole_events() {
+        let event = |event_id, size: usize| HistoryEvent {
+            event_id,
+            user_metadata: Some(UserMetadata {
+                summary: Some(Payload { data: vec![7; size].into(), ..Payload::default() }),
+                ..UserMetadata::default()
+            }),
+            ..HistoryEvent::default()
+        };
+        for (sizes, wanted) in [
+            (&[10, 10][..], vec![5]),
+            (&[600_000, 600_000, 10], vec![5, 6]),
+            (&[3 << 20, 10, 10], vec![5, 6]),
+            (&[10, 3 << 20, 10], vec![5, 6, 7]),
+            (&[400_000; 7], vec![5, 7, 9, 11]),
+        ] {
+            let events: Vec<_> = sizes.iter().enumerate().map(|(index, size)| event(5 + index as i64, *size)).collect();
+            let batch = Batch::new(events.clone());
+            let rows = history_rows(&batch);
+            let keys: Vec<_> = rows.iter().map(|(key, _)| key.clone()).collect();
+            assert_eq!(keys, wanted.iter().map(|first| history_key(*first)).collect::<Vec<_>>());
+            let mut stored = Vec::new();
+            for (key, bytes) in rows {
+                let events = History::decode(bytes).unwrap().events;
+                assert_eq!(key, history_key(events[0].event_id));
+                stored.extend(events);
+            }
+            assert_eq!(stored, events);
+        }
     }
 
     #[test]

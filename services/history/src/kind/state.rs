@@ -10,6 +10,8 @@ use storage::Version;
 const EXPANSION: usize = 2;
 /// A pending activity, timer, child, … without its payloads.
 const PENDING_BYTES: usize = 1024;
+/// A request that is remembered, without its id and the run's.
+const REQUEST_BYTES: usize = 64;
 /// A run or chain without anything in it.
 const EMPTY_BYTES: usize = 2048;
 
@@ -36,8 +38,6 @@ pub(crate) struct RunPart {
     pub(crate) dirty: bool,
     /// Events below this one have been taken, or were in the table when the run was loaded.
     pub(crate) taken_below: i64,
-    /// Bytes of memory of all but history, and of how many pending things that was computed.
-    weight: (usize, usize),
 }
 
 impl WorkflowState {
@@ -58,7 +58,7 @@ impl WorkflowState {
             return;
         }
         self.workflow.absent.remove(&run_id);
-        let part = RunPart { version, dirty: false, taken_below: run.core.next_event_id, weight: weight_of(&run) };
+        let part = RunPart { version, dirty: false, taken_below: run.core.next_event_id };
         self.workflow.runs.insert(run_id.clone(), run.into());
         self.runs.insert(run_id, part);
     }
@@ -68,13 +68,8 @@ impl WorkflowState {
         match change {
             Change::Chain(_) => self.chain_dirty = true,
             Change::Run(change) => {
-                let Some(run) = self.workflow.runs.get(&change.run_id) else { return };
-                let part = self.runs.entry(change.run_id.clone()).or_insert_with(RunPart::unborn);
-                part.dirty = true;
-                let pending = pending_of(run);
-                // Summing up a large run at every step would cost more than it tells.
-                if pending <= 64 || pending.abs_diff(part.weight.1) * 8 > pending {
-                    part.weight = weight_of(run);
+                if self.workflow.runs.contains_key(&change.run_id) {
+                    self.runs.entry(change.run_id.clone()).or_insert_with(RunPart::unborn).dirty = true;
                 }
             }
         }
@@ -96,15 +91,15 @@ impl WorkflowState {
 
     /// Bytes of memory.
     pub(crate) fn weight(&self) -> usize {
-        let requests: usize = self.workflow.chain.requests.len() * 160;
+        let requests = &self.workflow.chain.requests;
+        let requests = requests.bytes() + requests.len() * REQUEST_BYTES;
         let runs: usize = self
             .workflow
             .runs
             .values()
             .map(|run| {
                 let history: usize = run.batches.iter().map(|batch| batch.bytes.len() * (1 + EXPANSION)).sum();
-                let rest = self.runs.get(&run.core.run_id).map_or(EMPTY_BYTES, |part| part.weight.0);
-                history + rest
+                history + EMPTY_BYTES + run.state_bytes() * EXPANSION + pending_of(run) * PENDING_BYTES
             })
             .sum();
         EMPTY_BYTES + requests + runs
@@ -113,7 +108,7 @@ impl WorkflowState {
 
 impl RunPart {
     fn unborn() -> Self {
-        Self { version: 0, dirty: true, taken_below: 1, weight: (EMPTY_BYTES, 0) }
+        Self { version: 0, dirty: true, taken_below: 1 }
     }
 }
 
@@ -124,16 +119,4 @@ fn pending_of(run: &Run) -> usize {
         + run.signals.len()
         + run.cancels.len()
         + run.buffered.len()
-}
-
-fn weight_of(run: &Run) -> (usize, usize) {
-    use prost::Message;
-    let activities = run.activities.values().map(|a| a.schedule.encoded_len() + a.progress.encoded_len());
-    let children = run.children.values().map(|child| child.initiated.encoded_len());
-    let signals = run.signals.values().map(|signal| signal.initiated.encoded_len());
-    let buffered = run.buffered.iter().map(|event| event.encoded_len());
-    let own = run.start.encoded_len() + run.closing.as_ref().map_or(0, |event| event.encoded_len());
-    let encoded: usize = activities.chain(children).chain(signals).chain(buffered).sum::<usize>() + own;
-    let pending = pending_of(run);
-    (EMPTY_BYTES + encoded * EXPANSION + pending * PENDING_BYTES, pending)
 }

@@ -22,6 +22,7 @@ use ids::{Slot, Timestamp};
 use prost::Message;
 use runtime::Runtime;
 use settings::HistorySettings;
+use storage::Store;
 use storage::memory::MemoryStore;
 use tokio::sync::{mpsc, watch};
 
@@ -120,8 +121,13 @@ impl World {
 
     /// Nodes whose clocks show different times. The world's own is that of `a`.
     pub async fn with_clocks(at_a: Timestamp, at_b: Timestamp) -> Self {
+        Self::on(MemoryStore::new().store(), at_a, at_b).await
+    }
+
+    /// The same on a store of the test's.
+    pub async fn on(store: Store, at_a: Timestamp, at_b: Timestamp) -> Self {
         let runtime = Runtime::virtual_from(at_a);
-        let (store, ring) = (MemoryStore::new().store(), Arc::new(Turned(watch::Sender::new(Arc::default()))));
+        let ring = Arc::new(Turned(watch::Sender::new(Arc::default())));
         let (sender, tasks) = mpsc::unbounded_channel();
         let open = |name, runtime| {
             let membership = Arc::clone(&ring) as Arc<dyn Membership>;
@@ -192,6 +198,16 @@ impl World {
 
     /// Waits for the next workflow task of a workflow, and completes it.
     pub async fn decide(&mut self, workflow_id: &str, commands: Vec<Command>) {
+        let request = wire::RespondWorkflowTaskCompletedRequest { commands, ..Default::default() };
+        self.answer(workflow_id, request).await.unwrap();
+    }
+
+    /// The same with all that an answer can say; what came of it.
+    pub async fn answer(
+        &mut self,
+        workflow_id: &str,
+        request: wire::RespondWorkflowTaskCompletedRequest,
+    ) -> ServiceResult<()> {
         loop {
             let waiting = self.runtime.timeout(Duration::from_secs(60), self.tasks.recv()).await;
             let task = waiting.expect("a task within a minute").unwrap();
@@ -204,17 +220,23 @@ impl World {
                 continue;
             };
             let token = WorkflowTaskToken::decode(task.task_token).unwrap();
-            let request = wire::RespondWorkflowTaskCompletedRequest { commands, ..Default::default() };
-            owner.complete_workflow_task(&self.ctx, token, request).await.unwrap();
-            return;
+            return owner.complete_workflow_task(&self.ctx, token, request).await.map(drop);
         }
     }
 
     pub async fn events(&self, workflow_id: &str) -> Vec<HistoryEvent> {
-        let request =
-            wire::GetWorkflowExecutionHistoryRequest { execution: execution(workflow_id), ..Default::default() };
         let owner = self.owner_of(workflow_id).await;
-        owner.get_history(&self.ctx, request, self.deadline(10)).await.unwrap().history.unwrap().events
+        let mut request =
+            wire::GetWorkflowExecutionHistoryRequest { execution: execution(workflow_id), ..Default::default() };
+        let mut events = Vec::new();
+        loop {
+            let page = owner.get_history(&self.ctx, request.clone(), self.deadline(10)).await.unwrap();
+            events.extend(page.history.unwrap().events);
+            if page.next_page_token.is_empty() {
+                return events;
+            }
+            request.next_page_token = page.next_page_token;
+        }
     }
 
     /// The types of a workflow's events, as words.

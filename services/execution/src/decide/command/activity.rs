@@ -35,6 +35,7 @@ impl Commands<'_> {
         self.check_id(cause, "ActivityId", &command.activity_id)?;
         let kind = command.activity_type.as_ref().map_or("", |kind| &kind.name);
         self.check_id(cause, "ActivityType", kind)?;
+        self.check_route(cause, command.task_queue.as_ref(), command.priority.as_ref())?;
         self.check_size(cause, "ScheduleActivityTaskCommandAttributes.Input", command.input.as_ref())?;
         self.check_pending(Cause::PendingActivitiesLimitExceeded, "activities", self.run().activities.len())?;
         if self.run().activity_by_id(&command.activity_id).is_some() {

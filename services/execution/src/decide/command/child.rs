@@ -23,6 +23,7 @@ impl Commands<'_> {
         self.check_id(cause, "WorkflowId", &command.workflow_id)?;
         let kind = command.workflow_type.as_ref().map_or("", |kind| &kind.name);
         self.check_id(cause, "WorkflowType", kind)?;
+        self.check_route(cause, command.task_queue.as_ref(), command.priority.as_ref())?;
         self.check_own_namespace(cause, &command.namespace)?;
         self.check_size(cause, "StartChildWorkflowExecutionCommandAttributes.Input", command.input.as_ref())?;
         self.check_size(cause, "StartChildWorkflowExecutionCommandAttributes.Memo", command.memo.as_ref())?;

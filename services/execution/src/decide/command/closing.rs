@@ -89,6 +89,9 @@ impl Commands<'_> {
         let cause = Cause::BadContinueAsNewAttributes;
         let refused = |message: String| BadCommand { cause, message, terminates: false };
         self.check_nothing_unseen()?;
+        let kind = command.workflow_type.as_ref().map_or("", |kind| &kind.name);
+        self.check_optional_id(cause, "WorkflowType", kind)?;
+        self.check_route(cause, command.task_queue.as_ref(), None)?;
         self.check_size(cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Input", command.input.as_ref())?;
         self.check_size(cause, "ContinueAsNewWorkflowExecutionCommandAttributes.Memo", command.memo.as_ref())?;
         checked_duration("WorkflowRunTimeout", &mut command.workflow_run_timeout).map_err(refused)?;

@@ -23,6 +23,7 @@ impl Commands<'_> {
         let cause = Cause::BadSignalWorkflowExecutionAttributes;
         let target = command.execution.unwrap_or_default();
         self.check_id(cause, "Execution.WorkflowId", &target.workflow_id)?;
+        self.check_optional_id(cause, "Execution.RunId", &target.run_id)?;
         self.check_id(cause, "SignalName", &command.signal_name)?;
         self.check_own_namespace(cause, &command.namespace)?;
         let size_cause = Cause::BadSignalInputSize;
@@ -51,6 +52,7 @@ impl Commands<'_> {
     ) -> Carried {
         let cause = Cause::BadRequestCancelExternalWorkflowExecutionAttributes;
         self.check_id(cause, "WorkflowId", &command.workflow_id)?;
+        self.check_optional_id(cause, "RunId", &command.run_id)?;
         self.check_own_namespace(cause, &command.namespace)?;
         self.check_pending(Cause::PendingRequestCancelLimitExceeded, "cancel requests", self.run().cancels.len())?;
         let target = WorkflowExecution { workflow_id: command.workflow_id, run_id: command.run_id };
