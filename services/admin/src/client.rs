@@ -73,7 +73,7 @@ impl AdminClient {
     /// When the node does not answer.
     pub async fn shards(&mut self, only: Option<Sharded>, local_only: bool) -> Result<ShardRows, AdminError> {
         let service = only.map_or(wire::Service::Unspecified, service) as i32;
-        let request = wire::ListShardsRequest { service, local_only };
+        let request = wire::ListShardsRequest { service, local_only, callee: None };
         Ok(shard_rows(answer(self.node.list_shards(request).await)?))
     }
 
@@ -82,7 +82,7 @@ impl AdminClient {
     /// # Errors
     /// When the node does not answer.
     pub async fn flush(&mut self, local_only: bool) -> Result<Flushed, AdminError> {
-        let of = answer(self.node.flush_shards(wire::FlushShardsRequest { local_only }).await)?;
+        let of = answer(self.node.flush_shards(wire::FlushShardsRequest { local_only, callee: None }).await)?;
         Ok(Flushed { flushed: of.flushed, unreachable: of.unreachable.into_iter().map(unreachable).collect() })
     }
 

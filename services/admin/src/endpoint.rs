@@ -7,6 +7,7 @@ use cluster::{NodeId, Ring, Sharded};
 use ids::{NamespaceId, WorkflowId};
 use internal_api::admin as wire;
 use internal_api::admin::admin_server::{Admin, AdminServer};
+use internal_api::history::Callee;
 use runtime::Runtime;
 use tonic::{Request, Response, Status};
 
@@ -31,6 +32,22 @@ pub fn admin_server(process: Arc<dyn Process>, runtime: Runtime) -> AdminServer<
 
 type Answer<T> = Result<Response<T>, Status>;
 
+impl AdminService {
+    /// Whether a question is meant for this process. People mean whoever is at the address that they name.
+    fn admit(&self, callee: Option<Callee>) -> Result<(), Status> {
+        let (node, incarnation) = (self.process.node(), self.process.incarnation());
+        let cluster = &self.process.ring().cluster_id;
+        let is_this = |callee: Callee| {
+            callee.cluster_id == *cluster && callee.node == node.as_str() && callee.incarnation == incarnation
+        };
+        if callee.is_none_or(is_this) {
+            return Ok(());
+        }
+        let here = format!("another process is there: incarnation {incarnation} of node {node} of cluster {cluster:?}");
+        Err(Status::failed_precondition(here))
+    }
+}
+
 #[tonic::async_trait]
 impl Admin for AdminService {
     async fn list_members(&self, _: Request<wire::ListMembersRequest>) -> Answer<wire::ListMembersResponse> {
@@ -43,14 +60,15 @@ impl Admin for AdminService {
     }
 
     async fn list_shards(&self, request: Request<wire::ListShardsRequest>) -> Answer<wire::ListShardsResponse> {
-        let wire::ListShardsRequest { service, local_only } = request.into_inner();
+        let wire::ListShardsRequest { service, local_only, callee } = request.into_inner();
+        self.admit(callee)?;
         let (ring, own) = (self.process.ring(), self.process.node());
         let mut found: Vec<wire::Shard> =
             self.process.local_shards().iter().map(|report| served(own.as_str(), report)).collect();
         let mut unreachable = Vec::new();
         if !local_only {
-            let question = |mut node: Peer| async move {
-                node.list_shards(wire::ListShardsRequest { service, local_only: true }).await
+            let question = |mut node: Peer, callee| async move {
+                node.list_shards(wire::ListShardsRequest { service, local_only: true, callee: Some(callee) }).await
             };
             let answers = fan_out::ask(&ring, &own, &self.runtime, LIST_WITHIN, question).await;
             unreachable = fan_out::unreachable(&answers);
@@ -67,13 +85,16 @@ impl Admin for AdminService {
     }
 
     async fn flush_shards(&self, request: Request<wire::FlushShardsRequest>) -> Answer<wire::FlushShardsResponse> {
+        let wire::FlushShardsRequest { local_only, callee } = request.into_inner();
+        self.admit(callee)?;
         let (ring, own) = (self.process.ring(), self.process.node());
         let others = async {
-            if request.get_ref().local_only {
+            if local_only {
                 return Vec::new();
             }
-            let question =
-                |mut node: Peer| async move { node.flush_shards(wire::FlushShardsRequest { local_only: true }).await };
+            let question = |mut node: Peer, callee| async move {
+                node.flush_shards(wire::FlushShardsRequest { local_only: true, callee: Some(callee) }).await
+            };
             fan_out::ask(&ring, &own, &self.runtime, FLUSH_WITHIN, question).await
         };
         let (here, mut answers) = futures::join!(self.process.flush_shards(), others);

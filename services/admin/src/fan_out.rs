@@ -6,6 +6,7 @@ use cluster::{Node, NodeId, Ring, Role};
 use futures::future::join_all;
 use internal_api::admin as wire;
 use internal_api::admin::admin_client::AdminClient;
+use internal_api::history::Callee;
 use runtime::Runtime;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
@@ -23,13 +24,13 @@ pub(crate) const LIST_WITHIN: Duration = Duration::from_secs(4);
 pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 
 /// Asks every other node of the ring that may serve shards, all at once, and tells each one's answer or why there is
-/// none.
+/// none. A question says whom it is meant for: the address may be somebody else's by now.
 pub(crate) async fn ask<T, F>(
     ring: &Ring,
     but: &NodeId,
     runtime: &Runtime,
     within: Duration,
-    question: impl Fn(Peer) -> F,
+    question: impl Fn(Peer, Callee) -> F,
 ) -> Vec<(String, Result<T, String>)>
 where
     F: Future<Output = Result<tonic::Response<T>, Status>>,
@@ -38,13 +39,19 @@ where
     let asked = others.map(|node| {
         let question = &question;
         async move {
-            let asking = async { question(connect(&node.address).await?).await.map_err(|status| told(&status)) };
+            let asking = async {
+                question(connect(&node.address).await?, callee(ring, node)).await.map_err(|status| told(&status))
+            };
             let answer = runtime.timeout(within, asking).await;
             let answer = answer.unwrap_or_else(|| Err(format!("no answer from {} within {within:?}", node.address)));
             (node.id.to_string(), answer.map(tonic::Response::into_inner))
         }
     });
     join_all(asked).await
+}
+
+fn callee(ring: &Ring, node: &Node) -> Callee {
+    Callee { cluster_id: ring.cluster_id.clone(), node: node.id.to_string(), incarnation: node.incarnation }
 }
 
 fn serves_shards(node: &Node) -> bool {

@@ -1,5 +1,6 @@
 //! `outlast admin`: one function per command; how things are shown is in `show.rs`.
 
+mod drain;
 mod show;
 
 use std::time::Duration;
@@ -13,8 +14,16 @@ use serde::Serialize;
 
 use crate::say;
 
-/// How often `drain --wait` looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long a node may take to accept a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long an answer may take that needs nothing but to be given.
+const USUAL: Duration = Duration::from_secs(10);
+/// A change of voters is tried for 25 s by the node that is asked: a new one has to catch up first.
+const VOTER_CHANGE: Duration = Duration::from_secs(40);
+/// How long a node may take to hand its shards over. As long as that takes a process that was told to stop.
+const HAND_OVER: Duration = Duration::from_secs(60);
+/// The node that is asked waits for two minutes for each other one.
+const FLUSH: Duration = Duration::from_secs(130);
 
 /// Flags of all commands.
 #[derive(Args)]
@@ -28,9 +37,9 @@ pub(crate) struct Flags {
         global = true
     )]
     address: String,
-    /// How long to wait for an answer.
-    #[arg(long, value_name = "DURATION", default_value = "10s", global = true)]
-    timeout: Span,
+    /// How long to wait for an answer [default: 10s; voters add and remove: 40s; drain --wait: 1m; flush: 2m10s].
+    #[arg(long, value_name = "DURATION", global = true)]
+    timeout: Option<Span>,
     /// How answers look.
     #[arg(long, value_enum, default_value_t = Output::Table, global = true)]
     output: Output,
@@ -97,7 +106,7 @@ enum Command {
     Drain {
         /// Its node.id.
         node: String,
-        /// Wait until it serves no shard any more, and all of them are served elsewhere.
+        /// Wait until it serves no shard any more, and those that it had are served elsewhere.
         #[arg(long)]
         wait: bool,
     },
@@ -146,10 +155,28 @@ enum WorkflowCommand {
 pub(crate) fn run(flags: Flags) -> Result<()> {
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the threads")?;
     threads.block_on(async move {
-        let within = flags.timeout.duration();
-        let node = AdminClient::connect(&flags.address, within).await.map_err(refusal)?;
-        Asking { node, output: flags.output, within }.run(flags.command).await
+        let within = flags.timeout.map_or_else(|| usual_patience(&flags.command), |timeout| timeout.duration());
+        let connecting = AdminClient::connect(&flags.address, within);
+        let connected = Runtime::system().timeout(CONNECT_WITHIN, connecting).await;
+        let node = connected.ok_or_else(|| anyhow!("nobody answers at {} within {CONNECT_WITHIN:?}", flags.address))?;
+        Asking { node: node.map_err(refusal)?, output: flags.output, within }.run(flags.command).await
     })
+}
+
+/// How long to wait when nobody says how long.
+fn usual_patience(command: &Command) -> Duration {
+    match command {
+        Command::Voters { command: Some(VotersCommand::Add { .. } | VotersCommand::Remove { .. }) } => VOTER_CHANGE,
+        Command::Drain { wait: true, .. } => HAND_OVER,
+        Command::Flush { .. } => FLUSH,
+        Command::Voters { command: None }
+        | Command::Drain { wait: false, .. }
+        | Command::Members
+        | Command::Ring
+        | Command::Shards { .. }
+        | Command::MoveShard { .. }
+        | Command::Workflow { .. } => USUAL,
+    }
 }
 
 fn refusal(error: AdminError) -> anyhow::Error {
@@ -209,29 +236,16 @@ impl Asking {
     }
 
     async fn drain(&mut self, node: String, wait: bool) -> Result<()> {
-        let version = self.node.drain(node.clone()).await.map_err(refusal)?;
-        if wait {
-            let runtime = Runtime::system();
-            let empty = runtime.timeout(self.within, self.until_empty(&node, version, &runtime)).await;
-            empty.ok_or_else(|| anyhow!("{node} still serves shards after {:?}", self.within))??;
-        }
-        self.print_version(version)
-    }
-
-    /// Returns once a node serves nothing, and others serve everything.
-    async fn until_empty(&mut self, node: &str, version: u64, runtime: &Runtime) -> Result<()> {
-        loop {
-            let rows = self.node.shards(None, false).await.map_err(refusal)?;
-            let moved = rows.ring_version >= version
-                && rows.shards.iter().all(|row| {
-                    let elsewhere = row.serving.as_ref().is_some_and(|serving| serving.node != node);
-                    elsewhere && row.owner.as_deref() != Some(node)
-                });
-            if moved {
-                return Ok(());
+        let version = match wait {
+            false => self.node.drain(node).await.map_err(refusal)?,
+            true => {
+                let asked = self.node.clone();
+                let look = async || asked.clone().shards(None, false).await;
+                let begin = self.node.drain(node.clone());
+                drain::and_wait(&node, begin, look, self.within, &Runtime::system()).await?
             }
-            runtime.sleep(LOOK_AGAIN).await;
-        }
+        };
+        self.print_version(version)
     }
 
     async fn voters(&mut self, command: Option<VotersCommand>) -> Result<()> {

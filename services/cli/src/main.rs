@@ -6,6 +6,7 @@ mod admin_command;
 mod config_command;
 mod configuration;
 mod schema_command;
+mod signals;
 mod start;
 mod start_dev;
 mod table;
@@ -13,6 +14,7 @@ mod table;
 use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 /// Small objects come and go by the million; the system's allocator was a quarter slower and kept more (docs/performance.md).
@@ -54,6 +56,14 @@ enum ServerCommand {
     Start(start::Flags),
     /// Run all roles in one process, on one file or in memory.
     StartDev(start_dev::Flags),
+}
+
+/// Runs a server on threads of its own. What still blocks one of them when the server has ended is not waited for.
+fn on_threads(server: impl Future<Output = Result<()>>) -> Result<()> {
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the threads")?;
+    let ended = threads.block_on(server);
+    threads.shutdown_background();
+    ended
 }
 
 /// Writes a line. Whoever reads them may be gone; that is no reason to stop.

@@ -3,14 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use runtime::Runtime;
-use server::{Server, ServerSettings, StoreChoice};
+use server::{ServerSettings, StoreChoice};
 use telemetry::LogFormat;
-use tokio::signal::unix::{SignalKind, signal};
 
-use crate::say;
+use crate::signals::Signals;
+use crate::{on_threads, say};
 
 /// Flags, as people know them.
 #[derive(Args)]
@@ -47,13 +46,11 @@ pub(crate) struct Flags {
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(flags: Flags) -> Result<()> {
     telemetry::init_logging(&flags.log_level, flags.log_format)?;
-    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the threads")?;
-    threads.block_on(serve(flags))
+    on_threads(serve(flags))
 }
 
 async fn serve(flags: Flags) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let mut signals = Signals::listen()?;
     let settings = ServerSettings {
         ip: flags.ip,
         port: flags.port,
@@ -65,9 +62,7 @@ async fn serve(flags: Flags) -> Result<()> {
         ..ServerSettings::default()
     };
     let store = settings.store.to_string();
-    // The text of why not holds those of its causes.
-    let starting = Server::start(settings, Runtime::system()).await;
-    let mut server = starting.map_err(|error| anyhow!("{error}"))?;
+    let Some(mut server) = signals.start(settings).await? else { return Ok(()) };
     let tell = |line: &str| say(std::io::stdout(), line);
     tell(concat!("outlast ", env!("CARGO_PKG_VERSION")));
     if let Some(address) = server.address() {
@@ -79,8 +74,7 @@ async fn serve(flags: Flags) -> Result<()> {
     tell(&format!("store:   {store}"));
 
     let signal = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+        signal = signals.next() => signal,
         why = server.failed() => bail!("serving has ended: {why}"),
     };
     tell(&format!("{signal}: stopping"));

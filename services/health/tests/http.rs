@@ -1,7 +1,8 @@
 //! The endpoints over a real connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use health::{HealthBoard, Metrics, PartState};
@@ -18,8 +19,15 @@ struct Served {
     serving: JoinHandle<()>,
 }
 
+/// A loopback address that nothing but one test uses, so that its ports are free, and stay so when they are given back.
+fn own_address() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let [.., third, fourth] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 240 + NEXT.fetch_add(1, Ordering::Relaxed) % 2, third, fourth).into()
+}
+
 async fn served(metrics: Option<Metrics>) -> Served {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
     let (address, board, shutdown) = (listener.local_addr().unwrap(), HealthBoard::new(), CancellationToken::new());
     let runtime = Runtime::system();
     let serving = runtime.spawn(health::serve(listener, board.clone(), metrics, shutdown.clone(), runtime.clone()));
@@ -108,7 +116,7 @@ async fn silent_connections_do_not_keep_it_from_ending() {
     }
     assert_eq!(served.get("/health/live").await.0, 200, "others are answered meanwhile");
     served.shutdown.cancel();
-    let ended = Runtime::system().timeout(Duration::from_secs(5), served.serving).await;
+    let ended = Runtime::system().timeout(Duration::from_secs(20), served.serving).await;
     assert!(ended.is_some_and(|ended| ended.is_ok()), "it goes on");
     assert!(TcpStream::connect(served.address).await.is_err());
 }

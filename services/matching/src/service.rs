@@ -75,7 +75,13 @@ impl MatchingService {
     /// Serves the matching shards (logs `matching/0` and so on in `store`) that the ring gives to this node, from now on
     /// and as the ring changes, and delivers their backlogs; returns at once. Nothing is handed out before
     /// [`MatchingService::connect`]. Must be closed.
-    pub fn open(settings: MatchingSettings, ownership: Ownership, store: Store, runtime: Runtime) -> Arc<Self> {
+    pub fn open(
+        settings: MatchingSettings,
+        shard_settings: ShardSettings,
+        ownership: Ownership,
+        store: Store,
+        runtime: Runtime,
+    ) -> Arc<Self> {
         let host = Arc::new(PartitionHost::new());
         let closing = CancellationToken::new();
         let opener = ShardOpener {
@@ -83,7 +89,7 @@ impl MatchingService {
             host: Arc::clone(&host) as _,
             store,
             runtime: runtime.clone(),
-            settings: ShardSettings::default(),
+            settings: shard_settings,
             ownership,
         };
         let shards = Shards::open(opener);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use cluster::{Membership, Node, NodeId, Ring};
 use ids::Timestamp;
+use internal_api::history as proto;
 use runtime::Runtime;
 use settings::RemoteSettings;
 use tokio::sync::watch;
@@ -54,13 +55,14 @@ impl Channels {
     pub(crate) fn peer(&self, node: &Node) -> Option<Arc<Peer>> {
         let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
         // Under the lock: whatever is put in for a ring, the follower of the next one finds.
-        if !is_current(&self.0.ring.borrow(), node) {
+        let ring = self.0.ring.borrow();
+        if !is_current(&ring, node) {
             return None;
         }
         if let Some(peer) = peers.get(&node.id).filter(|peer| peer.is(node)) {
             return Some(Arc::clone(peer));
         }
-        let peer = Arc::new(Peer::new(node.clone(), &self.0));
+        let peer = Arc::new(Peer::new(node.clone(), ring.cluster_id.clone(), &self.0));
         if let Some(former) = peers.insert(node.id.clone(), Arc::clone(&peer)) {
             former.gone.cancel();
         }
@@ -104,6 +106,7 @@ fn is_same_process(one: &Node, other: &Node) -> bool {
 /// Another process of the cluster.
 pub(crate) struct Peer {
     node: Node,
+    cluster_id: String,
     lines: Vec<Line>,
     next: AtomicUsize,
     gone: CancellationToken,
@@ -127,10 +130,11 @@ struct Failures {
 }
 
 impl Peer {
-    fn new(node: Node, directory: &Directory) -> Self {
+    fn new(node: Node, cluster_id: String, directory: &Directory) -> Self {
         let settings = Arc::clone(&directory.settings);
         Self {
             node,
+            cluster_id,
             lines: (0..settings.connections_per_peer.max(1)).map(|_| Line::default()).collect(),
             next: AtomicUsize::new(0),
             gone: CancellationToken::new(),
@@ -148,12 +152,27 @@ impl Peer {
         &self.node.id
     }
 
+    /// As calls name it.
+    pub(crate) fn callee(&self) -> proto::Callee {
+        let Node { id, incarnation, .. } = &self.node;
+        proto::Callee { cluster_id: self.cluster_id.clone(), node: id.as_str().to_owned(), incarnation: *incarnation }
+    }
+
+    /// Another process answers on one of its connections: the next is made anew, to wherever its address leads then.
+    pub(crate) fn note_elsewhere(&self, link: &Link, why: &str) {
+        if link.note_elsewhere() {
+            let Node { id, address, .. } = &self.node;
+            tracing::warn!(peer = %id, address, why, "the address of a peer leads to another process");
+        }
+    }
+
     /// Returns when the ring no longer has this process.
     pub(crate) async fn gone(&self) {
         self.gone.cancelled().await;
     }
 
-    /// A connection that is open as far as anybody knows. Fails at once for a while after a failure to connect.
+    /// A connection that is open as far as anybody knows. Fails at once for a while after a failure to connect, or after
+    /// somebody else was found at its address.
     pub(crate) async fn link(&self) -> Result<Link, String> {
         let number = self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len();
         let line = &self.lines[number];
@@ -163,6 +182,10 @@ impl Peer {
         let mut failures = line.connecting.lock().await;
         if let Some(link) = line.open() {
             return Ok(link);
+        }
+        if line.forget() {
+            failures.rest_until = self.runtime.now() + self.settings.longest_reconnect_pause;
+            "another process was found there".clone_into(&mut failures.last);
         }
         let rest = failures.rest_until.since(self.runtime.now());
         // A longer rest than any means that the clock was set back.
@@ -188,10 +211,13 @@ impl Peer {
 
 impl Line {
     fn open(&self) -> Option<Link> {
-        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        if link.as_ref().is_some_and(Link::is_closed) {
-            *link = None;
-        }
-        link.clone()
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        link.as_ref().filter(|link| !link.is_closed() && !link.leads_elsewhere()).cloned()
+    }
+
+    /// Drops a connection that is not open. Whether it led elsewhere.
+    fn forget(&self) -> bool {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).take();
+        link.is_some_and(|link| link.leads_elsewhere())
     }
 }

@@ -9,23 +9,26 @@ use runtime::Runtime;
 use settings::RemoteSettings;
 use tonic::{Request, Response, Status};
 
-use crate::serving::{deadline, serve};
+use crate::identity::Identity;
+use crate::serving::{Door, serve};
 use crate::wire::{from_activity, from_start, from_task, from_tenant, from_token, required};
 
 /// Serves a [`History`] to other nodes.
 pub struct HistoryEndpoint {
     history: Arc<dyn History>,
-    runtime: Runtime,
+    door: Door,
 }
 
-/// The tonic service for `history`. When a caller goes away, its call is dropped.
+/// The tonic service for `history`, for calls that are meant for `identity`. When a caller goes away, its call is dropped.
 #[must_use]
 pub fn history_server(
     history: Arc<dyn History>,
+    identity: Identity,
     runtime: Runtime,
     settings: &RemoteSettings,
 ) -> HistoryServer<HistoryEndpoint> {
-    HistoryServer::new(HistoryEndpoint { history, runtime }).max_decoding_message_size(settings.message_bytes)
+    let door = Door { identity, runtime };
+    HistoryServer::new(HistoryEndpoint { history, door }).max_decoding_message_size(settings.message_bytes)
 }
 
 /// Makes the server trait out of those methods that are like no other, and a table: method, its messages, which further
@@ -42,7 +45,7 @@ macro_rules! serve_history {
                 request: Request<proto::$message>,
             ) -> Result<Response<proto::$reply>, Status> {
                 let message = request.into_inner();
-                let until = deadline(message.call.as_ref(), &self.runtime);
+                let until = self.door.admit(message.call.as_ref())?;
                 serve(message.call, until, async {
                     $(let $deadline = until;)?
                     let ctx = from_tenant(message.tenant)?;
@@ -63,7 +66,7 @@ serve_history! {
             request: Request<proto::RecordWorkflowTaskStartedRequest>,
         ) -> Result<Response<proto::RecordWorkflowTaskStartedReply>, Status> {
             let message = request.into_inner();
-            let deadline = deadline(message.call.as_ref(), &self.runtime);
+            let deadline = self.door.admit(message.call.as_ref())?;
             serve(message.call, deadline, async {
                 let (task, start) = (from_task(message.task)?, from_start(message.start)?);
                 let started = match self.history.record_workflow_task_started(&task, start).await? {
@@ -80,7 +83,7 @@ serve_history! {
             request: Request<proto::RecordActivityTaskStartedRequest>,
         ) -> Result<Response<proto::RecordActivityTaskStartedReply>, Status> {
             let message = request.into_inner();
-            let deadline = deadline(message.call.as_ref(), &self.runtime);
+            let deadline = self.door.admit(message.call.as_ref())?;
             serve(message.call, deadline, async {
                 let (task, start) = (from_task(message.task)?, from_start(message.start)?);
                 let started = match self.history.record_activity_task_started(&task, start).await? {
@@ -97,7 +100,7 @@ serve_history! {
             request: Request<proto::TellWorkflowRequest>,
         ) -> Result<Response<proto::TellWorkflowReply>, Status> {
             let message = request.into_inner();
-            let deadline = deadline(message.call.as_ref(), &self.runtime);
+            let deadline = self.door.admit(message.call.as_ref())?;
             serve(message.call, deadline, async {
                 let (namespace, workflow_id) = (message.namespace_id.into(), message.workflow_id.into());
                 self.history.tell_workflow(&namespace, &workflow_id, message.message).await
@@ -110,7 +113,7 @@ serve_history! {
             request: Request<proto::DumpWorkflowRequest>,
         ) -> Result<Response<proto::DumpWorkflowReply>, Status> {
             let message = request.into_inner();
-            let deadline = deadline(message.call.as_ref(), &self.runtime);
+            let deadline = self.door.admit(message.call.as_ref())?;
             serve(message.call, deadline, async {
                 let (namespace, workflow_id) = (message.namespace_id.into(), message.workflow_id.into());
                 self.history.dump_workflow(&namespace, &workflow_id).await

@@ -1,5 +1,7 @@
 //! One HTTP/2 connection to a peer: any number of calls at a time, and pings that notice when it has fallen silent.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
@@ -21,6 +23,7 @@ const REMEMBERED_RESETS: usize = 4096;
 #[derive(Clone)]
 pub(crate) struct Link {
     requests: SendRequest<Body>,
+    leads_elsewhere: Arc<AtomicBool>,
 }
 
 impl Link {
@@ -53,12 +56,22 @@ impl Link {
                 tracing::debug!(address, %error, "a connection to a peer ended");
             }
         });
-        Ok(Self { requests })
+        Ok(Self { requests, leads_elsewhere: Arc::default() })
     }
 
     /// Whether it ended, whatever ended it.
     pub(crate) fn is_closed(&self) -> bool {
         self.requests.is_closed()
+    }
+
+    /// Whether another process was found at its other end.
+    pub(crate) fn leads_elsewhere(&self) -> bool {
+        self.leads_elsewhere.load(Ordering::Relaxed)
+    }
+
+    /// Another process is at its other end than was meant. True the first time that this is said.
+    pub(crate) fn note_elsewhere(&self) -> bool {
+        !self.leads_elsewhere.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -16,24 +16,27 @@ use runtime::Runtime;
 use settings::RemoteSettings;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::serving::{deadline, note, serve};
+use crate::identity::Identity;
+use crate::serving::{Door, note, serve};
 use crate::wire::{Reply, from_query, from_task, from_tenant, from_token, required, to_ending, to_outcome};
 
 /// Serves a [`Matching`] to other nodes.
 pub struct MatchingEndpoint {
     matching: Arc<dyn Matching>,
     receipt_within: Duration,
-    runtime: Runtime,
+    door: Door,
 }
 
-/// The tonic service for `matching`. When a caller goes away, its call is dropped, and with it the poll.
+/// The tonic service for `matching`, for calls that are meant for `identity`. When a caller goes away, its call is dropped, and with it the poll.
 #[must_use]
 pub fn matching_server(
     matching: Arc<dyn Matching>,
+    identity: Identity,
     runtime: Runtime,
     settings: &RemoteSettings,
 ) -> MatchingServer<MatchingEndpoint> {
-    let endpoint = MatchingEndpoint { matching, receipt_within: settings.receipt_within, runtime };
+    let door = Door { identity, runtime };
+    let endpoint = MatchingEndpoint { matching, receipt_within: settings.receipt_within, door };
     MatchingServer::new(endpoint).max_decoding_message_size(settings.message_bytes)
 }
 
@@ -71,7 +74,7 @@ impl MatchingEndpoint {
     {
         let answer = stream::iter([Ok(reply)]);
         let Some(receipt) = receipt else { return answer.boxed() };
-        let (runtime, within) = (self.runtime.clone(), self.receipt_within);
+        let (runtime, within) = (self.door.runtime.clone(), self.receipt_within);
         // It owns the receipt from now on, so a stream that is dropped before it gets here takes the task back as well.
         let heard = stream::once(async move {
             match runtime.timeout(within, said.message()).await {
@@ -93,7 +96,7 @@ macro_rules! poll {
     ($self:ident, $request:ident, $method:ident -> $reply:ident) => {{
         let mut said = $request.into_inner();
         let message = first(&mut said).await?;
-        let deadline = deadline(message.call.as_ref(), &$self.runtime);
+        let deadline = $self.door.admit(message.call.as_ref())?;
         let poll = async {
             let ctx = from_tenant(message.tenant)?;
             $self.matching.$method(&ctx, required(message.request, "request")?, deadline).await
@@ -126,14 +129,14 @@ impl matching_server::Matching for MatchingEndpoint {
 
     async fn offer(&self, request: Request<proto::OfferRequest>) -> Result<Response<proto::OfferReply>, Status> {
         let message = request.into_inner();
-        let deadline = deadline(message.call.as_ref(), &self.runtime);
+        let deadline = self.door.admit(message.call.as_ref())?;
         serve(message.call, deadline, async { self.matching.offer(from_task(message.task)?).await.map(to_ending) })
             .await
     }
 
     async fn query(&self, request: Request<proto::QueryRequest>) -> Result<Response<proto::QueryReply>, Status> {
         let message = request.into_inner();
-        let deadline = deadline(message.call.as_ref(), &self.runtime);
+        let deadline = self.door.admit(message.call.as_ref())?;
         serve(message.call, deadline, async {
             self.matching.query(from_query(message.query)?, deadline).await.map(to_outcome)
         })
@@ -145,7 +148,7 @@ impl matching_server::Matching for MatchingEndpoint {
         request: Request<proto::RespondQueryTaskCompletedRequest>,
     ) -> Result<Response<proto::RespondQueryTaskCompletedReply>, Status> {
         let message = request.into_inner();
-        let deadline = deadline(message.call.as_ref(), &self.runtime);
+        let deadline = self.door.admit(message.call.as_ref())?;
         serve(message.call, deadline, async {
             let ctx = from_tenant(message.tenant)?;
             let (token, request) = (from_token(message.token)?, required(message.request, "request")?);
@@ -159,7 +162,7 @@ impl matching_server::Matching for MatchingEndpoint {
         request: Request<proto::DescribeTaskQueueRequest>,
     ) -> Result<Response<proto::DescribeTaskQueueReply>, Status> {
         let message = request.into_inner();
-        let deadline = deadline(message.call.as_ref(), &self.runtime);
+        let deadline = self.door.admit(message.call.as_ref())?;
         serve(message.call, deadline, async {
             let ctx = from_tenant(message.tenant)?;
             self.matching.describe_task_queue(&ctx, required(message.request, "request")?).await
@@ -172,7 +175,7 @@ impl matching_server::Matching for MatchingEndpoint {
         request: Request<proto::ShutdownWorkerRequest>,
     ) -> Result<Response<proto::ShutdownWorkerReply>, Status> {
         let message = request.into_inner();
-        let deadline = deadline(message.call.as_ref(), &self.runtime);
+        let deadline = self.door.admit(message.call.as_ref())?;
         serve(message.call, deadline, async {
             let ctx = from_tenant(message.tenant)?;
             self.matching.shutdown_worker(&ctx, required(message.request, "request")?).await

@@ -9,6 +9,7 @@ use runtime::Runtime;
 use settings::RemoteSettings;
 use tonic::{Response, Status};
 
+use crate::identity::Identity;
 use crate::wire::Reply;
 
 /// Streams that callers reset before they were looked at. Count: a frontend that stops gives up all its polls at once, and
@@ -31,9 +32,21 @@ pub fn internal_server(settings: &RemoteSettings) -> tonic::transport::Server {
         .initial_connection_window_size(settings.connection_window_bytes)
 }
 
-/// When the answer to a call must have left, by this node's clock.
-pub(crate) fn deadline(call: Option<&proto::Call>, runtime: &Runtime) -> Timestamp {
-    runtime.now() + Duration::from_millis(call.map_or(0, |call| call.remaining_ms))
+/// What both services ask of a call before anything else.
+pub(crate) struct Door {
+    pub(crate) identity: Identity,
+    pub(crate) runtime: Runtime,
+}
+
+impl Door {
+    /// Lets a call in that is meant for this process. Returns when its answer must have left, by this node's clock.
+    ///
+    /// # Errors
+    /// The status for a call that is meant for another.
+    pub(crate) fn admit(&self, call: Option<&proto::Call>) -> Result<Timestamp, Status> {
+        self.identity.admit(call)?;
+        Ok(self.runtime.now() + Duration::from_millis(call.map_or(0, |call| call.remaining_ms)))
+    }
 }
 
 /// Runs a handler with its caller's deadline, and makes its result a reply.

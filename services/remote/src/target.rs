@@ -13,6 +13,7 @@ use settings::RemoteSettings;
 use tonic::{Code, Request, Response, Status};
 
 use crate::channels::Peer;
+use crate::identity::is_elsewhere;
 use crate::link::Link;
 use crate::measures::{Measures, Method};
 use crate::wire::Reply;
@@ -47,6 +48,7 @@ impl Target {
             shard: self.shard,
             ring_version: self.ring_version,
             remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+            callee: Some(self.peer.callee()),
         })
     }
 
@@ -83,13 +85,16 @@ impl Target {
                 return Err(self.lost(&error));
             }
         };
-        match call(link).await {
+        match call(link.clone()).await {
             Ok(result) => {
                 in_flight.answered(&result, self.runtime.now().since(began).as_secs_f64());
                 result
             }
             Err(status) => {
                 in_flight.unreachable();
+                if is_elsewhere(&status) {
+                    self.peer.note_elsewhere(&link, status.message());
+                }
                 Err(self.failed(&status))
             }
         }

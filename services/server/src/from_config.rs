@@ -84,11 +84,12 @@ fn cluster(config: &Config) -> ClusterSettings {
     };
     ClusterSettings {
         internal: config.internal.listen.socket(),
-        http: config.http.listen.socket(),
+        http: Some(config.http.listen.socket()),
         member,
         voter,
         remote: config.remote.settings(),
         drain_within: config.node.drain_within.duration(),
+        takes_over: config.cluster.takes_over.clone(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use frontend::Frontend;
 use runtime::Runtime;
@@ -63,13 +64,16 @@ impl Front {
         }
     }
 
-    /// Takes no more connections, ends polls, lets requests finish.
-    pub(crate) async fn stop(self) {
+    /// Takes no more connections, ends polls, lets requests finish within the shutdown grace, and none go on after `within`.
+    pub(crate) async fn stop(mut self, within: Duration, runtime: &Runtime) {
         self.shutdown.cancel();
-        if !self.serving.is_finished()
-            && let Err(error) = self.serving.await
-        {
-            tracing::error!(%error, "the serving task has died");
+        if self.serving.is_finished() {
+            return;
+        }
+        match runtime.timeout(within, &mut self.serving).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => tracing::error!(%error, "the serving task has died"),
+            None => self.serving.abort(),
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use admin::admin_server;
-use cluster::{Membership, NodeId};
+use cluster::{Membership, NodeId, Ring};
 use membership::{JoinError, Member, Voter};
-use remote::{history_server, internal_server, matching_server};
+use remote::{Identity, history_server, internal_server, matching_server};
 use runtime::Runtime;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -80,13 +81,16 @@ impl Joining {
         Arc::clone(&self.member) as _
     }
 
-    /// Serves peers, and returns once the process has joined.
-    pub(crate) async fn serve(self, services: &Arc<Services>, runtime: &Runtime) -> Result<Joined, ClusterError> {
+    /// Serves peers from now on. The process need not have joined for that.
+    pub(crate) fn serve(self, services: &Arc<Services>, runtime: &Runtime) -> Joined {
         let Self { settings, listener, address, voter, member } = self;
+        let (membership, me) = (Arc::clone(&member) as Arc<dyn Membership>, Arc::clone(&member));
+        let identity = Identity::new(&membership, member.node().clone(), move || me.incarnation());
         let history = services.history.clone();
-        let history = history.map(|history| history_server(history, runtime.clone(), &settings.remote));
+        let history =
+            history.map(|history| history_server(history, identity.clone(), runtime.clone(), &settings.remote));
         let matching = services.matching.clone();
-        let matching = matching.map(|matching| matching_server(matching, runtime.clone(), &settings.remote));
+        let matching = matching.map(|matching| matching_server(matching, identity, runtime.clone(), &settings.remote));
         let operated =
             Operated { services: Arc::downgrade(services), member: Arc::clone(&member), runtime: runtime.clone() };
         let shutdown = CancellationToken::new();
@@ -97,16 +101,30 @@ impl Joining {
             .add_optional_service(voter.as_ref().map(Voter::service))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
         let serving = runtime.spawn(serving);
-        let joined = Joined { member, address, voter, serving, shutdown };
-        if let Err(error) = joined.member.joined().await {
-            joined.end(runtime).await;
-            return Err(error.into());
-        }
-        Ok(joined)
+        Joined { member, address, voter, serving, shutdown }
     }
 }
 
 impl Joined {
+    /// Returns once the process has joined: it has a name in the cluster, and no shards yet.
+    pub(crate) async fn joined(&self) -> Result<(), ClusterError> {
+        Ok(self.member.joined().await?)
+    }
+
+    pub(crate) fn node(&self) -> &NodeId {
+        self.member.node()
+    }
+
+    /// The newest ring that the node knows.
+    pub(crate) fn ring(&self) -> Arc<Ring> {
+        Arc::clone(&self.member.ring().borrow())
+    }
+
+    /// Whether it has ever joined. Before that the leader takes what is asked in the node's name for an operator's wish.
+    pub(crate) fn has_joined(&self) -> bool {
+        self.member.incarnation() > 0
+    }
+
     /// From now on the node is given shards.
     pub(crate) async fn take_part(&self) {
         if let Err(error) = self.member.take_part().await {
@@ -133,23 +151,21 @@ impl Joined {
         }
     }
 
-    /// Tells the others that the node has gone, and stops serving them.
-    pub(crate) async fn leave(self, runtime: &Runtime) {
-        const GOODBYE: std::time::Duration = std::time::Duration::from_secs(3);
-        if let Some(Err(error)) = runtime.timeout(GOODBYE, self.member.leave()).await {
-            tracing::warn!(%error, "the others will notice by themselves that this node has gone");
+    /// Tells the others that the node has gone, for at most `goodbye`, and stops serving them.
+    pub(crate) async fn leave(self, goodbye: Duration, runtime: &Runtime) {
+        if self.has_joined() {
+            let told = runtime.timeout(goodbye, self.member.leave()).await;
+            if !matches!(told, Some(Ok(()))) {
+                tracing::warn!(?told, "the others will notice by themselves that this node has gone");
+            }
         }
-        self.end(runtime).await;
-    }
-
-    async fn end(self, runtime: &Runtime) {
         self.member.stop();
         if let Some(voter) = self.voter {
             voter.stop().await;
         }
         self.shutdown.cancel();
         // Peers hold their connections open; whatever they still ask they ask somebody else.
-        const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_millis(500);
+        const LAST_ANSWERS: Duration = Duration::from_millis(500);
         if runtime.timeout(LAST_ANSWERS, self.serving).await.is_none() {
             tracing::debug!("peers were still connected");
         }

@@ -15,9 +15,12 @@ mod server;
 mod services;
 mod settings;
 mod shard_numbers;
+mod stop_time;
 mod store;
+mod store_owner;
 
 pub use from_config::cql_settings;
 pub use joined::ClusterError;
 pub use server::{Server, StartError};
 pub use settings::{ClusterSettings, ServerSettings, StoreChoice};
+pub use store_owner::StoreOwnerError;

@@ -72,6 +72,10 @@ impl admin::Process for Operated {
         self.member.node().clone()
     }
 
+    fn incarnation(&self) -> u64 {
+        self.member.incarnation()
+    }
+
     fn ring(&self) -> Arc<Ring> {
         Arc::clone(&self.member.ring().borrow())
     }

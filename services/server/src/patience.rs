@@ -8,6 +8,7 @@ use storage::StorageError;
 
 use crate::server::StartError;
 use crate::shard_numbers::ShardNumberError;
+use crate::store_owner::StoreOwnerError;
 
 /// How long a start goes on trying.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -35,7 +36,8 @@ pub(crate) async fn patiently<T>(
 
 fn may_pass(error: &StartError) -> bool {
     match error {
-        StartError::ShardNumber(ShardNumberError::Storage(error)) => {
+        StartError::ShardNumber(ShardNumberError::Storage(error))
+        | StartError::StoreOwner(StoreOwnerError::Storage(error)) => {
             matches!(error, StorageError::Unavailable { .. } | StorageError::Exhausted(_) | StorageError::Unknown(_))
         }
         StartError::Frontend(frontend::StartError::Registry(error))

@@ -1,6 +1,7 @@
 //! Starting and stopping the roles of one process.
 
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,15 @@ use crate::joined::{ClusterError, Joined, Joining};
 use crate::patience::patiently;
 use crate::services::Services;
 use crate::shard_numbers::{self, ShardNumberError};
+use crate::stop_time::{Step, StopTime};
 use crate::store::{OpenStore, StoreError};
+use crate::store_owner::{self, StoreOwnerError};
 use crate::{ServerSettings, readiness};
 
 /// How often metrics are tidied up.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// How long a server that is no process of a cluster may take to stop.
+const ALONE_WITHIN: Duration = Duration::from_secs(25);
 
 /// Why a server does not start. Each text holds the texts of its causes: show it alone, not the whole chain.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +51,9 @@ pub enum StartError {
     /// The cluster.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    /// The store is another cluster's.
+    #[error(transparent)]
+    StoreOwner(#[from] StoreOwnerError),
     /// History.
     #[error("a history shard cannot be opened: {0}")]
     History(StorageError),
@@ -66,6 +74,9 @@ pub enum StartError {
         /// Why not.
         source: cluster::ServiceError,
     },
+    /// It was told to stop.
+    #[error("told to stop before the start was done")]
+    Stopped,
 }
 
 /// A server that runs.
@@ -99,14 +110,33 @@ impl Sockets {
         Ok(Self {
             front: listen(front.then_some(SocketAddr::new(settings.ip, settings.port))).await?,
             internal: listen(cluster.map(|cluster| cluster.internal)).await?,
-            http: listen(cluster.map(|cluster| cluster.http)).await?,
+            http: listen(cluster.and_then(|cluster| cluster.http)).await?,
         })
     }
 }
 
 impl Server {
-    /// Opens the store and the roles, joins the cluster if there is one, and serves. Must be called inside a tokio runtime.
-    pub async fn start(settings: ServerSettings, runtime: Runtime) -> Result<Self, StartError> {
+    /// Opens the store and the roles, joins the cluster if there is one, and serves. When `stop` returns before that is done,
+    /// all that has been begun is ended as by [`Server::stop`], which may take as long. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Why it does not start; [`StartError::Stopped`] when it was told to stop.
+    pub async fn start(
+        settings: ServerSettings,
+        runtime: Runtime,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Self, StartError> {
+        Self::start_on(None, settings, runtime, stop).await
+    }
+
+    /// On the store of the settings, unless there is one already.
+    async fn start_on(
+        open_store: Option<OpenStore>,
+        settings: ServerSettings,
+        runtime: Runtime,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Self, StartError> {
+        let mut stop = pin!(stop);
         let mut sockets = Sockets::bind(&settings).await?;
         let (board, gone) = (HealthBoard::new(), CancellationToken::new());
         let http_address = sockets.http.as_ref().and_then(|socket| socket.local_addr().ok());
@@ -121,16 +151,13 @@ impl Server {
         }
 
         board.set("store", PartState::Starting("connecting".to_owned()));
-        let open_store = OpenStore::open(&settings.store, &runtime).await?;
+        let opening = Box::pin(opened(open_store, &settings, &runtime));
+        let open_store = unless_stopped(stop.as_mut(), opening).await?;
         let store = open_store.store();
-        for (role, count) in [("history", settings.history_shards), ("matching", settings.matching_shards)] {
-            let check = async || Ok(shard_numbers::check(store.registry.as_ref(), role, count).await?);
-            patiently(&runtime, "the number of shards", check).await?;
-        }
         board.set("store", PartState::Ready);
 
         let joining = match (settings.cluster.clone(), sockets.internal.take()) {
-            (Some(cluster), Some(listener)) => Some(Joining::start(cluster, listener, &runtime).await?),
+            (Some(cluster), Some(listener)) => Some(Box::pin(Joining::start(cluster, listener, &runtime)).await?),
             _ => None,
         };
         let (node, membership) = match &joining {
@@ -143,7 +170,7 @@ impl Server {
             metrics_address,
             http_address,
             gone: showing.disarm(),
-            joined: None,
+            joined: joining.map(|joining| joining.serve(&services, &runtime)),
             front: None,
             directory: None,
             store: open_store,
@@ -152,26 +179,31 @@ impl Server {
             board,
             services,
         };
-        match server.open(joining, sockets.front, &store).await {
+        // Boxed, here and below: all that a start and a stop wait for would not fit on the stack of a thread.
+        let opened = unless_stopped(stop, Box::pin(server.open(sockets.front, &store))).await;
+        match opened {
             Ok(()) => {
                 server.board.started();
                 Ok(server)
             }
+            Err(StartError::Stopped) => {
+                // It may serve shards already.
+                Box::pin(server.stop()).await;
+                Err(StartError::Stopped)
+            }
             Err(error) => {
-                server.give_up().await;
+                Box::pin(server.give_up()).await;
                 Err(error)
             }
         }
     }
 
-    async fn open(
-        &mut self,
-        joining: Option<Joining>,
-        front: Option<TcpListener>,
-        store: &Store,
-    ) -> Result<(), StartError> {
-        if let Some(joining) = joining {
-            self.joined = Some(joining.serve(&self.services, &self.runtime).await?);
+    async fn open(&mut self, front: Option<TcpListener>, store: &Store) -> Result<(), StartError> {
+        if let (Some(joined), Some(cluster)) = (&self.joined, &self.settings.cluster) {
+            joined.joined().await?;
+            let (registry, takes_over) = (store.registry.as_ref(), cluster.takes_over.as_deref());
+            let claim = async || Ok(store_owner::claim(registry, &joined.ring(), joined.node(), takes_over).await?);
+            patiently(&self.runtime, "whose store this is", claim).await?;
         }
         self.services.connect();
         if let Some(joined) = &self.joined {
@@ -265,44 +297,77 @@ impl Server {
     }
 
     /// Hands its shards to others while they are served, takes no more connections, ends polls, lets requests finish,
-    /// writes everything to the tables, and leaves.
+    /// writes everything to the tables, and leaves. Takes no longer than `drain_within` of a process of a cluster, or
+    /// [`ALONE_WITHIN`]: what is not written to the tables by then is left to the logs.
     pub async fn stop(mut self) {
+        let within = self.settings.cluster.as_ref().map_or(ALONE_WITHIN, |cluster| cluster.drain_within);
+        let time = StopTime::begin(within, &self.runtime);
         self.board.draining();
-        self.hand_over().await;
+        time.spend(Step::HandOver, self.hand_over()).await;
         if let Some(front) = self.front.take() {
-            front.stop().await;
+            front.stop(time.left(Step::Requests), &self.runtime).await;
         }
-        self.services.close().await;
+        if !time.spend(Step::Close, self.services.close()).await {
+            let soon = time.left(Step::Leave) / 4;
+            self.runtime.timeout(soon, self.services.abandon()).await;
+        }
         if let Some(joined) = self.joined.take() {
-            joined.leave(&self.runtime).await;
+            let goodbye = time.left(Step::Leave) / 2;
+            time.spend(Step::Leave, joined.leave(goodbye, &self.runtime)).await;
         }
         self.directory = None;
-        self.store.close().await;
+        time.spend(Step::Leave, self.store.close()).await;
         self.gone.cancel();
     }
 
     /// Shards go one by one, each when its new owner is told; what is asked meanwhile is asked again there.
     async fn hand_over(&self) {
-        let (Some(joined), Some(cluster)) = (&self.joined, &self.settings.cluster) else { return };
-        let handing_over = async {
-            self.services.flush().await;
-            match joined.member.drain().await {
-                Ok(_) => self.services.until_handed_over(&self.runtime).await,
-                Err(error) => tracing::warn!(%error, "the others cannot be told that this node leaves"),
-            }
-        };
-        if self.runtime.timeout(cluster.drain_within, handing_over).await.is_none() {
-            tracing::warn!(within = ?cluster.drain_within, "some shards were not handed over in time");
+        let Some(joined) = self.joined.as_ref().filter(|joined| joined.has_joined()) else { return };
+        self.services.flush().await;
+        match joined.member.drain().await {
+            Ok(_) => self.services.until_handed_over(&self.runtime).await,
+            Err(error) => tracing::warn!(%error, "the others cannot be told that this node leaves"),
         }
     }
 
     async fn give_up(&mut self) {
+        const GOODBYE: Duration = Duration::from_secs(3);
         self.services.abandon().await;
         if let Some(joined) = self.joined.take() {
-            joined.leave(&self.runtime).await;
+            joined.leave(GOODBYE, &self.runtime).await;
         }
         self.store.close().await;
         self.gone.cancel();
+    }
+}
+
+/// The store, with as many shards as it should have.
+async fn opened(
+    open_store: Option<OpenStore>,
+    settings: &ServerSettings,
+    runtime: &Runtime,
+) -> Result<OpenStore, StartError> {
+    let opened = match open_store {
+        Some(opened) => opened,
+        None => OpenStore::open(&settings.store, runtime).await?,
+    };
+    let registry = opened.store().registry;
+    for (role, count) in [("history", settings.history_shards), ("matching", settings.matching_shards)] {
+        let check = async || Ok(shard_numbers::check(registry.as_ref(), role, count).await?);
+        patiently(runtime, "the number of shards", check).await?;
+    }
+    Ok(opened)
+}
+
+/// What comes of `work`, unless it is told to stop before that.
+async fn unless_stopped<T>(
+    stop: Pin<&mut impl Future<Output = ()>>,
+    work: impl Future<Output = Result<T, StartError>>,
+) -> Result<T, StartError> {
+    tokio::select! {
+        biased;
+        () = stop => Err(StartError::Stopped),
+        done = work => done,
     }
 }
 
@@ -338,3 +403,7 @@ fn show_health(
     runtime.spawn(health::serve(listener, board.clone(), Some(metrics), gone.clone(), runtime.clone()));
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "server_test.rs"]
+mod tests;

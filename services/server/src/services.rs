@@ -42,7 +42,8 @@ impl Services {
             HistoryService::open(bounds, shards, own(Sharded::History), store.clone(), runtime.clone())
         });
         let matching = settings.roles.contains(&Role::Matching).then(|| {
-            MatchingService::open(settings.matching.clone(), own(Sharded::Matching), store.clone(), runtime.clone())
+            let (bounds, shards) = (settings.matching.clone(), settings.shards.clone());
+            MatchingService::open(bounds, shards, own(Sharded::Matching), store.clone(), runtime.clone())
         });
         let remote = settings.cluster.as_ref().map_or_else(RemoteSettings::default, |cluster| cluster.remote.clone());
         let channels = Channels::new(membership, remote.clone(), runtime.clone());
@@ -120,23 +121,33 @@ impl Services {
         }
     }
 
-    /// Writes everything to the tables and stops.
+    /// Writes everything to the tables and stops, both services at once.
     pub(crate) async fn close(&self) {
-        if let Some(matching) = &self.matching {
-            matching.close().await;
-        }
-        if let Some(history) = &self.history {
-            history.close().await;
-        }
+        let matching = async {
+            if let Some(matching) = &self.matching {
+                matching.close().await;
+            }
+        };
+        let history = async {
+            if let Some(history) = &self.history {
+                history.close().await;
+            }
+        };
+        tokio::join!(matching, history);
     }
 
-    /// Stops as a crash would.
+    /// Stops as a crash would, both services at once. May follow a `close` that takes too long.
     pub(crate) async fn abandon(&self) {
-        if let Some(matching) = &self.matching {
-            matching.abandon().await;
-        }
-        if let Some(history) = &self.history {
-            history.abandon().await;
-        }
+        let matching = async {
+            if let Some(matching) = &self.matching {
+                matching.abandon().await;
+            }
+        };
+        let history = async {
+            if let Some(history) = &self.history {
+                history.abandon().await;
+            }
+        };
+        tokio::join!(matching, history);
     }
 }

@@ -49,16 +49,18 @@ pub struct ServerSettings {
 pub struct ClusterSettings {
     /// Where other processes reach it.
     pub internal: SocketAddr,
-    /// Health and metrics.
-    pub http: SocketAddr,
+    /// Health and metrics; `None` for none. At most one server of a process may have them.
+    pub http: Option<SocketAddr>,
     /// The process as a member. An empty address is filled in with where it listens.
     pub member: MemberSettings,
     /// The process as a voter. An empty address likewise.
     pub voter: Option<VoterSettings>,
     /// Calls between processes.
     pub remote: RemoteSettings,
-    /// How long a process that was told to stop tries to hand its shards over before it stops all the same.
+    /// How long a process that was told to stop may take for all of it. Six tenths are for handing shards over.
     pub drain_within: Duration,
+    /// The id of a cluster that is gone, whose store this one takes over.
+    pub takes_over: Option<String>,
 }
 
 /// A store.

@@ -47,7 +47,8 @@ pub enum ShardNumberError {
     Storage(#[from] StorageError),
 }
 
-/// Makes sure that the store has `wanted` shards of a role, writing the number at the first start.
+/// Makes sure that the store has `wanted` shards of a role, writing the number at the first start. After
+/// [`StorageError::Unknown`] it may be asked again.
 pub(crate) async fn check(registry: &dyn Registry, role: &'static str, wanted: u32) -> Result<(), ShardNumberError> {
     if wanted == 0 {
         return Err(ShardNumberError::None { role });
@@ -67,8 +68,11 @@ pub(crate) async fn check(registry: &dyn Registry, role: &'static str, wanted: u
         }
         match registry.compare_and_set(&key, 0, Some(Bytes::from(wanted.to_string()))).await {
             CompareAndSet::Applied => return Ok(()),
-            // Somebody else was quicker, or it may have happened: look again.
-            CompareAndSet::Conflict | CompareAndSet::Unknown => {}
+            // Somebody else was quicker: look again.
+            CompareAndSet::Conflict => {}
+            CompareAndSet::Unknown => {
+                return Err(StorageError::Unknown(format!("whether {key} is written")).into());
+            }
         }
     }
 }

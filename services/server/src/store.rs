@@ -34,6 +34,8 @@ pub(crate) enum OpenStore {
     Memory(MemoryStore),
     File(SqliteStore),
     Cassandra(CqlStore),
+    #[cfg(test)]
+    Faulty(storage::fault::FaultyStore),
 }
 
 impl OpenStore {
@@ -55,6 +57,8 @@ impl OpenStore {
             Self::Memory(store) => store.store(),
             Self::File(store) => store.store(),
             Self::Cassandra(store) => store.store(),
+            #[cfg(test)]
+            Self::Faulty(store) => store.store(),
         }
     }
 
@@ -64,6 +68,8 @@ impl OpenStore {
             Self::Memory(_) => "memory",
             Self::File(_) => "sqlite",
             Self::Cassandra(_) => "cassandra",
+            #[cfg(test)]
+            Self::Faulty(_) => "faulty",
         }
     }
 
@@ -73,6 +79,8 @@ impl OpenStore {
             Self::Memory(_) => {}
             Self::File(store) => store.close().await,
             Self::Cassandra(store) => store.close().await,
+            #[cfg(test)]
+            Self::Faulty(_) => {}
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Processes that only remember what they were told, each with a listener of its own.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use admin::{LeaderReport, Process, SessionReport, ShardReport, VoterReport, admin_server};
@@ -54,11 +56,22 @@ pub fn report(service: Sharded, shard: u32, epoch: u64) -> ShardReport {
     }
 }
 
+/// A loopback address that nothing but one test uses, so that its ports are free, and stay so when they are given back.
+fn own_address() -> IpAddr {
+    static NEXT: AtomicU8 = AtomicU8::new(0);
+    let [.., third, fourth] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 242 + NEXT.fetch_add(1, Ordering::Relaxed) % 2, third, fourth).into()
+}
+
 impl Fakes {
     pub async fn start(ids: &[&str], history_shards: usize, matching_shards: usize) -> Self {
+        Self::of_cluster("test", ids, history_shards, matching_shards).await
+    }
+
+    pub async fn of_cluster(cluster_id: &str, ids: &[&str], history_shards: usize, matching_shards: usize) -> Self {
         let ring = Ring {
             version: 1,
-            cluster_id: "test".into(),
+            cluster_id: cluster_id.into(),
             history: vec![None; history_shards],
             matching: vec![None; matching_shards],
             ..Ring::default()
@@ -84,6 +97,13 @@ impl Fakes {
             fakes.push(fake);
         }
         Self { ring, fakes }
+    }
+
+    /// Tells all nodes that another process runs as one.
+    pub fn restart(&self, id: &str, incarnation: u64) {
+        self.ring.send_modify(|ring| {
+            Arc::make_mut(ring).nodes.get_mut(&NodeId::new(id)).unwrap().incarnation = incarnation;
+        });
     }
 
     pub fn of(&self, id: &str) -> &Fake {
@@ -114,7 +134,7 @@ impl Fakes {
 
 impl Fake {
     async fn start(process: Arc<FakeProcess>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, ended) = (watch::Sender::new(false), watch::Sender::new(false));
         let (mut told, stopped) = (stop.subscribe(), ended.subscribe());
@@ -184,6 +204,10 @@ impl FakeProcess {
 impl Process for FakeProcess {
     fn node(&self) -> NodeId {
         self.id.clone()
+    }
+
+    fn incarnation(&self) -> u64 {
+        1
     }
 
     fn ring(&self) -> Arc<Ring> {

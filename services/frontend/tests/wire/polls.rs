@@ -51,7 +51,15 @@ async fn matching_is_told_to_answer_a_second_before_the_caller_leaves() {
     let before = Runtime::system().now();
     client.poll_workflow_task_queue(within(Duration::from_secs(400), poll("empty"))).await.unwrap();
     assert!(about(told(&server, before), 60));
-    let status = client.poll_workflow_task_queue(within(Duration::from_millis(1500), poll("empty"))).await.unwrap_err();
+    let mut status = tonic::Status::ok("");
+    // The client, too, gives such a call up after its time, which may be before it hears of the answer.
+    for _ in 0..20 {
+        let short = within(Duration::from_millis(1500), poll("empty"));
+        status = client.poll_workflow_task_queue(short).await.unwrap_err();
+        if status.code() != Code::Cancelled && status.code() != Code::DeadlineExceeded {
+            break;
+        }
+    }
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(status.message(), "grpc-timeout of a poll is 1.5s, at least 2s is needed");
 }

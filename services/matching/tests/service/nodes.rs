@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster::{Membership, NodeId, Ownership, QueueName, Ring, ServiceError, ServiceResult, Sharded};
+use entities::ShardSettings;
 use ids::Timestamp;
 use matching::MatchingService;
 use runtime::Runtime;
@@ -124,6 +125,7 @@ impl Cluster {
         let place = &self.nodes[node];
         let service = MatchingService::open(
             self.settings.clone(),
+            ShardSettings::default(),
             place.ownership.clone(),
             self.store.clone(),
             self.runtime.clone(),

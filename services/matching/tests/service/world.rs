@@ -12,6 +12,7 @@ use cluster::{
     FixedRing, Matching, Namespace, NodeId, OfferOutcome, OfferedTask, Ownership, QueueName, Ring, ServiceResult,
     Sharded, TaskKey, TaskQueueKind, TenantCtx,
 };
+use entities::ShardSettings;
 use ids::Timestamp;
 use matching::MatchingService;
 use runtime::Runtime;
@@ -206,7 +207,8 @@ pub async fn open(
     runtime: &Runtime,
     history: &Arc<StartRecorder>,
 ) -> Arc<MatchingService> {
-    let service = MatchingService::open(settings.clone(), ownership.clone(), store.clone(), runtime.clone());
+    let shards = ShardSettings::default();
+    let service = MatchingService::open(settings.clone(), shards, ownership.clone(), store.clone(), runtime.clone());
     service.settled().await.expect("a sound store");
     service.connect(Arc::clone(history) as _);
     service

@@ -1,15 +1,16 @@
 //! Processes on loopback with fakes behind real sockets, and the ring that a test publishes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use async_trait::async_trait;
 use cluster::{
     History, Matching, Membership, Namespace, Node, NodeId, NodeState, Ring, Role, ServiceResult, TenantCtx,
 };
-use remote::{Channels, RoutedHistory, RoutedMatching, history_server, internal_server, matching_server};
+use remote::{Channels, Identity, RoutedHistory, RoutedMatching, history_server, internal_server, matching_server};
 use runtime::Runtime;
 use settings::RemoteSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +21,21 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::fake::Fake;
+
+/// Nothing in these is so short that a machine which stands still for seconds would exceed it. Tests shorten what they
+/// are about.
+pub fn steady() -> RemoteSettings {
+    let long = Duration::from_secs(60);
+    RemoteSettings {
+        patience: long,
+        connect_timeout: long / 6,
+        keepalive_interval: long,
+        keepalive_timeout: long,
+        server_keepalive_timeout: long,
+        receipt_within: long,
+        ..RemoteSettings::default()
+    }
+}
 
 /// Publishes what a test says.
 pub struct Published(watch::Sender<Arc<Ring>>);
@@ -49,14 +65,14 @@ impl Drop for Process {
 }
 
 impl Process {
-    pub async fn start(fake: Arc<Fake>, settings: &RemoteSettings) -> Self {
+    pub async fn start(fake: Arc<Fake>, identity: Identity, settings: &RemoteSettings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (runtime, stopping) = (Runtime::system(), CancellationToken::new());
         let (history, matching) = (Arc::clone(&fake) as Arc<dyn History>, Arc::clone(&fake) as Arc<dyn Matching>);
         let server = internal_server(settings)
-            .add_service(history_server(history, runtime.clone(), settings))
-            .add_service(matching_server(matching, runtime.clone(), settings))
+            .add_service(history_server(history, identity.clone(), runtime.clone(), settings))
+            .add_service(matching_server(matching, identity, runtime.clone(), settings))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.clone().cancelled_owned());
         let serving = runtime.spawn(async move { server.await.unwrap() });
         Self { fake, address, stopping, serving }
@@ -68,9 +84,11 @@ impl Process {
     }
 }
 
-/// A way to a process that can begin to swallow everything, or break.
+/// A way to a process that can begin to swallow everything, break, or lead to another.
 pub struct Relay {
     pub address: String,
+    to: Arc<Mutex<String>>,
+    connections: Arc<AtomicUsize>,
     swallows: Arc<AtomicBool>,
     broken: CancellationToken,
 }
@@ -80,27 +98,42 @@ impl Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (swallows, broken) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let (to, swallowing, breaking) = (process.address.clone(), Arc::clone(&swallows), broken.clone());
+        let (to, connections) = (Arc::new(Mutex::new(process.address.clone())), Arc::new(AtomicUsize::new(0)));
+        let (leading, counting) = (Arc::clone(&to), Arc::clone(&connections));
+        let (swallowing, breaking) = (Arc::clone(&swallows), broken.clone());
         let runtime = Runtime::system();
         runtime.clone().spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let Ok(far) = TcpStream::connect(&to).await else { continue };
+                let to = leading.lock().unwrap().clone();
+                let Ok(far) = TcpStream::connect(to).await else { continue };
+                counting.fetch_add(1, Ordering::SeqCst);
                 let (near_in, near_out) = near.into_split();
                 let (far_in, far_out) = far.into_split();
                 let (swallowing, breaking) = (Arc::clone(&swallowing), breaking.clone());
                 let both = async move {
                     tokio::select! {
+                        biased;
+                        () = breaking.cancelled() => {}
                         _ = futures::future::join(
                             pass(near_in, far_out, Arc::clone(&swallowing)),
                             pass(far_in, near_out, swallowing),
                         ) => {}
-                        () = breaking.cancelled() => {}
                     }
                 };
                 runtime.spawn(both);
             }
         });
-        Self { address, swallows, broken }
+        Self { address, to, connections, swallows, broken }
+    }
+
+    /// Where new connections lead from now on.
+    pub fn lead_to(&self, process: &Process) {
+        self.to.lock().unwrap().clone_from(&process.address);
+    }
+
+    /// How many were made so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// From now on nothing comes through, and nothing says so.
@@ -132,6 +165,7 @@ async fn pass(mut from: impl AsyncReadExt + Unpin, mut to: impl AsyncWriteExt + 
 
 /// The cluster as one caller, node `here`, sees it.
 pub struct Cluster {
+    id: &'static str,
     membership: Arc<Published>,
     pub settings: RemoteSettings,
     pub runtime: Runtime,
@@ -165,6 +199,11 @@ pub fn node(id: &str, incarnation: u64, address: &str) -> Node {
 impl Cluster {
     /// No ring yet.
     pub fn new(settings: RemoteSettings) -> Self {
+        Self::named("c", settings)
+    }
+
+    /// A cluster of its own.
+    pub fn named(id: &'static str, settings: RemoteSettings) -> Self {
         let membership = Arc::new(Published(watch::Sender::new(Arc::default())));
         let runtime = Runtime::system();
         let (local, here) = (Fake::new(), NodeId::new("here"));
@@ -181,7 +220,7 @@ impl Cluster {
         let local_matching = Some(Arc::clone(&local) as Arc<dyn Matching>);
         let matching =
             RoutedMatching::new(&published, here, local_matching, channels, runtime.clone(), settings.clone());
-        Self { membership, settings, runtime, local, history: Arc::new(history), matching: Arc::new(matching) }
+        Self { id, membership, settings, runtime, local, history: Arc::new(history), matching: Arc::new(matching) }
     }
 
     /// The next version of the ring: these nodes, and one of them (or nobody) owns everything.
@@ -190,26 +229,38 @@ impl Cluster {
         let version = self.membership.0.borrow().version + 1;
         self.membership.0.send_replace(Arc::new(Ring {
             version,
-            cluster_id: "c".to_owned(),
+            cluster_id: self.id.to_owned(),
             nodes: nodes.iter().map(|node| (node.id.clone(), node.clone())).collect(),
             history: vec![owner.clone(); 4],
             matching: vec![owner; 2],
         }));
     }
 
-    /// A fake behind a socket.
-    pub async fn process(&self) -> Process {
-        Process::start(Fake::new(), &self.settings).await
+    /// Who a process is that runs as `id`, in whichever incarnation `its` says.
+    pub fn identity(&self, id: &str, its: impl Fn() -> u64 + Send + Sync + 'static) -> Identity {
+        Identity::new(&(Arc::clone(&self.membership) as _), NodeId::new(id), its)
     }
 
-    /// Waits until `fulfilled`, which is soon.
+    /// A fake behind a socket. It is the node `id`, in whichever incarnation the ring says.
+    pub async fn process(&self, id: &'static str) -> Process {
+        self.process_of(Fake::new(), id).await
+    }
+
+    /// The same with a fake that was made before.
+    pub async fn process_of(&self, fake: Arc<Fake>, id: &'static str) -> Process {
+        let ring = self.membership.ring();
+        let incarnation = move || ring.borrow().nodes.get(&NodeId::new(id)).map_or(0, |node| node.incarnation);
+        Process::start(fake, self.identity(id, incarnation), &self.settings).await
+    }
+
+    /// Waits until `fulfilled`, which is soon unless the machine is slow.
     pub async fn until(&self, what: &str, mut fulfilled: impl FnMut() -> bool) {
         let waiting = async {
             while !fulfilled() {
-                self.runtime.sleep(std::time::Duration::from_millis(2)).await;
+                self.runtime.sleep(Duration::from_millis(2)).await;
             }
         };
-        let patience = std::time::Duration::from_secs(9);
+        let patience = Duration::from_secs(60);
         assert!(self.runtime.timeout(patience, waiting).await.is_some(), "not within {patience:?}: {what}");
     }
 }

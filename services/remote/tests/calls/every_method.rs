@@ -14,9 +14,8 @@ use cluster::{
     TaskKey, TaskQueueKind, TaskStart,
 };
 use ids::Timestamp;
-use settings::RemoteSettings;
 
-use crate::cluster_of_fakes::{Cluster, ctx, node};
+use crate::cluster_of_fakes::{Cluster, ctx, node, steady};
 use crate::fake::{Fake, Step};
 use crate::services::{payloads, workflow_task};
 
@@ -192,8 +191,8 @@ async fn every_matching_method(matching: &dyn Matching, deadline: Timestamp) -> 
 
 #[tokio::test]
 async fn arguments_and_answers_of_every_method_survive_the_trip() {
-    let cluster = Cluster::new(RemoteSettings::default());
-    let process = cluster.process().await;
+    let cluster = Cluster::new(steady());
+    let process = cluster.process("there").await;
     let direct = Fake::new();
     let deadline = cluster.runtime.now() + Duration::from_secs(60);
 
@@ -212,7 +211,7 @@ async fn arguments_and_answers_of_every_method_survive_the_trip() {
 
 #[tokio::test]
 async fn what_this_node_owns_is_asked_here() {
-    let cluster = Cluster::new(RemoteSettings::default());
+    let cluster = Cluster::new(steady());
     let direct = Fake::new();
     let deadline = cluster.runtime.now() + Duration::from_secs(60);
     cluster.publish(&[node("here", 1, "127.0.0.1:1")], Some("here"));
@@ -226,8 +225,8 @@ async fn what_this_node_owns_is_asked_here() {
 
 #[tokio::test]
 async fn a_refusal_arrives_as_it_was_said_and_is_not_tried_again() {
-    let cluster = Cluster::new(RemoteSettings::default());
-    let process = cluster.process().await;
+    let cluster = Cluster::new(steady());
+    let process = cluster.process("there").await;
     cluster.publish(&[node("there", 1, &process.address)], Some("there"));
     // A worker's failure of a megabyte is no reason to lose the error.
     let failure = Failure { message: "x".repeat(1 << 20), ..Default::default() };

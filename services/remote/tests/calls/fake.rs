@@ -91,6 +91,11 @@ impl Fake {
         self.notes().next.extend(steps);
     }
 
+    /// Nothing befalls further calls.
+    pub fn answer_all(&self) {
+        self.notes().next.clear();
+    }
+
     pub async fn answer<T>(
         &self,
         method: &str,

@@ -5,6 +5,7 @@ mod every_method;
 mod failures;
 mod fake;
 mod load;
+mod mistaken;
 mod moves;
 mod polls;
 mod services;

@@ -6,14 +6,8 @@ use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{History, Matching, ServiceError, ServiceResult};
 use settings::RemoteSettings;
 
-use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node};
+use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node, steady};
 use crate::fake::Step;
-
-/// Pings would find out too, but later than these tests allow.
-fn slow_pings() -> RemoteSettings {
-    let keepalive = Duration::from_secs(60);
-    RemoteSettings { keepalive_interval: keepalive, keepalive_timeout: keepalive, ..RemoteSettings::default() }
-}
 
 async fn signal(cluster: &Cluster) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
     cluster.history.signal_workflow(&ctx(), wire::SignalWorkflowExecutionRequest::default()).await
@@ -27,8 +21,8 @@ fn is_same_request(former: &Process, now: &Process) -> bool {
 
 #[tokio::test]
 async fn a_call_follows_its_shard_under_the_same_request_id() {
-    let cluster = Cluster::new(slow_pings());
-    let (a, b) = (cluster.process().await, cluster.process().await);
+    let cluster = Cluster::new(steady());
+    let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange(vec![Step::Refuse(ServiceError::NotOwner("not any more".to_owned())); 500]);
@@ -45,8 +39,8 @@ async fn a_call_follows_its_shard_under_the_same_request_id() {
 async fn a_call_waits_for_an_owner_and_goes_there_as_soon_as_there_is_one() {
     let lazy = Duration::from_secs(60);
     let cluster =
-        Cluster::new(RemoteSettings { first_pause: lazy, longest_pause: lazy, patience: lazy * 3, ..slow_pings() });
-    let a = cluster.process().await;
+        Cluster::new(RemoteSettings { first_pause: lazy, longest_pause: lazy, patience: lazy * 3, ..steady() });
+    let a = cluster.process("a").await;
     let nodes = [node("a", 1, &a.address)];
     let began = cluster.runtime.now();
     let (answer, ()) = tokio::join!(signal(&cluster), async {
@@ -56,13 +50,13 @@ async fn a_call_waits_for_an_owner_and_goes_there_as_soon_as_there_is_one() {
     });
     answer.unwrap();
     let took = cluster.runtime.now().since(began);
-    assert!(took < Duration::from_secs(5), "a newer ring ends a pause of up to {lazy:?}, this took {took:?}");
+    assert!(took < Duration::from_secs(20), "a newer ring ends a pause of up to {lazy:?}, this took {took:?}");
 }
 
 #[tokio::test]
 async fn a_call_to_a_process_that_stands_still_ends_when_the_ring_no_longer_has_it() {
-    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_secs(60), ..slow_pings() });
-    let (a, b) = (cluster.process().await, cluster.process().await);
+    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_secs(60), ..steady() });
+    let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let relay = Relay::to(&a).await;
     let (there, other) = (node("a", 1, &relay.address), node("b", 1, &b.address));
     cluster.publish(&[there, other.clone()], Some("a"));
@@ -75,38 +69,37 @@ async fn a_call_to_a_process_that_stands_still_ends_when_the_ring_no_longer_has_
     });
     answer.unwrap();
     let took = cluster.runtime.now().since(began);
-    assert!(took < Duration::from_secs(2), "{took:?} with a ring that came after 100 ms");
+    assert!(took < Duration::from_secs(20), "{took:?} with a ring that came after 100 ms");
     assert_eq!(b.fake.calls(), 1);
 }
 
-#[tokio::test]
-async fn a_call_to_a_node_that_lost_only_the_shard_may_still_be_answered_but_not_for_long() {
-    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_millis(1500), ..slow_pings() });
-    let (a, b) = (cluster.process().await, cluster.process().await);
+/// A call to the owner `a`, which does as `step` says and loses its shard to `b` meanwhile.
+async fn asked_while_the_shard_moves(moved_patience: Duration, step: Step) -> (Process, Process) {
+    let cluster = Cluster::new(RemoteSettings { moved_patience, ..steady() });
+    let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("a"));
-    a.fake.arrange([Step::After(Duration::from_millis(200))]);
+    a.fake.arrange([step]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
         cluster.until("the former owner was asked", || a.fake.calls() == 1).await;
         cluster.publish(&nodes, Some("b"));
     });
     answer.unwrap();
-    assert!(b.fake.asked().is_empty(), "the former owner's answer was good");
+    (a, b)
+}
 
-    cluster.publish(&nodes, Some("a"));
-    a.fake.arrange([Step::Hang]);
-    let (answer, ()) = tokio::join!(signal(&cluster), async {
-        cluster.until("the former owner was asked", || a.fake.calls() == 2).await;
-        cluster.publish(&nodes, Some("b"));
-    });
-    answer.unwrap();
-    assert_eq!(a.fake.asked()[1..], b.fake.asked());
+#[tokio::test]
+async fn a_call_to_a_node_that_lost_only_the_shard_may_still_be_answered_but_not_for_long() {
+    let (_, b) = asked_while_the_shard_moves(Duration::from_secs(60), Step::After(Duration::from_millis(200))).await;
+    assert!(b.fake.asked().is_empty(), "the former owner's answer was good");
+    let (a, b) = asked_while_the_shard_moves(Duration::from_millis(200), Step::Hang).await;
+    assert_eq!(a.fake.asked(), b.fake.asked());
 }
 
 #[tokio::test]
 async fn a_node_that_came_back_elsewhere_is_asked_there_and_never_again_where_it_was() {
-    let cluster = Cluster::new(slow_pings());
-    let (former, now) = (cluster.process().await, cluster.process().await);
+    let cluster = Cluster::new(steady());
+    let (former, now) = (cluster.process("a").await, cluster.process("a").await);
     cluster.publish(&[node("a", 1, &former.address)], Some("a"));
     former.fake.arrange([Step::Hang]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
@@ -123,8 +116,8 @@ async fn a_node_that_came_back_elsewhere_is_asked_there_and_never_again_where_it
 
 #[tokio::test]
 async fn a_new_process_at_the_same_address_is_another_one() {
-    let cluster = Cluster::new(slow_pings());
-    let process = cluster.process().await;
+    let cluster = Cluster::new(steady());
+    let process = cluster.process("a").await;
     cluster.publish(&[node("a", 1, &process.address)], Some("a"));
     process.fake.arrange([Step::Hang]);
     let (answer, ()) = tokio::join!(signal(&cluster), async {
@@ -132,13 +125,13 @@ async fn a_new_process_at_the_same_address_is_another_one() {
         cluster.publish(&[node("a", 2, &process.address)], Some("a"));
     });
     answer.unwrap();
-    assert_eq!(process.fake.dropped.get(), 1);
+    cluster.until("the former process is left", || process.fake.dropped.get() == 1).await;
 }
 
 #[tokio::test]
 async fn a_local_shard_that_moves_away_is_followed_over_the_wire() {
-    let cluster = Cluster::new(slow_pings());
-    let b = cluster.process().await;
+    let cluster = Cluster::new(steady());
+    let b = cluster.process("b").await;
     let nodes = [node("here", 1, "127.0.0.1:1"), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("here"));
     cluster.local.arrange(vec![Step::Refuse(ServiceError::NotOwner("closed".to_owned())); 500]);
@@ -152,8 +145,8 @@ async fn a_local_shard_that_moves_away_is_followed_over_the_wire() {
 
 #[tokio::test]
 async fn a_local_call_does_not_wait_for_a_shard_that_has_long_moved() {
-    let cluster = Cluster::new(slow_pings());
-    let b = cluster.process().await;
+    let cluster = Cluster::new(steady());
+    let b = cluster.process("b").await;
     let nodes = [node("here", 1, "127.0.0.1:1"), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("here"));
     cluster.local.arrange([Step::Hang]);
@@ -167,8 +160,8 @@ async fn a_local_call_does_not_wait_for_a_shard_that_has_long_moved() {
 
 #[tokio::test]
 async fn a_process_that_stops_in_order_fails_no_call() {
-    let cluster = Cluster::new(slow_pings());
-    let (a, b) = (cluster.process().await, cluster.process().await);
+    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_secs(60), ..steady() });
+    let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange([Step::After(Duration::from_millis(300))]);
@@ -191,9 +184,9 @@ async fn a_process_that_stops_in_order_fails_no_call() {
 
 #[tokio::test]
 async fn every_matching_node_that_is_there_hears_that_a_worker_leaves() {
-    let patience = Duration::from_millis(400);
-    let cluster = Cluster::new(RemoteSettings { shutdown_worker_patience: patience, ..slow_pings() });
-    let (a, b) = (cluster.process().await, cluster.process().await);
+    let patience = Duration::from_secs(3);
+    let cluster = Cluster::new(RemoteSettings { shutdown_worker_patience: patience, ..steady() });
+    let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let relay = Relay::to(&a).await;
     relay.swallow();
     let silent = node("silent", 1, &relay.address);

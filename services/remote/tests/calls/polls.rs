@@ -11,7 +11,7 @@ use internal_api::matching::matching_client::MatchingClient;
 use settings::RemoteSettings;
 use tonic::transport::Endpoint;
 
-use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node};
+use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node, steady};
 use crate::fake::{Fake, Step};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -28,38 +28,38 @@ async fn poll_activity(cluster: &Cluster, wait: Duration) -> ServiceResult<wire:
 
 async fn one_process(settings: RemoteSettings) -> (Cluster, Process) {
     let cluster = Cluster::new(settings);
-    let process = cluster.process().await;
+    let process = cluster.process("a").await;
     cluster.publish(&[node("a", 1, &process.address)], Some("a"));
     (cluster, process)
 }
 
 #[tokio::test]
 async fn a_poll_goes_on_at_the_next_owner_for_what_is_left_of_its_time() {
-    let cluster = Cluster::new(RemoteSettings::default());
-    let (a, b) = (cluster.process().await, cluster.process().await);
+    let cluster = Cluster::new(steady());
+    let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("a"));
     let moved = ServiceError::NotOwner("the shard has moved".to_owned());
     a.fake.arrange(vec![Step::Refuse(moved); 100]);
-    let (task, ()) = tokio::join!(poll(&cluster, Duration::from_secs(20)), async {
-        cluster.until("the former owner was polled", || a.fake.calls() == 1).await;
+    let (task, ()) = tokio::join!(poll(&cluster, Duration::from_secs(60)), async {
+        cluster.until("the former owner was polled", || a.fake.calls() > 0).await;
         cluster.runtime.sleep(MS(50)).await;
         cluster.publish(&nodes, Some("b"));
     });
     assert_eq!(task.unwrap().task_token, "a task");
     let (at_a, at_b) = (a.fake.time_left()[0].unwrap(), b.fake.time_left()[0].unwrap());
-    assert!(at_b + MS(40) <= at_a && at_b > Duration::from_secs(15), "{at_a:?}, then {at_b:?}");
+    assert!(at_b + MS(40) <= at_a && at_b > Duration::from_secs(20), "{at_a:?}, then {at_b:?}");
 }
 
 #[tokio::test]
 async fn a_poll_whose_owner_dies_goes_on_elsewhere() {
-    let cluster = Cluster::new(RemoteSettings::default());
-    let (a, b) = (cluster.process().await, cluster.process().await);
+    let cluster = Cluster::new(steady());
+    let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let relay = Relay::to(&a).await;
     let nodes = [node("a", 1, &relay.address), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("a"));
     a.fake.arrange([Step::Hang]);
-    let (task, ()) = tokio::join!(poll_activity(&cluster, Duration::from_secs(20)), async {
+    let (task, ()) = tokio::join!(poll_activity(&cluster, Duration::from_secs(60)), async {
         cluster.until("the owner was polled", || a.fake.calls() == 1).await;
         relay.break_off();
         cluster.until("the owner has given the poll up", || a.fake.dropped.get() == 1).await;
@@ -70,22 +70,22 @@ async fn a_poll_whose_owner_dies_goes_on_elsewhere() {
 
 #[tokio::test]
 async fn a_poll_that_nobody_serves_ends_empty_at_its_deadline() {
-    let cluster = Cluster::new(RemoteSettings { late: MS(50), ..RemoteSettings::default() });
+    let cluster = Cluster::new(RemoteSettings { late: MS(50), ..steady() });
     cluster.publish(&[], None);
     let began = cluster.runtime.now();
     assert_eq!(poll(&cluster, MS(500)).await, Ok(Default::default()));
     let took = cluster.runtime.now().since(began);
-    assert!(took >= MS(250) && took < MS(1500), "{took:?}");
+    assert!(took >= MS(250) && took < Duration::from_secs(10), "{took:?}");
 
-    let (cluster, process) = one_process(RemoteSettings { late: MS(50), ..RemoteSettings::default() }).await;
+    let (cluster, process) = one_process(RemoteSettings { late: MS(50), ..steady() }).await;
     process.fake.arrange([Step::Hang]);
-    assert_eq!(poll(&cluster, MS(300)).await, Ok(Default::default()));
+    assert_eq!(poll(&cluster, MS(3000)).await, Ok(Default::default()));
     cluster.until("the owner has given the poll up", || process.fake.dropped.get() == 1).await;
 }
 
 #[tokio::test]
 async fn a_wait_for_history_that_nobody_serves_can_be_gone_on_with() {
-    let cluster = Cluster::new(RemoteSettings::default());
+    let cluster = Cluster::new(steady());
     cluster.publish(&[], None);
     let deadline = || cluster.runtime.now() + MS(200);
     let mut request = wire::GetWorkflowExecutionHistoryRequest { wait_new_event: true, ..Default::default() };
@@ -99,7 +99,7 @@ async fn a_wait_for_history_that_nobody_serves_can_be_gone_on_with() {
 
 #[tokio::test]
 async fn a_poll_that_is_dropped_is_given_up_by_its_owner_at_once() {
-    let (cluster, process) = one_process(RemoteSettings::default()).await;
+    let (cluster, process) = one_process(steady()).await;
     process.fake.arrange([Step::Hang]);
     {
         let poll = poll(&cluster, Duration::from_secs(60));
@@ -111,12 +111,12 @@ async fn a_poll_that_is_dropped_is_given_up_by_its_owner_at_once() {
     }
     let dropped = cluster.runtime.now();
     cluster.until("the owner has given the poll up", || process.fake.dropped.get() == 1).await;
-    assert!(cluster.runtime.now().since(dropped) < Duration::from_secs(1));
+    assert!(cluster.runtime.now().since(dropped) < Duration::from_secs(20));
 }
 
 #[tokio::test]
 async fn a_caller_that_closes_its_side_of_a_poll_has_given_it_up() {
-    let (cluster, process) = one_process(RemoteSettings::default()).await;
+    let (cluster, process) = one_process(steady()).await;
     process.fake.arrange([Step::Hang]);
     let to = Endpoint::from_shared(format!("http://{}", process.address)).unwrap();
     let mut client = MatchingClient::new(to.connect().await.unwrap());
@@ -141,9 +141,9 @@ async fn a_caller_that_closes_its_side_of_a_poll_has_given_it_up() {
 
 #[tokio::test]
 async fn what_was_written_to_a_worker_counts_as_written_with_its_owner() {
-    let (cluster, process) = one_process(RemoteSettings::default()).await;
+    let (cluster, process) = one_process(steady()).await;
     let handover = Handover::default();
-    let task = handover.watch(poll(&cluster, Duration::from_secs(9))).await.unwrap();
+    let task = handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
     assert_eq!(task.task_token, "a task");
     let receipt = handover.take().expect("something was handed out");
     assert_eq!((process.fake.written.get(), process.fake.taken_back.get()), (0, 0));
@@ -152,15 +152,15 @@ async fn what_was_written_to_a_worker_counts_as_written_with_its_owner() {
     assert_eq!(process.fake.taken_back.get(), 0);
 
     // Nobody looks at receipts: then an answer counts as written when it is returned.
-    poll_activity(&cluster, Duration::from_secs(9)).await.unwrap();
+    poll_activity(&cluster, Duration::from_secs(60)).await.unwrap();
     cluster.until("the owner has heard it", || process.fake.written.get() == 2).await;
 }
 
 #[tokio::test]
 async fn what_could_not_be_written_to_a_worker_is_taken_back() {
-    let (cluster, process) = one_process(RemoteSettings::default()).await;
+    let (cluster, process) = one_process(steady()).await;
     let handover = Handover::default();
-    handover.watch(poll(&cluster, Duration::from_secs(9))).await.unwrap();
+    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
     drop(handover);
     cluster.until("the owner has heard it", || process.fake.taken_back.get() == 1).await;
     assert_eq!(process.fake.written.get(), 0);
@@ -168,12 +168,12 @@ async fn what_could_not_be_written_to_a_worker_is_taken_back() {
 
 #[tokio::test]
 async fn what_was_with_a_frontend_that_died_is_taken_back() {
-    let cluster = Cluster::new(RemoteSettings { receipt_within: Duration::from_secs(60), ..Default::default() });
-    let process = cluster.process().await;
+    let cluster = Cluster::new(steady());
+    let process = cluster.process("a").await;
     let relay = Relay::to(&process).await;
     cluster.publish(&[node("a", 1, &relay.address)], Some("a"));
     let handover = Handover::default();
-    handover.watch(poll(&cluster, Duration::from_secs(9))).await.unwrap();
+    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
     let receipt = handover.take().expect("something was handed out");
     relay.break_off();
     cluster.until("the owner has noticed", || process.fake.taken_back.get() == 1).await;
@@ -185,36 +185,36 @@ async fn what_was_with_a_frontend_that_died_is_taken_back() {
 
 #[tokio::test]
 async fn what_was_with_a_frontend_that_says_nothing_is_taken_back_after_a_while() {
-    let (cluster, process) = one_process(RemoteSettings { receipt_within: MS(150), ..Default::default() }).await;
+    let (cluster, process) = one_process(RemoteSettings { receipt_within: MS(150), ..steady() }).await;
     let handover = Handover::default();
     let began = cluster.runtime.now();
-    handover.watch(poll(&cluster, Duration::from_secs(9))).await.unwrap();
+    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
     cluster.until("the owner has lost patience", || process.fake.taken_back.get() == 1).await;
     assert!(cluster.runtime.now().since(began) >= MS(150));
 }
 
 #[tokio::test]
 async fn an_empty_poll_and_a_refused_one_wait_for_no_receipt() {
-    let cluster = Cluster::new(RemoteSettings::default());
-    let process = Process::start(Fake::with_tasks(false), &cluster.settings).await;
+    let cluster = Cluster::new(steady());
+    let process = cluster.process_of(Fake::with_tasks(false), "a").await;
     cluster.publish(&[node("a", 1, &process.address)], Some("a"));
     let handover = Handover::default();
-    let empty = handover.watch(poll(&cluster, Duration::from_secs(9))).await;
+    let empty = handover.watch(poll(&cluster, Duration::from_secs(60))).await;
     assert_eq!(empty, Ok(Default::default()));
     assert!(handover.take().is_none());
 
     process.fake.arrange([Step::Refuse(ServiceError::InvalidArgument("no".to_owned()))]);
-    let refused = handover.watch(poll(&cluster, Duration::from_secs(9))).await;
+    let refused = handover.watch(poll(&cluster, Duration::from_secs(60))).await;
     assert_eq!(refused, Err(ServiceError::InvalidArgument("no".to_owned())));
     assert!(handover.take().is_none());
 }
 
 #[tokio::test]
 async fn a_local_polls_receipt_is_matchings_own() {
-    let cluster = Cluster::new(RemoteSettings::default());
+    let cluster = Cluster::new(steady());
     cluster.publish(&[node("here", 1, "127.0.0.1:1")], Some("here"));
     let handover = Handover::default();
-    handover.watch(poll(&cluster, Duration::from_secs(9))).await.unwrap();
+    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
     let local: &Arc<Fake> = &cluster.local;
     handover.take().expect("something was handed out").written();
     assert_eq!((local.written.get(), local.taken_back.get()), (1, 0));

@@ -53,9 +53,10 @@ impl Rig {
         let node = NodeId::new("alone");
         let membership = Arc::new(FixedRing::new(Ring::alone(&node, 4, 1)));
         let own = |service| Ownership { membership: Arc::clone(&membership) as _, service, node: node.clone() };
-        let history = HistoryService::open(settings, shards, own(Sharded::History), store.clone(), runtime.clone());
+        let queues = (MatchingSettings::default(), shards.clone());
         let matching =
-            MatchingService::open(MatchingSettings::default(), own(Sharded::Matching), store.clone(), runtime.clone());
+            MatchingService::open(queues.0, queues.1, own(Sharded::Matching), store.clone(), runtime.clone());
+        let history = HistoryService::open(settings, shards, own(Sharded::History), store.clone(), runtime.clone());
         history.settled().await.unwrap();
         matching.settled().await.unwrap();
         matching.connect(Arc::clone(&history) as _);
