@@ -242,8 +242,8 @@ const BROKEN_RULES: &[(&str, &str, &str)] = &[
     ),
     (
         "listen: 127.0.0.1:7233",
-        "listen: 127.0.0.1:7233\n  request_bytes: 9MiB",
-        "`frontend.request_bytes` is 9MiB, at most `history.state_bytes`, which is 8MiB, is allowed",
+        "listen: 127.0.0.1:7233\n  request_bytes: 11MiB",
+        "`frontend.request_bytes` is 11MiB, at most `history.state_bytes`, which is 10MiB, is allowed",
     ),
     (
         VOTERS,

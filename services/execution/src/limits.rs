@@ -59,7 +59,7 @@ impl Default for Limits {
             history_hint_events: 4096,
             history_max_bytes: 50 * MIB as i64,
             history_max_events: 51_200,
-            state_max_bytes: 8 * MIB,
+            state_max_bytes: 10 * MIB,
             closing_max_bytes: 4 * MIB,
             pending_max: 2000,
             signals_max: 10_000,

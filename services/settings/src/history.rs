@@ -22,7 +22,8 @@ pub struct HistorySettings {
     /// A history above this is terminated. Events.
     pub history_events: i64,
     /// A run whose state, what it began with and what it waits for, would go above this is terminated. Bytes. The public
-    /// server does not count the inputs of pending activities, which it keeps in the history only.
+    /// server's limit is 8 MiB, without the inputs of pending activities, which it keeps in the history only: so here it is
+    /// as much as a row can be.
     pub state_bytes: usize,
     /// Pending activities, children, external signals, external cancels: each. Count.
     pub pending: usize,
@@ -50,7 +51,7 @@ impl Default for HistorySettings {
             suggest_continue_events: 4096,
             history_bytes: 50 * MIB,
             history_events: 51_200,
-            state_bytes: 8 * MIB,
+            state_bytes: 10 * MIB,
             pending: 2000,
             signals: 10_000,
             buffered_events: 100,
