@@ -6,12 +6,14 @@
 //! or arranges the fate of single calls while it is in use.
 
 mod control;
+mod in_front;
 mod log;
 mod plan;
 mod registry;
 mod table;
 
 pub use control::FaultControl;
+pub use in_front::TableInFront;
 pub use plan::{Fate, FaultPlan, Faults, Method};
 
 use std::sync::Arc;

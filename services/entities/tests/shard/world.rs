@@ -10,12 +10,9 @@ use bytes::Bytes;
 use entities::{BoxFuture, CallError, EntityKey, Host, Shard, ShardHandle, ShardSettings};
 use ids::Timestamp;
 use runtime::Runtime;
-use storage::fault::{FaultControl, FaultPlan, FaultyStore};
+use storage::fault::{FaultControl, FaultPlan, FaultyStore, TableInFront};
 use storage::memory::MemoryStore;
-use storage::{
-    LogId, PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult,
-    Store, Table, Version,
-};
+use storage::{LogId, PartitionKey, PartitionWrite, RowKey, StorageError, StorageResult, Store, Table, Version};
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Input, Ledger, Overdrawn, Reply, View, partition};
@@ -201,28 +198,14 @@ impl Witness {
 }
 
 #[async_trait]
-impl Table for Witness {
+impl TableInFront for Witness {
+    fn behind(&self) -> &dyn Table {
+        &*self.inner
+    }
+
     async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
         writes.iter().for_each(|write| self.look(write));
         self.inner.write(writes).await
-    }
-
-    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
-        self.inner.get(partition, key).await
-    }
-
-    async fn scan(
-        &self,
-        partition: &PartitionKey,
-        range: ScanRange,
-        order: ScanOrder,
-        limit: usize,
-    ) -> StorageResult<ScanPage> {
-        self.inner.scan(partition, range, order, limit).await
-    }
-
-    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
-        self.inner.drop_partition(partition).await
     }
 }
 
@@ -233,29 +216,15 @@ struct Choosy {
 }
 
 #[async_trait]
-impl Table for Choosy {
+impl TableInFront for Choosy {
+    fn behind(&self) -> &dyn Table {
+        &*self.inner
+    }
+
     async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
         if writes.iter().any(|write| write.partition == self.refused) {
             return Err(StorageError::Invalid("a row over the limit".to_owned()));
         }
         self.inner.write(writes).await
-    }
-
-    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
-        self.inner.get(partition, key).await
-    }
-
-    async fn scan(
-        &self,
-        partition: &PartitionKey,
-        range: ScanRange,
-        order: ScanOrder,
-        limit: usize,
-    ) -> StorageResult<ScanPage> {
-        self.inner.scan(partition, range, order, limit).await
-    }
-
-    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
-        self.inner.drop_partition(partition).await
     }
 }

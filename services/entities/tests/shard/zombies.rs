@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use entities::{CallError, Host, Shard};
 use runtime::Runtime;
-use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
+use storage::fault::{FaultPlan, Faults, FaultyStore, Method, TableInFront};
 use storage::memory::MemoryStore;
-use storage::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Store, Table};
+use storage::{PartitionKey, StorageResult, Store, Table};
 
 use crate::ledger::{Input, Ledger};
 use crate::ring::{Leader, Node};
@@ -25,23 +25,9 @@ struct LateDrops {
 }
 
 #[async_trait]
-impl Table for LateDrops {
-    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
-        self.inner.write(writes).await
-    }
-
-    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
-        self.inner.get(partition, key).await
-    }
-
-    async fn scan(
-        &self,
-        partition: &PartitionKey,
-        range: ScanRange,
-        order: ScanOrder,
-        limit: usize,
-    ) -> StorageResult<ScanPage> {
-        self.inner.scan(partition, range, order, limit).await
+impl TableInFront for LateDrops {
+    fn behind(&self) -> &dyn Table {
+        &*self.inner
     }
 
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {

@@ -13,11 +13,9 @@ use api::temporal::api::history::v1::history_event::Attributes as Event;
 use api::temporal::api::workflowservice::v1::RespondWorkflowTaskCompletedRequest;
 use async_trait::async_trait;
 use cluster::ServiceError;
+use storage::fault::TableInFront;
 use storage::memory::MemoryStore;
-use storage::{
-    PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult, Store,
-    Table,
-};
+use storage::{PartitionWrite, StorageError, StorageResult, Store, Table};
 
 use crate::world::{START, World, command};
 
@@ -41,7 +39,11 @@ impl Narrow {
 }
 
 #[async_trait]
-impl Table for Narrow {
+impl TableInFront for Narrow {
+    fn behind(&self) -> &dyn Table {
+        &*self.table
+    }
+
     async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
         for (key, value) in writes.iter().flat_map(|write| &write.puts) {
             if value.len() > 15 * MIB {
@@ -54,24 +56,6 @@ impl Table for Narrow {
             }
         }
         self.table.write(writes).await
-    }
-
-    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
-        self.table.get(partition, key).await
-    }
-
-    async fn scan(
-        &self,
-        partition: &PartitionKey,
-        range: ScanRange,
-        order: ScanOrder,
-        limit: usize,
-    ) -> StorageResult<ScanPage> {
-        self.table.scan(partition, range, order, limit).await
-    }
-
-    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
-        self.table.drop_partition(partition).await
     }
 }
 

@@ -13,7 +13,8 @@ use cluster::{History, ServiceError};
 use entities::ShardSettings;
 use prost::bytes::Bytes;
 use settings::HistorySettings;
-use storage::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Table};
+use storage::fault::TableInFront;
+use storage::{PartitionKey, ScanOrder, ScanPage, ScanRange, StorageResult, Table};
 
 use super::commands;
 use super::rig::{Rig, assert_whole, execution, types};
@@ -212,13 +213,9 @@ struct CountingTable {
 }
 
 #[async_trait::async_trait]
-impl Table for CountingTable {
-    async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
-        self.table.write(writes).await
-    }
-
-    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
-        self.table.get(partition, key).await
+impl TableInFront for CountingTable {
+    fn behind(&self) -> &dyn Table {
+        &*self.table
     }
 
     async fn scan(
@@ -231,10 +228,6 @@ impl Table for CountingTable {
         let page = self.table.scan(partition, range, order, limit).await?;
         self.rows.fetch_add(page.rows.len(), Ordering::Relaxed);
         Ok(page)
-    }
-
-    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
-        self.table.drop_partition(partition).await
     }
 }
 
