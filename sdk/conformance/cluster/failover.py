@@ -291,9 +291,9 @@ def main() -> None:
             f"--seed {arguments.seed} --repeat {arguments.repeat} --every {arguments.every}",
             flush=True,
         )
-    if arguments.result:
-        whole = {"seed": arguments.seed, "rows": rows, "blows": results}
-        arguments.result.write_text(json.dumps(whole, indent=1) + "\n")
+    whole = {"seed": arguments.seed, "rows": rows, "blows": results}
+    for path in [arguments.folder / "result.json", *([arguments.result] if arguments.result else [])]:
+        path.write_text(json.dumps(whole, indent=1) + "\n")
     print(f"failover: {len(results)} passed, {len(problems)} failed, --seed {arguments.seed}", flush=True)
     sys.exit(1 if problems else 0)
 
