@@ -268,6 +268,15 @@ async fn a_voter_survives_a_crash_at_every_operation_of_its_disk() {
     }
 }
 
+/// After a restart from what is on the disk, the log begins where the snapshot ends, and has nothing in it.
+async fn nothing_follows_the_snapshot(disk: &DyingDisk, meta: &SnapshotMeta) {
+    let database = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(false), usize::MAX));
+    let (mut log, _) = open(database.expect("it opens")).await;
+    let state = log.get_log_state().await.expect("a state");
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (meta.last_log_id, meta.last_log_id));
+    assert!(log.try_get_log_entries(..).await.expect("entries").is_empty());
+}
+
 #[tokio::test]
 async fn entries_that_contradict_an_installed_snapshot_are_dropped() {
     let disk = DyingDisk::new(Vec::new(), usize::MAX);
@@ -279,11 +288,7 @@ async fn entries_that_contradict_an_installed_snapshot_are_dropped() {
     meta.last_log_id = Some(log_id(2, 1, 5));
     let state = serde_json::to_vec(&crate::cluster_state::ClusterState::default()).expect("it encodes");
     machine.install_snapshot(&meta, Box::new(io::Cursor::new(state))).await.expect("installed");
-    let database = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(false), usize::MAX));
-    let (mut log, _) = open(database.expect("it opens")).await;
-    let state = log.get_log_state().await.expect("a state");
-    assert_eq!((state.last_purged_log_id, state.last_log_id), (meta.last_log_id, meta.last_log_id));
-    assert!(log.try_get_log_entries(..).await.expect("entries").is_empty());
+    nothing_follows_the_snapshot(&disk, &meta).await;
 }
 
 #[tokio::test]
@@ -294,11 +299,7 @@ async fn entries_of_a_later_term_that_end_before_an_installed_snapshot_are_dropp
     log.blocking_append([blank_ent::<Group>(1, 0, 1), blank_ent::<Group>(5, 0, 2)]).await.expect("appended");
     let meta = SnapshotMeta { last_log_id: Some(log_id(3, 1, 9)), ..SnapshotMeta::default() };
     machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state()))).await.expect("installed");
-    let database = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(false), usize::MAX));
-    let (mut log, _) = open(database.expect("it opens")).await;
-    let state = log.get_log_state().await.expect("a state");
-    assert_eq!((state.last_purged_log_id, state.last_log_id), (meta.last_log_id, meta.last_log_id));
-    assert!(log.try_get_log_entries(..).await.expect("entries").is_empty());
+    nothing_follows_the_snapshot(&disk, &meta).await;
 }
 
 #[tokio::test]
@@ -381,7 +382,8 @@ async fn a_crash_anywhere_in_the_installation_of_a_snapshot_leaves_the_old_or_th
         let disk = DyingDisk::new(Vec::new(), operations);
         let database = Database::builder().create_with_backend(disk.clone()).expect("a file");
         let (mut log, mut machine) = open(database).await;
-        follow(&mut log, &mut machine).await.expect_err("the disk dies first");
+        // The writer takes together what has come meanwhile, so the same steps may need fewer operations.
+        let was_told_done = follow(&mut log, &mut machine).await.is_ok();
         let left = Database::builder().create_with_backend(DyingDisk::new(disk.left_over(true), usize::MAX));
         let (mut log, machine) = open(left.expect("it opens after a crash")).await;
         let state = log.get_log_state().await.expect("a state");
@@ -394,6 +396,7 @@ async fn a_crash_anywhere_in_the_installation_of_a_snapshot_leaves_the_old_or_th
                 seen[1] += 1;
             }
             None => {
+                assert!(!was_told_done, "crash at {operations}: what was told to be done is not there");
                 assert!(!machine.state().formed(), "crash at {operations}");
                 assert_eq!(state.last_purged_log_id, None, "crash at {operations}");
                 seen[0] += 1;
