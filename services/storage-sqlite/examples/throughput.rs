@@ -60,9 +60,7 @@ async fn measure<F: Future<Output = ()>>(
         written_kib() / count,
     );
     sqlite.close().await;
-    for suffix in ["", "-lock"] {
-        std::fs::remove_file(directory.join(format!("throughput.db{suffix}"))).expect("the file is there");
-    }
+    std::fs::remove_file(directory.join("throughput.db")).expect("the file is there");
 }
 
 /// User and system time of this process.

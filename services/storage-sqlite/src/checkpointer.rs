@@ -135,6 +135,13 @@ impl WalBound {
     }
 }
 
+impl Drop for WalBound {
+    /// Ends the thread of a store that failed to open.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// The copying thread's side.
 struct Copying {
     copier: Connection,

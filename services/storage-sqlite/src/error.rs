@@ -25,6 +25,16 @@ pub enum OpenError {
         /// The newest format that this release knows.
         known: i64,
     },
+    /// The file has more than one name. Its write-ahead log lies beside one of them, and whoever opens another misses it.
+    #[error(
+        "{path} has {names} names (hard links), only a file with 1 can be a store: copy the file instead of linking it"
+    )]
+    Linked {
+        /// The file, by the name that was given.
+        path: PathBuf,
+        /// How many names it has.
+        names: u64,
+    },
     /// The file or its directory cannot be used.
     #[error("{path} cannot be opened: {source}")]
     Io {
@@ -62,6 +72,20 @@ impl Cause {
     }
 }
 
+/// What happened to a file of the store while it was open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileChange {
+    /// There is no file of its name.
+    #[error("was deleted or moved away")]
+    Gone,
+    /// Its name is another file's.
+    #[error("was replaced by another file")]
+    Replaced,
+    /// It has so many names.
+    #[error("was given another name ({0} hard links)")]
+    Linked(u64),
+}
+
 /// Why writing had to end. What was being written may or may not be on disk.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteFailure {
@@ -72,6 +96,14 @@ pub enum WriteFailure {
         path: PathBuf,
         /// Why.
         source: rusqlite::Error,
+    },
+    /// The file, or its write-ahead log, is not the one that is open any more.
+    #[error("{path} {change} while it was open")]
+    File {
+        /// Which of them.
+        path: PathBuf,
+        /// What happened to it.
+        change: FileChange,
     },
     /// A bug in the writer.
     #[error("the writer of {path} panicked")]

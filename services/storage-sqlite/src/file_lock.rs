@@ -1,28 +1,81 @@
-//! The lock that keeps a second process away.
+//! The lock that keeps a second process away, and which files are given to SQLite at all.
 
-use std::fs::{File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::fs::{File, Metadata, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::OpenError;
+use crate::{OpenError, header};
 
-/// An exclusive lock on a store, held until dropped or until the process ends in any way.
+/// Which file something is, by whatever name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    pub(crate) fn of(found: &Metadata) -> Self {
+        Self { device: found.dev(), inode: found.ino() }
+    }
+}
+
+/// The files that this process has open as stores.
+static OPEN: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
+
+fn open_here() -> MutexGuard<'static, BTreeSet<Identity>> {
+    // Nothing panics while holding the lock.
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An exclusive lock on a store's file, held until dropped or until the process ends in any way.
 ///
-/// It lies on a file of its own beside the store: POSIX locks, which SQLite uses, are lost when a process closes *any*
-/// handle of the file they lie on.
+/// It is a `flock`, which knows nothing of the POSIX locks that SQLite takes on the same file. Those are lost when the process
+/// closes *any* handle of the file, this one included. So it must be dropped after the last connection, and a file that
+/// is open here already is not opened again.
 #[derive(Debug)]
 pub(crate) struct FileLock {
-    held: File,
+    /// `None` only while being dropped.
+    held: Option<File>,
+    identity: Identity,
 }
 
 impl FileLock {
+    /// Opens and locks the file, creating it if there is none. Nothing is written to it, nor created beside it: a file that
+    /// is not a store, or has a second name, is refused as it was found.
     pub(crate) fn take(store: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: store.to_owned(), source };
-        let file = File::options().create(true).truncate(false).write(true).open(lock_path(store)).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { held: file }),
-            Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
-            Err(TryLockError::Error(error)) => Err(io(error)),
+        let mut open_here = open_here();
+        match store.metadata() {
+            Ok(found) if open_here.contains(&Identity::of(&found)) => return Err(OpenError::InUse(store.to_owned())),
+            Ok(found) if found.is_dir() => return Err(io(io::ErrorKind::IsADirectory.into())),
+            // To open a device or a pipe may already do something to it.
+            Ok(found) if !found.is_file() => return Err(OpenError::NotAStore(store.to_owned())),
+            // Why it cannot be looked at is why it cannot be opened.
+            _ => {}
         }
+        // What workflows were given is nobody else's business. SQLite gives its other files the same mode.
+        let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(store);
+        let held = options.map_err(io)?;
+        header::accept(&held, store)?;
+        match held.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(store.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(io(error)),
+        }
+        let found = held.metadata().map_err(io)?;
+        if found.nlink() > 1 {
+            return Err(OpenError::Linked { path: store.to_owned(), names: found.nlink() });
+        }
+        let identity = Identity::of(&found);
+        open_here.insert(identity);
+        Ok(Self { held: Some(held), identity })
+    }
+
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
     }
 }
 
@@ -30,16 +83,13 @@ impl Drop for FileLock {
     /// Gives the lock up rather than only closing the file: a child process that is just being started has a copy of the
     /// handle until it runs its program, and would hold the lock with it.
     fn drop(&mut self) {
-        // Closing the file comes next, and gives it up too where no such copy is around.
-        let _ = self.held.unlock();
+        let mut open_here = open_here();
+        if let Some(held) = self.held.take() {
+            // Closing the file comes next, and gives it up too where no such copy is around.
+            let _ = held.unlock();
+        }
+        open_here.remove(&self.identity);
     }
-}
-
-/// Two names of one file must give one lock, hence the resolved path.
-fn lock_path(store: &Path) -> PathBuf {
-    let mut name = store.canonicalize().unwrap_or_else(|_| store.to_owned()).into_os_string();
-    name.push("-lock");
-    name.into()
 }
 
 #[cfg(test)]
@@ -52,10 +102,22 @@ mod tests {
         let store = directory.path().join("store.db");
         let lock = FileLock::take(&store).unwrap();
         // What a child has between being forked and running its program.
-        let copy = lock.held.try_clone().unwrap();
+        let copy = lock.held.as_ref().unwrap().try_clone().unwrap();
         assert!(FileLock::take(&store).is_err());
         drop(lock);
         assert!(FileLock::take(&store).is_ok());
         drop(copy);
+    }
+
+    /// Of another process, since those of this one are refused before the lock is tried.
+    #[test]
+    fn the_lock_is_on_the_file_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store.db");
+        let theirs = File::create(&store).unwrap();
+        theirs.lock().unwrap();
+        assert!(matches!(FileLock::take(&store), Err(OpenError::InUse(_))));
+        theirs.unlock().unwrap();
+        assert!(FileLock::take(&store).is_ok());
     }
 }

@@ -5,7 +5,8 @@
 //! Nothing here blocks a tokio worker.
 //!
 //! An acknowledgement means fsynced. A commit that fails in any way ends the process (see [`SqliteOptions`]): after a
-//! failed fsync nobody knows what the disk holds, and only reading it anew can tell.
+//! failed fsync nobody knows what the disk holds, and only reading it anew can tell. So does a file that is deleted, replaced
+//! or linked while it is open.
 //!
 //! Absent on purpose: anything for a second process. The file is locked for as long as the store is open, which is why
 //! a fence check costs nothing here.
@@ -16,6 +17,8 @@ mod checkpointer;
 mod command;
 mod error;
 mod file_lock;
+mod file_watch;
+mod header;
 mod options;
 mod ports;
 mod queue;
@@ -26,7 +29,7 @@ mod store;
 mod thread;
 mod writer;
 
-pub use error::{OpenError, WriteFailure};
+pub use error::{FileChange, OpenError, WriteFailure};
 pub use options::{SqliteOptions, Step, Synchronous};
 pub use stats::SqliteStats;
 pub use store::SqliteStore;

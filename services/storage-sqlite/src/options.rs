@@ -54,17 +54,19 @@ impl Default for SqliteOptions {
             checkpoint_after_bytes: 16 << 20,
             tombstone_age: Duration::from_secs(24 * 3600),
             vfs: None,
-            on_failure: Arc::new(abort),
+            on_failure: Arc::new(end_process),
             on_step: None,
         }
     }
 }
 
 /// The default reaction to a failed write. Standard error, since a logger might not get to write any more.
-fn abort(failure: &WriteFailure) {
-    tracing::error!(%failure, "the store failed, aborting");
-    eprintln!("outlast: {failure}; what was not acknowledged may or may not be on disk; aborting");
-    std::process::abort();
+fn end_process(failure: &WriteFailure) {
+    eprintln!("outlast: {failure}; what was not acknowledged may or may not be on disk; the process ends");
+    match failure {
+        WriteFailure::Sqlite { .. } | WriteFailure::File { .. } => std::process::exit(1),
+        WriteFailure::Panicked { .. } => std::process::abort(),
+    }
 }
 
 impl SqliteOptions {
@@ -105,7 +107,7 @@ impl SqliteOptions {
         self
     }
 
-    /// What happens when writing fails. By default the process aborts with a message; whatever else is done, the store
+    /// What happens when writing fails. By default the process ends with a message and exit code 1; whatever else is done, the store
     /// writes nothing any more and answers every call with `Unknown` or `Unavailable`.
     #[must_use]
     pub fn on_failure(mut self, reaction: impl Fn(&WriteFailure) + Send + Sync + 'static) -> Self {

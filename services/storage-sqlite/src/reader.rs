@@ -60,19 +60,19 @@ impl Readers {
     }
 
     /// Answers what waits, then ends the threads.
-    pub(crate) fn finish(mut self) {
+    pub(crate) fn finish(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Readers {
+    /// Their connections are closed when it returns, as they must be before the file's lock goes.
+    fn drop(&mut self) {
         self.requests.close();
         for thread in self.threads.drain(..) {
             // If it panicked there is nothing left to end.
             let _ = thread.join();
         }
-    }
-}
-
-impl Drop for Readers {
-    /// Ends the threads of a store that failed to open.
-    fn drop(&mut self) {
-        self.requests.close();
     }
 }
 

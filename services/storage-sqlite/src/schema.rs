@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::{OpenError, SqliteOptions, Synchronous};
 
 /// Rises whenever a release writes what the previous ones cannot read.
-const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
 
 /// "Outl", in the place where SQLite files say whose they are.
-const APPLICATION: i64 = 0x4F75_746C;
+pub(crate) const APPLICATION: i64 = 0x4F75_746C;
 
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
@@ -77,15 +78,25 @@ pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE);
     let connection = connection.map_err(sqlite)?;
     let is_new = match whose(&connection).map_err(sqlite)? {
-        (0, 0, 0) => true,
+        // With the application alone where a process died while it created the file.
+        (0 | APPLICATION, 0, 0) => true,
         (APPLICATION, format, _) if format <= FORMAT => false,
         (APPLICATION, found, _) => {
+            leave_as_found(&connection).map_err(sqlite)?;
             return Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT });
         }
-        _ => return Err(OpenError::NotAStore(path.to_owned())),
+        _ => {
+            leave_as_found(&connection).map_err(sqlite)?;
+            return Err(OpenError::NotAStore(path.to_owned()));
+        }
     };
     set_up_writer(&connection, options, is_new).map_err(sqlite)?;
     Ok(connection)
+}
+
+/// Has a connection that closes leave the write-ahead log where it is.
+fn leave_as_found(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 /// The application, the format and the number of tables of the file. A new file has 0 of each.
@@ -98,6 +109,8 @@ fn whose(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
 fn set_up_writer(connection: &Connection, options: &SqliteOptions, is_new: bool) -> rusqlite::Result<()> {
     if is_new {
         connection.pragma_update(None, "page_size", PAGE_BYTES.cast_signed())?;
+        // Before anything else, so that the file itself, without a log, says whose it is.
+        connection.pragma_update(None, "application_id", APPLICATION)?;
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // The checkpointer and the writer choose the moment themselves.
@@ -107,9 +120,7 @@ fn set_up_writer(connection: &Connection, options: &SqliteOptions, is_new: bool)
     // KiB, when negative.
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     if is_new {
-        let create = format!(
-            "BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORMAT}; COMMIT;"
-        );
+        let create = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;");
         connection.execute_batch(&create)?;
     }
     Ok(())

@@ -1,7 +1,5 @@
 //! The open store: starts the threads, hands out the ports, closes.
 
-use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +11,7 @@ use crate::checkpointer::WalBound;
 use crate::command::Command;
 use crate::error::Cause;
 use crate::file_lock::FileLock;
+use crate::file_watch::{FileWatch, Files};
 use crate::options::OnFailure;
 use crate::queue::WorkQueue;
 use crate::reader::{Readers, Request};
@@ -54,16 +53,15 @@ impl SqliteStore {
     }
 
     pub(crate) fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, OpenError> {
-        create_if_missing(path).map_err(|error| Cause::from(error).at(path))?;
         let lock = FileLock::take(path)?;
         let connection = schema::open_writer(path, &options)?;
-        Self::start(path, connection, lock, options).map_err(|cause| cause.at(path))
+        Self::start(path, lock, connection, options).map_err(|cause| cause.at(path))
     }
 
     fn start(
         path: &Path,
-        mut connection: rusqlite::Connection,
         lock: FileLock,
+        mut connection: rusqlite::Connection,
         options: SqliteOptions,
     ) -> Result<Self, Cause> {
         let (closing, closed) = watch::channel(false);
@@ -89,11 +87,13 @@ impl SqliteStore {
             epochs: shared.epochs.clone(),
             registry_changes: shared.registry_changes.clone(),
             counters: shared.counters.clone(),
-            fuse,
+            fuse: fuse.clone(),
             on_step: options.on_step,
         };
-        let writer = Writer::new(connection, wal, Sweeper::new(options.tombstone_age), for_writer)?;
-        let remains = Remains { readers, lock, closed: closing };
+        let mut writer = Writer::new(connection, wal, Sweeper::new(options.tombstone_age), for_writer)?;
+        let files = Arc::new(Files::of(path, lock.identity()));
+        writer.watch(files.clone());
+        let remains = Remains { watch: FileWatch::start(files, fuse)?, readers, lock, closed: closing };
         thread::start("sqlite-write", move || writer.run(remains))?;
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -116,19 +116,6 @@ impl SqliteStore {
         self.shared.commands.close();
         // An error means that the writer's thread is gone, and the file with it.
         let _ = self.shared.closed.clone().wait_for(|closed| *closed).await;
-    }
-}
-
-/// The lock's name depends on where the file really is, so there must be a file. Opening one that exists is left to
-/// SQLite: closing our handle would drop the POSIX locks of a store that this process has open already.
-fn create_if_missing(path: &Path) -> std::io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    // What workflows were given is nobody else's business. SQLite gives its other files the same mode.
-    match File::options().create_new(true).write(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        created => created.map(drop),
     }
 }
 
@@ -158,7 +145,8 @@ impl Fuse {
         self.react(&WriteFailure::Panicked { path: self.path.clone() });
     }
 
-    fn react(&self, failure: &WriteFailure) {
+    /// Writing must end for this reason.
+    pub(crate) fn react(&self, failure: &WriteFailure) {
         if !self.is_blown.swap(true, Ordering::SeqCst) {
             (self.on_failure)(failure);
         }

@@ -25,6 +25,7 @@ pub(crate) use self::tombstones::Sweeper;
 use crate::checkpointer::WalBound;
 use crate::command::{Bulk, Command, Reply};
 use crate::file_lock::FileLock;
+use crate::file_watch::{FileWatch, Files};
 use crate::options::{OnStep, Step};
 use crate::queue::WorkQueue;
 use crate::reader::Readers;
@@ -42,6 +43,7 @@ pub(crate) struct Writer {
     wal: WalBound,
     /// Bulk that did not fit into earlier transactions.
     backlog: VecDeque<Bulk>,
+    files: Option<Arc<Files>>,
     shared: WriterShared,
 }
 
@@ -57,6 +59,7 @@ pub(crate) struct WriterShared {
 
 /// What outlives the writer's work and is let go of in order.
 pub(crate) struct Remains {
+    pub(crate) watch: FileWatch,
     pub(crate) readers: Readers,
     pub(crate) lock: FileLock,
     pub(crate) closed: watch::Sender<bool>,
@@ -71,7 +74,12 @@ impl Writer {
         shared: WriterShared,
     ) -> rusqlite::Result<Self> {
         let logs = Logs::load(&connection, &shared.epochs)?;
-        Ok(Self { connection, logs, sweeper, wal, backlog: VecDeque::new(), shared })
+        Ok(Self { connection, logs, sweeper, wal, backlog: VecDeque::new(), files: None, shared })
+    }
+
+    /// Has each commit look at the files before its answers leave.
+    pub(crate) fn watch(&mut self, files: Arc<Files>) {
+        self.files = Some(files);
     }
 
     /// Works until the queue is closed and empty or something fails, then closes everything.
@@ -83,6 +91,7 @@ impl Writer {
             Err(_) => fuse.blow_by_panic(),
         }
         self.shared.commands.abandon();
+        drop(remains.watch);
         remains.readers.finish();
         self.wal.finish();
         if fuse.is_blown() {
@@ -112,7 +121,7 @@ impl Writer {
 
     /// One transaction with all `commands` and as much bulk as fits.
     fn transact(&mut self, commands: VecDeque<Command>) -> rusqlite::Result<()> {
-        let Self { connection, logs, sweeper, backlog, shared, .. } = self;
+        let Self { connection, logs, sweeper, backlog, files, shared, .. } = self;
         let mut session = Session::begin(connection, shared.on_step.as_ref())?;
         let mut replies = Vec::with_capacity(commands.len());
         let mut registry_changed = false;
@@ -154,6 +163,13 @@ impl Writer {
         sweeper.sweep_if_due(&mut session)?;
         if let Some(tally) = session.commit()? {
             shared.counters.committed(&tally);
+            if let Some(failure) = files.as_ref().and_then(|files| files.change()) {
+                shared.fuse.react(&failure);
+            }
+        }
+        if shared.fuse.is_blown() {
+            // What was committed may be in a file that nobody will find: its callers learn nothing.
+            return Ok(());
         }
         logs.publish(&shared.epochs);
         if registry_changed {
