@@ -1,4 +1,10 @@
-//! SIGTERM and SIGINT, from the first moment of a server to its last.
+//! SIGTERM, SIGINT and SIGHUP, from the first moment of a server to its last.
+//!
+//! SIGHUP stops a server whose standard input is a terminal, since it says that the terminal is gone. Any other server, of an
+//! init system, a container or `nohup`, logs and ignores it: there it asks daemons to read their configuration again,
+//! and this one reads it at its start only.
+
+use std::io::IsTerminal;
 
 use anyhow::{Context, Result, anyhow};
 use runtime::Runtime;
@@ -11,22 +17,37 @@ use crate::say;
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+    stops_on_hangup: bool,
 }
 
 impl Signals {
     /// Listens from now on: the process is not ended by them any more.
     pub(crate) fn listen() -> Result<Self> {
+        Self::listen_with(std::io::stdin().is_terminal())
+    }
+
+    fn listen_with(stops_on_hangup: bool) -> Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("listen for SIGHUP")?,
+            stops_on_hangup,
         })
     }
 
-    /// Returns with the name of the next one.
+    /// Returns with the name of the next one that stops a server.
     pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {}
+            }
+            if self.stops_on_hangup {
+                return "SIGHUP";
+            }
+            tracing::warn!("SIGHUP is ignored: the configuration is read at the start only; SIGTERM stops the server");
         }
     }
 
@@ -46,5 +67,25 @@ impl Signals {
             // The text of why not holds those of its causes.
             Err(error) => Err(anyhow!("{error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(signal: &str) {
+        let me = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &me]).status().unwrap().success());
+    }
+
+    /// One test: signals are the process's, and go to all who listen.
+    #[tokio::test]
+    async fn a_hangup_stops_only_the_server_of_a_terminal() {
+        let (mut in_terminal, mut daemon) = (Signals::listen_with(true).unwrap(), Signals::listen_with(false).unwrap());
+        send("-HUP");
+        assert_eq!(in_terminal.next().await, "SIGHUP");
+        send("-TERM");
+        assert_eq!(daemon.next().await, "SIGTERM", "it went on until then");
     }
 }

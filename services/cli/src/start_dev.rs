@@ -43,7 +43,7 @@ pub(crate) struct Flags {
     matching_shards: u32,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT, or until its terminal is gone.
 pub(crate) fn run(flags: Flags) -> Result<()> {
     telemetry::init_logging(&flags.log_level, flags.log_format)?;
     on_threads(serve(flags))
