@@ -427,6 +427,7 @@ impl<K: Kind> ShardTask<K> {
                 }
                 (slot, Fate::Written) => {
                     self.checkpoints.release(part.taken.since);
+                    self.wake_ups.rows_written(&part.wake_up_rows);
                     if let Some(id) = slot {
                         self.part_written(id, part.taken, part.wake_up);
                     }

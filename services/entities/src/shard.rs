@@ -26,7 +26,7 @@ use crate::measures::Measures;
 use crate::quarantine::{SetAside, read_quarantined};
 use crate::recovery::read_tail;
 use crate::request::Request;
-use crate::wake_ups::{WakeUps, ensure_watermark};
+use crate::wake_ups::{Index, WakeUps, ensure_watermark};
 use crate::{EntityKey, Host, Kind, ShardSettings};
 
 /// How many requests, and how many messages, one turn takes in before the group that they form may leave.
@@ -84,6 +84,7 @@ impl Shard {
             return Ok(None);
         }
         let quarantined = read_quarantined(&*store.table, &log).await?;
+        let index = Index::read(&*store.table, &log, opened.head.watermark).await?;
         tracing::info!(log = %log.0, epoch = opened.head.epoch.0, last = opened.head.last.0, tail = tail.len(), "shard opened");
 
         let lifeline = Lifeline {
@@ -113,7 +114,7 @@ impl Shard {
             entities: Entities::new(),
             quarantined,
             checkpoints: Checkpoints::new(opened.head.trimmed_below),
-            wake_ups: WakeUps::new(&opened.head),
+            wake_ups: WakeUps::new(&opened.head, index),
             loads: Loads::default(),
             mailboxed: 0,
             memory_is_short: false,

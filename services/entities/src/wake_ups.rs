@@ -1,7 +1,7 @@
 //! When entities must be looked at again: in memory what is due soon, in rows what is due later.
 //!
 //! Rows lie in buckets by log and time. A row goes into the bucket of its due time or of the watermark, whichever is
-//! later; buckets are read ahead of time, once; a bucket is dropped only after a watermark beyond it is durable, and
+//! later; buckets are read ahead of time, once, and those without rows are skipped ([`buckets`]); a bucket is dropped only after a watermark beyond it is durable, and
 //! before the watermark moves, the rows of whoever is still due or owes something, or was when the log last became durable,
 //! are written again beyond it.
 //!
@@ -10,6 +10,8 @@
 //! one or a later one when it opened the log, reads from there on, and writes rows there or beyond. Nor do late rows of a
 //! former owner: what they stand for is in the tail that the next owner recovered, since the log is trimmed only above
 //! what was acknowledged to an owner that was not fenced yet.
+
+mod buckets;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -25,6 +27,7 @@ use storage::{
     StorageResult, Store, Table,
 };
 
+pub(crate) use self::buckets::{Bucket, Index};
 use crate::arrival::Arrival;
 use crate::checkpoint::Part;
 use crate::entity_slot::{Residence, SlotId};
@@ -33,38 +36,12 @@ use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
 use crate::{EntityKey, Kind, RowAddress};
 
-/// The span of a bucket. Part of the stored format.
-const BUCKET_NANOS: i64 = 600 * 1_000_000_000;
 /// How many rows one read brings.
 const PAGE: usize = 1000;
-/// How many buckets the watermark passes at a time, and so how many could be left behind by a crash before they are dropped.
-const STRIDE: i64 = 16;
 /// How many due wake-ups one turn of the shard's task delivers.
 const PER_TURN: usize = 128;
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
-
-/// A span of time whose wake-up rows share a partition.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Bucket(i64);
-
-impl Bucket {
-    fn of(at: Timestamp) -> Self {
-        Self(at.nanos().div_euclid(BUCKET_NANOS))
-    }
-
-    fn start(self) -> Timestamp {
-        Timestamp::from_nanos(self.0.saturating_mul(BUCKET_NANOS))
-    }
-
-    fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
-    fn partition(self, log: &LogId) -> PartitionKey {
-        Bytes::from(format!("wake-ups/{}/{}", log.0, self.0))
-    }
-}
 
 fn row_key(due: Timestamp, key: &EntityKey) -> RowKey {
     let namespace = key.namespace.as_str().as_bytes();
@@ -97,8 +74,7 @@ pub(crate) struct WakeUpPage {
 
 /// Buckets that may go once the writes that could still touch them are through.
 struct Passed {
-    from: Bucket,
-    to: Bucket,
+    buckets: Vec<Bucket>,
     /// Writes of checkpoints before this one may be into them.
     batch: u64,
 }
@@ -110,6 +86,7 @@ pub(crate) struct WakeUps {
     to_load: BTreeSet<(Timestamp, EntityKey)>,
     /// Rows go into this bucket or later ones.
     watermark: Bucket,
+    index: Index,
     /// The next bucket to read, and the row in it.
     reading: Bucket,
     from: RowKey,
@@ -123,20 +100,21 @@ pub(crate) struct WakeUps {
 }
 
 impl WakeUps {
-    pub(crate) fn new(head: &Head) -> Self {
+    pub(crate) fn new(head: &Head, mut index: Index) -> Self {
         let watermark = Bucket::of(head.watermark);
         let mut passed = VecDeque::new();
         if head.last > Seq(0) {
-            // What the former owner may have passed without getting to drop it.
-            passed.push_back(Passed { from: Bucket(watermark.0 - STRIDE), to: watermark, batch: 0 });
+            passed.push_back(Passed { buckets: index.pass_left_behind(watermark), batch: 0 });
         }
         Self {
             pending: BTreeSet::new(),
             to_load: BTreeSet::new(),
             watermark,
+            index,
             reading: watermark,
             from: RowKey::new(),
-            horizon: watermark,
+            // The watermark's bucket has what was due before, and is read at once even if the clock has been set back.
+            horizon: watermark.next(),
             read_running: false,
             moving: false,
             not_before: Timestamp::EPOCH,
@@ -180,8 +158,17 @@ impl WakeUps {
         self.reschedule(key, scheduled, None);
     }
 
-    fn wants_reading(&self) -> bool {
+    /// Skips what has no rows; whether something is left to be read.
+    fn wants_reading(&mut self) -> bool {
+        if self.from.is_empty() {
+            self.reading = self.index.first_from(self.reading, self.horizon);
+        }
         self.reading < self.horizon
+    }
+
+    /// Rows of a checkpoint are durable.
+    pub(crate) fn rows_written(&mut self, rows: &[RowAddress]) {
+        self.index.written(rows);
     }
 }
 
@@ -298,7 +285,7 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn on_wake_ups(&mut self, page: WakeUpPage) {
         self.wake_ups.read_running = false;
         if page.unreadable > 0 {
-            tracing::error!(log = %self.log.0, bucket = page.bucket.0, rows = page.unreadable, "unreadable wake-up rows");
+            tracing::error!(log = %self.log.0, bucket = page.bucket.number(), rows = page.unreadable, "unreadable wake-up rows");
         }
         for (due, key) in page.due {
             let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
@@ -325,7 +312,7 @@ impl<K: Kind> ShardTask<K> {
         let firsts = [wake_ups.pending.first(), wake_ups.to_load.first()];
         let first = firsts.into_iter().flatten().map(|(due, _)| *due).min().unwrap_or(Timestamp::MAX);
         let limit = Bucket::of(now.min(first)).min(wake_ups.reading);
-        let target = Bucket(limit.0.min(wake_ups.watermark.0 + STRIDE));
+        let target = wake_ups.index.stride(wake_ups.watermark, limit);
         if target <= wake_ups.watermark {
             self.wake_ups.not_before = now + WATERMARK_REST;
             return;
@@ -335,16 +322,13 @@ impl<K: Kind> ShardTask<K> {
         // From now on checkpoints write beyond it, whether or not the move succeeds.
         let batch = self.checkpoints.next_batch();
         let from = std::mem::replace(&mut self.wake_ups.watermark, target);
-        self.wake_ups.passed.push_back(Passed { from, to: target, batch });
-        let write = PartitionWrite {
-            partition: target.partition(&self.log),
-            version: self.writer.durable().0,
-            puts: rows,
-            deletes: Vec::new(),
-        };
+        let buckets = self.wake_ups.index.pass(from, target);
+        self.wake_ups.passed.push_back(Passed { buckets, batch });
+        let writes = self.rewritten(target, rows);
         let (store, name, epoch) = (self.store.clone(), self.log.clone(), self.epoch);
+        let to = self.wake_ups.index.watermark(target);
         self.outside.spawn(async move {
-            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, write, target)).catch_unwind();
+            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
             Arrival::Watermark { epoch, at: target, outcome: moving.await.unwrap_or(Append::Unknown) }
         });
     }
@@ -364,6 +348,17 @@ impl<K: Kind> ShardTask<K> {
         keys.map(|key| (row_key(now, key), Bytes::new())).collect()
     }
 
+    /// What is to be written before the watermark moves to `target`.
+    fn rewritten(&mut self, target: Bucket, rows: Vec<(RowKey, Bytes)>) -> Vec<PartitionWrite> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let version = self.writer.durable().0;
+        let write = |partition, puts| PartitionWrite { partition, version, puts, deletes: Vec::new() };
+        let index = self.wake_ups.index.add(target).map(|row| write(row.partition, vec![(row.key, Bytes::new())]));
+        index.into_iter().chain([write(target.partition(&self.log), rows)]).collect()
+    }
+
     pub(crate) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
         let now = self.runtime.now();
         match outcome {
@@ -378,15 +373,10 @@ impl<K: Kind> ShardTask<K> {
         }
         let (store, name, runtime) = (self.store.clone(), self.log.clone(), self.runtime.clone());
         let epoch = self.epoch;
-        let write = PartitionWrite {
-            partition: at.partition(&self.log),
-            version: self.writer.durable().0,
-            puts: self.standing_rows(at, now),
-            deletes: Vec::new(),
-        };
+        let (writes, to) = (self.rewritten(at, self.standing_rows(at, now)), self.wake_ups.index.watermark(at));
         self.outside.spawn(async move {
             runtime.sleep(Duration::from_secs(1)).await;
-            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, write, at)).catch_unwind();
+            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
             Arrival::Watermark { epoch, at, outcome: moving.await.unwrap_or(Append::Unknown) }
         });
     }
@@ -400,9 +390,12 @@ impl<K: Kind> ShardTask<K> {
         if !self.checkpoints.finished_before(passed.batch) {
             return;
         }
-        let partitions: Vec<_> =
-            (passed.from.0..passed.to.0).map(|bucket| Bucket(bucket).partition(&self.log)).collect();
+        let partitions: Vec<_> = passed.buckets.iter().map(|bucket| bucket.partition(&self.log)).collect();
+        let from_index = wake_ups.index.without(&passed.buckets, self.writer.durable().0);
         wake_ups.passed.pop_front();
+        if partitions.is_empty() {
+            return;
+        }
         wake_ups.dropping = true;
         let table = Arc::clone(&self.store.table);
         self.outside.spawn(async move {
@@ -414,6 +407,12 @@ impl<K: Kind> ShardTask<K> {
                     Err(_) => tracing::error!(?partition, "dropping wake-up rows panicked, leaving them"),
                 }
             }
+            // Only now: a bucket that is not in the index is never looked for again.
+            match AssertUnwindSafe(table.write(from_index.into_iter().collect())).catch_unwind().await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "cannot take dropped buckets out of the index, leaving them"),
+                Err(_) => tracing::error!("taking dropped buckets out of the index panicked, leaving them"),
+            }
             Arrival::BucketsDropped
         });
     }
@@ -423,18 +422,21 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// The wake-up rows that go with a part of a checkpoint.
-    pub(crate) fn wake_up_rows(&self, part: &Part, now: Timestamp) -> Vec<RowAddress> {
+    pub(crate) fn wake_up_rows(&mut self, part: &Part, now: Timestamp) -> Vec<RowAddress> {
         let Some(slot) = part.slot.and_then(|id| self.entities.get(id)) else { return Vec::new() };
         let dues = part.wake_up.into_iter().chain(part.owes.then_some(now));
-        let row = |due| {
+        let mut rows = Vec::new();
+        for due in dues {
             let bucket = Bucket::of(due).max(self.wake_ups.watermark);
-            RowAddress { partition: bucket.partition(&self.log), key: row_key(due, &slot.key) }
-        };
-        dues.map(row).collect()
+            rows.extend(self.wake_ups.index.add(bucket));
+            rows.push(RowAddress { partition: bucket.partition(&self.log), key: row_key(due, &slot.key) });
+        }
+        rows
     }
 }
 
-/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.
+/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on. It says
+/// that the log has an index of its buckets, which is empty.
 /// False when somebody else has opened the log.
 pub(crate) async fn ensure_watermark(
     store: &Store,
@@ -445,7 +447,7 @@ pub(crate) async fn ensure_watermark(
     if head.watermark != Timestamp::EPOCH {
         return Ok(true);
     }
-    let at = Bucket::of(now).start();
+    let at = Index::first_watermark(now);
     match store.log.set_watermark(log, head.epoch, at).await {
         Append::Appended => {
             head.watermark = at;
@@ -456,14 +458,14 @@ pub(crate) async fn ensure_watermark(
     }
 }
 
-async fn rewrite_and_move(store: Store, log: LogId, epoch: Epoch, rows: PartitionWrite, to: Bucket) -> Append {
-    if !rows.puts.is_empty()
-        && let Err(error) = store.table.write(vec![rows]).await
+async fn rewrite_and_move(store: Store, log: LogId, epoch: Epoch, rows: Vec<PartitionWrite>, to: Timestamp) -> Append {
+    if !rows.is_empty()
+        && let Err(error) = store.table.write(rows).await
     {
         tracing::warn!(log = %log.0, %error, "cannot write standing wake-ups yet");
         return Append::Unknown;
     }
-    store.log.set_watermark(&log, epoch, to.start()).await
+    store.log.set_watermark(&log, epoch, to).await
 }
 
 async fn read_page(

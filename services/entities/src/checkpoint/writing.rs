@@ -2,7 +2,7 @@
 //! whose rows are out of reach, since too many of their replicas are away, holds up neither the others nor the log above
 //! its own changes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,14 +173,14 @@ async fn write(table: &dyn Table, parts: &[Part], version: Seq) -> StorageResult
 
 /// The wake-up rows of parts, many to a write.
 fn wake_ups(parts: &[Part], version: Seq) -> impl Iterator<Item = PartitionWrite> {
-    let mut by_partition: BTreeMap<PartitionKey, Vec<(RowKey, Bytes)>> = BTreeMap::new();
+    let mut by_partition: BTreeMap<PartitionKey, BTreeSet<RowKey>> = BTreeMap::new();
     for RowAddress { partition, key } in parts.iter().flat_map(|part| &part.wake_up_rows) {
-        by_partition.entry(partition.clone()).or_default().push((key.clone(), Bytes::new()));
+        by_partition.entry(partition.clone()).or_default().insert(key.clone());
     }
-    by_partition.into_iter().map(move |(partition, puts)| PartitionWrite {
+    by_partition.into_iter().map(move |(partition, keys)| PartitionWrite {
         partition,
         version: version.0,
-        puts,
+        puts: keys.into_iter().map(|key| (key, Bytes::new())).collect(),
         deletes: Vec::new(),
     })
 }

@@ -1,13 +1,18 @@
 //! Timers: never early, and late only while nobody owns the shard.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use entities::Shard;
 use ids::Timestamp;
-use storage::fault::{FaultPlan, Faults, Method};
-use storage::{ScanOrder, ScanRange};
+use runtime::Runtime;
+use storage::fault::{FaultPlan, Faults, Method, TableInFront};
+use storage::{Append, OwnerNonce, PartitionKey, ScanOrder, ScanPage, ScanRange, StorageResult, Store, Table};
 
-use crate::ledger::Input;
+use crate::ledger::{Input, Ledger};
 use crate::world::{DONE, Handle, START, World, key, read};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -246,4 +251,124 @@ async fn a_debt_whose_settling_never_became_durable_outlives_the_watermark() {
     let _next = world.open().await;
     world.pass(SECOND).await;
     assert!(world.bank.asked("a", 7) > asked, "nobody remembers the debt");
+}
+
+/// A table that notes which partitions were scanned, and which dropped.
+struct Counting {
+    inner: Arc<dyn Table>,
+    scans: Mutex<Vec<String>>,
+    drops: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl TableInFront for Counting {
+    fn behind(&self) -> &dyn Table {
+        &*self.inner
+    }
+
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage> {
+        self.scans.lock().unwrap().push(String::from_utf8_lossy(partition).into_owned());
+        self.inner.scan(partition, range, order, limit).await
+    }
+
+    async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
+        self.drops.lock().unwrap().push(String::from_utf8_lossy(partition).into_owned());
+        self.inner.drop_partition(partition).await
+    }
+}
+
+async fn open_counting(world: &World, runtime: &Runtime) -> (Handle, Arc<Counting>) {
+    let inner = world.faulty.store();
+    let (scans, drops) = (Mutex::default(), Mutex::default());
+    let table = Arc::new(Counting { inner: inner.table.clone(), scans, drops });
+    let store = Store { table: Arc::clone(&table) as _, ..inner };
+    let (host, settings) = (Arc::clone(&world.bank) as _, world.settings.clone());
+    let shard = Shard::open(world.log(), Arc::new(Ledger), host, store, runtime.clone(), settings).await.unwrap();
+    (shard, table)
+}
+
+/// Starting a server in 2261 went through every ten minutes since its last start.
+#[tokio::test(start_paused = true)]
+async fn opening_a_shard_after_two_centuries_reads_the_buckets_that_there_are() {
+    let world = World::new();
+    let shard = world.open().await;
+    let dues = [SECOND, HOUR, DAY * 30, DAY * 365 * 100, DAY * 365 * 190, DAY * 365 * 230];
+    for (name, due) in dues.iter().enumerate() {
+        set(&shard, &format!("{name}"), 1, START + *due).await;
+    }
+    shard.close().await;
+
+    let later = Runtime::virtual_from(START + DAY * 365 * 200);
+    let (shard, table) = open_counting(&world, &later).await;
+    world.pass(DAY).await;
+    for name in 0..5 {
+        lateness(&shard, &format!("{name}"), 1).await;
+    }
+    let scans = table.scans.lock().unwrap().clone();
+    let of_buckets = scans.iter().filter(|scan| scan.starts_with("wake-ups/")).count();
+    // Those of the first five, one more that a standing row may lie in, and none of the ten million between.
+    assert!((5..=6).contains(&of_buckets), "{scans:?}");
+    assert_eq!(scans.iter().filter(|scan| scan.starts_with("wake-up-buckets/")).count(), 1, "{scans:?}");
+    assert!(scans.len() <= 8, "{scans:?}");
+    // What was passed is dropped, each bucket once, and is not in the index any more.
+    let drops = table.drops.lock().unwrap().clone();
+    assert_eq!(drops.len(), drops.iter().collect::<BTreeSet<_>>().len(), "{drops:?}");
+    assert!((5..=7).contains(&drops.len()), "{drops:?}");
+    shard.close().await;
+    let (shard, table) = open_counting(&world, &later).await;
+    world.pass(SECOND).await;
+    let scans = table.scans.lock().unwrap().clone();
+    assert!(scans.iter().filter(|scan| scan.starts_with("wake-ups/")).count() <= 1, "{scans:?}");
+    let end = Runtime::virtual_from(START + DAY * 365 * 230 + SECOND);
+    shard.close().await;
+    let (shard, _) = open_counting(&world, &end).await;
+    world.pass(SECOND).await;
+    assert!(lateness(&shard, "5", 1).await <= SECOND * 2, "the index has kept what was to come");
+}
+
+/// A log that an earlier release has written has no index.
+#[tokio::test(start_paused = true)]
+async fn a_log_without_an_index_loses_no_alarm() {
+    let world = World::new();
+    let epoch = world.store().log.open(&world.log(), OwnerNonce(1)).await.unwrap().head.epoch;
+    let bucket = Timestamp::from_nanos(START.nanos() / 600_000_000_000 * 600_000_000_000);
+    assert_eq!(world.store().log.set_watermark(&world.log(), epoch, bucket).await, Append::Appended);
+    let shard = world.open().await;
+    for (name, due) in [HOUR, DAY, DAY * 30].iter().enumerate() {
+        set(&shard, &format!("{name}"), 1, START + *due).await;
+    }
+    shard.close().await;
+    let index = Bytes::from("wake-up-buckets/test/0");
+    let page = world.store().table.scan(&index, ScanRange::default(), ScanOrder::Ascending, 10).await.unwrap();
+    assert_eq!(page.rows, []);
+    let shard = world.open().await;
+    set(&shard, "3", 1, START + DAY * 40).await;
+    for name in 0..4 {
+        world.runtime.sleep_until(START + [HOUR, DAY, DAY * 30, DAY * 40][name] + SECOND).await;
+        assert!(lateness(&shard, &format!("{name}"), 1).await <= Duration::from_millis(10));
+    }
+}
+
+/// The watermark is ahead of a clock that was set back while no process ran. What is due lies in its bucket.
+#[tokio::test(start_paused = true)]
+async fn an_alarm_behind_the_watermark_rings_though_the_clock_is_before_it() {
+    let mut world = World::new();
+    let shard = world.open().await;
+    set(&shard, "a", 1, BUCKET_END - Duration::from_millis(1)).await;
+    world.pass(SECOND * 30).await;
+    assert_eq!(shard.stats().log_depth, 0);
+    world.faults().follow(hanging_appends());
+    world.runtime.sleep_until(BUCKET_END + HOUR * 6).await;
+    shard.abandon().await;
+    world.faults().follow(FaultPlan::new(1));
+    world.runtime = Runtime::virtual_from(BUCKET_END + HOUR);
+    let next = world.open().await;
+    world.pass(SECOND).await;
+    assert!(lateness(&next, "a", 1).await <= HOUR + SECOND * 2);
 }
