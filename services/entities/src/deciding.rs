@@ -77,7 +77,8 @@ impl<K: Kind> ShardTask<K> {
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Residence::Ready(state) = &mut slot.residence else { return };
-        let env = Env { now: self.runtime.now(), seed: self.runtime.seed() };
+        let (now, wall) = self.runtime.clocks();
+        let env = Env { now, wall, seed: self.runtime.seed() };
         let (kind, key, encoded) = (&*self.kind, &slot.key, &mut self.encoded);
         encoded.clear();
         let stepped = caught(|| {

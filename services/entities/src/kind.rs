@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ids::{NamespaceId, Slot, Timestamp, WorkflowId};
+use ids::{NamespaceId, Slot, Timestamp, WallClock, WorkflowId};
 use storage::{PartitionKey, PartitionWrite, Row, RowKey, Version};
 
 /// Names an entity within its shard's kind.
@@ -20,8 +20,11 @@ pub struct EntityKey {
 /// What a step knows of the world.
 #[derive(Clone, Copy, Debug)]
 pub struct Env {
-    /// The clock. A kind makes sure by itself that its event times never go back.
+    /// The time that the process goes by, which wake-ups follow. Entities move between processes, so a kind makes sure by itself
+    /// that its event times never go back.
     pub now: Timestamp,
+    /// The wall clock, which may be behind: see [`Kind::held_until`].
+    pub wall: WallClock,
     /// Random bits, from which a step derives the fresh ids that it needs.
     pub seed: u128,
 }
@@ -150,6 +153,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
 
     /// When the entity must be looked at again.
     fn next_wake_up(&self, state: &Self::State) -> Option<Timestamp>;
+
+    /// When to look again at a state that has just been woken, for which something is due that waits for the wall clock to come
+    /// to the same time. `None` if nothing does.
+    fn held_until(&self, _state: &Self::State, _env: &Env) -> Option<Timestamp> {
+        None
+    }
 
     /// The input that says the time has come.
     fn wake_up(&self) -> Self::Input;

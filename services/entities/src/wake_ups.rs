@@ -30,16 +30,19 @@ use storage::{
 pub(crate) use self::buckets::{Bucket, Index};
 use crate::arrival::Arrival;
 use crate::checkpoint::Part;
-use crate::entity_slot::{Residence, SlotId};
+use crate::entity_slot::{Residence, Slot, SlotId};
 use crate::obligations::rest_before;
+use crate::panics::caught;
 use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
-use crate::{EntityKey, Kind, RowAddress};
+use crate::{EntityKey, Env, Kind, RowAddress};
 
 /// How many rows one read brings.
 const PAGE: usize = 1000;
 /// How many due wake-ups one turn of the shard's task delivers.
 const PER_TURN: usize = 128;
+/// How long to wait at most before looking again at what waits for the wall clock, which may be set meanwhile.
+const HELD_REST: Duration = Duration::from_secs(5);
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
 
@@ -186,14 +189,17 @@ impl<K: Kind> ShardTask<K> {
             slot.idle_wake_ups = 0;
         }
         let mut at = slot.next_wake_up;
+        let mut is_held = false;
         if woken && !changed && at.is_some_and(|at| at <= now) {
             // Due, and yet it did nothing: not again at once.
             slot.idle_wake_ups += 1;
-            at = Some(now + rest_before(slot.idle_wake_ups));
+            let held_until = held_until(&*self.kind, slot, &self.runtime).filter(|until| *until > now);
+            is_held = held_until.is_some();
+            at = held_until.map(|until| until.min(now + HELD_REST)).or(Some(now + rest_before(slot.idle_wake_ups)));
         } else if woken && !changed {
             slot.idle_wake_ups = 0;
         }
-        let is_in_vain = slot.idle_wake_ups > 0;
+        let is_in_vain = slot.idle_wake_ups > 0 && !is_held;
         let before = std::mem::replace(&mut slot.scheduled, at);
         self.wake_ups.reschedule(&slot.key, before, at);
         if is_in_vain {
@@ -433,6 +439,14 @@ impl<K: Kind> ShardTask<K> {
         }
         rows
     }
+}
+
+/// When to look again at an entity for which something is due that waits for the wall clock.
+fn held_until<K: Kind>(kind: &K, slot: &Slot<K>, runtime: &Runtime) -> Option<Timestamp> {
+    let Residence::Ready(state) = &slot.residence else { return None };
+    let (now, wall) = runtime.clocks();
+    let env = Env { now, wall, seed: 0 };
+    caught(|| kind.held_until(state, &env)).unwrap_or_default()
 }
 
 /// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on. It says

@@ -176,6 +176,7 @@ impl Run {
                     timer_id: started.timer_id.clone(),
                     started_event_id: id,
                     fires_at: at.saturating_add(timeout),
+                    set_at: at,
                 };
                 self.timers.insert(timer.timer_id.clone(), Arc::new(timer));
             }

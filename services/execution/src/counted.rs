@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     fn timer(name: &str) -> Arc<Timer> {
-        Arc::new(Timer { timer_id: name.to_owned(), started_event_id: 5, fires_at: 7 })
+        Arc::new(Timer { timer_id: name.to_owned(), started_event_id: 5, fires_at: 7, set_at: 6 })
     }
 
     #[test]

@@ -48,15 +48,17 @@ pub use requests::SeenRequests;
 pub use retry::ResolvedRetry;
 pub use row::{ChainRow, RunRow};
 pub use run::{Run, RunCore, TimeoutsOf};
-pub use wake_up::next_wake_up;
+pub use wake_up::{held_until, next_wake_up};
 pub use workflow::Workflow;
 pub use workflow_task::{WorkflowTask, timeout_of_attempt};
 
-/// What a decision knows of the world. `now` need not be monotonic: event times are made so.
+/// What a decision knows of the world. `now` need not be monotonic, since runs move between processes: event times are made so.
 #[derive(Clone, Debug)]
 pub struct Env<'a> {
-    /// The clock.
+    /// The time that the process goes by: of events, and of what is due after some time.
     pub now: ids::Timestamp,
+    /// The wall clock, for what is due at a time of day: timers, start delays, cron schedules.
+    pub wall: ids::WallClock,
     /// Random bits for fresh run ids and request ids.
     pub seed: u128,
     /// The limits in force.

@@ -143,6 +143,9 @@ pub struct Timer {
     /// Nanoseconds since the epoch.
     #[prost(int64, tag = "3")]
     pub fires_at: i64,
+    /// When it was set: the time of that event. 0 where an earlier release has set it.
+    #[prost(int64, tag = "4")]
+    pub set_at: i64,
 }
 
 /// A child workflow that has not closed, as its parent sees it.

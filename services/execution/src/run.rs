@@ -156,6 +156,11 @@ impl Run {
         WorkflowExecutionStatus::try_from(self.core.status).unwrap_or(WorkflowExecutionStatus::Unspecified)
     }
 
+    /// When its first event was.
+    pub(crate) fn started_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.core.started_at)
+    }
+
     /// Whether it has begun and not closed.
     pub fn is_open(&self) -> bool {
         self.status() == WorkflowExecutionStatus::Running

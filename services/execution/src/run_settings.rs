@@ -9,7 +9,7 @@ use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::WorkflowExecutionStartedEventAttributes as Started;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::StartWorkflowExecutionRequest;
-use ids::Timestamp;
+use ids::{Timestamp, WallClock};
 
 use crate::cron::Cron;
 use crate::duration::{from_wire, to_wire, wire_time};
@@ -23,14 +23,14 @@ pub(crate) fn started_by_request(
     request: StartWorkflowExecutionRequest,
     parent: Option<Parent>,
     run_id: &str,
-    now: Timestamp,
+    (now, wall): (Timestamp, WallClock),
     limits: &Limits,
 ) -> Started {
     let execution_timeout = from_wire(request.workflow_execution_timeout.as_ref());
     let own = WorkflowExecution { workflow_id: request.workflow_id.clone(), run_id: run_id.to_owned() };
     let cron = !request.cron_schedule.is_empty();
     let delay = if cron {
-        Cron::parse(&request.cron_schedule).ok().and_then(|cron| cron.backoff(now, now))
+        Cron::parse(&request.cron_schedule).ok().and_then(|cron| cron.backoff(wall.shows, wall.shows))
     } else {
         from_wire(request.workflow_start_delay.as_ref())
     };

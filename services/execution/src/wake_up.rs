@@ -1,7 +1,7 @@
 //! The next instant at which a workflow must be looked at again.
 
 use api::temporal::api::enums::v1::TimeoutType;
-use ids::Timestamp;
+use ids::{Timestamp, WallClock};
 
 use crate::duration::from_wire;
 use crate::pending::{Activity, ActivityState, activity_state};
@@ -10,12 +10,36 @@ use crate::workflow::Workflow;
 
 /// The nearest deadline; `None` when time alone changes nothing.
 pub fn next_wake_up(workflow: &Workflow) -> Option<Timestamp> {
-    workflow.runs.values().filter(|run| run.is_open()).filter_map(|run| next_of(run)).min()
+    open_runs(workflow).filter_map(|run| deadlines(run).map(|deadline| deadline.at).min()).min()
 }
 
-fn next_of(run: &Run) -> Option<Timestamp> {
+/// When to look again at a workflow of which something is due, but waits for the wall clock; `None` if nothing does.
+pub fn held_until(workflow: &Workflow, now: Timestamp, wall: WallClock) -> Option<Timestamp> {
+    let mut is_held = false;
+    let look = |deadline: Deadline| match deadline.set_at {
+        Some(set_at) if deadline.at <= now && !wall.has_come_to(deadline.at, set_at) => {
+            is_held = true;
+            now + deadline.at.since(wall.shows)
+        }
+        _ => deadline.at,
+    };
+    let next = open_runs(workflow).flat_map(deadlines).map(look).min();
+    next.filter(|_| is_held)
+}
+
+fn open_runs(workflow: &Workflow) -> impl Iterator<Item = &Run> {
+    workflow.runs.values().map(|run| &**run).filter(|run| run.is_open())
+}
+
+/// Something that happens when its time has come.
+struct Deadline {
+    at: Timestamp,
+    /// When it was set, if it waits for the wall clock too.
+    set_at: Option<Timestamp>,
+}
+
+fn deadlines(run: &Run) -> impl Iterator<Item = Deadline> {
     let timeouts = run.timeouts();
-    let first_task = (run.core.first_task_at != 0).then(|| Timestamp::from_nanos(run.core.first_task_at));
     let task = run.core.task.as_ref().and_then(|task| {
         if task.is_started() {
             task.deadline()
@@ -25,14 +49,15 @@ fn next_of(run: &Run) -> Option<Timestamp> {
             task.sticky.then(|| Timestamp::from_nanos(task.sticky_deadline))
         }
     });
-    let timers = run.timers.values().map(|timer| Timestamp::from_nanos(timer.fires_at));
     let activities = run.activities.values().filter_map(|activity| Some(activity_deadline(activity)?.0));
-    [timeouts.run_deadline, timeouts.execution_deadline, first_task, task]
+    let timeouts = [timeouts.run_deadline, timeouts.execution_deadline, task].into_iter().flatten().chain(activities);
+    let first_task = (run.core.first_task_at != 0).then(|| (run.core.first_task_at, run.core.started_at));
+    let timers = run.timers.values().map(|timer| (timer.fires_at, timer.set_at));
+    let by_the_wall = first_task
         .into_iter()
-        .flatten()
         .chain(timers)
-        .chain(activities)
-        .min()
+        .map(|(at, set_at)| Deadline { at: Timestamp::from_nanos(at), set_at: Some(Timestamp::from_nanos(set_at)) });
+    timeouts.map(|at| Deadline { at, set_at: None }).chain(by_the_wall)
 }
 
 /// What happens to an activity at its next deadline.

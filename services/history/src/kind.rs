@@ -66,6 +66,7 @@ impl Kind for WorkflowKind {
         }
         let env = execution::Env {
             now: env.now,
+            wall: env.wall,
             seed: env.seed,
             limits: &self.limits,
             namespace_id: key.namespace.as_str(),
@@ -119,6 +120,10 @@ impl Kind for WorkflowKind {
 
     fn next_wake_up(&self, state: &WorkflowState) -> Option<Timestamp> {
         execution::next_wake_up(&state.workflow)
+    }
+
+    fn held_until(&self, state: &WorkflowState, env: &Env) -> Option<Timestamp> {
+        execution::held_until(&state.workflow, env.now, env.wall)
     }
 
     fn wake_up(&self) -> Input {

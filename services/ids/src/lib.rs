@@ -5,7 +5,9 @@
 mod names;
 mod slot;
 mod timestamp;
+mod wall_clock;
 
 pub use names::{NamespaceId, RunId, WorkflowId};
 pub use slot::{SLOTS, ShardId, Slot};
 pub use timestamp::Timestamp;
+pub use wall_clock::WallClock;

@@ -311,8 +311,8 @@ pub(crate) fn leader_address(shared: &Shared) -> String {
     leader.map(|peer| peer.address).unwrap_or_default()
 }
 
-/// The time here, for whoever wants to compare clocks.
+/// The wall clock here, for whoever wants to compare clocks: nothing else is the same for all processes.
 pub(crate) fn now_ms(runtime: &runtime::Runtime) -> i64 {
-    let since = runtime.now().since(ids::Timestamp::EPOCH);
+    let since = runtime.wall().since(ids::Timestamp::EPOCH);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

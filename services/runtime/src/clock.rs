@@ -1,27 +1,43 @@
 //! The clocks.
 
+mod anchored;
+mod wall_dial;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ids::Timestamp;
+use ids::{Timestamp, WallClock};
 
-/// Tells the time of day.
+pub(crate) use self::anchored::{AnchoredClock, Source};
+pub(crate) use self::wall_dial::SetByHand;
+pub use self::wall_dial::WallDial;
+
+/// Tells the time.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
-    fn now(&self) -> Timestamp;
+    /// The time that the process goes by, which never goes back, and what the wall clock shows at the same moment.
+    fn read(&self) -> (Timestamp, WallClock);
     /// The longest one may sleep before looking at the clock again, since it may be set.
     fn longest_nap(&self) -> Duration;
 }
 
-/// The machine's clock.
-pub struct SystemClock;
+/// The machine's clocks.
+pub(crate) struct Machine {
+    began: std::time::Instant,
+}
 
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
+impl Machine {
+    pub(crate) fn new() -> Self {
+        Self { began: std::time::Instant::now() }
+    }
+}
+
+impl Source for Machine {
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn wall(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::EPOCH + since
-    }
-    fn longest_nap(&self) -> Duration {
-        Duration::from_secs(1)
     }
 }
 
@@ -39,8 +55,9 @@ impl VirtualClock {
 }
 
 impl Clock for VirtualClock {
-    fn now(&self) -> Timestamp {
-        self.start + self.zero.elapsed()
+    fn read(&self) -> (Timestamp, WallClock) {
+        let now = self.start + self.zero.elapsed();
+        (now, WallClock::in_step(now))
     }
     fn longest_nap(&self) -> Duration {
         Duration::from_secs(365 * 24 * 3600)

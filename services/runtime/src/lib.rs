@@ -4,14 +4,15 @@
 //! Start at [`Runtime`].
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use ids::Timestamp;
+use ids::{Timestamp, WallClock};
 use tokio::task::JoinHandle;
 
 mod clock;
-pub use clock::{Clock, SystemClock, VirtualClock};
+use clock::{AnchoredClock, Machine, SetByHand};
+pub use clock::{Clock, VirtualClock, WallDial};
 
 /// What a process draws from its surroundings. Cheap to clone.
 #[derive(Clone)]
@@ -20,9 +21,11 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// The real clock.
+    /// The real clock, one for the whole process: whoever reads it notices when the wall clock is set.
     pub fn system() -> Self {
-        Self { clock: Arc::new(SystemClock) }
+        static CLOCK: LazyLock<Arc<AnchoredClock<Machine>>> =
+            LazyLock::new(|| Arc::new(AnchoredClock::new(Machine::new())));
+        Self { clock: Arc::clone(&*CLOCK) as Arc<dyn Clock> }
     }
 
     /// A clock that follows tokio's paused time from `start` on: use with `#[tokio::test(start_paused = true)]`.
@@ -30,12 +33,29 @@ impl Runtime {
         Self { clock: Arc::new(VirtualClock::starting_at(start)) }
     }
 
-    /// The time of day. It may step backwards when the machine's clock is set.
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
+    /// The same, with a wall clock that the test can set.
+    pub fn virtual_with_wall_clock(start: Timestamp) -> (Self, WallDial) {
+        let (source, dial) = SetByHand::starting_at(start);
+        (Self { clock: Arc::new(AnchoredClock::new(source)) }, dial)
     }
 
-    /// Returns once [`Runtime::now`] is at or past `at`, never before, even if the clock is set meanwhile.
+    /// The time that this process goes by: the time of day, but it never goes back. It is ahead of a wall clock that was set
+    /// back, and follows one that is set forward. Between processes only the [`wall`](Self::wall) clock can be compared.
+    pub fn now(&self) -> Timestamp {
+        self.clock.read().0
+    }
+
+    /// What the wall clock shows; never later than [`now`](Self::now).
+    pub fn wall(&self) -> Timestamp {
+        self.clock.read().1.shows
+    }
+
+    /// Both at the same moment.
+    pub fn clocks(&self) -> (Timestamp, WallClock) {
+        self.clock.read()
+    }
+
+    /// Returns once [`Runtime::now`] is at or past `at`, never before, even if the wall clock is set meanwhile.
     pub async fn sleep_until(&self, at: Timestamp) {
         loop {
             let left = at.since(self.now());

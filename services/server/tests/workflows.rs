@@ -7,6 +7,8 @@ mod activities;
 mod chaos;
 #[path = "workflows/children.rs"]
 mod children;
+#[path = "workflows/clocks.rs"]
+mod clocks;
 #[path = "workflows/commands.rs"]
 mod commands;
 #[path = "workflows/crashes.rs"]

@@ -4,7 +4,6 @@ use api::temporal::api::common::v1::Payloads;
 use api::temporal::api::enums::v1::RetryState;
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::WorkflowExecutionStartedEventAttributes;
-use ids::Timestamp;
 
 use crate::cron::Cron;
 use crate::draft::Draft;
@@ -61,8 +60,10 @@ fn next_by_cron(
     let cron = Cron::parse(&run.start.cron_schedule).ok()?;
     let now = draft.time_in(run_id);
     let delay = from_wire(run.start.first_workflow_task_backoff.as_ref()).unwrap_or_default();
-    let began = Timestamp::from_nanos(run.core.started_at) + delay;
-    let backoff = cron.backoff(began, now)?;
+    let began = run.started_at() + delay;
+    // A schedule names times of day.
+    let ahead = draft.env.now.since(draft.env.wall.shows);
+    let backoff = cron.backoff(began - ahead, now - ahead)?;
     if run.timeouts().execution_deadline.is_some_and(|deadline| now + backoff >= deadline) {
         return None;
     }

@@ -151,7 +151,7 @@ fn begin(mut draft: Draft<'_>, start: Start) -> Result<Transition, Rejection> {
     };
     let (request_id, identity) = (request.request_id.clone(), request.identity.clone());
     let eager_wanted = request.request_eager_execution;
-    let mut started = started_by_request(request, parent, &run_id, draft.env.now, draft.env.limits);
+    let mut started = started_by_request(request, parent, &run_id, (draft.env.now, draft.env.wall), draft.env.limits);
     let put_off = from_wire(started.first_workflow_task_backoff.as_ref()).is_some();
     let eager = eager_wanted && !put_off;
     started.eager_execution_accepted = eager;

@@ -17,7 +17,7 @@ use super::{activity, task};
 use crate::change::Fact;
 use crate::draft::{Draft, Notes};
 use crate::failure::{timeout_failure, workflow_timeout_failure};
-use crate::pending::{Activity, ActivityProgress};
+use crate::pending::{Activity, ActivityProgress, Timer};
 use crate::reply::{Reply, Transition};
 use crate::wake_up::{ActivityDeadline, activity_deadline};
 use crate::workflow_task::WorkflowTask;
@@ -66,9 +66,13 @@ fn time_out_run(draft: &mut Draft<'_>, run_id: &str) -> bool {
 }
 
 fn fire_timers(draft: &mut Draft<'_>, run_id: &str) {
-    let now = draft.env.now.nanos();
+    let Env { now, wall, .. } = *draft.env;
+    let is_due = |timer: &Timer| {
+        let fires_at = Timestamp::from_nanos(timer.fires_at);
+        fires_at <= now && wall.has_come_to(fires_at, Timestamp::from_nanos(timer.set_at))
+    };
     let run = draft.run(run_id);
-    let mut due: Vec<_> = run.timers.values().filter(|timer| timer.fires_at <= now).cloned().collect();
+    let mut due: Vec<_> = run.timers.values().filter(|timer| is_due(timer)).cloned().collect();
     due.sort_by_key(|timer| (timer.fires_at, timer.started_event_id));
     let news = !due.is_empty();
     for timer in due {
@@ -138,9 +142,11 @@ fn no_time_to_retry(progress: &ActivityProgress, attempt: Failure) -> Failure {
 }
 
 fn wake_task(draft: &mut Draft<'_>, run_id: &str) {
-    let now = draft.env.now;
+    let Env { now, wall, .. } = *draft.env;
     let run: Arc<Run> = draft.run(run_id).clone();
-    if run.core.first_task_at != 0 && run.core.first_task_at <= now.nanos() {
+    let first_task_at = Timestamp::from_nanos(run.core.first_task_at);
+    let is_first_due = first_task_at <= now && wall.has_come_to(first_task_at, run.started_at());
+    if run.core.first_task_at != 0 && is_first_due {
         draft.fact(run_id, Fact::FirstTaskAt(0));
         task::wake_workflow(draft, run_id);
         return;

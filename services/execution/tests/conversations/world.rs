@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use execution::{Change, Env, Input, Limits, Reply, Run, TaskId, Workflow, decide, invariants, needs, next_wake_up};
-use ids::Timestamp;
+use ids::{Timestamp, WallClock};
 
 use crate::words::{self, Words};
 use crate::{render, show, speech};
@@ -118,6 +118,7 @@ impl World {
         self.decided += 1;
         let env = Env {
             now: self.now,
+            wall: WallClock::in_step(self.now),
             seed: self.decided,
             limits: &self.limits,
             namespace_id: "namespace-id",

@@ -12,7 +12,7 @@ use execution::{
     ActivitySelector, ActivityState, Chain, ChainRow, Change, CompleteWorkflowTask, Env, Input, Limits, Rejection,
     Reply, Run, RunRow, Transition, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligations,
 };
-use ids::Timestamp;
+use ids::{Timestamp, WallClock};
 use prost::Message;
 
 use crate::bookkeeping::Histories;
@@ -209,7 +209,8 @@ impl World {
         }
         self.decided += 1;
         let seed = self.decided.wrapping_mul(0x1234_5678_9abc_def1_2345_6789_abcd_ef12);
-        let env = Env { now: self.now, seed, limits: &self.limits, namespace_id: "namespace-id", workflow_id: "wf" };
+        let (now, wall, limits) = (self.now, WallClock::in_step(self.now), &self.limits);
+        let env = Env { now, wall, seed, limits, namespace_id: "namespace-id", workflow_id: "wf" };
         let first = decide(&self.live, input.clone(), &env);
         same_decision(&first, &decide(&self.live, input.clone(), &env))?;
         match first {
@@ -301,8 +302,8 @@ impl World {
     fn wake_ups_come_to_rest(&mut self) -> Result<(), String> {
         for _ in 0..12 {
             self.decided += 1;
-            let (now, limits) = (self.now, self.limits.clone());
-            let env = Env { now, seed: self.decided, limits: &limits, namespace_id: "namespace-id", workflow_id: "wf" };
+            let (now, wall, limits) = (self.now, WallClock::in_step(self.now), &self.limits.clone());
+            let env = Env { now, wall, seed: self.decided, limits, namespace_id: "namespace-id", workflow_id: "wf" };
             let due = next_wake_up(&self.live).is_some_and(|wake| wake <= self.now);
             let woken = decide(&self.live, Input::WakeUp, &env).map_err(|rejection| rejection.to_string())?;
             match (due, woken.changes.is_empty()) {

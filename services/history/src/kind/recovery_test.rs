@@ -18,7 +18,7 @@ use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskCompletedReques
 use bytes::Bytes;
 use entities::{EntityKey, Env, Kind, Load, Refusal, RowAddress, StoredRow};
 use execution::{Change, CompleteWorkflowTask, Input, Limits, Run, Signal, Start, StartTask, TaskId};
-use ids::Timestamp;
+use ids::{Timestamp, WallClock};
 use storage::{PartitionWrite, Row, Version};
 
 use super::{WorkflowKind, WorkflowState, decode_history, rows};
@@ -132,7 +132,8 @@ impl Model {
 
     fn step(&mut self, mut input: Input) {
         self.now += 1_000_000_000;
-        let env = Env { now: Timestamp::from_nanos(self.now), seed: u128::from(self.roll(u64::MAX)) << 3 };
+        let now = Timestamp::from_nanos(self.now);
+        let env = Env { now, wall: WallClock::in_step(now), seed: u128::from(self.roll(u64::MAX)) << 3 };
         loop {
             match self.kind.step(&self.key, &mut self.state, input, &env) {
                 Ok(transition) => {
