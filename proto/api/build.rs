@@ -1,6 +1,9 @@
 //! Compiles the Temporal API's messages from the sources inside the `temporalio-protos` crate.
 //! Writes two descriptor sets: `api.bin` keeps extension options (the HTTP routes), and is what reflection serves.
 
+#[path = "build/held.rs"]
+mod held;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,6 +20,7 @@ const ROOTS: &[&str] = &[
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=build");
     println!("cargo:rerun-if-changed=Cargo.toml");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let sources = protos_folder()?;
@@ -42,7 +46,7 @@ fn main() -> Result<()> {
         file.enum_type.iter_mut().for_each(forget_deprecation_of_values);
     }
     prost_build::Config::new().bytes(["."]).btree_map(["."]).include_file("all.rs").compile_fds(files)?;
-    Ok(())
+    held::add_to(&out)
 }
 
 /// A server reads and writes deprecated fields for as long as clients do: no warnings about them.

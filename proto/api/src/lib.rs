@@ -3,12 +3,15 @@
 //!
 //! Absent on purpose: service traits and clients, which need tonic (crate `grpc`). Pure crates see only this one.
 
+mod held;
+
 #[allow(clippy::all, rustdoc::all)]
 mod generated {
     include!(concat!(env!("OUT_DIR"), "/all.rs"));
 }
 
 pub use generated::*;
+pub use held::{Held, map_bytes, shared_bytes};
 
 /// The encoded `FileDescriptorSet` of every file, with options (such as `google.api.http`) kept.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api.bin"));

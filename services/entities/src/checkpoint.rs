@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, Slot, SlotId, Taken};
+use crate::memory_use::Share;
 use crate::panics::caught;
 use crate::shard::{ShardTask, Stop};
 use crate::{Kind, RowAddress, ShardSettings};
@@ -264,6 +265,7 @@ impl Checkpoints {
     fn due(
         &self,
         settings: &ShardSettings,
+        share: &Share,
         now: Timestamp,
         oldest: Option<(Seq, Timestamp)>,
         urgent: bool,
@@ -274,7 +276,9 @@ impl Checkpoints {
             return None;
         }
         let all = last.next();
-        if urgent || self.dirty_bytes > settings.dirty_bytes || self.dirty_entities > settings.dirty_entities {
+        // The bound of bytes is that of all shards: who has much of it hurries.
+        let much = share.all().dirty > settings.dirty_bytes && self.dirty_bytes > share.fair(settings.dirty_bytes) / 2;
+        if urgent || much || self.dirty_entities > settings.dirty_entities {
             return Some(all);
         }
         if self.log_bytes() > settings.tail_bytes {
@@ -326,7 +330,8 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn checkpoint(&mut self, now: Timestamp) {
         if self.checkpoints.round.is_none() {
             let urgent = self.closing.is_some() || self.memory_is_short || self.checkpoints.is_flushing();
-            self.checkpoints.round = self.checkpoints.due(&self.settings, now, self.oldest_dirty(), urgent);
+            self.checkpoints.round =
+                self.checkpoints.due(&self.settings, &self.share, now, self.oldest_dirty(), urgent);
         }
         while let Some(below) = self.checkpoints.round
             && self.checkpoints.waiting.len() + self.checkpoints.running.len() < self.settings.concurrent_checkpoints
@@ -451,11 +456,10 @@ impl<K: Kind> ShardTask<K> {
         let Some(slot) = self.entities.get_mut(id) else { return };
         slot.taken = None;
         slot.stored_wake_up = wake_up.or(slot.stored_wake_up);
-        slot.recent.retain(|(seq, _)| *seq > taken.version);
+        slot.forget_recent(taken.version);
         if slot.is_dirty() {
             self.checkpoints.may_take(id, slot);
         } else {
-            slot.recent = Vec::new();
             self.checkpoints.cleaned(slot);
         }
         let Residence::Ready(state) = &mut slot.residence else { return };
@@ -464,7 +468,10 @@ impl<K: Kind> ShardTask<K> {
             kind.shed(state);
             kind.weight(state)
         }) {
-            Ok(weight) => self.weigh(id, weight),
+            Ok(weight) => {
+                self.weigh(id, weight);
+                self.note_rest(id);
+            }
             Err(panic) => self.accuse(id, format!("panicked after a checkpoint: {panic}"), None),
         }
     }

@@ -1,6 +1,5 @@
 //! One step: an input meets its entity, its changes join the group that forms, and its answer waits for them.
 
-use bytes::Bytes;
 use ids::Timestamp;
 use storage::{GroupId, Seq};
 
@@ -144,7 +143,7 @@ impl<K: Kind> ShardTask<K> {
         slot.last_change = seq;
         slot.next_wake_up = next_wake_up;
         self.metrics.changes.increment(self.encoded.len() as u64);
-        slot.recent.extend(self.encoded.drain(..).map(|change: Bytes| (seq, change)));
+        slot.keep_recent(seq, self.encoded.drain(..));
         self.checkpoints.mark_dirty(id, slot, seq, now);
         seq
     }

@@ -1,6 +1,7 @@
 //! The memory of a shard: one slot per entity that is loaded or loading, and which to evict first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem::size_of;
 
 use bytes::Bytes;
 use ids::Timestamp;
@@ -10,8 +11,8 @@ use crate::obligations::Owed;
 use crate::request::{Origin, Request};
 use crate::{EntityKey, Kind};
 
-/// What a slot itself takes, beyond the state in it.
-const SLOT_WEIGHT: usize = 512;
+/// What a slot needs around it: its place, its entry by key, its key in the list of wake-ups.
+const AROUND_BYTES: usize = 192;
 
 /// How many requests wait in a mailbox before it is looked through for those that nobody waits for any more.
 pub(crate) const FIRST_SWEEP: usize = 64;
@@ -62,6 +63,8 @@ pub(crate) struct Slot<K: Kind> {
     pub(crate) taken: Option<Taken>,
     /// The changes that the tables may not show yet, encoded: recovery applies them, quarantine copies them aside.
     pub(crate) recent: Vec<(Seq, Bytes)>,
+    /// Bytes of these.
+    recent_bytes: usize,
     pub(crate) owed: Owed,
     /// When the state wants to be looked at.
     pub(crate) next_wake_up: Option<Timestamp>,
@@ -75,6 +78,8 @@ pub(crate) struct Slot<K: Kind> {
     pub(crate) idle_wake_ups: u32,
     /// Bytes of memory, as counted in [`Entities::bytes`].
     weight: usize,
+    /// Its place among those that have come to their end.
+    at_rest: Option<u64>,
     /// Looked at since the eviction's hand last passed.
     touched: bool,
 }
@@ -94,13 +99,15 @@ impl<K: Kind> Slot<K> {
             dirty_since: None,
             taken: None,
             recent: Vec::new(),
+            recent_bytes: 0,
             owed: Owed::default(),
             next_wake_up: None,
             scheduled: None,
             stored_wake_up: None,
             waking: false,
             idle_wake_ups: 0,
-            weight: SLOT_WEIGHT,
+            weight: 0,
+            at_rest: None,
             touched: true,
         }
     }
@@ -113,6 +120,29 @@ impl<K: Kind> Slot<K> {
     /// Bytes of memory.
     pub(crate) fn weight(&self) -> usize {
         self.weight
+    }
+
+    /// What it takes with a state of this size.
+    fn weight_with(&self, state_bytes: usize) -> usize {
+        let recent = self.recent.capacity() * size_of::<(Seq, Bytes)>() + self.recent_bytes;
+        size_of::<Self>() + AROUND_BYTES + self.key.id.len() + recent + state_bytes
+    }
+
+    /// Keeps changes at `seq` until the tables show them.
+    pub(crate) fn keep_recent(&mut self, seq: Seq, changes: impl IntoIterator<Item = Bytes>) {
+        for change in changes {
+            self.recent_bytes += change.len();
+            self.recent.push((seq, change));
+        }
+    }
+
+    /// Forgets the changes that the tables show.
+    pub(crate) fn forget_recent(&mut self, up_to: Seq) {
+        self.recent.retain(|(seq, _)| *seq > up_to);
+        self.recent_bytes = self.recent.iter().map(|(_, change)| change.len()).sum();
+        if self.recent.is_empty() {
+            self.recent = Vec::new();
+        }
     }
 
     /// Whether nobody needs an entity that is not in memory: no caller, no wake-up, nothing that must be written.
@@ -144,11 +174,24 @@ pub(crate) struct Entities<K: Kind> {
     vacant: Vec<u32>,
     hand: usize,
     bytes: usize,
+    /// Those that have come to their end, in the order in which they did so.
+    at_rest: BTreeMap<u64, SlotId>,
+    next_rest: u64,
+    at_rest_bytes: usize,
 }
 
 impl<K: Kind> Entities<K> {
     pub(crate) fn new() -> Self {
-        Self { places: Vec::new(), by_key: HashMap::new(), vacant: Vec::new(), hand: 0, bytes: 0 }
+        Self {
+            places: Vec::new(),
+            by_key: HashMap::new(),
+            vacant: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            at_rest: BTreeMap::new(),
+            next_rest: 0,
+            at_rest_bytes: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -158,6 +201,11 @@ impl<K: Kind> Entities<K> {
     /// Bytes of memory in all slots.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of memory in slots that have come to their end.
+    pub(crate) fn at_rest_bytes(&self) -> usize {
+        self.at_rest_bytes
     }
 
     pub(crate) fn find(&self, key: &EntityKey) -> Option<SlotId> {
@@ -183,7 +231,10 @@ impl<K: Kind> Entities<K> {
 
     /// A new slot for an entity that has none, waiting to be loaded.
     pub(crate) fn insert(&mut self, key: EntityKey) -> SlotId {
-        let slot = Some(Box::new(Slot::new(key.clone())));
+        let mut slot = Box::new(Slot::new(key.clone()));
+        slot.weight = slot.weight_with(0);
+        self.bytes += slot.weight;
+        let slot = Some(slot);
         let id = if let Some(index) = self.vacant.pop() {
             let place = &mut self.places[index as usize];
             place.slot = slot;
@@ -193,7 +244,6 @@ impl<K: Kind> Entities<K> {
             SlotId { index: (self.places.len() - 1) as u32, generation: 0 }
         };
         self.by_key.insert(key, id);
-        self.bytes += SLOT_WEIGHT;
         id
     }
 
@@ -207,6 +257,10 @@ impl<K: Kind> Entities<K> {
         self.vacant.push(id.index);
         self.by_key.remove(&slot.key);
         self.bytes -= slot.weight;
+        if let Some(place) = slot.at_rest {
+            self.at_rest.remove(&place);
+            self.at_rest_bytes -= slot.weight;
+        }
         Some(*slot)
     }
 
@@ -214,10 +268,44 @@ impl<K: Kind> Entities<K> {
     pub(crate) fn weigh(&mut self, id: SlotId, state_bytes: usize) -> (usize, usize) {
         let Some(slot) = self.get_mut(id) else { return (0, 0) };
         let before = slot.weight;
-        slot.weight = SLOT_WEIGHT + state_bytes;
-        let after = slot.weight;
+        let after = slot.weight_with(state_bytes);
+        slot.weight = after;
+        let at_rest = slot.at_rest.take();
         self.bytes = self.bytes - before + after;
+        if let Some(place) = at_rest {
+            self.at_rest.remove(&place);
+            self.at_rest_bytes -= before;
+        }
         (before, after)
+    }
+
+    /// The entity in a slot has come to its end, until it is weighed again.
+    pub(crate) fn rest(&mut self, id: SlotId) {
+        let place = self.next_rest;
+        let Some(slot) = self.get_mut(id).filter(|slot| slot.at_rest.is_none()) else { return };
+        (slot.at_rest, slot.touched) = (Some(place), false);
+        let weight = slot.weight;
+        self.at_rest_bytes += weight;
+        self.at_rest.insert(place, id);
+        self.next_rest += 1;
+    }
+
+    /// The next slot to evict of those that have come to their end: the first that nobody wants and that was not used since
+    /// it was last looked at. Looks at no more than `most`.
+    pub(crate) fn next_at_rest(&mut self, most: usize) -> Option<SlotId> {
+        for _ in 0..most {
+            let (&first, &id) = self.at_rest.first_key_value()?;
+            let last = self.next_rest;
+            let slot = self.get_mut(id)?;
+            if !std::mem::take(&mut slot.touched) && slot.is_evictable() {
+                return Some(id);
+            }
+            slot.at_rest = Some(last);
+            self.at_rest.remove(&first);
+            self.at_rest.insert(last, id);
+            self.next_rest += 1;
+        }
+        None
     }
 
     /// The next slot to evict: clean, owing nothing, wanted by nobody, and not looked at since the hand last passed. Looks

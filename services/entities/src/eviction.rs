@@ -1,30 +1,72 @@
-//! Keeping memory within its bound: clean entities leave first, and when too little is clean, checkpoints hurry.
+//! Keeping memory within its bound: entities that have come to their end leave first, right after their checkpoint; then
+//! clean ones that were not used for longest; and when too little is clean, checkpoints hurry.
+//!
+//! The bound is that of all shards of the process. A shard that holds more than an equal part of it evicts, whether it or
+//! another one grows: among shards that together are above the bound there is always one such.
 
 use crate::Kind;
+use crate::entity_slot::{Residence, SlotId};
 use crate::shard::ShardTask;
 
 /// How many entities one turn of the shard's task evicts at most.
 const PER_TURN: usize = 64;
 /// How many slots it looks at for each.
 const LOOK_AT: usize = 64;
+/// The part of the bound that entities at rest may take: one in this many.
+const AT_REST_PART: usize = 32;
 
 impl<K: Kind> ShardTask<K> {
-    /// Evicts while there is more in memory than allowed.
-    pub(crate) fn evict(&mut self) {
+    /// Evicts while there is more in memory than allowed; says whether more is to be done at once.
+    pub(crate) fn evict(&mut self) -> bool {
         self.memory_is_short = false;
+        self.note_memory();
         for _ in 0..PER_TURN {
-            if self.entities.bytes() <= self.settings.memory_bytes {
-                return;
-            }
-            let Some(id) = self.entities.next_evictable(LOOK_AT) else {
-                // Hurry with checkpoints only where they would help.
-                self.memory_is_short = self.checkpoints.dirty_bytes() > self.settings.memory_bytes / 4;
-                return;
+            let is_above = self.is_above_its_part();
+            let most_at_rest = self.share.fair(self.settings.memory_bytes) / AT_REST_PART;
+            let at_rest = if is_above || self.entities.at_rest_bytes() > most_at_rest {
+                self.entities.next_at_rest(LOOK_AT)
+            } else {
+                None
+            };
+            let id = match at_rest {
+                Some(id) => id,
+                None if !is_above => return false,
+                None => match self.entities.next_evictable(LOOK_AT) {
+                    Some(id) => id,
+                    None => {
+                        // Hurry with checkpoints only where they would help.
+                        let helpful = self.share.fair(self.settings.memory_bytes) / 4;
+                        self.memory_is_short = self.checkpoints.dirty_bytes() > helpful;
+                        return false;
+                    }
+                },
             };
             if let Some(slot) = self.entities.remove(id) {
                 self.wake_ups.forget_far(&slot.key, slot.scheduled);
                 self.metrics.evictions.increment(1);
+                self.note_memory();
             }
+        }
+        true
+    }
+
+    /// Whether all shards together hold more than they may, and this one more than an equal part of that.
+    pub(crate) fn is_above_its_part(&self) -> bool {
+        let most = self.settings.memory_bytes;
+        self.share.all().entities > most && self.entities.bytes() > self.share.fair(most)
+    }
+
+    /// Whether another shard's growth could make this one evict, although nothing happens to it.
+    pub(crate) fn holds_more_than_its_part(&self) -> bool {
+        self.entities.bytes() > self.share.fair(self.settings.memory_bytes)
+    }
+
+    /// An entity has just become clean: if it has come to its end it need not stay.
+    pub(crate) fn note_rest(&mut self, id: SlotId) {
+        let Some(slot) = self.entities.get(id) else { return };
+        let Residence::Ready(state) = &slot.residence else { return };
+        if !slot.is_dirty() && self.kind.is_at_rest(state) {
+            self.entities.rest(id);
         }
     }
 }

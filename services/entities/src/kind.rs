@@ -180,8 +180,16 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// finished parts).
     fn shed(&self, state: &mut Self::State);
 
-    /// Roughly how many bytes of memory the state holds.
+    /// Bytes that the state holds on the heap, within a quarter. Must not take longer for a large state: it is asked after
+    /// each step.
     fn weight(&self, state: &Self::State) -> usize;
+
+    /// Whether the entity has come to its end, so that nothing will happen to it by itself and hardly anybody asks: such
+    /// entities leave memory first.
+    fn is_at_rest(&self, state: &Self::State) -> bool {
+        let _ = state;
+        false
+    }
 }
 
 /// A future as hosts return it.

@@ -22,6 +22,7 @@ mod kind;
 mod loading;
 mod log_writer;
 mod measures;
+mod memory_use;
 mod obligations;
 mod panics;
 mod quarantine;
@@ -38,6 +39,7 @@ pub use kind::{
     BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
     Transition,
 };
+pub use memory_use::MemoryUse;
 pub use settings::ShardSettings;
 pub use shard::Shard;
 pub use shards::{ShardOpener, Shards};

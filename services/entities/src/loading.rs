@@ -207,6 +207,7 @@ impl<K: Kind> ShardTask<K> {
         self.reconcile_obligations(id, owed, seq);
         let now = self.runtime.now();
         self.schedule_wake_up(id, false, true, now);
+        self.note_rest(id);
         self.drain_mailbox(id);
     }
 
@@ -292,7 +293,8 @@ impl<K: Kind> ShardTask<K> {
                     self.schedule_wake_up(id, false, false, now);
                 }
                 self.decide(id, input, origin);
-                return self.drain_mailbox(id);
+                self.drain_mailbox(id);
+                return self.note_rest(id);
             }
             Ok(Err(crate::Corrupt(reason))) => format!("has corrupt rows: {reason}"),
             Err(panic) => format!("panicked while being supplied with rows: {panic}"),

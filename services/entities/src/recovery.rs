@@ -87,7 +87,7 @@ impl<K: Kind> ShardTask<K> {
             }
         };
         if let Some(slot) = self.entities.get_mut(id) {
-            slot.recent.extend(changes.into_iter().map(|change| (seq, change)));
+            slot.keep_recent(seq, changes);
             slot.last_change = seq;
             self.checkpoints.mark_dirty(id, slot, seq, now);
         }

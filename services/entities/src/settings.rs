@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
-/// Bounds and ages of one shard. The defaults suit a node with a few shards and a gigabyte or two of memory.
+use crate::MemoryUse;
+
+/// Bounds and ages of one shard. Bounds of memory are those of all shards whose settings are clones of each other. The
+/// defaults suit a node with a gigabyte or two of memory.
 #[derive(Clone, Debug)]
 pub struct ShardSettings {
+    /// What these shards hold together.
+    pub memory: MemoryUse,
     /// Memory for entities, as their kind weighs them; clean ones are evicted above it.
     pub memory_bytes: usize,
     /// Memory in entities that the tables do not show yet. Above it checkpoints hurry; at one and a half times it, calls
@@ -45,6 +50,7 @@ pub struct ShardSettings {
 impl Default for ShardSettings {
     fn default() -> Self {
         Self {
+            memory: MemoryUse::default(),
             memory_bytes: 256 << 20,
             dirty_bytes: 64 << 20,
             dirty_entities: 20_000,

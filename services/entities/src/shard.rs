@@ -23,6 +23,7 @@ use crate::inbox::Inbox;
 use crate::loading::Loads;
 use crate::log_writer::LogWriter;
 use crate::measures::Measures;
+use crate::memory_use::{Holding, Share};
 use crate::quarantine::{SetAside, read_quarantined};
 use crate::recovery::read_tail;
 use crate::request::Request;
@@ -31,6 +32,12 @@ use crate::{EntityKey, Host, Kind, ShardSettings};
 
 /// How many requests, and how many messages, one turn takes in before the group that they form may leave.
 const PER_TURN: usize = 64;
+
+/// Entities together may always be this large without calls being refused: some must be in memory to be worked on. Bytes.
+const LEAST_ROOM: usize = 1 << 20;
+
+/// How often a shard looks at what others hold while that may concern it and nothing happens to it.
+const LOOK_AT_OTHERS: Duration = Duration::from_secs(1);
 
 /// Why a shard stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +112,7 @@ impl Shard {
             kind,
             host,
             store,
+            share: settings.memory.join(),
             settings,
             nonce,
             epoch: opened.head.epoch,
@@ -202,6 +210,8 @@ pub(crate) struct ShardTask<K: Kind> {
     /// Requests in mailboxes.
     pub(crate) mailboxed: usize,
     pub(crate) memory_is_short: bool,
+    /// What it holds, within what all shards of the process hold.
+    pub(crate) share: Share,
     /// The changes of the step at hand, encoded.
     pub(crate) encoded: Vec<Bytes>,
     taken_in: Vec<Request<K>>,
@@ -264,9 +274,10 @@ impl<K: Kind> ShardTask<K> {
         self.begin_loads();
         self.keep_wake_ups(now);
         self.checkpoint(now);
-        self.evict();
+        more |= self.evict();
         self.check_fence();
         self.flush();
+        self.note_memory();
         self.note_pressure(now);
         self.finish_closing(now);
         self.publish_stats();
@@ -357,9 +368,11 @@ impl<K: Kind> ShardTask<K> {
     fn note_pressure(&mut self, now: Timestamp) {
         let log_is_slow = self.writer.oldest_waiting().is_some_and(|begun| now.since(begun) > self.settings.shed_age);
         let shedding = log_is_slow
-            || self.writer.waiting_bytes() > self.settings.waiting_bytes
+            || self.share.all().waiting > self.settings.waiting_bytes
             || self.mailboxed > self.settings.inbox_calls
-            || self.checkpoints.dirty_bytes() > self.settings.dirty_bytes / 2 * 3;
+            || self.share.all().dirty > self.settings.dirty_bytes / 2 * 3
+            || self.share.all().entities
+                > self.settings.memory_bytes.saturating_add(self.settings.memory_bytes / 4).max(LEAST_ROOM);
         if shedding != self.lifeline.inbox.is_shedding() {
             tracing::info!(log = %self.log.0, shedding, log_is_slow, "refusing calls");
             self.lifeline.inbox.set_shedding(shedding);
@@ -376,10 +389,23 @@ impl<K: Kind> ShardTask<K> {
             shed.map(|begun| begun + self.settings.shed_age + Duration::from_millis(1)),
             Some(self.checkpoints.next_trim()).filter(|at| *at > now),
             self.closing,
+            // What other shards hold may have made it refuse calls, or may make it evict.
+            shedding.then(|| now + LOOK_AT_OTHERS / 10),
+            self.holds_more_than_its_part().then(|| now + LOOK_AT_OTHERS),
         ];
         if let Some(at) = times.into_iter().flatten().min() {
             self.alarm.set(at, &self.runtime);
         }
+    }
+
+    /// Notes what it holds for all shards to see.
+    pub(crate) fn note_memory(&mut self) {
+        let holding = Holding {
+            entities: self.entities.bytes(),
+            dirty: self.checkpoints.dirty_bytes(),
+            waiting: self.writer.waiting_bytes(),
+        };
+        self.share.note(holding);
     }
 
     fn publish_stats(&self) {
@@ -399,5 +425,6 @@ impl<K: Kind> ShardTask<K> {
         metrics.loaded_bytes.set(self.entities.bytes() as f64);
         metrics.log_bytes.set(checkpoints.log_bytes() as f64);
         metrics.wake_ups.set(self.wake_ups.len() as f64);
+        self.share.publish();
     }
 }

@@ -10,8 +10,9 @@ use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEven
 use ids::Timestamp;
 
 use crate::change::{Batch, Change, Fact, RunChange, Step};
-use crate::counted::RowBytes;
+use crate::counted::{RowBytes, buffered_held_bytes};
 use crate::duration::{from_wire, nanos};
+use crate::held::owned;
 use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
 use crate::workflow::Workflow;
@@ -37,7 +38,7 @@ impl Workflow {
 
 impl Run {
     fn apply(&mut self, change: &RunChange) -> Result<(), String> {
-        let mut events = change.batch.iter().flat_map(|batch| batch.events());
+        let mut events = change.batch.iter().flat_map(|batch| batch.events()).map(owned);
         for step in &change.steps {
             match step {
                 Step::Event => {
@@ -271,6 +272,7 @@ impl Run {
                 self.take_effect(event, true);
                 self.buffered.push(Arc::new((**event).clone()));
                 self.buffered_bytes += event.row_bytes();
+                self.buffered_held_bytes += self.buffered.last().map_or(0, buffered_held_bytes);
             }
             Fact::Unbuffered(_) => {
                 self.buffered.clear();
@@ -372,7 +374,8 @@ fn merge(into: &mut BTreeMap<String, Payload>, changed: BTreeMap<String, Payload
     for (name, payload) in changed {
         if is_null(&payload) {
             into.remove(&name);
-        } else {
+        } else if into.get(&name) != Some(&payload) {
+            // One that is there already may be shared with the run's start.
             into.insert(name, payload);
         }
     }

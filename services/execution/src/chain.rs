@@ -1,5 +1,6 @@
 //! The chain of runs of a workflow ID: which run is current, and which requests have been seen. It outlives every run.
 
+use api::Held;
 use api::temporal::api::enums::v1::WorkflowExecutionStatus;
 
 use crate::requests::SeenRequests;
@@ -78,6 +79,13 @@ impl Chain {
     /// The run that a request of this kind and id went to.
     pub fn seen(&self, kind: &str, request_id: &str) -> Option<&str> {
         self.requests.get(kind, request_id)
+    }
+
+    /// Bytes on the heap.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let texts = [&self.current_run_id, &self.first_run_id, &self.start_request_id];
+        let texts: usize = texts.into_iter().map(Held::heap_bytes).sum();
+        texts + self.live_runs.heap_bytes() + self.requests.held_bytes()
     }
 
     /// Makes a fact so.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::Held;
 use api::temporal::api::history::v1::{History, HistoryEvent};
 use bytes::Bytes;
 use prost::Message;
@@ -234,7 +235,18 @@ fn unpack(records: Vec<StepRecord>) -> Vec<Step> {
     let mut steps = Vec::new();
     for record in records {
         steps.extend((0..record.events).map(|_| Step::Event));
-        steps.extend(record.fact.map(Step::Fact));
+        steps.extend(record.fact.map(owned_fact).map(Step::Fact));
     }
     steps
+}
+
+/// The record's bytes are a slice of the group that it was logged with.
+fn owned_fact(mut fact: Fact) -> Fact {
+    match &mut fact {
+        Fact::Activity(moved) => moved.progress.own_bytes(),
+        Fact::Buffered(event) => event.own_bytes(),
+        // Nothing else has bytes.
+        _ => {}
+    }
+    fact
 }

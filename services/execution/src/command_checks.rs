@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::Held;
 use api::temporal::api::common::v1::{Payload, Payloads, RetryPolicy, SearchAttributes};
 use prost::Message;
 
@@ -131,6 +132,15 @@ pub(crate) fn text_payloads(text: &str) -> Payloads {
         ..Payload::default()
     };
     Payloads { payloads: vec![payload] }
+}
+
+/// Refuses a value with more entries in its lists and maps than a limit: they take hundreds of bytes each, however short.
+pub(crate) fn checked_elements(field: &str, value: Option<&impl Held>, limit: usize) -> Result<(), String> {
+    let count = value.map_or(0, Held::elements);
+    if count <= limit {
+        return Ok(());
+    }
+    Err(format!("{field} has {count} elements, at most {limit} are allowed"))
 }
 
 /// Refuses a message above a limit.

@@ -1,12 +1,15 @@
-//! What a run's row holds, counted in bytes as it comes, changes and goes, so that nobody has to add it up at each step.
+//! What a run's row holds, counted in bytes as it comes, changes and goes, in the row and in memory, so that nobody has to
+//! add it up at each step.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::mem::size_of;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use api::temporal::api::common::v1::Payload;
 use api::temporal::api::history::v1::HistoryEvent;
+use api::{Held, map_bytes, shared_bytes};
 use prost::Message;
 
 use crate::pending::{Activity, Child, ExternalCancel, ExternalSignal, Timer};
@@ -15,17 +18,18 @@ use crate::run::Run;
 /// What the row needs for an entry beside the messages in it: ids, times, tags and lengths. More than it ever is.
 const FRAME_BYTES: usize = 64;
 
-/// What takes room in a run's row.
+/// What takes room in a run's row, and in memory by [`Held`].
 pub trait RowBytes {
     /// How much: never less than it is, and some dozens of bytes more at most.
     fn row_bytes(&self) -> usize;
 }
 
-/// Values by key, shared, with the sum of their bytes in the row.
+/// Values by key, shared, with the sums of their bytes in the row and in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Counted<K: Ord, V> {
     values: BTreeMap<K, Arc<V>>,
     bytes: usize,
+    held_bytes: usize,
 }
 
 impl<K: Ord, V> Counted<K, V> {
@@ -33,14 +37,22 @@ impl<K: Ord, V> Counted<K, V> {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Bytes of all of it on the heap.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes + map_bytes::<K, Arc<V>>(self.values.len())
+    }
 }
 
-impl<K: Ord, V: RowBytes> Counted<K, V> {
+impl<K: Ord + Held, V: RowBytes + Held> Counted<K, V> {
     /// Adds a value, or replaces it.
     pub(crate) fn insert(&mut self, key: K, value: Arc<V>) {
         self.bytes += value.row_bytes();
+        self.held_bytes += key.heap_bytes() + shared_bytes(&*value);
+        let key_bytes = key.heap_bytes();
         if let Some(old) = self.values.insert(key, value) {
             self.bytes -= old.row_bytes();
+            self.held_bytes -= key_bytes + shared_bytes(&*old);
         }
     }
 
@@ -49,18 +61,20 @@ impl<K: Ord, V: RowBytes> Counted<K, V> {
     where
         K: Borrow<Q>,
     {
-        if let Some(old) = self.values.remove(key) {
+        if let Some((key, old)) = self.values.remove_entry(key) {
             self.bytes -= old.row_bytes();
+            self.held_bytes -= key.heap_bytes() + shared_bytes(&*old);
         }
     }
 
     /// Keeps only some values.
     pub(crate) fn retain(&mut self, wanted: impl Fn(&V) -> bool) {
-        let bytes = &mut self.bytes;
-        self.values.retain(|_, value| {
+        let (bytes, held_bytes) = (&mut self.bytes, &mut self.held_bytes);
+        self.values.retain(|key, value| {
             let stays = wanted(value);
             if !stays {
                 *bytes -= value.row_bytes();
+                *held_bytes -= key.heap_bytes() + shared_bytes(&**value);
             }
             stays
         });
@@ -72,20 +86,22 @@ impl<K: Ord, V: RowBytes> Counted<K, V> {
     }
 }
 
-impl<K: Ord, V: RowBytes + Clone> Counted<K, V> {
+impl<K: Ord, V: RowBytes + Held + Clone> Counted<K, V> {
     /// Changes a value, if it is there.
     pub(crate) fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) {
         if let Some(value) = self.values.get_mut(key) {
             self.bytes -= value.row_bytes();
+            self.held_bytes -= shared_bytes(&**value);
             change(Arc::make_mut(value));
             self.bytes += value.row_bytes();
+            self.held_bytes += shared_bytes(&**value);
         }
     }
 }
 
 impl<K: Ord, V> Default for Counted<K, V> {
     fn default() -> Self {
-        Self { values: BTreeMap::new(), bytes: 0 }
+        Self { values: BTreeMap::new(), bytes: 0, held_bytes: 0 }
     }
 }
 
@@ -97,7 +113,7 @@ impl<K: Ord, V> Deref for Counted<K, V> {
     }
 }
 
-impl<K: Ord, V: RowBytes> FromIterator<(K, Arc<V>)> for Counted<K, V> {
+impl<K: Ord + Held, V: RowBytes + Held> FromIterator<(K, Arc<V>)> for Counted<K, V> {
     fn from_iter<I: IntoIterator<Item = (K, Arc<V>)>>(values: I) -> Self {
         let mut counted = Self::default();
         values.into_iter().for_each(|(key, value)| counted.insert(key, value));
@@ -142,11 +158,42 @@ impl RowBytes for HistoryEvent {
     }
 }
 
+/// A buffered event, which has a place in the list.
+pub(crate) fn buffered_held_bytes(event: &Arc<HistoryEvent>) -> usize {
+    size_of::<usize>() + shared_bytes(&**event)
+}
+
 fn bytes_of_fields(fields: &BTreeMap<String, Payload>) -> usize {
     fields.iter().map(|(name, value)| name.len() + value.encoded_len() + FRAME_BYTES).sum()
 }
 
+fn heap_of_fields(fields: &BTreeMap<String, Payload>, started_with: Option<&BTreeMap<String, Payload>>) -> usize {
+    let of_payload = |name: &String, value: &Payload| {
+        let is_shared = started_with.and_then(|fields| fields.get(name)).is_some_and(|former| former == value);
+        let content = value.metadata.values().map(Held::heap_bytes).sum::<usize>() + value.data.heap_bytes();
+        value.heap_bytes() - if is_shared { content } else { 0 }
+    };
+    let entries = fields.iter().map(|(name, value)| name.heap_bytes() + of_payload(name, value));
+    2 * size_of::<usize>() + size_of_val(fields) + map_bytes::<String, Payload>(fields.len()) + entries.sum::<usize>()
+}
+
 impl Run {
+    /// Bytes of the run on the heap, history included. Deterministic, as limits depend on it; costs no more for a large run.
+    pub fn held_bytes(&self) -> usize {
+        self.core.heap_bytes() + self.batches.held_bytes() + self.state_held_bytes()
+    }
+
+    /// The same without its history and its core.
+    pub(crate) fn state_held_bytes(&self) -> usize {
+        self.settings_held_bytes
+            + self.buffered_held_bytes
+            + self.activities.held_bytes()
+            + self.timers.held_bytes()
+            + self.children.held_bytes()
+            + self.signals.held_bytes()
+            + self.cancels.held_bytes()
+    }
+
     /// Bytes of the run's row without its core, which is a few ids and numbers: never less than they are.
     pub fn state_bytes(&self) -> usize {
         self.settings_bytes
@@ -165,11 +212,17 @@ impl Run {
             + bytes_of_fields(&self.memo)
             + bytes_of_fields(&self.search_attributes)
             + FRAME_BYTES;
+        let (memo, attributes) = (self.start.memo.as_ref(), self.start.search_attributes.as_ref());
+        self.settings_held_bytes = shared_bytes(&*self.start)
+            + self.closing.as_ref().map_or(0, |event| shared_bytes(&**event))
+            + heap_of_fields(&self.memo, memo.map(|memo| &memo.fields))
+            + heap_of_fields(&self.search_attributes, attributes.map(|attributes| &attributes.indexed_fields));
     }
 
     /// Counts the events that wait for the workflow task to end.
     pub(crate) fn count_buffered(&mut self) {
         self.buffered_bytes = self.buffered.iter().map(|event| event.row_bytes()).sum();
+        self.buffered_held_bytes = self.buffered.iter().map(buffered_held_bytes).sum();
     }
 }
 
@@ -196,11 +249,16 @@ mod tests {
                 _ => timers.retain(|timer| timer.timer_id == "b"),
             }
             assert_eq!(timers.bytes(), recount(&timers), "after step {step}");
+            assert_eq!(
+                timers.held_bytes(),
+                Counted::from_iter(timers.values.clone()).held_bytes(),
+                "after step {step}"
+            );
             sizes.push(timers.bytes());
         }
         assert!(sizes[0] < sizes[1] && sizes[1] < sizes[2] && sizes[2] < sizes[3], "{sizes:?}");
         assert_eq!(sizes[3], sizes[4]);
         timers.clear();
-        assert_eq!((timers.bytes(), timers.len()), (0, 0));
+        assert_eq!((timers.bytes(), timers.held_bytes(), timers.len()), (0, 0, 0));
     }
 }

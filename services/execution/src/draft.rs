@@ -4,18 +4,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::Held;
 use api::temporal::api::common::v1::Link;
 use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::sdk::v1::{EventGroupMarker, UserMetadata};
-use bytes::Bytes;
 use ids::Timestamp;
-use prost::Message;
 
 use crate::chain::{ChainFact, ChainMove, Current, Seen};
 use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
 use crate::duration::wire_time;
+use crate::held::owned;
 use crate::reply::{Reply, Transition};
 use crate::requests::request_key;
 use crate::run::Run;
@@ -116,8 +116,11 @@ impl<'a> Draft<'a> {
     /// Adds an internal fact about a run.
     pub(crate) fn fact(&mut self, run_id: &str, fact: Fact) {
         let fact = match fact {
-            Fact::Activity(moved) => Fact::Activity(Box::new(copied(*moved))),
-            Fact::Buffered(event) => Fact::Buffered(Box::new(copied(*event))),
+            Fact::Activity(mut moved) => {
+                moved.progress.own_bytes();
+                Fact::Activity(moved)
+            }
+            Fact::Buffered(event) => Fact::Buffered(owned(event)),
             // Nothing else holds what a request brought.
             fact => fact,
         };
@@ -228,7 +231,7 @@ impl<'a> Draft<'a> {
 
     fn append(&mut self, run_id: &str, event: HistoryEvent) -> i64 {
         let id = event.event_id;
-        let event = copied(event);
+        let event = owned(event);
         let applied = self.run_mut(run_id).apply_event(&event);
         debug_assert_eq!(applied, Ok(()));
         let touched = self.touched(run_id);
@@ -265,13 +268,6 @@ pub(crate) fn resolve<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -
 pub(crate) fn resolve_open<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -> Result<&'w Arc<Run>, Rejection> {
     let run = resolve(workflow, run_id, env)?;
     if run.is_open() { Ok(run) } else { Err(Rejection::AlreadyCompleted) }
-}
-
-/// A copy with payloads of their own: those of a request are slices of what its connection received, and keeping one keeps
-/// all of that in memory.
-fn copied<M: Message + Default>(message: M) -> M {
-    let bytes = Bytes::from(message.encode_to_vec());
-    M::decode(bytes).unwrap_or(message)
 }
 
 /// The finalizer of splitmix64.

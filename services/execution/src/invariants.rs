@@ -44,7 +44,7 @@ fn of_run(run: &Run) -> Result<(), String> {
 
 fn history_is_contiguous(run: &Run) -> Result<(), String> {
     let mut expected = run.first_event_in_memory();
-    for batch in &run.batches {
+    for batch in run.batches.iter() {
         if batch.first_event_id != expected {
             return Err(format!("event {} in memory where {expected} was expected", batch.first_event_id));
         }

@@ -6,6 +6,7 @@
 //! Start at [`decide()`] and [`Workflow::apply`]; the shapes are in [`Workflow`], [`Run`] and [`Change`].
 
 mod apply;
+mod batches;
 mod chain;
 mod change;
 pub mod command_checks;
@@ -15,6 +16,7 @@ mod decide;
 mod draft;
 mod duration;
 mod failure;
+mod held;
 mod input;
 mod invariants;
 mod limits;
@@ -30,7 +32,8 @@ mod wake_up;
 mod workflow;
 mod workflow_task;
 
-pub use chain::{Chain, ChainFact};
+pub use batches::Batches;
+pub use chain::{Chain, ChainFact, ChainMove, Seen};
 pub use change::{Batch, Change, Fact, RunChange, Step};
 pub use counted::{Counted, RowBytes};
 pub use decide::{decide, needs};

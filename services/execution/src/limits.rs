@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct Limits {
     /// A payload (input, result, details).
     pub blob_bytes: usize,
+    /// Entries of all lists and maps of a command: payloads with their metadata, headers, a memo, a failure.
+    pub elements_max: usize,
     /// A memo.
     pub memo_bytes: usize,
     /// Length of an id or name.
@@ -53,6 +55,7 @@ impl Default for Limits {
         const MIB: usize = 1024 * KIB;
         Self {
             blob_bytes: 2 * MIB,
+            elements_max: 10_000,
             memo_bytes: 2 * MIB,
             id_bytes: 1000,
             history_hint_bytes: 4 * MIB as i64,

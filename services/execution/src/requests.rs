@@ -3,7 +3,10 @@
 //! Cheap to copy, as the state is copied at every step: the requests lie in chunks, and only the newest ever changes.
 
 use std::collections::BTreeMap;
+use std::mem::size_of;
 use std::sync::Arc;
+
+use api::map_bytes;
 
 /// Requests in a chunk. Small, since adding a request copies one.
 const CHUNK: usize = 64;
@@ -54,6 +57,16 @@ impl SeenRequests {
     /// Bytes of all of them in the chain's row: never less than they are.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of all of them on the heap.
+    pub fn held_bytes(&self) -> usize {
+        let texts = self.bytes - self.len() * FRAME_BYTES;
+        let last = self.chunks.last().map_or(0, |chunk| chunk.runs.len());
+        let full = self.chunks.len().saturating_sub(1) * map_bytes::<String, String>(CHUNK);
+        // A chunk in its shared place, which the list names.
+        let frame = size_of::<Chunk>() + 3 * size_of::<usize>();
+        texts + full + map_bytes::<String, String>(last) + self.chunks.len() * frame
     }
 
     /// Adds one, and forgets the oldest chunk when there are more than `keep`, or more than a row can take.

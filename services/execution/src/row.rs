@@ -12,7 +12,9 @@ use api::temporal::api::history::v1::{
 };
 use api::temporal::api::sdk::v1::UserMetadata;
 
+use crate::batches::Batches;
 use crate::chain::Chain;
+use crate::held::{owned, owned_fields, owned_in_arc};
 use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::requests::{Chunk, SeenRequests};
 use crate::run::{Run, RunCore};
@@ -171,15 +173,18 @@ impl RunRow {
         }
     }
 
-    /// From the table, without history in memory. An error means that the row cannot be used.
+    /// From the table, without history in memory. Nothing of it is a slice of the row, which would stay with its last part. An error means that the row cannot be used.
     pub fn into_run(self) -> Result<Run, String> {
         check_format(self.format)?;
         let core = self.core.ok_or("a run row has no core")?;
-        let start = self.start.ok_or("a run row has no start")?;
+        let start = owned(self.start.ok_or("a run row has no start")?);
+        let memo = owned_fields(self.memo, start.memo.as_ref().map(|memo| &memo.fields));
+        let attributes = start.search_attributes.as_ref().map(|attributes| &attributes.indexed_fields);
+        let search_attributes = owned_fields(self.search_attributes, attributes);
         let mut run = Run {
             core,
             start: Arc::new(start),
-            closing: self.closing.map(Arc::new),
+            closing: self.closing.map(owned).map(Arc::new),
             activities: self
                 .activities
                 .into_iter()
@@ -191,7 +196,7 @@ impl RunRow {
                 .signals
                 .into_iter()
                 .map(|row| {
-                    let initiated = Arc::new(row.initiated.unwrap_or_default());
+                    let initiated = owned_in_arc(row.initiated);
                     let initiated_event_id = row.initiated_event_id;
                     (initiated_event_id, Arc::new(ExternalSignal { initiated_event_id, initiated }))
                 })
@@ -200,17 +205,19 @@ impl RunRow {
                 .cancels
                 .into_iter()
                 .map(|row| {
-                    let initiated = Arc::new(row.initiated.unwrap_or_default());
+                    let initiated = owned_in_arc(row.initiated);
                     let initiated_event_id = row.initiated_event_id;
                     (initiated_event_id, Arc::new(ExternalCancel { initiated_event_id, initiated }))
                 })
                 .collect(),
-            buffered: self.buffered.into_iter().map(Arc::new).collect(),
-            memo: Arc::new(self.memo),
-            search_attributes: Arc::new(self.search_attributes),
-            batches: Vec::new(),
+            buffered: self.buffered.into_iter().map(owned).map(Arc::new).collect(),
+            memo,
+            search_attributes,
+            batches: Batches::default(),
             settings_bytes: 0,
             buffered_bytes: 0,
+            settings_held_bytes: 0,
+            buffered_held_bytes: 0,
         };
         run.count_settings();
         run.count_buffered();
@@ -235,8 +242,8 @@ fn activity_of(row: ActivityRow) -> Activity {
     Activity {
         scheduled_event_id: row.scheduled_event_id,
         first_scheduled_at: row.first_scheduled_at,
-        schedule: Arc::new(row.schedule.unwrap_or_default()),
-        progress: row.progress.unwrap_or_default(),
+        schedule: owned_in_arc(row.schedule),
+        progress: owned(row.progress.unwrap_or_default()),
     }
 }
 
@@ -253,8 +260,8 @@ fn child_row(child: &Child) -> ChildRow {
 fn child_of(row: ChildRow) -> Child {
     Child {
         initiated_event_id: row.initiated_event_id,
-        initiated: Arc::new(row.initiated.unwrap_or_default()),
-        user_metadata: row.user_metadata,
+        initiated: owned_in_arc(row.initiated),
+        user_metadata: owned(row.user_metadata),
         run_id: row.run_id,
         started_event_id: row.started_event_id,
     }

@@ -10,7 +10,7 @@ use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEventAttributes};
 use ids::Timestamp;
 
-use crate::change::Batch;
+use crate::batches::Batches;
 use crate::counted::Counted;
 use crate::duration::from_wire;
 use crate::pending::{Activity, Child, ExternalCancel, ExternalSignal, Timer};
@@ -42,11 +42,15 @@ pub struct Run {
     /// The search attributes as they stand.
     pub search_attributes: Arc<BTreeMap<String, Payload>>,
     /// The newest history, contiguous up to the last event: all that is not yet in the table, and some that is.
-    pub batches: Vec<Arc<Batch>>,
+    pub batches: Batches,
     /// Bytes of start, closing event, memo and search attributes in the row.
     pub(crate) settings_bytes: usize,
     /// Bytes of the buffered events in the row.
     pub(crate) buffered_bytes: usize,
+    /// Bytes of start, closing event, memo and search attributes on the heap.
+    pub(crate) settings_held_bytes: usize,
+    /// Bytes of the buffered events on the heap.
+    pub(crate) buffered_held_bytes: usize,
 }
 
 /// The small and changing part of a run. Times in nanoseconds since the epoch, 0 for none.
@@ -145,9 +149,11 @@ impl Run {
             buffered: Vec::new(),
             memo: Arc::default(),
             search_attributes: Arc::default(),
-            batches: Vec::new(),
+            batches: Batches::default(),
             settings_bytes: 0,
             buffered_bytes: 0,
+            settings_held_bytes: 0,
+            buffered_held_bytes: 0,
         }
     }
 

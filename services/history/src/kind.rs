@@ -224,13 +224,17 @@ impl Kind for WorkflowKind {
             let taken_below = runs.get(run_id).map_or(1, |part| part.taken_below);
             let droppable = droppable_batches(run, taken_below);
             if droppable > 0 {
-                std::sync::Arc::make_mut(run).batches.drain(..droppable);
+                std::sync::Arc::make_mut(run).batches.forget_oldest(droppable);
             }
         }
     }
 
     fn weight(&self, state: &WorkflowState) -> usize {
         state.weight()
+    }
+
+    fn is_at_rest(&self, state: &WorkflowState) -> bool {
+        state.is_at_rest()
     }
 }
 

@@ -96,7 +96,7 @@ pub(crate) async fn read_forward(
         }
         next = page.events.last().map_or(next, |event| event.event_id + 1);
     }
-    for batch in &run.batches {
+    for batch in run.batches.iter() {
         if batch.last_event_id() < next || batch.first_event_id >= end || page.is_full() {
             continue;
         }

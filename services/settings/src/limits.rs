@@ -11,6 +11,9 @@ pub struct RequestLimits {
     pub id_bytes: usize,
     /// A list of payloads (input, result, details, a signal's or query's arguments) or a header. Bytes.
     pub blob_bytes: usize,
+    /// Entries of all lists and maps of one value (a list of payloads with their metadata, a header, a memo, a failure): each
+    /// takes hundreds of bytes in memory, however short it is. The public server has no such bound. Count.
+    pub elements: usize,
     /// All of a memo. Bytes.
     pub memo_bytes: usize,
     /// Search attributes of one workflow. Count.
@@ -42,6 +45,7 @@ impl Default for RequestLimits {
         Self {
             id_bytes: 1000,
             blob_bytes: 2 * MIB,
+            elements: 10_000,
             memo_bytes: 2 * MIB,
             search_attribute_keys: 100,
             search_attribute_value_bytes: 2 * KIB,

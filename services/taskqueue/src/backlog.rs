@@ -12,7 +12,9 @@ mod change;
 mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::size_of;
 
+use api::map_bytes;
 use bytes::Bytes;
 use ids::Timestamp;
 
@@ -135,7 +137,7 @@ pub struct Backlog {
     /// true once their next row is being written. The header tells it until that is done, since a reader may find the new
     /// header and still the old row.
     made_good: BTreeMap<PageId, (Vec<Missed>, bool)>,
-    /// Bytes in memory.
+    /// Bytes on the heap of tasks, of the pages that hold them, and of what is missed.
     weight: usize,
 }
 
@@ -283,14 +285,15 @@ impl Backlog {
         if task.is_some() {
             line.last = line.last.max(position.order);
         }
-        self.weight += missed_weight(task.as_deref());
+        self.weight += missed_bytes(task.as_deref());
         missed.push(Missed { order: position.order, task });
         *named |= PageId::bit_of(position.order);
         *known |= told;
         if !*known && *named == id.bits_until(line.last) {
             self.bring_in(id, BTreeMap::new());
             // The log tells it until the page's row does: no need for the header to do so as well, at great length.
-            self.made_good.remove(&id);
+            let told = self.made_good.remove(&id).map_or(0, |(missed, _)| all_missed_bytes(&missed));
+            self.weight -= told;
         }
         true
     }
@@ -324,6 +327,7 @@ impl Backlog {
     /// Notes what happens to a page whose row is not yet what it should be.
     fn note(&mut self, position: Position, task: Option<&Task>) {
         if let Some((missed, _)) = self.made_good.get_mut(&PageId::of(position)) {
+            self.weight += missed_bytes(task);
             missed.push(Missed { order: position.order, task: task.map(|task| Box::new(task.clone())) });
         }
     }
@@ -335,14 +339,15 @@ impl Backlog {
         let page = line.pages.entry(PageId::of(position).number).or_insert_with(Page::new);
         let Page::Here { tasks, dirty, .. } = page else { return Err(absent(position)) };
         *dirty = true;
-        let (weight, expires_at) = (task.weight(), task.expires_at);
+        let (heap_bytes, expires_at) = (task.heap_bytes(), task.expires_at);
+        self.weight -= map_bytes::<u64, Task>(tasks.len());
         if let Some(former) = tasks.insert(position.order, task) {
-            self.weight -= former.weight();
+            self.weight -= former.heap_bytes();
             self.expiries.remove(&(former.expires_at.unwrap_or_default(), position));
         } else {
             line.waiting += 1;
         }
-        self.weight += weight;
+        self.weight += heap_bytes + map_bytes::<u64, Task>(tasks.len());
         self.expiries.extend(expires_at.map(|at| (at, position)));
         Ok(())
     }
@@ -354,9 +359,11 @@ impl Backlog {
         let Some(page) = line.pages.get_mut(&id.number) else { return Ok(()) };
         let Page::Here { tasks, dirty, stored } = page else { return Err(absent(position)) };
         let Some(task) = tasks.remove(&position.order) else { return Ok(()) };
+        self.weight -= map_bytes::<u64, Task>(tasks.len() + 1);
+        self.weight += map_bytes::<u64, Task>(tasks.len());
         *dirty = true;
         line.waiting -= 1;
-        self.weight -= task.weight();
+        self.weight -= task.heap_bytes();
         if let Some(at) = task.expires_at {
             self.expiries.remove(&(at, position));
         }
@@ -411,14 +418,23 @@ impl Backlog {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// Roughly how many bytes of memory it holds.
+    /// Bytes that it holds on the heap. Costs no more for a large one.
     pub fn weight(&self) -> usize {
-        self.weight + std::mem::size_of::<Self>()
+        let pages: usize = Level::all().map(|level| map_bytes::<u64, Page>(self.lines[level].pages.len())).sum();
+        self.weight
+            + pages
+            + map_bytes::<(Timestamp, Position), ()>(self.expiries.len())
+            + map_bytes::<PageId, ()>(self.gone.len())
+            + map_bytes::<PageId, (Vec<Missed>, bool)>(self.made_good.len())
     }
 }
 
-fn missed_weight(task: Option<&Task>) -> usize {
-    std::mem::size_of::<Missed>() + task.map_or(0, Task::weight)
+fn missed_bytes(task: Option<&Task>) -> usize {
+    size_of::<Missed>() + task.map_or(0, |task| size_of::<Task>() + task.heap_bytes())
+}
+
+fn all_missed_bytes(missed: &[Missed]) -> usize {
+    missed.iter().map(|missed| missed_bytes(missed.task.as_deref())).sum()
 }
 
 fn absent(position: Position) -> Corrupt {
@@ -486,7 +502,6 @@ impl Backlog {
                     Some(task) => tasks.insert(*order, (**task).clone()),
                     None => tasks.remove(order),
                 };
-                self.weight -= missed_weight(task.as_deref());
             }
             dirty = true;
             self.dirty = true;
@@ -501,9 +516,10 @@ impl Backlog {
         }
         for (order, task) in &tasks {
             line.last = line.last.max(*order);
-            self.weight += task.weight();
+            self.weight += task.heap_bytes();
             self.expiries.extend(task.expires_at.map(|at| (at, Position { level: id.level, order: *order })));
         }
+        self.weight += map_bytes::<u64, Task>(tasks.len());
         *page = Page::Here { tasks, dirty, stored: true };
     }
 
@@ -570,7 +586,13 @@ impl Backlog {
     /// The rows last taken are written: leaves clean pages in theirs, except those at the front and the last, to which
     /// tasks are added.
     pub fn shed(&mut self) {
-        self.made_good.retain(|_, (_, is_being_written)| !*is_being_written);
+        let weight = &mut self.weight;
+        self.made_good.retain(|_, (missed, is_being_written)| {
+            if *is_being_written {
+                *weight -= all_missed_bytes(missed);
+            }
+            !*is_being_written
+        });
         for level in Level::all() {
             let line = &mut self.lines[level];
             let last = PageId::of(Position { level, order: line.last + 1 }).number;
@@ -580,11 +602,12 @@ impl Backlog {
                     continue;
                 }
                 for (order, task) in tasks.iter() {
-                    self.weight -= task.weight();
+                    self.weight -= task.heap_bytes();
                     if let Some(at) = task.expires_at {
                         self.expiries.remove(&(at, Position { level, order: *order }));
                     }
                 }
+                self.weight -= map_bytes::<u64, Task>(tasks.len());
                 *page = Page::away(tasks.len() as u32);
             }
         }
@@ -592,7 +615,7 @@ impl Backlog {
 
     /// What must always hold; says what does not.
     pub fn invariants(&self) -> Result<(), String> {
-        let mut weight = 0;
+        let mut weight: usize = self.made_good.values().map(|(missed, _)| all_missed_bytes(missed)).sum();
         let mut expiries = BTreeSet::new();
         for level in Level::all() {
             let line = &self.lines[level];
@@ -607,16 +630,17 @@ impl Backlog {
                 let tasks = match page {
                     Page::Here { tasks, .. } => tasks,
                     Page::Away { missed, .. } => {
-                        weight += missed.iter().map(|missed| missed_weight(missed.task.as_deref())).sum::<usize>();
+                        weight += all_missed_bytes(missed);
                         continue;
                     }
                 };
+                weight += map_bytes::<u64, Task>(tasks.len());
                 for (order, task) in tasks {
                     let position = Position { level, order: *order };
                     if *order > line.last || PageId::of(position).number != *number || task.level() != level {
                         return Err(format!("task {position:?} is out of place"));
                     }
-                    weight += task.weight();
+                    weight += task.heap_bytes();
                     expiries.extend(task.expires_at.map(|at| (at, position)));
                 }
             }

@@ -1,5 +1,6 @@
 //! A waiting task, and where it stands in line.
 
+use api::Held;
 use api::temporal::api::common::v1::Priority;
 use ids::{RunId, Timestamp, WorkflowId};
 
@@ -100,11 +101,12 @@ impl Task {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
-    /// Roughly how many bytes of memory it holds.
-    pub fn weight(&self) -> usize {
-        let priority = self.priority.as_ref().map_or(0, |priority| priority.fairness_key.len());
-        let request = self.request_id.as_ref().map_or(0, String::len);
-        std::mem::size_of::<Self>() + self.workflow_id.as_str().len() + self.run_id.as_str().len() + priority + request
+    /// Bytes that it holds on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        // What a shared text needs beside it.
+        const SHARED: usize = 2 * std::mem::size_of::<usize>();
+        let names = self.workflow_id.as_str().len() + self.run_id.as_str().len() + 2 * SHARED;
+        names + self.priority.heap_bytes() + self.request_id.heap_bytes()
     }
 }
 

@@ -378,4 +378,9 @@ impl Kind for Ledger {
     fn weight(&self, state: &State) -> usize {
         200 + state.journal.len() * 32 + state.requests.len() * 16
     }
+
+    /// An account that was used and is empty.
+    fn is_at_rest(&self, state: &State) -> bool {
+        state.account.balance == 0 && state.account.deposits > 0
+    }
 }

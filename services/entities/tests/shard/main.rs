@@ -4,6 +4,7 @@ mod bounds;
 mod checkpoints;
 mod crashes;
 mod ledger;
+mod memory;
 mod obligations;
 mod out_of_reach;
 mod outcomes;

@@ -14,6 +14,7 @@ use api::temporal::api::enums::v1::WorkflowTaskFailedCause as Cause;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use prost::Message;
 
+use crate::command_checks::checked_elements;
 use crate::draft::{Draft, Notes};
 use crate::run::Run;
 
@@ -66,6 +67,9 @@ impl<'a> Commands<'a> {
         if !self.run().is_open() {
             return self.after_close(&attributes);
         }
+        // By ending the run, for the reason given at `check_size`.
+        checked_elements("the command", Some(&attributes), self.draft.env.limits.elements_max)
+            .map_err(|message| BadCommand { cause: cause_of(&attributes), message, terminates: true })?;
         match attributes {
             Attributes::ScheduleActivityTaskCommandAttributes(a) => self.schedule_activity(a, notes),
             Attributes::RequestCancelActivityTaskCommandAttributes(a) => self.cancel_activity(a, notes),

@@ -11,6 +11,10 @@ use crate::reply::{Rejection, Reply, Transition};
 /// Why a run whose row would not fit into the store is ended.
 const STATE_TOO_LARGE: &str = "Workflow mutable state size exceeds limit.";
 
+/// What a run may hold in memory for each byte that its row may have. What people write holds two to ten; lists of nothing
+/// hold fifty.
+const HELD_PER_BYTE: usize = 16;
+
 /// Ends runs whose history has outgrown its limits, and takes the workflow task from a worker while whose thinking too
 /// much has come in.
 pub(crate) fn enforce_limits(draft: &mut Draft<'_>) {
@@ -49,7 +53,7 @@ pub(crate) fn end_instead(draft: &Draft<'_>) -> Option<Transition> {
     (!ending.is_empty()).then(|| end_of.close(refused))
 }
 
-/// Whether a run's row is larger than it may be. The closing event comes on top, and whatever a run was before, it can be
+/// Whether a run's row, or what the run holds in memory, is larger than it may be. The closing event comes on top, and whatever a run was before, it can be
 /// closed.
 fn is_too_large(draft: &Draft<'_>, run_id: &str) -> bool {
     let limits = draft.env.limits;
@@ -60,7 +64,8 @@ fn is_too_large(draft: &Draft<'_>, run_id: &str) -> bool {
         let before = draft.before.runs.get(run_id).map_or(0, |run| run.state_bytes());
         limits.state_max_bytes.max(before).saturating_add(limits.closing_max_bytes)
     };
-    run.state_bytes() > most
+    let is_heavy = run.is_open() && run.state_held_bytes() > limits.state_max_bytes.saturating_mul(HELD_PER_BYTE);
+    run.state_bytes() > most || is_heavy
 }
 
 fn end(draft: &mut Draft<'_>, run_id: &str, reason: &str) {

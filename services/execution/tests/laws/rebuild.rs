@@ -15,7 +15,7 @@ pub fn from_events_alone(run: &Run) -> Result<(), String> {
         return Ok(());
     }
     let mut workflow = Workflow::default();
-    for batch in &run.batches {
+    for batch in run.batches.iter() {
         let steps = (0..batch.count).map(|_| Step::Event).collect();
         let run_id = run.core.run_id.clone();
         workflow.apply(&Change::Run(RunChange { run_id, steps, batch: Some(batch.clone()) }))?;

@@ -291,7 +291,7 @@ impl World {
                 return Err(format!("run: {run:?}\nfrom the log: {folded:?}"));
             }
             let tail = &folded.batches[folded.batches.len() - run.batches.len()..];
-            if tail != run.batches.as_slice() {
+            if tail != &run.batches[..] {
                 return Err("the history in memory is not the log's".to_owned());
             }
         }

@@ -1,5 +1,6 @@
 //! Failures: chains of causes that are too deep, and failures that are too large.
 
+use api::Held;
 use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::failure::v1::{Failure, ServerFailureInfo};
 use prost::Message;
@@ -20,9 +21,12 @@ pub(crate) fn fit(failure: Option<&mut Failure>, limits: &RequestLimits) {
     let Some(failure) = failure else { return };
     execution::cut_failure(failure);
     let bytes = failure.encoded_len();
-    if bytes > limits.blob_bytes {
-        let mut whole =
-            server_failure(format!("failure is {bytes} bytes long, at most {} are kept", limits.blob_bytes));
+    let elements = failure.elements();
+    if bytes > limits.blob_bytes || elements > limits.elements {
+        let mut whole = server_failure(match elements > limits.elements {
+            true => format!("failure has {elements} elements, at most {} are kept", limits.elements),
+            false => format!("failure is {bytes} bytes long, at most {} are kept", limits.blob_bytes),
+        });
         whole.cause = Some(Box::new(shortened(failure, KEPT_BYTES)));
         *failure = whole;
     }

@@ -1,5 +1,6 @@
 //! Sizes of what users send: payloads, headers, memos, user metadata.
 
+use api::Held;
 use api::temporal::api::common::v1::{Header, Memo, Payloads};
 use api::temporal::api::sdk::v1::UserMetadata;
 use cluster::ServiceResult;
@@ -10,12 +11,13 @@ use super::invalid;
 
 /// Whether `payloads` fit into one blob.
 pub(crate) fn fit(payloads: Option<&Payloads>, limits: &RequestLimits) -> bool {
-    payloads.is_none_or(|payloads| payloads.encoded_len() <= limits.blob_bytes)
+    payloads
+        .is_none_or(|payloads| payloads.encoded_len() <= limits.blob_bytes && payloads.elements() <= limits.elements)
 }
 
 /// A list of payloads.
 pub(crate) fn blob(field: &str, payloads: Option<&Payloads>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized(field, payloads, limits.blob_bytes)
+    sized(field, payloads, limits.blob_bytes, limits)
 }
 
 /// Free text.
@@ -25,12 +27,12 @@ pub(crate) fn text(field: &str, text: &str, limits: &RequestLimits) -> ServiceRe
 
 /// A header.
 pub(crate) fn header(header: Option<&Header>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized("header", header, limits.blob_bytes)
+    sized("header", header, limits.blob_bytes, limits)
 }
 
 /// A memo.
 pub(crate) fn memo(memo: Option<&Memo>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized("memo", memo, limits.memo_bytes)
+    sized("memo", memo, limits.memo_bytes, limits)
 }
 
 /// Summary and details of a workflow.
@@ -39,11 +41,36 @@ pub(crate) fn user_metadata(metadata: Option<&UserMetadata>, limits: &RequestLim
     let data =
         |payload: Option<&_>| payload.map_or(0, |payload: &api::temporal::api::common::v1::Payload| payload.data.len());
     bounded("user_metadata.summary", data(metadata.summary.as_ref()), limits.summary_bytes)?;
-    bounded("user_metadata.details", data(metadata.details.as_ref()), limits.details_bytes)
+    bounded("user_metadata.details", data(metadata.details.as_ref()), limits.details_bytes)?;
+    counted("user_metadata", metadata, limits)
 }
 
-fn sized(field: &str, value: Option<&impl Message>, allowed: usize) -> ServiceResult<()> {
-    bounded(field, value.map_or(0, Message::encoded_len), allowed)
+/// What is wrong with payloads that do not fit.
+pub(crate) fn excess(what: &str, payloads: Option<&Payloads>, limits: &RequestLimits) -> String {
+    let (bytes, elements) = payloads.map_or((0, 0), |payloads| (payloads.encoded_len(), payloads.elements()));
+    if bytes > limits.blob_bytes {
+        return format!("{what} is {bytes} bytes long, at most {} are allowed", limits.blob_bytes);
+    }
+    format!("{what} has {elements} elements, at most {} are allowed", limits.elements)
+}
+
+fn sized(
+    field: &str,
+    value: Option<&(impl Message + Held)>,
+    allowed: usize,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
+    let Some(value) = value else { return Ok(()) };
+    bounded(field, value.encoded_len(), allowed)?;
+    counted(field, value, limits)
+}
+
+fn counted(field: &str, value: &impl Held, limits: &RequestLimits) -> ServiceResult<()> {
+    let count = value.elements();
+    if count <= limits.elements {
+        return Ok(());
+    }
+    invalid(format!("{field} has {count} elements, at most {} are allowed", limits.elements))
 }
 
 fn bounded(field: &str, bytes: usize, allowed: usize) -> ServiceResult<()> {
@@ -77,6 +104,26 @@ mod tests {
         assert_eq!(blob("input", Some(&of_size(2 * 1024 * 1024)), &limits), Ok(()));
         let refused = blob("input", Some(&of_size(2 * 1024 * 1024 + 1)), &limits).unwrap_err();
         assert_eq!(refused.to_string(), "input is 2097153 bytes long, at most 2097152 are allowed");
+    }
+
+    #[test]
+    fn elements_are_counted_with_the_metadata_of_payloads() {
+        let limits = RequestLimits::default();
+        let of = |count: usize| Payloads { payloads: vec![Payload::default(); count] };
+        assert_eq!(blob("input", Some(&of(10_000)), &limits), Ok(()));
+        assert!(fit(Some(&of(10_000)), &limits) && !fit(Some(&of(10_001)), &limits));
+        let refused = blob("input", Some(&of(10_001)), &limits).unwrap_err();
+        assert_eq!(refused.to_string(), "input has 10001 elements, at most 10000 are allowed");
+        assert_eq!(
+            excess("result", Some(&of(10_001)), &limits),
+            "result has 10001 elements, at most 10000 are allowed"
+        );
+        let metadata = (0..5_001).map(|number| (number.to_string(), Bytes::new())).collect();
+        let with = Payload { metadata, ..Payload::default() };
+        let fields = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), with.clone())).collect();
+        assert_eq!(memo(Some(&Memo { fields: fields(&["a"]) }), &limits), Ok(()));
+        let refused = memo(Some(&Memo { fields: fields(&["a", "b"]) }), &limits).unwrap_err();
+        assert_eq!(refused.to_string(), "memo has 10004 elements, at most 10000 are allowed");
     }
 
     #[test]

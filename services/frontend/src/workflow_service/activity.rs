@@ -1,11 +1,11 @@
 //! Which activity a request speaks of, and what happens to answers that are too large to keep. Failing the call would
 //! only make the worker try again with the same bytes, so the activity itself fails, and says why.
 
+use api::temporal::api::common::v1::Payloads;
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::token::ActivityTaskToken;
 use cluster::{ActivityRef, ServiceResult, TenantCtx};
-use prost::Message;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -111,9 +111,8 @@ pub(super) async fn fail(
     Ok(response)
 }
 
-fn too_large(what: &str, details: Option<&impl Message>, limits: &RequestLimits) -> Failure {
-    let bytes = details.map_or(0, Message::encoded_len);
-    failures::server_failure(format!("{what} is {bytes} bytes long, at most {} are allowed", limits.blob_bytes))
+fn too_large(what: &str, details: Option<&Payloads>, limits: &RequestLimits) -> Failure {
+    failures::server_failure(payloads::excess(what, details, limits))
 }
 
 async fn fail_instead(

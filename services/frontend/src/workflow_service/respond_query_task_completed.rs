@@ -4,7 +4,6 @@ use api::temporal::api::enums::v1::{QueryResultType, WorkflowTaskFailedCause};
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use cluster::token::QueryTaskToken;
-use prost::Message;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -21,10 +20,8 @@ pub(crate) fn check(
     failures::fit(request.failure.as_mut(), limits);
     // Somebody waits for an answer: tell them that there is none, rather than the worker that it may not answer.
     if !payloads::fit(request.query_result.as_ref(), limits) {
-        let bytes = request.query_result.take().map_or(0, |result| result.encoded_len());
         request.completed_type = QueryResultType::Failed as i32;
-        request.error_message =
-            format!("query_result is {bytes} bytes long, at most {} are allowed", limits.blob_bytes);
+        request.error_message = payloads::excess("query_result", request.query_result.take().as_ref(), limits);
         request.failure = Some(failures::server_failure(request.error_message.clone()));
     }
     Ok(())

@@ -3,17 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use api::{Held, map_bytes};
 use execution::{Change, Run, RunChange, Workflow};
 use storage::Version;
-
-/// Payloads and events take about this much memory per encoded byte.
-const EXPANSION: usize = 2;
-/// A pending activity, timer, child, … without its payloads.
-const PENDING_BYTES: usize = 1024;
-/// A request that is remembered, without its id and the run's.
-const REQUEST_BYTES: usize = 64;
-/// A run or chain without anything in it.
-const EMPTY_BYTES: usize = 2048;
 
 /// What a shard holds of one workflow ID.
 pub struct WorkflowState {
@@ -89,20 +81,20 @@ impl WorkflowState {
         }
     }
 
-    /// Bytes of memory.
+    /// Bytes on the heap. Costs as much as there are runs in memory, however large they are.
     pub(crate) fn weight(&self) -> usize {
-        let requests = &self.workflow.chain.requests;
-        let requests = requests.bytes() + requests.len() * REQUEST_BYTES;
-        let runs: usize = self
-            .workflow
-            .runs
-            .values()
-            .map(|run| {
-                let history: usize = run.batches.iter().map(|batch| batch.bytes.len() * (1 + EXPANSION)).sum();
-                history + EMPTY_BYTES + run.state_bytes() * EXPANSION + pending_of(run) * PENDING_BYTES
-            })
-            .sum();
-        EMPTY_BYTES + requests + runs
+        let parts: usize = self.runs.keys().map(Held::heap_bytes).sum();
+        let unconfirmed: usize = self.unconfirmed.iter().map(Held::heap_bytes).sum();
+        self.workflow.held_bytes()
+            + map_bytes::<String, RunPart>(self.runs.len())
+            + parts
+            + map_bytes::<String, ()>(self.unconfirmed.len())
+            + unconfirmed
+    }
+
+    /// Whether it is only kept in case that somebody asks: no run is live, so nothing will happen by itself.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.workflow.chain.live_runs.is_empty()
     }
 }
 
@@ -110,13 +102,4 @@ impl RunPart {
     fn unborn() -> Self {
         Self { version: 0, dirty: true, taken_below: 1 }
     }
-}
-
-fn pending_of(run: &Run) -> usize {
-    run.activities.len()
-        + run.timers.len()
-        + run.children.len()
-        + run.signals.len()
-        + run.cancels.len()
-        + run.buffered.len()
 }

@@ -1,0 +1,113 @@
+//! What the parts of a workflow hold on the heap.
+
+use std::collections::BTreeMap;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use api::temporal::api::common::v1::Payload;
+use api::{Held, map_bytes, shared_bytes};
+
+use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::run::{Run, RunCore};
+use crate::workflow::Workflow;
+use crate::workflow_task::WorkflowTask;
+
+impl Held for ActivityProgress {
+    fn heap_bytes(&self) -> usize {
+        self.request_id.heap_bytes()
+            + self.identity.heap_bytes()
+            + self.heartbeat_details.heap_bytes()
+            + self.last_failure.heap_bytes()
+    }
+
+    fn own_bytes(&mut self) {
+        self.heartbeat_details.own_bytes();
+        self.last_failure.own_bytes();
+    }
+}
+
+impl Held for Activity {
+    fn heap_bytes(&self) -> usize {
+        shared_bytes(&*self.schedule) + self.progress.heap_bytes()
+    }
+}
+
+impl Held for Timer {
+    fn heap_bytes(&self) -> usize {
+        self.timer_id.heap_bytes()
+    }
+}
+
+impl Held for Child {
+    fn heap_bytes(&self) -> usize {
+        shared_bytes(&*self.initiated) + self.user_metadata.heap_bytes() + self.run_id.heap_bytes()
+    }
+}
+
+impl Held for ExternalSignal {
+    fn heap_bytes(&self) -> usize {
+        shared_bytes(&*self.initiated)
+    }
+}
+
+impl Held for ExternalCancel {
+    fn heap_bytes(&self) -> usize {
+        shared_bytes(&*self.initiated)
+    }
+}
+
+impl Held for WorkflowTask {
+    fn heap_bytes(&self) -> usize {
+        self.request_id.heap_bytes() + self.identity.heap_bytes() + self.suggest_reasons.heap_bytes()
+    }
+}
+
+impl Held for RunCore {
+    fn heap_bytes(&self) -> usize {
+        let texts =
+            [&self.run_id, &self.sticky_queue, &self.cancel_request_id, &self.next_run_id, &self.start_request_id];
+        self.task.heap_bytes() + texts.into_iter().map(Held::heap_bytes).sum::<usize>()
+    }
+}
+
+impl Workflow {
+    /// Bytes on the heap. Costs as much as there are runs in memory, however large they are.
+    pub fn held_bytes(&self) -> usize {
+        let of_run = |(run_id, run): (&String, &Arc<Run>)| {
+            run_id.heap_bytes() + 2 * size_of::<usize>() + size_of::<Run>() + run.held_bytes()
+        };
+        let absent: usize = self.absent.iter().map(Held::heap_bytes).sum();
+        2 * size_of::<usize>()
+            + size_of_val(&*self.chain)
+            + self.chain.held_bytes()
+            + map_bytes::<String, Arc<Run>>(self.runs.len())
+            + self.runs.iter().map(of_run).sum::<usize>()
+            + map_bytes::<String, ()>(self.absent.len())
+            + absent
+    }
+}
+
+/// A part of a workflow, with memory of its own.
+pub(crate) fn owned<T: Held>(mut part: T) -> T {
+    part.own_bytes();
+    part
+}
+
+/// The same for an optional part that has its own place on the heap.
+pub(crate) fn owned_in_arc<T: Held + Default>(part: Option<T>) -> Arc<T> {
+    Arc::new(owned(part.unwrap_or_default()))
+}
+
+/// The same for values by name. Those that the run started with and still has are in memory once.
+pub(crate) fn owned_fields(
+    mut fields: BTreeMap<String, Payload>,
+    started_with: Option<&BTreeMap<String, Payload>>,
+) -> Arc<BTreeMap<String, Payload>> {
+    for (name, value) in &mut fields {
+        match started_with.and_then(|fields| fields.get(name)) {
+            Some(former) if former == value => value.clone_from(former),
+            _ => value.own_bytes(),
+        }
+    }
+    Arc::new(fields)
+}

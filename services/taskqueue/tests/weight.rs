@@ -1,0 +1,97 @@
+//! What a partition is said to hold follows what the allocator says that it holds. Alone in its binary, since it counts what
+//! is allocated.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ids::{RunId, Timestamp, WorkflowId};
+use taskqueue::{Backlog, Input, Task};
+
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: usize, sign: isize) {
+    // The thread's own may be gone when it ends.
+    let _ = HELD.try_with(|held| held.set(held.get() + sign * bytes.cast_signed()));
+}
+
+#[allow(unsafe_code, reason = "an allocator that counts can only be made this way; it hands all calls on as they are")]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 1);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(layout.size(), -1);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn task(number: usize) -> Task {
+    Task {
+        workflow_id: WorkflowId::new(format!("order-{number}")),
+        run_id: RunId::new("018f2b1c-1111-7222-8333-444455556666"),
+        scheduled_event_id: 5,
+        attempt: 1,
+        stamp: 1,
+        priority: None,
+        scheduled_at: Timestamp::from_millis(1),
+        expires_at: number.is_multiple_of(2).then(|| Timestamp::from_millis(1_000_000 + number as i64)),
+        request_id: None,
+    }
+}
+
+fn kept(tasks: usize) -> Backlog {
+    let mut backlog = Backlog::default();
+    for number in 0..tasks {
+        backlog.step(Input::Keep(Box::new(task(number))), Timestamp::EPOCH).unwrap();
+    }
+    backlog
+}
+
+fn stored(tasks: usize) -> (Backlog, BTreeMap<Bytes, Bytes>) {
+    let mut backlog = kept(tasks);
+    let rows = backlog.take_dirty().unwrap().puts.into_iter().collect();
+    backlog.shed();
+    (backlog, rows)
+}
+
+/// As a new owner has it who has read the header alone.
+fn found(tasks: usize) -> Backlog {
+    let (_, rows) = stored(tasks);
+    Backlog::from_header(&rows[&Backlog::header_key()]).unwrap()
+}
+
+#[test]
+fn what_is_said_to_be_held_is_within_a_quarter_of_what_is() {
+    type Shape = (&'static str, fn() -> Backlog);
+    let shapes: [Shape; 6] = [
+        ("an empty partition", Backlog::default),
+        ("one task", || kept(1)),
+        ("a page of tasks", || kept(31)),
+        ("many pages of tasks", || kept(10_000)),
+        ("many pages, most of them in their rows", || stored(10_000).0),
+        ("the same as a new owner finds it", || found(100_000)),
+    ];
+    let mut off = Vec::new();
+    for (name, shape) in shapes {
+        let before = HELD.get();
+        let backlog = shape();
+        let held = HELD.get() - before;
+        let said = backlog.weight().cast_signed();
+        println!("{name}: {held} held, {said} said");
+        if (said - held).abs() * 4 > held {
+            off.push(format!("{name}: {held} bytes are held, {said} are said to be"));
+        }
+    }
+    assert!(off.is_empty(), "{off:#?}");
+}
