@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use config::ByteSize;
 use server::{ServerSettings, StoreChoice};
+use settings::LEAST_MEMORY;
 use telemetry::LogFormat;
 
 use crate::signals::Signals;
@@ -41,12 +43,26 @@ pub(crate) struct Flags {
     /// Shards of task queues: fixed at the file's first start.
     #[arg(long, default_value_t = 1)]
     matching_shards: u32,
+    /// Memory of the process, such as 512MiB, at least 64MiB; by default half of what the machine has or the process's control
+    /// group allows. When a part of it is full, calls are refused.
+    #[arg(long)]
+    memory_total: Option<ByteSize>,
 }
 
 /// Runs until SIGTERM or SIGINT, or until its terminal is gone.
 pub(crate) fn run(flags: Flags) -> Result<()> {
     telemetry::init_logging(&flags.log_level, flags.log_format)?;
     on_threads(serve(flags))
+}
+
+fn memory_total(given: Option<ByteSize>) -> Result<usize> {
+    match given {
+        Some(total) if total.in_memory() < LEAST_MEMORY => {
+            bail!("--memory-total is {total}, at least {} is needed", ByteSize::from(LEAST_MEMORY))
+        }
+        Some(total) => Ok(total.in_memory()),
+        None => Ok(usize::try_from(config::default_memory_total()).unwrap_or(usize::MAX)),
+    }
 }
 
 async fn serve(flags: Flags) -> Result<()> {
@@ -61,6 +77,7 @@ async fn serve(flags: Flags) -> Result<()> {
         matching_shards: flags.matching_shards,
         ..ServerSettings::default()
     };
+    let settings = settings.within_memory(memory_total(flags.memory_total)?);
     let store = settings.store.to_string();
     let Some(mut server) = signals.start(settings).await? else { return Ok(()) };
     let tell = |line: &str| say(std::io::stdout(), line);

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use settings::MemoryParts;
 
 use crate::section::{
-    Cluster, Frontend, History, Http, Internal, Log, Matching, Membership, Node, Remote, Shards, Store,
+    Cluster, Frontend, History, Http, Internal, Log, Matching, Membership, Node, ProcessMemory, Remote, Shards, Store,
 };
 use crate::tree::{LARGEST_FILE, Tree};
 use crate::{Overrides, Problem, check, rules, schema};
@@ -36,8 +37,14 @@ pub struct Config {
     /// Task queues, in processes of the role `matching`. They should be the same in all of them.
     #[serde(default)]
     pub matching: Matching,
-    /// Memory and checkpoints of each shard that this process serves. A bound here times the number of shards that the
-    /// process may come to own is what it may take.
+    /// Memory of this process. It is divided among requests (an eighth, `frontend.in_flight_bytes`), workflows and task
+    /// queues (three eighths, `shards.memory_bytes`), what waits for the logs (a sixteenth, `shards.waiting_bytes`) and the
+    /// caches of a SQLite store (a sixteenth); the rest is for what nobody counts. When a part is full, calls are refused
+    /// with RESOURCE_EXHAUSTED.
+    #[serde(default)]
+    pub memory: ProcessMemory,
+    /// Memory and checkpoints of the shards that this process serves. Bounds of memory are those of all of them together,
+    /// others those of each.
     #[serde(default)]
     pub shards: Shards,
     /// How this process finds the others, and, in processes of the role `membership`, how it votes.
@@ -100,6 +107,12 @@ impl Config {
     #[must_use]
     pub fn plays(&self, role: crate::Role) -> bool {
         self.node.roles.contains(&role)
+    }
+
+    /// Pages of a SQLite store that the process keeps in memory. Bytes.
+    #[must_use]
+    pub fn store_cache_bytes(&self) -> usize {
+        MemoryParts::of(self.memory.total.map_or(0, crate::ByteSize::in_memory)).store_cache_bytes
     }
 
     /// What others are told to connect to, as far as it is known before listening: `None` when `internal.listen` takes

@@ -14,6 +14,7 @@ mod byte_size;
 mod check;
 mod config;
 mod format;
+mod machine;
 mod overrides;
 mod problem;
 mod reference;
@@ -21,6 +22,7 @@ mod rules;
 mod schema;
 mod secret;
 mod section;
+mod shares;
 mod span;
 mod suggest;
 mod tree;
@@ -28,6 +30,7 @@ mod tree;
 pub use address::{HostPort, ListenAddress};
 pub use byte_size::ByteSize;
 pub use config::Config;
+pub use machine::default_memory_total;
 pub use overrides::{Overrides, PREFIX};
 pub use problem::{Origin, Problem};
 pub use reference::reference;
@@ -35,6 +38,6 @@ pub use schema::{published_schema, schema};
 pub use secret::Secret;
 pub use section::{
     Cassandra, Cluster, Frontend, History, Http, InitialVoter, Internal, Log, LogFormat, Matching, Membership, Memory,
-    Node, Remote, Role, Shards, Sqlite, Store, StoreChoice, Tls,
+    Node, ProcessMemory, Remote, Role, Shards, Sqlite, Store, StoreChoice, Tls,
 };
 pub use span::Span;

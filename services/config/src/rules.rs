@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::shares::Shares;
 use crate::tree::Tree;
 use crate::{Cassandra, Config, ListenAddress, Problem, Role, Secret};
 
@@ -11,12 +12,14 @@ const LARGEST_PASSWORD: u64 = 4096;
 
 /// Every broken rule. Reads the password from its file.
 pub(crate) fn check(config: &mut Config, tree: &Tree) -> Vec<Problem> {
+    let shares = Shares::fill(config);
     let mut broken = Broken { tree, found: Vec::new() };
     broken.roles(config);
     broken.addresses(config);
     broken.store(config);
     broken.membership(config);
-    broken.bounds(config);
+    broken.bounds(config, &shares);
+    broken.memory(&shares);
     if let Some(cassandra) = &mut config.store.cassandra {
         broken.cassandra(cassandra);
     }
@@ -157,8 +160,25 @@ impl Broken<'_> {
         }
     }
 
-    fn bounds(&mut self, config: &Config) {
-        let Config { frontend, history, node, shards, membership, remote, .. } = config;
+    /// The parts of the process's memory are no more than all of it.
+    fn memory(&mut self, shares: &Shares) {
+        let Shares { total, in_flight, entities, waiting, store_cache, .. } = shares;
+        if shares.sum() <= *total {
+            return;
+        }
+        let keys = ["shards.memory_bytes", "frontend.in_flight_bytes", "shards.waiting_bytes", "memory.total"];
+        let path = keys.into_iter().find(|path| self.tree.find(path).is_some()).unwrap_or("memory.total");
+        let text = format!(
+            "`shards.memory_bytes`, `frontend.in_flight_bytes`, `shards.waiting_bytes` and the store's caches are \
+             {entities}, {in_flight}, {waiting} and {store_cache}, which is {} together, at most `memory.total`, which \
+             is {total}, is allowed",
+            shares.sum()
+        );
+        self.say(path, text);
+    }
+
+    fn bounds(&mut self, config: &Config, shares: &Shares) {
+        let Config { frontend, history, node, membership, remote, .. } = config;
         let mut at_most = |path: &str, value: String, other: &str, bound: String, holds: bool| {
             if !holds {
                 self.say(path, format!("`{path}` is {value}, at most `{other}`, which is {bound}, is allowed"));
@@ -175,13 +195,17 @@ impl Broken<'_> {
                 )
             };
         }
-        at_most!(shards.dirty_bytes <= shards.memory_bytes);
+        for (path, value, other, bound) in [
+            ("shards.dirty_bytes", shares.dirty, "shards.memory_bytes", shares.entities),
+            ("frontend.request_bytes", frontend.request_bytes, "frontend.in_flight_bytes", shares.in_flight),
+        ] {
+            at_most(path, value.to_string(), other, bound.to_string(), value <= bound);
+        }
         at_most!(history.suggest_continue_bytes <= history.history_bytes);
         at_most!(history.suggest_continue_events <= history.history_events);
         at_most!(frontend.blob_bytes <= frontend.request_bytes);
         at_most!(frontend.memo_bytes <= frontend.request_bytes);
         at_most!(frontend.search_attribute_value_bytes <= frontend.search_attributes_total_bytes);
-        at_most!(frontend.request_bytes <= frontend.in_flight_bytes);
         at_most!(frontend.request_bytes <= remote.message_bytes);
         at_most!(frontend.request_bytes <= history.state_bytes);
         at_most!(frontend.namespace_rps <= frontend.instance_rps);

@@ -65,5 +65,7 @@ fn defaults_are_those_of_the_services() {
     assert_eq!(config.remote.settings(), settings::RemoteSettings::default());
     let mut frontend = config.frontend.clone();
     frontend.namespace_rps = 20_000.0;
+    // Its part of the memory of the machine.
+    assert!(frontend.in_flight_bytes.take().is_some());
     assert_eq!(frontend.settings(), settings::FrontendSettings::default());
 }

@@ -109,6 +109,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
         "line 14: `shards.memory_bytes` is -1, {size}, from 1MiB to 1TiB",
     ),
     ("store:", "shards: { memory_bytes: 5 }\nstore:", "line 14: `shards.memory_bytes` is 5, {size}, from 1MiB to 1TiB"),
+    ("store:", "memory: { total: 1MiB }\nstore:", "line 14: `memory.total` is \"1MiB\", {size}, from 64MiB to 64TiB"),
     ("store:", "log: { format: xml }\nstore:", "line 14: `log.format` is \"xml\", text or json is allowed"),
     ("store:", "log: { level: '' }\nstore:", "line 14: `log.level` is empty, leave it out or give it a value"),
     (
@@ -120,7 +121,7 @@ const WRONG_VALUES: &[(&str, &str, &str)] = &[
     (
         "store:",
         "frontend2: {}\nstore:",
-        "line 14: unknown key `frontend2`, did you mean `frontend`? known keys: cluster, frontend, history, http, internal, log, matching, membership, node, remote, shards, store",
+        "line 14: unknown key `frontend2`, did you mean `frontend`? known keys: cluster, frontend, history, http, internal, log, matching, membership, memory, node, remote, shards, store",
     ),
     ("memory: {}", "memory: { size: 1 }", "line 15: unknown key `store.memory.size`, no key is known here"),
     (VOTERS, TWO_VOTERS, "line 18: `membership.initial_voters` has 2 entries, 1, 3 or 5 are allowed"),
@@ -234,6 +235,12 @@ const BROKEN_RULES: &[(&str, &str, &str)] = &[
         "store:",
         "shards: { memory_bytes: 1MiB, dirty_bytes: 2MiB }\nstore:",
         "`shards.dirty_bytes` is 2MiB, at most `shards.memory_bytes`, which is 1MiB, is allowed",
+    ),
+    (
+        "store:",
+        "memory: { total: 512MiB }\nshards: { memory_bytes: 400MiB, waiting_bytes: 64MiB }\nstore:",
+        "line 15: `shards.memory_bytes`, `frontend.in_flight_bytes`, `shards.waiting_bytes` and the store's caches are \
+         400MiB, 64MiB, 64MiB and 32MiB, which is 560MiB together, at most `memory.total`, which is 512MiB, is allowed",
     ),
     (
         "listen: 127.0.0.1:7233",

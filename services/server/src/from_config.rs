@@ -29,6 +29,7 @@ impl ServerSettings {
             shards: config.shards.settings(),
             matching: config.matching.settings(),
             frontend,
+            store_cache_bytes: config.store_cache_bytes(),
             cluster: Some(cluster(config)),
         }
     }

@@ -8,6 +8,7 @@
 mod from_config;
 mod front;
 mod joined;
+mod memory_bounds;
 mod operating;
 mod patience;
 mod readiness;

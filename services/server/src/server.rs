@@ -21,7 +21,7 @@ use crate::shard_numbers::{self, ShardNumberError};
 use crate::stop_time::{Step, StopTime};
 use crate::store::{OpenStore, StoreError};
 use crate::store_owner::{self, StoreOwnerError};
-use crate::{ServerSettings, readiness};
+use crate::{ServerSettings, memory_bounds, readiness};
 
 /// How often metrics are tidied up.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
@@ -150,6 +150,7 @@ impl Server {
             telemetry::serve_metrics(address).map_err(StartError::Metrics)?;
         }
 
+        memory_bounds::publish(&settings);
         board.set("store", PartState::Starting("connecting".to_owned()));
         let opening = Box::pin(opened(open_store, &settings, &runtime));
         let open_store = unless_stopped(stop.as_mut(), opening).await?;
@@ -349,7 +350,7 @@ async fn opened(
 ) -> Result<OpenStore, StartError> {
     let opened = match open_store {
         Some(opened) => opened,
-        None => OpenStore::open(&settings.store, runtime).await?,
+        None => OpenStore::open(settings, runtime).await?,
     };
     let registry = opened.store().registry;
     for (role, count) in [("history", settings.history_shards), ("matching", settings.matching_shards)] {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cluster::Role;
 use entities::ShardSettings;
 use membership::{MemberSettings, VoterSettings};
-use settings::{FrontendSettings, HistorySettings, MatchingSettings, RemoteSettings};
+use settings::{FrontendSettings, HistorySettings, MatchingSettings, MemoryParts, RemoteSettings};
 use storage_cql::CqlSettings;
 
 /// Settings of one process.
@@ -40,6 +40,8 @@ pub struct ServerSettings {
     pub matching: MatchingSettings,
     /// The frontend's bounds and defaults.
     pub frontend: FrontendSettings,
+    /// Pages of a SQLite store that it keeps in memory. Bytes.
+    pub store_cache_bytes: usize,
     /// The cluster that the process is part of; `None` for one that is all there is.
     pub cluster: Option<ClusterSettings>,
 }
@@ -89,8 +91,23 @@ impl Default for ServerSettings {
             shards: ShardSettings::default(),
             matching: MatchingSettings::default(),
             frontend: FrontendSettings::default(),
+            store_cache_bytes: 16 << 20,
             cluster: None,
         }
+    }
+}
+
+impl ServerSettings {
+    /// Divides this much memory among all that is bounded.
+    #[must_use]
+    pub fn within_memory(mut self, total: usize) -> Self {
+        let parts = MemoryParts::of(total);
+        self.frontend.transport.in_flight_bytes = parts.in_flight_bytes;
+        self.shards.memory_bytes = parts.entity_bytes;
+        self.shards.dirty_bytes = parts.dirty_bytes;
+        self.shards.waiting_bytes = parts.waiting_bytes;
+        self.store_cache_bytes = parts.store_cache_bytes;
+        self
     }
 }
 

@@ -6,9 +6,9 @@ use runtime::Runtime;
 use storage::Store;
 use storage::memory::MemoryStore;
 use storage_cql::{ConnectError, CqlStore};
-use storage_sqlite::{OpenError, SqliteStore};
+use storage_sqlite::{OpenError, SqliteOptions, SqliteStore};
 
-use crate::StoreChoice;
+use crate::{ServerSettings, StoreChoice};
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
@@ -39,12 +39,13 @@ pub(crate) enum OpenStore {
 }
 
 impl OpenStore {
-    pub(crate) async fn open(choice: &StoreChoice, runtime: &Runtime) -> Result<Self, StoreError> {
-        match choice {
+    pub(crate) async fn open(settings: &ServerSettings, runtime: &Runtime) -> Result<Self, StoreError> {
+        match &settings.store {
             StoreChoice::Memory => Ok(Self::Memory(MemoryStore::new())),
             StoreChoice::File(path) => {
                 create_directory_of(path)?;
-                Ok(Self::File(SqliteStore::open(path)?))
+                let options = SqliteOptions::default().cache_bytes(settings.store_cache_bytes);
+                Ok(Self::File(options.open(path)?))
             }
             StoreChoice::Cassandra(settings) => {
                 Ok(Self::Cassandra(CqlStore::connect((**settings).clone(), runtime.clone()).await?))

@@ -11,6 +11,7 @@ mod history;
 mod limits;
 mod matching;
 mod membership;
+mod memory;
 mod remote;
 
 pub use frontend::{FrontendSettings, LongPollSettings, NamespaceSettings, QuotaSettings, TransportSettings};
@@ -18,6 +19,7 @@ pub use history::HistorySettings;
 pub use limits::RequestLimits;
 pub use matching::MatchingSettings;
 pub use membership::MembershipSettings;
+pub use memory::{LEAST_MEMORY, MemoryParts};
 pub use remote::RemoteSettings;
 
 /// One kibibyte, in bytes.

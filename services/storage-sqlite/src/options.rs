@@ -39,6 +39,7 @@ pub(crate) type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
 pub struct SqliteOptions {
     pub(crate) synchronous: Synchronous,
     pub(crate) readers: usize,
+    pub(crate) cache_bytes: usize,
     pub(crate) checkpoint_after_bytes: u64,
     pub(crate) tombstone_age: Duration,
     pub(crate) vfs: Option<String>,
@@ -51,6 +52,7 @@ impl Default for SqliteOptions {
         Self {
             synchronous: Synchronous::Full,
             readers: 2,
+            cache_bytes: 16 << 20,
             checkpoint_after_bytes: 16 << 20,
             tombstone_age: Duration::from_secs(24 * 3600),
             vfs: None,
@@ -81,6 +83,14 @@ impl SqliteOptions {
     #[must_use]
     pub fn readers(mut self, readers: usize) -> Self {
         self.readers = readers.max(1);
+        self
+    }
+
+    /// Pages that all connections together keep in memory, in bytes: half of it is the writer's, the other half the readers'.
+    /// By default 16 MiB.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
         self
     }
 

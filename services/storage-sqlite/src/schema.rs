@@ -118,7 +118,7 @@ fn set_up_writer(connection: &Connection, options: &SqliteOptions, is_new: bool)
     // After a burst the write-ahead log is cut down to this; overwriting a file is cheaper than growing it.
     connection.pragma_update(None, "journal_size_limit", options.checkpoint_after_bytes.cast_signed() * 2)?;
     // KiB, when negative.
-    connection.pragma_update(None, "cache_size", -16 * 1024)?;
+    connection.pragma_update(None, "cache_size", -kib(options.cache_bytes / 2))?;
     if is_new {
         let create = format!("BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;");
         connection.execute_batch(&create)?;
@@ -130,7 +130,12 @@ fn set_up_writer(connection: &Connection, options: &SqliteOptions, is_new: bool)
 pub(crate) fn open_reader(path: &Path, options: &SqliteOptions) -> rusqlite::Result<Connection> {
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -kib(options.cache_bytes / 2 / options.readers))?;
     Ok(connection)
+}
+
+fn kib(bytes: usize) -> i64 {
+    i64::try_from(bytes / 1024).unwrap_or(i64::MAX).max(64)
 }
 
 /// Opens a connection that checkpoints.

@@ -33,9 +33,10 @@ pub struct Frontend {
     /// One request message, as sent and as decompressed.
     #[schemars(extend("x-least" = "64KiB", "x-most" = "64MiB"))]
     pub request_bytes: ByteSize,
-    /// All requests that arrive or are being answered; what goes beyond it is refused.
+    /// All requests that arrive or are being answered; what goes beyond it is refused. Without it: its part of
+    /// `memory.total`.
     #[schemars(extend("x-least" = "1MiB", "x-most" = "1TiB"))]
-    pub in_flight_bytes: ByteSize,
+    pub in_flight_bytes: Option<ByteSize>,
     /// A silent connection is pinged this often.
     #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
     pub keepalive_interval: Span,
@@ -90,7 +91,7 @@ impl Default for Frontend {
             connections: count(transport.connections),
             streams_per_connection: transport.streams_per_connection,
             request_bytes: transport.request_bytes.into(),
-            in_flight_bytes: transport.in_flight_bytes.into(),
+            in_flight_bytes: None,
             keepalive_interval: transport.keepalive_interval.into(),
             keepalive_timeout: transport.keepalive_timeout.into(),
             shutdown_grace: transport.shutdown_grace.into(),
@@ -120,7 +121,7 @@ impl Frontend {
         transport.connections = self.connections as usize;
         transport.streams_per_connection = self.streams_per_connection;
         transport.request_bytes = self.request_bytes.in_memory();
-        transport.in_flight_bytes = self.in_flight_bytes.in_memory();
+        transport.in_flight_bytes = self.in_flight_bytes.map_or(transport.in_flight_bytes, ByteSize::in_memory);
         transport.keepalive_interval = self.keepalive_interval.into();
         transport.keepalive_timeout = self.keepalive_timeout.into();
         transport.shutdown_grace = self.shutdown_grace.into();
