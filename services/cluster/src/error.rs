@@ -1,5 +1,7 @@
 //! The one error of the services. The frontend maps each variant to a gRPC status and `errordetails` in one table.
 
+use std::time::Duration;
+
 pub use api::temporal::api::enums::v1::ResourceExhaustedCause;
 use api::temporal::api::failure::v1::Failure;
 
@@ -51,13 +53,15 @@ pub enum ServiceError {
     /// The state forbids it. FAILED_PRECONDITION.
     #[error("{0}")]
     FailedPrecondition(String),
-    /// A quota or bound. RESOURCE_EXHAUSTED with ResourceExhaustedFailure.
+    /// A quota or bound. RESOURCE_EXHAUSTED with ResourceExhaustedFailure, and RetryInfo where the wait is known.
     #[error("{message}")]
     ResourceExhausted {
         /// Which bound.
         cause: ResourceExhaustedCause,
         /// What is said.
         message: String,
+        /// How long until the limiter expects room, as its state says. Clients wait at least as long before they retry.
+        retry_after: Option<Duration>,
     },
     /// PERMISSION_DENIED with PermissionDeniedFailure.
     #[error("{0}")]

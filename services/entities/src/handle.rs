@@ -74,6 +74,8 @@ pub(crate) struct StatsBoard {
     pub(crate) loaded_bytes: AtomicUsize,
     /// Nanoseconds; 0 for none.
     pub(crate) log_since: AtomicI64,
+    /// How long the oldest group has waited for the log, as of the last turn. Nanoseconds.
+    pub(crate) log_wait: AtomicU64,
     pub(crate) last: AtomicU64,
     pub(crate) epoch: AtomicU64,
 }
@@ -109,6 +111,7 @@ pub struct ShardHandle<K: Kind> {
     pub(crate) why: Arc<OnceLock<Stop>>,
     pub(crate) wishes: Arc<Wishes<K>>,
     pub(crate) stats: Arc<StatsBoard>,
+    /// The shortest wait that a refused call is asked for.
     pub(crate) retry_after: Duration,
 }
 
@@ -221,9 +224,14 @@ impl<K: Kind> ShardHandle<K> {
         }
     }
 
+    /// A log that has not taken a group for some time is given as long again.
+    fn retry_after(&self) -> Duration {
+        Duration::from_nanos(self.stats.log_wait.load(Ordering::Relaxed)).max(self.retry_after)
+    }
+
     fn not_admitted(&self, refused: NotAdmitted) -> CallError<K::Rejection> {
         match refused {
-            NotAdmitted::Overloaded => CallError::Overloaded { retry_after: self.retry_after },
+            NotAdmitted::Overloaded => CallError::Overloaded { retry_after: self.retry_after() },
             NotAdmitted::Closed => CallError::NotOwner,
         }
     }

@@ -366,7 +366,9 @@ impl<K: Kind> ShardTask<K> {
 
     /// Refuses calls while the shard is behind: with the log, with loads, or with checkpoints.
     fn note_pressure(&mut self, now: Timestamp) {
-        let log_is_slow = self.writer.oldest_waiting().is_some_and(|begun| now.since(begun) > self.settings.shed_age);
+        let log_wait = self.writer.oldest_waiting().map_or(Duration::ZERO, |begun| now.since(begun));
+        self.stats.log_wait.store(u64::try_from(log_wait.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let log_is_slow = log_wait > self.settings.shed_age;
         let shedding = log_is_slow
             || self.share.all().waiting > self.settings.waiting_bytes
             || self.mailboxed > self.settings.inbox_calls

@@ -1,5 +1,7 @@
 //! The one table from service errors to what goes over the wire: gRPC code, `errordetails` message and text.
 
+use std::time::Duration;
+
 use api::temporal::api::enums::v1::ResourceExhaustedScope;
 use api::temporal::api::errordetails::v1 as details;
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
 
+use crate::frontend::proto_duration;
 use crate::validation::failures;
 
 /// `google.rpc.Status`, which gRPC carries in `grpc-status-details-bin`.
@@ -31,8 +34,12 @@ const FAILURE_DETAIL_BYTES: usize = 3 * 1024;
 pub fn to_status(error: &ServiceError, message_chars: usize) -> Status {
     let message = cut(&error.to_string(), message_chars);
     let (code, detail) = row(error);
-    let Some(detail) = detail else { return Status::new(code, message) };
-    let status = RpcStatus { code: code as i32, message: message.clone(), details: vec![detail] };
+    // SDKs branch on the first detail.
+    let details: Vec<Any> = detail.into_iter().chain(retry_after(error).map(retry_info)).collect();
+    if details.is_empty() {
+        return Status::new(code, message);
+    }
+    let status = RpcStatus { code: code as i32, message: message.clone(), details };
     Status::with_details(code, message, Bytes::from(status.encode_to_vec()))
 }
 
@@ -77,7 +84,7 @@ fn row(error: &ServiceError) -> (Code, Option<Any>) {
             let failure = details::PermissionDeniedFailure { reason: cut(reason, 1000) };
             (Code::PermissionDenied, detail("PermissionDeniedFailure", &failure))
         }
-        ServiceError::NotOwner(_) => (Code::Unavailable, retry_soon()),
+        ServiceError::NotOwner(_) => (Code::Unavailable, None),
         ServiceError::Unavailable(_) => (Code::Unavailable, None),
         ServiceError::DeadlineExceeded(_) => (Code::DeadlineExceeded, None),
         ServiceError::DataLoss(_) => (Code::DataLoss, None),
@@ -104,9 +111,20 @@ struct RetryInfo {
 }
 
 /// A shard that moves is served again in well under a second.
-fn retry_soon() -> Option<Any> {
-    let info = RetryInfo { retry_delay: Some(prost_types::Duration { seconds: 0, nanos: 200_000_000 }) };
-    Some(Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() })
+const MOVED_WITHIN: Duration = Duration::from_millis(200);
+
+/// When a retry of what failed with `error` makes sense, where that is known.
+fn retry_after(error: &ServiceError) -> Option<Duration> {
+    match error {
+        ServiceError::ResourceExhausted { retry_after, .. } => *retry_after,
+        ServiceError::NotOwner(_) => Some(MOVED_WITHIN),
+        _ => None,
+    }
+}
+
+fn retry_info(after: Duration) -> Any {
+    let info = RetryInfo { retry_delay: proto_duration(after) };
+    Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() }
 }
 
 fn detail(name: &str, message: &impl Message) -> Option<Any> {

@@ -13,8 +13,8 @@ fn row_of(error: ServiceError) -> (Code, String, String) {
             let rpc = RpcStatus::decode(bytes).unwrap();
             assert_eq!(rpc.code, status.code() as i32);
             assert_eq!(rpc.message, status.message());
-            assert_eq!(rpc.details.len(), 1);
-            rpc.details[0].type_url.rsplit('.').next().unwrap().to_owned()
+            let names: Vec<_> = rpc.details.iter().map(|any| any.type_url.rsplit('.').next().unwrap()).collect();
+            names.join(" ")
         }
     };
     (status.code(), detail, status.message().to_owned())
@@ -46,9 +46,22 @@ fn every_error_has_its_code_and_detail() {
         (ServiceError::WorkflowNotReady(text()), Code::FailedPrecondition, "WorkflowNotReadyFailure"),
         (ServiceError::FailedPrecondition(text()), Code::FailedPrecondition, ""),
         (
-            ServiceError::ResourceExhausted { cause: ResourceExhaustedCause::RpsLimit, message: text() },
+            ServiceError::ResourceExhausted {
+                cause: ResourceExhaustedCause::RpsLimit,
+                message: text(),
+                retry_after: None,
+            },
             Code::ResourceExhausted,
             "ResourceExhaustedFailure",
+        ),
+        (
+            ServiceError::ResourceExhausted {
+                cause: ResourceExhaustedCause::RpsLimit,
+                message: text(),
+                retry_after: Some(Duration::ZERO),
+            },
+            Code::ResourceExhausted,
+            "ResourceExhaustedFailure RetryInfo",
         ),
         (ServiceError::PermissionDenied(text()), Code::PermissionDenied, "PermissionDeniedFailure"),
         (ServiceError::Unavailable(text()), Code::Unavailable, ""),
@@ -85,6 +98,7 @@ fn details_say_what_clients_branch_on() {
     let exhausted: details::ResourceExhaustedFailure = detail_of(ServiceError::ResourceExhausted {
         cause: ResourceExhaustedCause::ConcurrentLimit,
         message: String::new(),
+        retry_after: None,
     });
     assert_eq!(exhausted.cause, ResourceExhaustedCause::ConcurrentLimit as i32);
     assert_eq!(exhausted.scope, ResourceExhaustedScope::Namespace as i32);
@@ -114,4 +128,18 @@ fn a_moving_shard_is_unavailable_with_a_hint_when_to_retry() {
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "the shard is moving"));
     let rpc = RpcStatus::decode(status.details()).unwrap();
     assert_eq!(rpc.details[0].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+}
+
+#[test]
+fn an_exhausted_resource_says_when_to_retry_in_the_bytes_of_google_rpc() {
+    let error = ServiceError::ResourceExhausted {
+        cause: ResourceExhaustedCause::SystemOverloaded,
+        message: "full".to_owned(),
+        retry_after: Some(Duration::from_millis(2_500)),
+    };
+    let rpc = RpcStatus::decode(to_status(&error, 4000).details()).unwrap();
+    assert!(rpc.details[0].type_url.ends_with("ResourceExhaustedFailure"), "the API's own comes first");
+    assert_eq!(rpc.details[1].type_url, "type.googleapis.com/google.rpc.RetryInfo");
+    // Field 1, a message of 8 bytes: its field 1 is 2 (seconds), its field 2 is 500,000,000 (nanoseconds).
+    assert_eq!(rpc.details[1].value, [0x0a, 8, 0x08, 2, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01]);
 }

@@ -4,8 +4,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult};
+
+/// What a refused request is to wait: requests hold memory for their transfer and their answer, which is well under a
+/// second, and nothing here knows more of them.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// The bytes that requests in flight hold.
 pub(crate) struct RequestMemory {
@@ -45,6 +50,7 @@ impl Held {
         Err(ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::SystemOverloaded,
             message: format!("requests in flight hold {before} bytes, at most {bound} are allowed, try again"),
+            retry_after: Some(RETRY_AFTER),
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult};
 use ids::{NamespaceId, Timestamp};
@@ -20,6 +21,9 @@ pub(crate) enum Poll {
 }
 
 const POLLS: usize = 3;
+
+/// What a poll beyond the bound is to wait. Polls end with a task or after a minute, so of many some end each second.
+const PLACE_WITHIN: Duration = Duration::from_secs(1);
 
 /// The quotas of one frontend.
 pub(crate) struct Quotas {
@@ -48,31 +52,27 @@ impl Drop for PollPlace {
 impl Quotas {
     /// Full buckets.
     pub(crate) fn new(settings: QuotaSettings) -> Self {
-        Self { instance: Bucket::new(settings.instance_rps), settings, namespaces: RwLock::default() }
+        Self { instance: Bucket::of_two_seconds(settings.instance_rps), settings, namespaces: RwLock::default() }
     }
 
     /// Admits one request to this instance.
     pub(crate) fn admit(&self, now: Timestamp) -> ServiceResult<()> {
-        if self.instance.take(now) {
-            return Ok(());
-        }
-        Err(ServiceError::ResourceExhausted {
+        self.instance.take(now).map_err(|wait| ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::SystemOverloaded,
             message: format!("this frontend takes {} requests per second, try again", self.settings.instance_rps),
+            retry_after: Some(wait),
         })
     }
 
     /// Admits one request to a namespace.
     pub(crate) fn admit_to(&self, namespace: &NamespaceId, name: &str, now: Timestamp) -> ServiceResult<()> {
-        if self.namespace(namespace).requests.take(now) {
-            return Ok(());
-        }
-        Err(ServiceError::ResourceExhausted {
+        self.namespace(namespace).requests.take(now).map_err(|wait| ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::RpsLimit,
             message: format!(
                 "namespace {name:?} may make {} requests per second, try again",
                 self.settings.namespace_rps
             ),
+            retry_after: Some(wait),
         })
     }
 
@@ -90,6 +90,7 @@ impl Quotas {
                 "namespace {name:?} has {before} polls of this kind waiting, {} are allowed",
                 self.settings.waiting_polls
             ),
+            retry_after: Some(PLACE_WITHIN),
         })
     }
 
@@ -99,47 +100,66 @@ impl Quotas {
         }
         let mut namespaces = self.namespaces.write().unwrap_or_else(PoisonError::into_inner);
         let quota = namespaces.entry(id.clone()).or_insert_with(|| {
-            Arc::new(NamespaceQuota { requests: Bucket::new(self.settings.namespace_rps), waiting: Default::default() })
+            Arc::new(NamespaceQuota {
+                requests: Bucket::of_two_seconds(self.settings.namespace_rps),
+                waiting: Default::default(),
+            })
         });
         Arc::clone(quota)
     }
 }
 
-/// A token bucket that holds two seconds' worth.
-struct Bucket {
+/// The longest wait that a bucket asks for. One whose rate is next to nothing has no use for more.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A token bucket that holds a burst. Who finds none learns when the next token is there that nobody was refused for
+/// before: callers that were refused together do not come back together.
+pub(crate) struct Bucket {
     per_second: f64,
+    burst: f64,
     level: Mutex<Level>,
 }
 
 struct Level {
     tokens: f64,
+    /// Tokens to come that refused callers were referred to.
+    promised: f64,
     at: Timestamp,
 }
 
 impl Bucket {
-    fn new(per_second: f64) -> Self {
-        let level = Level { tokens: 2.0 * per_second, at: Timestamp::EPOCH };
-        Self { per_second, level: Mutex::new(level) }
+    /// A full bucket.
+    pub(crate) fn new(per_second: f64, burst: f64) -> Self {
+        let level = Level { tokens: burst, promised: 0.0, at: Timestamp::EPOCH };
+        Self { per_second, burst, level: Mutex::new(level) }
     }
 
-    fn take(&self, now: Timestamp) -> bool {
+    /// A bucket of two seconds' worth.
+    fn of_two_seconds(per_second: f64) -> Self {
+        Self::new(per_second, 2.0 * per_second)
+    }
+
+    /// Takes a token, or tells how long to wait for one.
+    pub(crate) fn take(&self, now: Timestamp) -> Result<(), Duration> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let gained = now.since(level.at).as_secs_f64() * self.per_second;
-        level.tokens = (level.tokens + gained).min(2.0 * self.per_second);
+        level.tokens = (level.tokens + gained).min(self.burst);
+        level.promised = (level.promised - gained).max(0.0);
         // A clock that was set back must not stop the refill until it has caught up.
         level.at = now;
-        if level.tokens < 1.0 {
-            return false;
+        if level.tokens >= 1.0 {
+            level.tokens -= 1.0;
+            return Ok(());
         }
-        level.tokens -= 1.0;
-        true
+        let seconds = (1.0 - level.tokens + level.promised) / self.per_second;
+        // Nobody is referred to more than a burst to come.
+        level.promised = (level.promised + 1.0).min(self.burst);
+        Err(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn quotas(rps: f64, polls: usize) -> Quotas {
@@ -153,15 +173,34 @@ mod tests {
         let admitted = |at| (0..100).take_while(|_| quotas.admit_to(&namespace, "n", at).is_ok()).count();
         assert_eq!(admitted(start), 20);
         assert_eq!(admitted(start + Duration::from_millis(500)), 5);
-        let refused = quotas.admit_to(&namespace, "orders", start).unwrap_err();
+        let refused = quotas.admit_to(&namespace, "orders", start + Duration::from_millis(500)).unwrap_err();
         assert_eq!(
             refused,
             ServiceError::ResourceExhausted {
                 cause: ResourceExhaustedCause::RpsLimit,
                 message: "namespace \"orders\" may make 10 requests per second, try again".to_owned(),
+                // The one before it was referred to the token in 100 ms.
+                retry_after: Some(Duration::from_millis(200)),
             }
         );
         assert_eq!(quotas.admit_to(&NamespaceId::new("other"), "other", start), Ok(()));
+    }
+
+    #[test]
+    fn a_bucket_tells_the_wait_until_a_token_is_there_and_refers_each_to_one_of_its_own() {
+        let bucket = Bucket::new(4.0, 2.0);
+        let (start, ms) = (Timestamp::from_millis(50_000), Duration::from_millis);
+        assert_eq!([bucket.take(start), bucket.take(start)], [Ok(()), Ok(())]);
+        assert_eq!([bucket.take(start), bucket.take(start)], [Err(ms(250)), Err(ms(500))]);
+        assert_eq!(bucket.take(start + ms(100)), Err(ms(150 + 400)), "two tokens are promised, less what has come");
+        for _ in 0..100 {
+            assert!(
+                bucket.take(start + ms(100)) <= Err(ms(150 + 500)),
+                "nobody is referred to more than a burst to come"
+            );
+        }
+        assert_eq!(bucket.take(start + ms(250)), Ok(()), "a promise is no reservation");
+        assert_eq!(Bucket::new(0.0, 0.0).take(start), Err(LONGEST_WAIT));
     }
 
     #[test]
@@ -176,6 +215,7 @@ mod tests {
             ServiceError::ResourceExhausted {
                 cause: ResourceExhaustedCause::ConcurrentLimit,
                 message: "namespace \"n\" has 2 polls of this kind waiting, 2 are allowed".to_owned(),
+                retry_after: Some(Duration::from_secs(1)),
             }
         );
         assert!(wait(Poll::ActivityTask).is_ok());

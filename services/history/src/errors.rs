@@ -28,6 +28,7 @@ pub(crate) fn refused(error: CallError<Rejection>) -> ServiceError {
         CallError::Overloaded { retry_after } => ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::SystemOverloaded,
             message: format!("the shard of this workflow is behind, retry after {retry_after:?}"),
+            retry_after: Some(retry_after),
         },
         CallError::Quarantined(reason) => ServiceError::DataLoss(format!("this workflow cannot be read: {reason}")),
         CallError::Unavailable(reason) => ServiceError::Unavailable(reason),

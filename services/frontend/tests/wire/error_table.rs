@@ -1,5 +1,7 @@
 //! Every row of the table of errors, as a client receives it.
 
+use std::time::Duration;
+
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::enums::v1::ResourceExhaustedCause;
 use api::temporal::api::errordetails::v1 as details;
@@ -47,7 +49,11 @@ async fn rejections_of_history_arrive_with_code_text_and_detail() {
         (ServiceError::WorkflowNotReady(text()), Code::FailedPrecondition, "WorkflowNotReadyFailure"),
         (ServiceError::FailedPrecondition(text()), Code::FailedPrecondition, ""),
         (
-            ServiceError::ResourceExhausted { cause: ResourceExhaustedCause::BusyWorkflow, message: text() },
+            ServiceError::ResourceExhausted {
+                cause: ResourceExhaustedCause::BusyWorkflow,
+                message: text(),
+                retry_after: Some(Duration::from_millis(20)),
+            },
             Code::ResourceExhausted,
             "ResourceExhaustedFailure",
         ),

@@ -1,5 +1,7 @@
 //! GetWorkflowExecutionHistory: pages, long polls, the closing event alone, and the further pages of a polled task.
 
+use std::time::Duration;
+
 use api::temporal::api::enums::v1::HistoryEventFilterType;
 use api::temporal::api::history::v1::{History, HistoryEvent};
 use api::temporal::api::workflowservice::v1::{
@@ -20,6 +22,9 @@ use crate::watch::Watcher;
 
 /// Long polls of histories and queries that may wait at a time, in the whole process.
 const MOST_WAITING: usize = 20_000;
+
+/// What a long poll beyond that is to wait. Each ends within a minute, so of as many some end each second.
+const PLACE_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn get_history(
     service: &HistoryService,
@@ -95,6 +100,7 @@ pub(super) fn watch(service: &HistoryService, key: &EntityKey) -> ServiceResult<
     service.watchers.watch(key, MOST_WAITING).ok_or_else(|| ServiceError::ResourceExhausted {
         cause: ResourceExhaustedCause::ConcurrentLimit,
         message: format!("{MOST_WAITING} long polls wait already"),
+        retry_after: Some(PLACE_WITHIN),
     })
 }
 

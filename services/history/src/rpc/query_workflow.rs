@@ -112,6 +112,8 @@ fn too_many() -> ServiceError {
         message: "consistent query buffer is full, this may be caused by too many queries and workflow not able to \
                   process query fast enough"
             .to_owned(),
+        // A place comes free when a worker answers, and nothing here knows when.
+        retry_after: None,
     }
 }
 

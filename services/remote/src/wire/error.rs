@@ -1,5 +1,7 @@
 //! [`ServiceError`], without loss.
 
+use std::time::Duration;
+
 use cluster::{ResourceExhaustedCause, ServiceError};
 use internal_api::history as proto;
 use proto::error::Kind;
@@ -23,8 +25,9 @@ pub(crate) fn to_error(error: ServiceError) -> proto::Error {
         }
         ServiceError::WorkflowNotReady(text) => said(Kind::WorkflowNotReady, text),
         ServiceError::FailedPrecondition(text) => said(Kind::FailedPrecondition, text),
-        ServiceError::ResourceExhausted { cause, message } => {
-            proto::Error { cause: cause.into(), ..said(Kind::ResourceExhausted, message) }
+        ServiceError::ResourceExhausted { cause, message, retry_after } => {
+            let retry_after = retry_after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+            proto::Error { cause: cause.into(), retry_after, ..said(Kind::ResourceExhausted, message) }
         }
         ServiceError::PermissionDenied(text) => said(Kind::PermissionDenied, text),
         ServiceError::NotOwner(text) => said(Kind::NotOwner, text),
@@ -59,6 +62,7 @@ pub(crate) fn from_error(error: proto::Error) -> ServiceError {
         Kind::ResourceExhausted => ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::try_from(error.cause).unwrap_or(ResourceExhaustedCause::Unspecified),
             message: text,
+            retry_after: error.retry_after.map(Duration::from_nanos),
         },
         Kind::PermissionDenied => ServiceError::PermissionDenied(text),
         Kind::NotOwner => ServiceError::NotOwner(text),

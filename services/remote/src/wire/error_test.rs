@@ -40,6 +40,7 @@ fn variant(number: usize, text: String, id: String, failure: Option<Box<Failure>
         9 => ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::try_from(i32::try_from(id.chars().count() % 10).unwrap()).unwrap(),
             message: text,
+            retry_after: failure.map(|failure| Duration::from_nanos(failure.encoded_len() as u64 * 1_000_000_007)),
         },
         10 => ServiceError::PermissionDenied(text),
         11 => ServiceError::NotOwner(text),

@@ -246,7 +246,11 @@ async fn a_refusal_arrives_as_it_was_said_and_is_not_tried_again() {
         ServiceError::QueryFailed { message: said(), failure: Some(Box::new(failure)) },
         ServiceError::WorkflowNotReady(said()),
         ServiceError::FailedPrecondition(said()),
-        ServiceError::ResourceExhausted { cause: ResourceExhaustedCause::BusyWorkflow, message: said() },
+        ServiceError::ResourceExhausted {
+            cause: ResourceExhaustedCause::BusyWorkflow,
+            message: said(),
+            retry_after: Some(Duration::from_millis(1500)),
+        },
         ServiceError::PermissionDenied(said()),
         ServiceError::DeadlineExceeded(said()),
         ServiceError::DataLoss(said()),
