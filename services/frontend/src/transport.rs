@@ -2,6 +2,7 @@
 
 mod connections;
 mod dispatch;
+mod holding;
 mod metered;
 mod oversize;
 mod reflection;

@@ -80,10 +80,14 @@ pub struct TransportSettings {
     pub header_bytes: u32,
     /// Streams that a client reset and the server still has to look at; more ends the connection. Count.
     pub pending_resets: usize,
-    /// Connections at a time; more wait to be accepted. Count.
+    /// Connections at a time. A new one above that takes the place of the one without a request that is missed least, or
+    /// waits while all have requests. Count.
     pub connections: usize,
-    /// A new connection must say something within this.
-    pub first_bytes_within: Duration,
+    /// Connections at a time from one IPv4 address or one /64 of IPv6. A new one above that takes the place of another
+    /// one of that address, or is closed while all have requests. Count.
+    pub connections_per_address: usize,
+    /// A new connection must complete the HTTP/2 handshake within this, up to its SETTINGS.
+    pub handshake_within: Duration,
     /// A silent connection is pinged this often.
     pub keepalive_interval: Duration,
     /// A ping without an answer ends the connection after this.
@@ -108,7 +112,8 @@ impl Default for TransportSettings {
             header_bytes: 16 * KIB as u32,
             pending_resets: 20,
             connections: 10_000,
-            first_bytes_within: Duration::from_secs(10),
+            connections_per_address: 2_500,
+            handshake_within: Duration::from_secs(10),
             keepalive_interval: Duration::from_secs(60),
             keepalive_timeout: Duration::from_secs(20),
             stream_window_bytes: MIB as u32,

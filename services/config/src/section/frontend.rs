@@ -24,9 +24,18 @@ pub struct Frontend {
     /// Polls of one kind that wait at a time for one namespace on one frontend.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub waiting_polls: u32,
-    /// Connections at a time; more wait to be accepted.
+    /// Connections at a time. A new one above that takes the place of one without a request: the oldest that never had
+    /// one, or else the one not used for longest. It waits while all have requests.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: u32,
+    /// Connections at a time from one IPv4 address, or from one /64 of IPv6. A new one above that takes the place of
+    /// another one of the address without a request, or is closed while all have requests. Behind a proxy or load
+    /// balancer, whose connections all come from few addresses, set it to `connections`.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections_per_address: u32,
+    /// A new connection that has not completed the HTTP/2 handshake within this is closed.
+    #[schemars(extend("x-least" = "100ms", "x-most" = "10m"))]
+    pub handshake_within: Span,
     /// Requests at a time on one connection. A worker holds one for each of its polls.
     #[schemars(range(min = 10, max = 100_000))]
     pub streams_per_connection: u32,
@@ -89,6 +98,8 @@ impl Default for Frontend {
             namespace_rps: quotas.namespace_rps,
             waiting_polls: count(quotas.waiting_polls),
             connections: count(transport.connections),
+            connections_per_address: count(transport.connections_per_address),
+            handshake_within: transport.handshake_within.into(),
             streams_per_connection: transport.streams_per_connection,
             request_bytes: transport.request_bytes.into(),
             in_flight_bytes: None,
@@ -119,6 +130,8 @@ impl Frontend {
         settings.quotas.waiting_polls = self.waiting_polls as usize;
         let transport = &mut settings.transport;
         transport.connections = self.connections as usize;
+        transport.connections_per_address = self.connections_per_address as usize;
+        transport.handshake_within = self.handshake_within.into();
         transport.streams_per_connection = self.streams_per_connection;
         transport.request_bytes = self.request_bytes.in_memory();
         transport.in_flight_bytes = self.in_flight_bytes.map_or(transport.in_flight_bytes, ByteSize::in_memory);

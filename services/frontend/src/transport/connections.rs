@@ -1,21 +1,26 @@
-//! Connections: how many at a time, and that a new one says something. HTTP/2 pings look after those that have.
+//! Connections: how many at a time, in all and of one address, and that a new one completes its handshake. HTTP/2 pings
+//! look after those that have.
 
-use std::future::Future;
-use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+mod failures;
+mod handshake;
+mod io;
+mod open;
+
+use std::io::Result;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use runtime::Runtime;
 use settings::TransportSettings;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// After a failure to accept (no file descriptors left, mostly), others get this long to close theirs.
+use self::failures::Failures;
+pub(super) use self::io::Connection;
+pub(super) use self::open::ConnectionInfo;
+use self::open::Open;
+
+/// After a failure to accept, others get this long to close their connections.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(20);
 
 /// Accepts connections as long as the stream is polled.
@@ -23,85 +28,55 @@ pub(super) fn accept(
     listener: TcpListener,
     settings: &TransportSettings,
     runtime: Runtime,
-) -> impl Stream<Item = io::Result<Connection>> + Send + use<> {
-    let places = Arc::new(Semaphore::new(settings.connections));
-    let first_bytes_within = settings.first_bytes_within;
-    stream::unfold((listener, runtime), move |(listener, runtime)| {
-        let places = Arc::clone(&places);
-        async move {
-            // The semaphore is never closed.
-            let place = places.acquire_owned().await.ok()?;
-            let accepted = match listener.accept().await {
-                // Answers are small and awaited: none may wait for the next one.
-                Ok((stream, _)) => stream.set_nodelay(true).map(|()| {
-                    let patience = runtime.clone();
-                    let first_bytes = async move { patience.sleep(first_bytes_within).await };
-                    Connection { stream, silent: Some(Box::pin(first_bytes)), _place: place }
-                }),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    runtime.sleep(PAUSE_AFTER_FAILURE).await;
-                    Err(error)
-                }
-            };
-            Some((accepted, (listener, runtime)))
-        }
+) -> impl Stream<Item = Result<Connection>> + Send + use<> {
+    let acceptor = Acceptor::new(settings, runtime);
+    stream::unfold((listener, acceptor), |(listener, mut acceptor)| async move {
+        let connection = loop {
+            let accepted = listener.accept().await;
+            if let Some(connection) = acceptor.accepted(accepted).await {
+                break connection;
+            }
+        };
+        Some((Ok(connection), (listener, acceptor)))
     })
     .boxed()
 }
 
-/// An accepted connection. Reading fails when its peer stays silent from the beginning.
-pub(super) struct Connection {
-    stream: TcpStream,
-    /// Runs out unless the peer says something first.
-    silent: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    _place: OwnedSemaphorePermit,
+struct Acceptor {
+    open: std::sync::Arc<Open>,
+    handshake_within: Duration,
+    failures: Failures,
+    runtime: Runtime,
 }
 
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+impl Acceptor {
+    fn new(settings: &TransportSettings, runtime: Runtime) -> Self {
+        let open = Open::new(settings.connections, settings.connections_per_address);
+        Self { open, handshake_within: settings.handshake_within, failures: Failures::default(), runtime }
     }
-}
 
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if let Poll::Ready(read) = Pin::new(&mut this.stream).poll_read(cx, buffer) {
-            this.silent = None;
-            return Poll::Ready(read);
+    /// The connection to serve, if there is one and it gets a place.
+    async fn accepted(&mut self, accepted: Result<(TcpStream, SocketAddr)>) -> Option<Connection> {
+        // Answers are small and awaited: none may wait for the next one.
+        let accepted = accepted.and_then(|(stream, peer)| stream.set_nodelay(true).map(|()| (stream, peer)));
+        match accepted {
+            Ok((stream, peer)) => {
+                let place = self.open.admit(peer.ip()).await?;
+                let (runtime, within) = (self.runtime.clone(), self.handshake_within);
+                Some(Connection::new(stream, place, async move { runtime.sleep(within).await }))
+            }
+            Err(error) => {
+                self.failures.note(&error, self.runtime.now());
+                if failures::is_shortage(&error) {
+                    self.open.close_one("descriptors");
+                }
+                self.runtime.sleep(PAUSE_AFTER_FAILURE).await;
+                None
+            }
         }
-        if let Some(silent) = &mut this.silent {
-            ready!(silent.as_mut().poll(cx));
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer said nothing")));
-        }
-        Poll::Pending
     }
 }
 
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
+#[cfg(test)]
+#[path = "connections_test.rs"]
+mod tests;

@@ -18,6 +18,8 @@ use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
+use super::connections::ConnectionInfo;
+use super::holding::holding;
 use super::metered::Metered;
 use super::oversize;
 use super::request_metrics::RequestMetrics;
@@ -76,7 +78,11 @@ impl Service<Request<Body>> for Dispatch {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let routes = Arc::clone(&self.0);
-        Box::pin(async move { Ok(routes.answer(request).await) })
+        let in_progress = match request.extensions().get().map(ConnectionInfo::begin) {
+            Some(None) => return Box::pin(async { Ok(closing()) }),
+            counted => counted.flatten(),
+        };
+        Box::pin(async move { Ok(holding(routes.answer(request).await, in_progress)) })
     }
 }
 
@@ -143,6 +149,11 @@ async fn caught(answer: impl Future<Output = Result<Response<Body>, Infallible>>
             Status::internal("a bug in the server: the request's handler panicked").into_http()
         }
     }
+}
+
+/// Seldom read: the connection ends before that.
+fn closing() -> Response<Body> {
+    Status::unavailable("the connection is being closed since there are too many, try again").into_http()
 }
 
 fn unknown(service: &str, method: &str) -> Response<Body> {

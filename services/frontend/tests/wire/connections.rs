@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use runtime::Runtime;
 use settings::{FrontendSettings, TransportSettings};
 use storage::memory::MemoryStore;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::server::Server;
@@ -15,18 +16,72 @@ async fn server(transport: TransportSettings) -> Server {
     Server::on(MemoryStore::new(), FrontendSettings { transport, ..FrontendSettings::default() }).await
 }
 
-#[tokio::test]
-async fn a_peer_that_says_nothing_is_left() {
-    // The client that speaks must do so within this as well, and the machine may be slow.
-    let server = server(TransportSettings { first_bytes_within: Duration::from_secs(3), ..Default::default() }).await;
-    let mut client = server.client().await;
-    client.get_system_info(wire::GetSystemInfoRequest {}).await.unwrap();
-    let mut silent = TcpStream::connect(server.address).await.unwrap();
+/// What a client says first: the preface, and SETTINGS without content.
+const HANDSHAKE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+/// A connection that has said `bytes`.
+async fn saying(server: &Server, bytes: &[u8]) -> TcpStream {
+    let mut peer = TcpStream::connect(server.address).await.unwrap();
+    // The server may have closed it already, which is for the caller to find out.
+    let _closed = peer.write_all(bytes).await;
+    peer
+}
+
+/// A connection without a request, which the server has accepted.
+async fn idle(server: &Server) -> TcpStream {
+    let mut peer = saying(server, HANDSHAKE).await;
+    peer.read_exact(&mut [0; 9]).await.expect("the server's SETTINGS");
+    peer
+}
+
+/// Whether the server closes the connection. It may say something before.
+async fn is_closed(mut peer: TcpStream) -> bool {
     let mut heard = Vec::new();
-    // The server may greet first; what matters is that it closes.
-    let closed = Runtime::system().timeout(Duration::from_secs(60), silent.read_to_end(&mut heard)).await;
-    assert!(closed.is_some());
-    client.get_system_info(wire::GetSystemInfoRequest {}).await.expect("those that spoke stay");
+    Runtime::system().timeout(Duration::from_secs(60), peer.read_to_end(&mut heard)).await.is_some()
+}
+
+/// Whether the server answers a ping.
+async fn answers(peer: &mut TcpStream) -> bool {
+    peer.write_all(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00anybody?").await.unwrap();
+    let mut heard = Vec::new();
+    while !heard.windows(8).any(|heard| heard == b"anybody?") {
+        if peer.read_buf(&mut heard).await.unwrap() == 0 {
+            return false;
+        }
+    }
+    true
+}
+
+/// A poll that waits in the server, on a connection of its own.
+async fn polling(server: &Server) -> tokio::task::JoinHandle<()> {
+    let (mut client, before) = (server.client().await, server.neighbours.seen().len());
+    let poll = Runtime::system().spawn(async move {
+        let request = wire::PollWorkflowTaskQueueRequest {
+            namespace: "default".to_owned(),
+            task_queue: Some(TaskQueue { name: "waits".to_owned(), ..TaskQueue::default() }),
+            ..Default::default()
+        };
+        client.poll_workflow_task_queue(request).await.unwrap();
+    });
+    while server.neighbours.seen().len() == before {
+        tokio::task::yield_now().await;
+    }
+    poll
+}
+
+async fn is_served(server: &Server) {
+    server.client().await.get_system_info(wire::GetSystemInfoRequest {}).await.expect("there is a place for it");
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_complete_its_handshake_is_left() {
+    // Those that do so must do it within this as well, and the machine may be slow.
+    let server = server(TransportSettings { handshake_within: Duration::from_secs(3), ..Default::default() }).await;
+    let mut complete = idle(&server).await;
+    for said in [0, 1, HANDSHAKE.len() - 1] {
+        assert!(is_closed(saying(&server, &HANDSHAKE[..said]).await).await, "after {said} bytes");
+    }
+    assert!(answers(&mut complete).await, "those that completed it stay");
 }
 
 #[tokio::test]
@@ -40,17 +95,47 @@ async fn silent_peers_do_not_keep_others_out() {
 }
 
 #[tokio::test]
-async fn connections_above_the_bound_wait_for_a_place() {
+async fn above_the_bound_a_connection_without_a_request_goes_and_not_the_newcomer() {
+    let server = server(TransportSettings { connections: 3, ..Default::default() }).await;
+    let poll = polling(&server).await;
+    let (oldest, mut newer) = (idle(&server).await, idle(&server).await);
+    is_served(&server).await;
+    assert!(is_closed(oldest).await);
+    assert!(answers(&mut newer).await);
+    for _ in 0..5 {
+        is_served(&server).await;
+    }
+    assert!(!poll.is_finished(), "a connection with a request stays");
+}
+
+#[tokio::test]
+async fn connections_above_the_bound_wait_while_all_have_requests() {
     let server = server(TransportSettings { connections: 1, ..Default::default() }).await;
-    let first = server.client().await;
-    let mut kept = first.clone();
-    kept.get_system_info(wire::GetSystemInfoRequest {}).await.unwrap();
-    let mut second = server.client().await;
-    let request = wire::GetSystemInfoRequest {};
-    let waits = Runtime::system().timeout(Duration::from_millis(100), second.get_system_info(request)).await;
-    assert!(waits.is_none(), "there is one place");
-    drop((first, kept));
-    second.get_system_info(wire::GetSystemInfoRequest {}).await.expect("the place is free again");
+    let poll = polling(&server).await;
+    let mut waiting = saying(&server, HANDSHAKE).await;
+    let heard = Runtime::system().timeout(Duration::from_millis(100), waiting.read_u8()).await;
+    assert!(heard.is_none(), "there is one place, and it is in use");
+    poll.abort();
+    assert!(answers(&mut waiting).await, "the place is free again");
+}
+
+#[tokio::test]
+async fn an_address_that_uses_all_its_connections_gets_no_more() {
+    let server = server(TransportSettings { connections_per_address: 1, ..Default::default() }).await;
+    let first = idle(&server).await;
+    let poll = polling(&server).await;
+    assert!(is_closed(first).await, "it had no request");
+    assert!(is_closed(saying(&server, HANDSHAKE).await).await, "the other one has");
+    assert!(!poll.is_finished());
+    // The server learns sooner or later that the caller has left.
+    poll.abort();
+    while is_closed_at_once(&server).await {}
+    is_served(&server).await;
+}
+
+/// Whether a newcomer is closed without a word.
+async fn is_closed_at_once(server: &Server) -> bool {
+    saying(server, HANDSHAKE).await.read_u8().await.is_err()
 }
 
 #[tokio::test]
