@@ -34,6 +34,15 @@ const SYSTEM_ATTRIBUTES: &[&str] = &[
     "RootRunId",
 ];
 
+/// A name without control characters (Unicode's category Cc), which break what shows, greps or exports it.
+pub fn checked_name(field: &str, name: &str) -> Result<(), String> {
+    let Some((position, character)) = name.char_indices().find(|(_, character)| character.is_control()) else {
+        return Ok(());
+    };
+    let code = u32::from(character);
+    Err(format!("{field} has the control character U+{code:04X} at byte {position}, names have none"))
+}
+
 /// The longest duration that is accepted: 10,000 years, which covers what SDKs send for "for ever".
 pub const LONGEST_DURATION_SECONDS: i64 = 10_000 * 365 * 24 * 3600;
 /// The longest that is kept: accepted ones above 100 years are shortened to it, as in requests.
@@ -74,7 +83,8 @@ pub fn checked_retry_policy(policy: Option<&RetryPolicy>) -> Result<(), String> 
     if policy.maximum_attempts < 0 {
         return Err(format!("RetryPolicy.MaximumAttempts {} must not be negative", policy.maximum_attempts));
     }
-    Ok(())
+    let field = "RetryPolicy.NonRetryableErrorTypes";
+    policy.non_retryable_error_types.iter().try_for_each(|name| checked_name(field, name))
 }
 
 /// Search attributes within the limits, none of them the server's own, system-typed ones of the right type.
@@ -88,6 +98,7 @@ pub fn checked_search_attributes(attributes: &SearchAttributes) -> Result<(), St
         if name.is_empty() {
             return Err("SearchAttributes has an empty key".to_owned());
         }
+        checked_name("SearchAttributes key", name)?;
         if SYSTEM_ATTRIBUTES.contains(&name.as_str()) {
             return Err(format!("SearchAttributes {name:?} is set by the server only"));
         }
@@ -150,4 +161,26 @@ pub fn checked_size(field: &str, message: Option<&impl Message>, limit: usize) -
         return Ok(());
     }
     Err(format!("{field} has {size} bytes, at most {limit} are allowed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_have_no_control_characters_and_may_have_any_other() {
+        for name in ["", "order 1", "Bestellung/ß", "注文-1", "🦀", "a\u{200d}b", "a\u{202e}b"] {
+            assert_eq!(checked_name("TimerId", name), Ok(()), "{name:?}");
+        }
+        for (name, text) in [
+            ("\0", "U+0000 at byte 0"),
+            ("order\n1", "U+000A at byte 5"),
+            ("é\u{1b}[2J", "U+001B at byte 2"),
+            ("order\u{7f}", "U+007F at byte 5"),
+            ("\u{85}", "U+0085 at byte 0"),
+        ] {
+            let expected = format!("TimerId has the control character {text}, names have none");
+            assert_eq!(checked_name("TimerId", name), Err(expected));
+        }
+    }
 }

@@ -14,7 +14,7 @@ use api::temporal::api::enums::v1::WorkflowTaskFailedCause as Cause;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use prost::Message;
 
-use crate::command_checks::checked_elements;
+use crate::command_checks::{checked_elements, checked_name};
 use crate::draft::{Draft, Notes};
 use crate::run::Run;
 
@@ -129,7 +129,7 @@ impl<'a> Commands<'a> {
         if id.len() > limit {
             return bad(cause, format!("{field} has {} bytes, at most {limit} are allowed", id.len()));
         }
-        Ok(())
+        checked_name(field, id).or_else(|message| bad(cause, message))
     }
 
     /// The same where none is needed.
@@ -143,7 +143,8 @@ impl<'a> Commands<'a> {
         let (bytes, limit) =
             (priority.map_or(0, |priority| priority.fairness_key.len()), self.draft.env.limits.fairness_key_bytes);
         if bytes <= limit {
-            return Ok(());
+            let key = priority.map_or("", |priority| &priority.fairness_key);
+            return checked_name("Priority.FairnessKey", key).or_else(|message| bad(cause, message));
         }
         bad(cause, format!("Priority.FairnessKey has {bytes} bytes, at most {limit} are allowed"))
     }

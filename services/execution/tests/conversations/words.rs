@@ -15,12 +15,14 @@ pub struct Words {
 }
 
 impl Words {
-    /// Reads words that are separated by spaces; within a value `_` stands for a space.
+    /// Reads words that are separated by spaces; within a value `_` stands for a space, `␡` for U+007F.
     pub fn read(text: &str) -> Self {
         let mut words = Self::default();
         for word in text.split_whitespace() {
             match word.split_once('=') {
-                Some((key, value)) => drop(words.pairs.insert(key.to_owned(), value.replace('_', " "))),
+                Some((key, value)) => {
+                    drop(words.pairs.insert(key.to_owned(), value.replace('_', " ").replace('␡', "\u{7f}")))
+                }
                 None if words.verb.is_empty() => word.clone_into(&mut words.verb),
                 None => words.plain.push(word.to_owned()),
             }

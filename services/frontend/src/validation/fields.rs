@@ -28,6 +28,17 @@ pub(crate) fn required_id(field: &str, value: &str, limits: &RequestLimits) -> S
 
 /// An id or name that may be empty.
 pub(crate) fn optional_id(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
+    length(field, value, limits)?;
+    name(field, value)
+}
+
+/// Text that does not break what shows it.
+pub(crate) fn name(field: &str, value: &str) -> ServiceResult<()> {
+    execution::command_checks::checked_name(field, value).or_else(invalid)
+}
+
+/// Text as long as an id may be.
+pub(crate) fn length(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
     if value.len() <= limits.id_bytes {
         return Ok(());
     }
@@ -116,6 +127,16 @@ mod tests {
         assert!(long.starts_with("workflow_id \"éé"), "{long}");
         assert!(long.ends_with("é…\" is 1002 bytes long, at most 1000 are allowed"), "{long}");
         assert_eq!(text(required_id("signal_name", "", &limits)), "signal_name is not set");
+    }
+
+    #[test]
+    fn ids_and_names_have_no_control_characters() {
+        let limits = RequestLimits::default();
+        assert_eq!(text(required_id("workflow_id", "order\u{a0}1 – 注文", &limits)), "");
+        let expected = "workflow_id has the control character U+000A at byte 5, names have none";
+        assert_eq!(text(required_id("workflow_id", "order\n1", &limits)), expected);
+        let expected = "namespace has the control character U+0085 at byte 0, names have none";
+        assert_eq!(text(namespace_name("namespace", "\u{85}", &limits)), expected);
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(crate) fn priority(priority: Option<&Priority>, limits: &RequestLimits) -> S
             limits.fairness_key_bytes
         ));
     }
+    fields::name("priority.fairness_key", &priority.fairness_key)?;
     let weight = priority.fairness_weight;
     if !(weight.is_finite() && weight >= 0.0) {
         return invalid(format!("priority.fairness_weight is {weight}, 0 (the default) or more is allowed"));
@@ -44,6 +45,7 @@ pub(crate) fn links(links: &[Link], limits: &RequestLimits) -> ServiceResult<()>
                 limits.link_bytes
             ));
         }
+        link_names(position, link)?;
         let missing = match &link.variant {
             None => "variant",
             Some(link::Variant::WorkflowEvent(event)) if event.namespace.is_empty() => "workflow_event.namespace",
@@ -55,6 +57,37 @@ pub(crate) fn links(links: &[Link], limits: &RequestLimits) -> ServiceResult<()>
         return invalid(format!("links[{position}].{missing} is not set"));
     }
     Ok(())
+}
+
+fn link_names(position: usize, link: &Link) -> ServiceResult<()> {
+    let names = |[first, second, third]: [(&str, &str); 3]| {
+        let name = |(field, value): (&str, &str)| fields::name(&format!("links[{position}].{field}"), value);
+        name(first).and_then(|()| name(second)).and_then(|()| name(third))
+    };
+    match &link.variant {
+        Some(link::Variant::WorkflowEvent(event)) => names([
+            ("workflow_event.namespace", &event.namespace),
+            ("workflow_event.workflow_id", &event.workflow_id),
+            ("workflow_event.run_id", &event.run_id),
+        ]),
+        Some(link::Variant::BatchJob(job)) => fields::name(&format!("links[{position}].batch_job.job_id"), &job.job_id),
+        Some(link::Variant::Activity(activity)) => names([
+            ("activity.namespace", &activity.namespace),
+            ("activity.activity_id", &activity.activity_id),
+            ("activity.run_id", &activity.run_id),
+        ]),
+        Some(link::Variant::NexusOperation(operation)) => names([
+            ("nexus_operation.namespace", &operation.namespace),
+            ("nexus_operation.operation_id", &operation.operation_id),
+            ("nexus_operation.run_id", &operation.run_id),
+        ]),
+        Some(link::Variant::Workflow(workflow)) => names([
+            ("workflow.namespace", &workflow.namespace),
+            ("workflow.workflow_id", &workflow.workflow_id),
+            ("workflow.run_id", &workflow.run_id),
+        ]),
+        Some(link::Variant::Callback(_)) | None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +130,10 @@ mod tests {
         assert_eq!(
             links(&[job("a"), job("")], &limits).unwrap_err().to_string(),
             "links[1].batch_job.job_id is not set"
+        );
+        assert_eq!(
+            links(&[job("a\u{7f}")], &limits).unwrap_err().to_string(),
+            "links[0].batch_job.job_id has the control character U+007F at byte 1, names have none"
         );
         assert_eq!(links(&[Link::default()], &limits).unwrap_err().to_string(), "links[0].variant is not set");
     }

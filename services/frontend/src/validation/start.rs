@@ -131,7 +131,7 @@ fn cron(schedule: &str, limits: &RequestLimits) -> ServiceResult<()> {
     if schedule.is_empty() {
         return Ok(());
     }
-    fields::optional_id("cron_schedule", schedule, limits)?;
+    fields::length("cron_schedule", schedule, limits)?;
     // The one place that knows who reads cron schedules.
     execution::cron::validate(schedule).or_else(|reason| {
         invalid(format!("cron_schedule {:?} cannot be understood: {reason}", fields::beginning(schedule)))

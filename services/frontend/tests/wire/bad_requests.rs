@@ -35,6 +35,12 @@ async fn starts_that_make_no_sense_reach_nobody() {
     assert_eq!(refused(client, |request| request.workflow_id.clear()).await, invalid("workflow_id is not set"));
     let long = refused(client, |request| request.workflow_id = "é".repeat(501)).await;
     assert!(long.1.ends_with("is 1002 bytes long, at most 1000 are allowed"), "{}", long.1);
+    let control = refused(client, |request| request.workflow_id = "order-1\r\n".to_owned()).await;
+    assert_eq!(control, invalid("workflow_id has the control character U+000D at byte 7, names have none"));
+    let control = refused(client, |request| request.task_queue.as_mut().unwrap().name = "\u{1b}[2J".to_owned()).await;
+    assert_eq!(control, invalid("task_queue.name has the control character U+001B at byte 0, names have none"));
+    let control = refused(client, |request| request.namespace = "default\0".to_owned()).await;
+    assert_eq!(control, invalid("namespace has the control character U+0000 at byte 7, names have none"));
     let negative = refused(client, |request| {
         request.workflow_run_timeout = Some(prost_types::Duration { seconds: -5, nanos: 0 });
     });
