@@ -127,7 +127,7 @@ impl Frontend {
         self.0.namespaces.known(id)
     }
 
-    /// Namespaces and keys change rarely; one listing follows each change of the registry.
+    /// Namespaces and keys change rarely; a listing follows each burst of changes of the registry.
     fn follow_registry(&self, changes: tokio::sync::watch::Receiver<u64>) {
         let (followed, gone) = (Arc::downgrade(&self.0), self.0.gone.clone());
         let refresh = move || {

@@ -5,122 +5,144 @@
 //! Whoever meets a claim whose second row is missing (its creator was killed in between) writes that row from the
 //! claim: no half of a namespace can be seen, and its name can never be lost to nobody.
 
+mod refreshing;
+mod snapshot;
 mod stored;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cluster::{Namespace, ServiceError, ServiceResult};
 use ids::NamespaceId;
 use runtime::Runtime;
 use storage::{Registry, RegistryEntry};
 
+use self::refreshing::Listings;
+use self::snapshot::Snapshot;
 use self::stored::{Claim, ID_ROWS, NAME_ROWS, StoredNamespace};
 use crate::stored::{Written, unavailable, write_once};
 
 /// Tries of an update that others keep getting ahead of.
 const TRIES: u32 = 10;
 
-/// All namespaces, as some moment's registry had them.
-#[derive(Default)]
-struct Snapshot {
-    by_name: BTreeMap<String, Arc<Namespace>>,
-    by_id: BTreeMap<NamespaceId, Arc<Namespace>>,
-}
-
 /// The namespaces of the cluster.
 pub(crate) struct Namespaces {
     registry: Arc<dyn Registry>,
     runtime: Runtime,
-    snapshot: RwLock<Arc<Snapshot>>,
+    snapshot: Snapshot,
+    listings: Listings,
+    /// How many are being created.
+    creating: AtomicUsize,
 }
 
 impl Namespaces {
     /// The namespaces in `registry`; nothing is read yet.
     pub(crate) fn new(registry: Arc<dyn Registry>, runtime: Runtime) -> Self {
-        Self { registry, runtime, snapshot: RwLock::default() }
+        let (snapshot, listings) = (Snapshot::default(), Listings::default());
+        Self { registry, runtime, snapshot, listings, creating: AtomicUsize::new(0) }
     }
 
-    /// Reads all rows again. What is out of date until then is at most what the registry's watch has not told yet.
+    /// Reads all rows again, once for all who ask before that begins. What is out of date until then is at most what
+    /// the registry's watch has not told yet.
     pub(crate) async fn refresh(&self) -> ServiceResult<()> {
+        self.listings.once(|| self.list()).await
+    }
+
+    async fn list(&self) -> ServiceResult<()> {
+        let listing = self.snapshot.begin_listing();
         let claims = self.registry.list(NAME_ROWS).await.map_err(unavailable)?;
         let rows = self.registry.list(ID_ROWS).await.map_err(unavailable)?;
         let mut rows: BTreeMap<&str, &RegistryEntry> = rows.iter().map(|entry| (entry.key.as_str(), entry)).collect();
-        let mut snapshot = Snapshot::default();
+        let mut listed = Vec::with_capacity(claims.len());
         for entry in &claims {
             match self.complete(entry, &mut rows).await {
-                Ok(namespace) => {
-                    let namespace = Arc::new(namespace);
-                    snapshot.by_id.insert(namespace.id.clone(), Arc::clone(&namespace));
-                    snapshot.by_name.insert(namespace.name.clone(), namespace);
-                }
+                Ok(stored) => listed.push(stored),
                 // One bad row must not take the other namespaces away.
                 Err(error) => tracing::error!(row = entry.key, %error, "a namespace cannot be used"),
             }
         }
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        self.snapshot.finish_listing(listing, listed);
         Ok(())
     }
 
-    /// The namespace of a claim, finishing what a killed creator left undone.
+    /// The namespace of a claim with its revision, finishing what a killed creator left undone.
     async fn complete(
         &self,
         claim: &RegistryEntry,
         rows: &mut BTreeMap<&str, &RegistryEntry>,
-    ) -> ServiceResult<Namespace> {
+    ) -> ServiceResult<(u64, Arc<Namespace>)> {
         let claim = Claim::read(claim)?;
-        let row = claim.id_row();
-        if let Some(entry) = rows.remove(row.as_str()) {
-            return StoredNamespace::read(entry)?.into_namespace();
-        }
-        match write_once(self.registry.as_ref(), &self.runtime, &row, 0, claim.created_bytes()).await? {
-            Written::Theirs(Some(entry)) => StoredNamespace::read(&entry)?.into_namespace(),
-            Written::Ours | Written::Theirs(None) => claim.into_created()?.into_namespace(),
+        match rows.remove(claim.id_row().as_str()) {
+            Some(entry) => revised(StoredNamespace::read(entry)?),
+            None => self.write_second_row(claim).await,
         }
     }
 
-    fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    /// Writes the second row of a claim, unless it is there. What it holds then.
+    async fn write_second_row(&self, claim: Claim) -> ServiceResult<(u64, Arc<Namespace>)> {
+        let (row, created) = (claim.id_row(), claim.created_bytes());
+        match write_once(self.registry.as_ref(), &self.runtime, &row, 0, created).await? {
+            Written::Theirs(Some(entry)) => revised(StoredNamespace::read(&entry)?),
+            Written::Ours | Written::Theirs(None) => revised(claim.into_created()?),
+        }
     }
 
     /// The namespace with this id, as the snapshot has it.
     pub(crate) fn known(&self, id: &NamespaceId) -> Option<Arc<Namespace>> {
-        self.current().by_id.get(id).cloned()
+        self.snapshot.by_id(id)
     }
 
     /// The namespace of this name.
     pub(crate) async fn by_name(&self, name: &str) -> ServiceResult<Arc<Namespace>> {
-        if let Some(namespace) = self.current().by_name.get(name) {
-            return Ok(Arc::clone(namespace));
+        if let Some(namespace) = self.snapshot.by_name(name) {
+            return Ok(namespace);
         }
-        // The snapshot may be behind. One row answers for names that nobody has; only a real one costs a listing.
-        if self.registry.get(&stored::name_row(name)).await.map_err(unavailable)?.is_some() {
-            self.refresh().await?;
-        }
-        self.current().by_name.get(name).cloned().ok_or_else(|| ServiceError::NamespaceNotFound(name.to_owned()))
+        // The snapshot may be behind: its rows are read, and no others.
+        let row = stored::name_row(name);
+        let claim = self.registry.get(&row).await.map_err(unavailable)?;
+        let claim = Claim::read(&claim.ok_or_else(|| ServiceError::NamespaceNotFound(name.to_owned()))?)?;
+        let (revision, namespace) = match self.registry.get(&claim.id_row()).await.map_err(unavailable)? {
+            Some(entry) => revised(StoredNamespace::read(&entry)?)?,
+            None => self.write_second_row(claim).await?,
+        };
+        Ok(self.snapshot.apply(revision, namespace))
     }
 
     /// The namespace of this id.
     pub(crate) async fn by_id(&self, id: &str) -> ServiceResult<Arc<Namespace>> {
-        if let Some(namespace) = self.current().by_id.get(id) {
-            return Ok(Arc::clone(namespace));
+        if let Some(namespace) = self.known(&NamespaceId::new(id)) {
+            return Ok(namespace);
         }
-        if self.registry.get(&stored::id_row(id)).await.map_err(unavailable)?.is_some() {
-            self.refresh().await?;
-        }
-        self.current().by_id.get(id).cloned().ok_or_else(|| ServiceError::NamespaceNotFound(id.to_owned()))
+        let entry = self.registry.get(&stored::id_row(id)).await.map_err(unavailable)?;
+        let entry = entry.ok_or_else(|| ServiceError::NamespaceNotFound(id.to_owned()))?;
+        let (revision, namespace) = revised(StoredNamespace::read(&entry)?)?;
+        Ok(self.snapshot.apply(revision, namespace))
     }
 
     /// Up to `count` namespaces, in the order of their names, after `after`.
     pub(crate) fn page(&self, after: Option<&str>, count: usize) -> Vec<Arc<Namespace>> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let snapshot = self.current();
-        let from = after.map_or(Unbounded, Excluded);
-        snapshot.by_name.range::<str, _>((from, Unbounded)).take(count).map(|(_, found)| Arc::clone(found)).collect()
+        self.snapshot.page(after, count)
+    }
+
+    /// Creates a namespace as [`Namespaces::create`] does, unless there are `most` already.
+    pub(crate) async fn create_below(&self, most: usize, namespace: Namespace) -> ServiceResult<Arc<Namespace>> {
+        let creating = Creating::begin(&self.creating);
+        let others = self.snapshot.len() + creating.others;
+        if others >= most && self.snapshot.by_name(&namespace.name).is_none() {
+            return Err(ServiceError::FailedPrecondition(format!(
+                "the cluster has {others} namespaces, at most {most} are allowed"
+            )));
+        }
+        self.create(namespace).await
     }
 
     /// Creates a namespace under a fresh id. [`ServiceError::NamespaceAlreadyExists`] when the name is taken.
     pub(crate) async fn create(&self, mut namespace: Namespace) -> ServiceResult<Arc<Namespace>> {
+        let exists = |name: &str| ServiceError::NamespaceAlreadyExists(format!("namespace {name:?} already exists"));
+        if self.snapshot.by_name(&namespace.name).is_some() {
+            return Err(exists(&namespace.name));
+        }
         let id = self.runtime.uuid();
         namespace.id = NamespaceId::new(&id);
         namespace.info.id = id;
@@ -128,23 +150,14 @@ impl Namespaces {
         let row = stored::name_row(&namespace.name);
         match write_once(self.registry.as_ref(), &self.runtime, &row, 0, claim.to_bytes()).await? {
             Written::Ours => {}
-            Written::Theirs(_) => {
-                return Err(ServiceError::NamespaceAlreadyExists(format!(
-                    "namespace {:?} already exists",
-                    namespace.name
-                )));
-            }
+            Written::Theirs(_) => return Err(exists(&namespace.name)),
         }
-        // From here on it exists. Refreshing writes the second row; failing at that takes nothing back.
-        self.refresh_soon().await;
+        // From here on it exists; failing at the second row takes nothing back, since any reader writes it.
+        match self.write_second_row(claim).await {
+            Ok((revision, stored)) => drop(self.snapshot.apply(revision, stored)),
+            Err(error) => tracing::warn!(%error, "a new namespace has one of its two rows as yet"),
+        }
         Ok(Arc::new(namespace))
-    }
-
-    /// Refreshes now, or else when the registry's watch tells of the change that we just made.
-    async fn refresh_soon(&self) {
-        if let Err(error) = self.refresh().await {
-            tracing::warn!(%error, "namespaces are not up to date yet");
-        }
     }
 
     /// Changes a namespace as `change` says, against its newest row. The new state is returned once it is stored.
@@ -165,13 +178,38 @@ impl Namespaces {
             let value = StoredNamespace::of(&namespace, revision, self.runtime.uuid()).to_bytes();
             match write_once(self.registry.as_ref(), &self.runtime, &row, entry.version, value).await? {
                 Written::Ours => {
-                    self.refresh_soon().await;
-                    return Ok(Arc::new(namespace));
+                    let namespace = Arc::new(namespace);
+                    self.snapshot.apply(revision, Arc::clone(&namespace));
+                    return Ok(namespace);
                 }
                 Written::Theirs(_) => {}
             }
         }
         Err(ServiceError::Unavailable(format!("namespace {name:?} keeps changing, try again")))
+    }
+}
+
+/// A stored namespace and its revision.
+fn revised(stored: StoredNamespace) -> ServiceResult<(u64, Arc<Namespace>)> {
+    Ok((stored.revision, Arc::new(stored.into_namespace()?)))
+}
+
+/// One that is being created, until dropped.
+struct Creating<'a> {
+    creating: &'a AtomicUsize,
+    /// How many were before it.
+    others: usize,
+}
+
+impl<'a> Creating<'a> {
+    fn begin(creating: &'a AtomicUsize) -> Self {
+        Self { creating, others: creating.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Creating<'_> {
+    fn drop(&mut self) {
+        self.creating.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

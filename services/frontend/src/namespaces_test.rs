@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use bytes::Bytes;
 use storage::CompareAndSet;
-use storage::fault::{FaultPlan, Faults, FaultyStore};
+use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
 use storage::memory::MemoryStore;
 
 use super::*;
@@ -151,4 +151,122 @@ async fn pages_follow_each_other_in_the_order_of_names() {
     let names = |page: Vec<Arc<Namespace>>| page.iter().map(|found| found.name.clone()).collect::<Vec<_>>();
     assert_eq!(names(namespaces.page(None, 2)), ["a", "b"]);
     assert_eq!(names(namespaces.page(Some("b"), 2)), ["c"]);
+}
+
+/// Every listing takes a while, nothing else does.
+fn slow_listings() -> FaultyStore {
+    let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(30), ..Faults::default() };
+    FaultyStore::wrap(MemoryStore::new().store(), FaultPlan::new(1).on(Method::RegistryList, slow))
+}
+
+#[tokio::test(start_paused = true)]
+async fn registering_side_by_side_lists_nothing_and_all_are_known_at_once() {
+    let faulty = slow_listings();
+    let namespaces = over(faulty.store().registry);
+    let names: Vec<_> = (0..200).map(|number| format!("n-{number:03}")).collect();
+    let created = futures::future::join_all(names.iter().map(|name| namespaces.create(namespace(name)))).await;
+    assert!(created.iter().all(Result::is_ok));
+    assert_eq!(namespaces.page(None, 300).iter().map(|found| &found.name).collect::<Vec<_>>(), Vec::from_iter(&names));
+    assert_eq!(faulty.control().calls(Method::RegistryList), 0);
+    assert_eq!(faulty.control().calls(Method::CompareAndSet), 400, "two rows each");
+
+    let other = over(faulty.store().registry);
+    other.by_name("n-007").await.unwrap();
+    assert_eq!(
+        faulty.control().calls(Method::RegistryList),
+        0,
+        "what another frontend registered is one claim and one row"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_listing_serves_all_who_ask_before_it_begins() {
+    let faulty = slow_listings();
+    let namespaces = over(faulty.store().registry);
+    let outcomes = futures::future::join_all((0..100).map(|_| namespaces.refresh())).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    // The first caller's listing had begun when the others asked; each reads claims and rows.
+    assert_eq!(faulty.control().calls(Method::RegistryList), 2 * 2);
+    namespaces.refresh().await.unwrap();
+    assert_eq!(faulty.control().calls(Method::RegistryList), 3 * 2, "one that has ended serves no one later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_that_fails_fails_for_all_who_wait_for_it() {
+    let faults = Faults { fail: 1.0, stall: 1.0, stall_for: Duration::from_millis(30), ..Faults::default() };
+    let failing = FaultPlan::new(1).on(Method::RegistryList, faults);
+    let faulty = FaultyStore::wrap(MemoryStore::new().store(), failing);
+    let namespaces = over(faulty.store().registry);
+    let outcomes = futures::future::join_all((0..50).map(|_| namespaces.refresh())).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(ServiceError::Unavailable(_)))));
+    assert!(faulty.control().calls(Method::RegistryList) <= 2, "{}", faulty.control().calls(Method::RegistryList));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_listing_does_not_undo_what_came_after_its_reads() {
+    let faulty = slow_listings();
+    let (ours, theirs) = (over(faulty.store().registry), over(faulty.store().registry));
+    ours.create(namespace("orders")).await.unwrap();
+    let describe = |text: &'static str| {
+        move |namespace: &mut Namespace| {
+            namespace.info.description = text.to_owned();
+            Ok(())
+        }
+    };
+    let changes = async {
+        // The listing has read the claims, and reads the rows at 60 ms.
+        Runtime::system().sleep(Duration::from_millis(40)).await;
+        ours.create(namespace("bills")).await.unwrap();
+        theirs.update("orders", describe("theirs")).await.unwrap();
+        Runtime::system().sleep(Duration::from_millis(10)).await;
+        ours.update("orders", describe("ours")).await.unwrap();
+    };
+    let (refreshed, ()) = tokio::join!(ours.refresh(), changes);
+    refreshed.unwrap();
+    assert_eq!(ours.by_name("orders").await.unwrap().info.description, "ours");
+    assert_eq!(ours.page(None, 10).len(), 2, "what was created meanwhile is not in the listing, and stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_snapshot_goes_back_while_two_frontends_change_and_list() {
+    let stall = Faults { stall: 0.5, stall_for: Duration::from_millis(7), ..Faults::default() };
+    for seed in 0..20 {
+        let faulty = FaultyStore::wrap(MemoryStore::new().store(), FaultPlan::new(seed).everywhere(stall));
+        let frontends = [over(faulty.store().registry), over(faulty.store().registry)];
+        frontends[0].create(namespace("orders")).await.unwrap();
+        let changing = frontends.iter().enumerate().map(|(number, frontend)| async move {
+            for change in 0..10 {
+                let mark = |namespace: &mut Namespace| {
+                    namespace.info.data.insert(format!("{number}-{change}"), String::new());
+                    Ok(())
+                };
+                frontend.update("orders", mark).await.unwrap();
+            }
+        });
+        let listing = frontends.iter().map(|frontend| async move {
+            let mut known = 0;
+            for _ in 0..40 {
+                frontend.refresh().await.unwrap();
+                let now = frontend.by_name("orders").await.unwrap().info.data.len();
+                assert!(now >= known, "seed {seed}: {known} changes were known, then {now}");
+                known = now;
+            }
+            assert_eq!(known, 20, "seed {seed}");
+        });
+        futures::join!(futures::future::join_all(changing), futures::future::join_all(listing));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn there_are_no_more_namespaces_than_allowed() {
+    let namespaces = over(slow_listings().store().registry);
+    let names: Vec<_> = (0..20).map(|number| format!("n-{number}")).collect();
+    let create = |name| namespaces.create_below(5, namespace(name));
+    let created = futures::future::join_all(names.iter().map(|name| create(name))).await;
+    assert_eq!(created.iter().filter(|created| created.is_ok()).count(), 5);
+    let refused = create("one-more").await.unwrap_err();
+    let text = "the cluster has 5 namespaces, at most 5 are allowed".to_owned();
+    assert_eq!(refused, ServiceError::FailedPrecondition(text));
+    let exists = created.iter().flatten().next().unwrap();
+    assert!(matches!(create(&exists.name).await, Err(ServiceError::NamespaceAlreadyExists(_))));
 }

@@ -29,6 +29,7 @@ const PLACE_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) struct Quotas {
     settings: QuotaSettings,
     instance: Bucket,
+    namespace_changes: Bucket,
     namespaces: RwLock<HashMap<NamespaceId, Arc<NamespaceQuota>>>,
 }
 
@@ -52,7 +53,9 @@ impl Drop for PollPlace {
 impl Quotas {
     /// Full buckets.
     pub(crate) fn new(settings: QuotaSettings) -> Self {
-        Self { instance: Bucket::of_two_seconds(settings.instance_rps), settings, namespaces: RwLock::default() }
+        let instance = Bucket::of_two_seconds(settings.instance_rps);
+        let namespace_changes = Bucket::new(settings.namespace_changes_rps, settings.namespace_changes_burst);
+        Self { instance, namespace_changes, settings, namespaces: RwLock::default() }
     }
 
     /// Admits one request to this instance.
@@ -60,6 +63,18 @@ impl Quotas {
         self.instance.take(now).map_err(|wait| ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::SystemOverloaded,
             message: format!("this frontend takes {} requests per second, try again", self.settings.instance_rps),
+            retry_after: Some(wait),
+        })
+    }
+
+    /// Admits a request that creates or changes a namespace: every process of the cluster follows each change.
+    pub(crate) fn admit_namespace_change(&self, now: Timestamp) -> ServiceResult<()> {
+        self.namespace_changes.take(now).map_err(|wait| ServiceError::ResourceExhausted {
+            cause: ResourceExhaustedCause::SystemOverloaded,
+            message: format!(
+                "this frontend registers or updates {} namespaces per second, {} in a burst, try again",
+                self.settings.namespace_changes_rps, self.settings.namespace_changes_burst
+            ),
             retry_after: Some(wait),
         })
     }
@@ -163,7 +178,8 @@ mod tests {
     use super::*;
 
     fn quotas(rps: f64, polls: usize) -> Quotas {
-        Quotas::new(QuotaSettings { instance_rps: rps, namespace_rps: rps, waiting_polls: polls })
+        let settings = QuotaSettings::default();
+        Quotas::new(QuotaSettings { instance_rps: rps, namespace_rps: rps, waiting_polls: polls, ..settings })
     }
 
     #[test]

@@ -14,8 +14,11 @@ const TRIES: u32 = 5;
 /// How long to wait before a listing that failed is tried again.
 const REFRESH_REST: Duration = Duration::from_secs(1);
 
-/// Calls `refresh` after each change of the registry, until `gone` or until it has nothing to refresh any more. Such
-/// changes are rare, so one listing follows each.
+/// Between two listings because of changes: many changes in a row cost a listing each interval.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Calls `refresh` after changes of the registry, until `gone` or until it has nothing to refresh any more. A change after
+/// a while without any is followed at once, others within the interval.
 pub(crate) async fn refresh_after_changes<F: Future<Output = ServiceResult<()>>>(
     mut changes: watch::Receiver<u64>,
     gone: CancellationToken,
@@ -33,6 +36,8 @@ pub(crate) async fn refresh_after_changes<F: Future<Output = ServiceResult<()>>>
             tracing::warn!(%error, "namespaces may be out of date, trying again");
             runtime.sleep(REFRESH_REST).await;
             changes.mark_changed();
+        } else {
+            runtime.sleep(REFRESH_INTERVAL).await;
         }
     }
 }
@@ -82,5 +87,39 @@ pub(crate) fn unavailable(error: StorageError) -> ServiceError {
         StorageError::Unavailable { .. } | StorageError::Exhausted(_) | StorageError::Unknown(_) => {
             ServiceError::Unavailable(error.to_string())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use ids::Timestamp;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn many_changes_in_a_row_cost_one_refresh_in_each_interval() {
+        let runtime = Runtime::virtual_from(Timestamp::from_millis(1_000_000));
+        let (changed, changes) = watch::channel(0);
+        let (refreshed, gone) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let counted = Arc::clone(&refreshed);
+        let refresh = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Some(async { Ok(()) })
+        };
+        let following = runtime.spawn(refresh_after_changes(changes, gone.clone(), runtime.clone(), refresh));
+        // Two seconds, and a change in each of their milliseconds.
+        for number in 1..=2000 {
+            changed.send_replace(number);
+            runtime.sleep(Duration::from_millis(1)).await;
+        }
+        let after_burst = refreshed.load(Ordering::Relaxed);
+        assert!((4..=5).contains(&after_burst), "{after_burst}");
+        runtime.sleep(Duration::from_secs(10)).await;
+        assert_eq!(refreshed.load(Ordering::Relaxed), after_burst + 1, "the last change is followed, and nothing else");
+        gone.cancel();
+        following.await.unwrap();
     }
 }

@@ -55,13 +55,23 @@ pub struct QuotaSettings {
     pub instance_rps: f64,
     /// Requests to one namespace on one frontend. Per second; twice as many in a burst.
     pub namespace_rps: f64,
+    /// Requests that register or update a namespace, on one frontend. Per second.
+    pub namespace_changes_rps: f64,
+    /// The same in a burst. Count.
+    pub namespace_changes_burst: f64,
     /// Polls of one kind that wait at a time for one namespace on one frontend. Count.
     pub waiting_polls: usize,
 }
 
 impl Default for QuotaSettings {
     fn default() -> Self {
-        Self { instance_rps: 40_000.0, namespace_rps: 20_000.0, waiting_polls: 1200 }
+        Self {
+            instance_rps: 40_000.0,
+            namespace_rps: 20_000.0,
+            namespace_changes_rps: 20.0,
+            namespace_changes_burst: 100.0,
+            waiting_polls: 1200,
+        }
     }
 }
 
@@ -154,6 +164,8 @@ impl Default for LongPollSettings {
 /// Namespaces.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamespaceSettings {
+    /// Namespaces that may be registered in the cluster. Every process holds them all in memory. Count.
+    pub most: usize,
     /// The shortest retention of closed workflows.
     pub shortest_retention: Duration,
     /// The retention of a namespace that the server creates by itself.
@@ -165,6 +177,7 @@ pub struct NamespaceSettings {
 impl Default for NamespaceSettings {
     fn default() -> Self {
         Self {
+            most: 10_000,
             shortest_retention: Duration::from_secs(3600),
             default_retention: Duration::from_secs(3 * 24 * 3600),
             poll_completes_on_shutdown: true,

@@ -21,6 +21,16 @@ pub struct Frontend {
     /// Requests to one namespace on one frontend, per second; twice as many in a burst.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub namespace_rps: f64,
+    /// Requests that register or update a namespace, per second on one frontend. Above it: RESOURCE_EXHAUSTED.
+    #[schemars(range(min = 0.01, max = 1_000_000))]
+    pub namespace_changes_rps: f64,
+    /// Requests that register or update a namespace, in a burst on one frontend.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub namespace_changes_burst: f64,
+    /// Namespaces that may be registered in the cluster; every process holds all of them in memory. Above it:
+    /// FAILED_PRECONDITION. Several frontends that register at once may exceed it by what they register within a second.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub most_namespaces: u32,
     /// Polls of one kind that wait at a time for one namespace on one frontend.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub waiting_polls: u32,
@@ -96,6 +106,9 @@ impl Default for Frontend {
             namespaces: Vec::new(),
             instance_rps: quotas.instance_rps,
             namespace_rps: quotas.namespace_rps,
+            namespace_changes_rps: quotas.namespace_changes_rps,
+            namespace_changes_burst: quotas.namespace_changes_burst,
+            most_namespaces: count(namespaces.most),
             waiting_polls: count(quotas.waiting_polls),
             connections: count(transport.connections),
             connections_per_address: count(transport.connections_per_address),
@@ -127,6 +140,9 @@ impl Frontend {
         let mut settings = FrontendSettings::default();
         settings.quotas.instance_rps = self.instance_rps;
         settings.quotas.namespace_rps = self.namespace_rps;
+        settings.quotas.namespace_changes_rps = self.namespace_changes_rps;
+        settings.quotas.namespace_changes_burst = self.namespace_changes_burst;
+        settings.namespaces.most = self.most_namespaces as usize;
         settings.quotas.waiting_polls = self.waiting_polls as usize;
         let transport = &mut settings.transport;
         transport.connections = self.connections as usize;

@@ -54,6 +54,7 @@ pub(crate) async fn serve(
         ..NamespaceConfig::default()
     };
     let namespace = Namespace { id: NamespaceId::new(""), name: request.namespace, info, config };
-    frontend.namespaces().create(namespace).await?;
+    frontend.quotas().admit_namespace_change(frontend.runtime().now())?;
+    frontend.namespaces().create_below(settings.namespaces.most, namespace).await?;
     Ok(wire::RegisterNamespaceResponse {})
 }

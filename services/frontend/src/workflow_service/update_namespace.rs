@@ -57,6 +57,7 @@ pub(crate) async fn serve(
         let clusters = replication.clusters.iter().map(|cluster| cluster.cluster_name.as_str());
         namespace_config::known_clusters(clusters.chain([replication.active_cluster_name.as_str()]), settings)?;
     }
+    frontend.quotas().admit_namespace_change(frontend.runtime().now())?;
     let namespace = frontend
         .namespaces()
         .update(&request.namespace, |namespace| change(namespace, &request, settings, limits))

@@ -4,7 +4,10 @@ use api::temporal::api::common::v1::WorkflowType;
 use api::temporal::api::namespace::v1::{BadBinaries, BadBinaryInfo, NamespaceConfig, UpdateNamespaceInfo};
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
+use prost::Message;
 use prost_types::Duration;
+use settings::{FrontendSettings, QuotaSettings};
+use storage::memory::MemoryStore;
 use tonic::{Code, Status};
 
 use super::server::Server;
@@ -198,4 +201,23 @@ async fn a_deprecated_namespace_starts_nothing_new() {
         ..Default::default()
     };
     client.poll_workflow_task_queue(poll).await.expect("what runs may finish");
+}
+
+#[tokio::test]
+async fn registrations_above_their_rate_are_refused_with_a_time_to_retry() {
+    let quotas =
+        QuotaSettings { namespace_changes_rps: 0.01, namespace_changes_burst: 2.0, ..QuotaSettings::default() };
+    let server = Server::on(MemoryStore::new(), FrontendSettings { quotas, ..FrontendSettings::default() }).await;
+    let client = &mut server.client().await;
+    for name in ["a", "b"] {
+        client.register_namespace(register(name, DAY)).await.unwrap();
+    }
+    let status = client.register_namespace(register("c", DAY)).await.unwrap_err();
+    let details = frontend::RpcStatus::decode(status.details()).unwrap().details;
+    let names: Vec<_> = details.iter().map(|any| any.type_url.rsplit('.').next().unwrap()).collect();
+    assert_eq!(names, ["ResourceExhaustedFailure", "RetryInfo"]);
+    let text = "this frontend registers or updates 0.01 namespaces per second, 2 in a burst, try again";
+    assert_eq!(told(status), (Code::ResourceExhausted, text.to_owned()));
+    let taken = told(client.register_namespace(register("a", DAY)).await.unwrap_err());
+    assert_eq!(taken.0, Code::ResourceExhausted, "whatever the name");
 }

@@ -55,6 +55,12 @@ impl FaultControl {
         self.lock().arranged.entry(method).or_default().push_back(fate);
     }
 
+    /// How often `method` was called so far.
+    #[must_use]
+    pub fn calls(&self, method: Method) -> u64 {
+        self.lock().calls.get(&method).copied().unwrap_or_default()
+    }
+
     /// How many calls have failed by injection so far.
     #[must_use]
     pub fn injected(&self) -> u64 {
