@@ -147,10 +147,16 @@ async def test_ids_are_counted_in_bytes_of_utf8(stage: Stage):
 
 @pytest.mark.once
 async def test_names_in_every_script_survive_the_round_trip(stage: Stage):
-    name = stage.id() + " 日本語 émigré \U0001f98a \t/%&"
+    name = stage.id() + " 日本語 émigré \U0001f98a /%&"
     await stage.start_raw(workflow_id=name)
     described = await stage.client.get_workflow_handle(name).describe()
     assert described.id == name
+
+
+@pytest.mark.once
+async def test_control_characters_in_names_are_refused(stage: Stage):
+    for character in ("\0", "\t", "\n", "\x1b", "\x7f", "\x85"):
+        await refused(stage.start_raw(workflow_id=stage.id() + character), INVALID)
 
 
 BAD_CALLS = {
