@@ -14,7 +14,7 @@ use storage::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::deadline::Call;
-use crate::memory::RequestMemory;
+use crate::memory::{self, Bounds, RequestMemory};
 use crate::namespaces::Namespaces;
 use crate::quotas::{Poll, PollPlace, Quotas};
 use crate::stored::{Written, refresh_after_changes, unavailable, write_once};
@@ -81,7 +81,7 @@ impl Frontend {
         namespaces.refresh().await?;
         let frontend = Self(Arc::new(Inner {
             quotas: Quotas::new(settings.quotas.clone()),
-            memory: RequestMemory::new(settings.transport.in_flight_bytes),
+            memory: RequestMemory::new(Bounds::of(&settings.transport)),
             keys: RwLock::new(Arc::new(keys)),
             stopping: CancellationToken::new(),
             gone: CancellationToken::new(),
@@ -197,6 +197,7 @@ impl Frontend {
 
     fn admitted(&self, namespace: Arc<Namespace>) -> ServiceResult<TenantCtx> {
         self.0.quotas.admit_to(&namespace.id, &namespace.name, self.0.runtime.now())?;
+        memory::attribute(&namespace)?;
         Ok(TenantCtx { namespace })
     }
 

@@ -14,6 +14,7 @@
 #![allow(deprecated)]
 
 mod deadline;
+pub mod decoded;
 mod directory;
 mod errors;
 mod frontend;

@@ -1,9 +1,11 @@
 //! HTTP/2 and gRPC: the server, and the layer between it and the handlers.
 
+mod announced;
+mod answer;
 mod connections;
 mod dispatch;
 mod holding;
-mod metered;
+mod incoming;
 mod oversize;
 mod reflection;
 mod request_metrics;

@@ -3,14 +3,18 @@
 //! Every file has `check`, which judges a request by itself and may tidy it up, and `serve`, which answers it.
 
 mod activity;
+mod decoded;
 mod history_page;
 mod namespace_config;
 mod outgoing;
 
 use api::temporal::api::workflowservice::v1 as wire;
+use bytes::Bytes;
 use cluster::ServiceResult;
+pub(crate) use decoded::Decoded;
+use decoded::message;
 use grpc::workflow_service_server::WorkflowService;
-use prost::Message;
+use prost::{DecodeError, Message};
 use settings::RequestLimits;
 use tonic::{Request, Response, Status};
 
@@ -37,16 +41,22 @@ macro_rules! served {
                     request: Request<wire::$request>,
                 ) -> Result<Response<wire::$response>, Status> {
                     let call = self.call(&request);
-                    let mut request = request.into_inner();
+                    let mut request = message(request);
                     let answer = async {
                         self.quotas().admit(call.arrived)?;
-                        let _held = self.memory().hold(request.encoded_len())?;
                         $module::check(&mut request, &self.settings().limits)?;
                         $module::serve(self, call, request).await
                     };
                     self.respond(answer.await)
                 }
             )*
+        }
+
+        /// Decodes `bytes` as the request of the `number`th RPC. Its fields of type `bytes` share them.
+        pub(crate) fn decode(number: usize, bytes: Bytes) -> Result<Decoded, DecodeError> {
+            let rpcs: &[fn(Bytes) -> Result<Decoded, DecodeError>] =
+                &[$(|bytes| wire::$request::decode(bytes).map(Decoded::new)),*];
+            rpcs.get(number).map_or_else(|| Ok(Decoded::new(())), |rpc| rpc(bytes))
         }
 
         /// Decodes `bytes` as the request of the `number`th RPC and checks it. `None` when they are no such request.

@@ -10,6 +10,8 @@ mod bad_requests;
 mod connections;
 #[path = "wire/error_table.rs"]
 mod error_table;
+#[path = "wire/memory.rs"]
+mod memory;
 #[path = "wire/methods.rs"]
 mod methods;
 #[path = "wire/namespaces.rs"]

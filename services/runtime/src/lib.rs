@@ -86,6 +86,12 @@ impl Runtime {
         tokio::spawn(future)
     }
 
+    /// Runs `job`, which computes for longer than others should wait, on a thread of its own. It runs to its end, whatever
+    /// becomes of the handle. Paused time stands still meanwhile.
+    pub fn spawn_blocking<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        tokio::task::spawn_blocking(job)
+    }
+
     /// A random UUID as text.
     pub fn uuid(&self) -> String {
         uuid::Uuid::new_v4().to_string()

@@ -80,8 +80,21 @@ impl Default for QuotaSettings {
 pub struct TransportSettings {
     /// One request message, as sent and as decompressed. Bytes. Clients read the number in the error.
     pub request_bytes: usize,
-    /// All requests that arrive or are being answered. Bytes. Refuses what goes beyond it.
+    /// One request message once decoded, at most, as told from its undecoded bytes. Bytes.
+    pub decoded_bytes: usize,
+    /// Elements of lists and maps in one request message, at all levels. Count.
+    pub request_elements: usize,
+    /// All requests that arrive or are being answered, and the answers that leave. Bytes. Refuses what goes beyond it.
     pub in_flight_bytes: usize,
+    /// What requests of one connection may take of it. Percent. The largest request has room in any case.
+    pub connection_percent: u32,
+    /// What requests to one namespace may take of it, once it is known. Percent.
+    pub namespace_percent: u32,
+    /// What of it is for small requests only, up to 64 KiB. Percent.
+    pub small_requests_percent: u32,
+    /// A request of which nothing comes for this long is refused, an answer of which nothing is read is given up. Polls
+    /// that wait are neither.
+    pub stalled_within: Duration,
     /// Smaller responses are not compressed: it costs more than it saves. Bytes.
     pub compress_from_bytes: usize,
     /// Requests at a time on one connection. Count. An SDK worker holds one for each of its polls.
@@ -116,7 +129,13 @@ impl Default for TransportSettings {
     fn default() -> Self {
         Self {
             request_bytes: 4 * MIB,
+            decoded_bytes: 32 * MIB,
+            request_elements: 100_000,
             in_flight_bytes: 256 * MIB,
+            connection_percent: 25,
+            namespace_percent: 50,
+            small_requests_percent: 12,
+            stalled_within: Duration::from_secs(30),
             compress_from_bytes: 4 * KIB,
             streams_per_connection: 1000,
             header_bytes: 16 * KIB as u32,

@@ -52,10 +52,31 @@ pub struct Frontend {
     /// One request message, as sent and as decompressed.
     #[schemars(extend("x-least" = "64KiB", "x-most" = "64MiB"))]
     pub request_bytes: ByteSize,
-    /// All requests that arrive or are being answered; what goes beyond it is refused. Without it: its part of
-    /// `memory.total`.
+    /// One request message in memory, once decoded: some small messages take many times what they have on the wire. What
+    /// goes beyond it is refused before it is decoded.
+    #[schemars(extend("x-least" = "1MiB", "x-most" = "1GiB"))]
+    pub decoded_bytes: ByteSize,
+    /// Elements of lists and maps in one request message, at all levels.
+    #[schemars(range(min = 1000, max = 100_000_000))]
+    pub request_elements: u32,
+    /// All requests that arrive or are being answered, and the answers that leave; what goes beyond it is refused. Without
+    /// it: its part of `memory.total`.
     #[schemars(extend("x-least" = "1MiB", "x-most" = "1TiB"))]
     pub in_flight_bytes: Option<ByteSize>,
+    /// What requests of one connection may take of `in_flight_bytes`, in percent. The largest request has room in any
+    /// case. Raise it where all clients come through one proxy.
+    #[schemars(range(min = 1, max = 100))]
+    pub connection_percent: u32,
+    /// What requests to one namespace may take of `in_flight_bytes`, in percent. Raise it where there is only one.
+    #[schemars(range(min = 1, max = 100))]
+    pub namespace_percent: u32,
+    /// What of `in_flight_bytes` is for requests that take at most 64KiB, in percent.
+    #[schemars(range(min = 0, max = 90))]
+    pub small_requests_percent: u32,
+    /// A request of which nothing comes for this long is refused; an answer of which nothing is read is given up. Polls
+    /// that wait for a task are neither.
+    #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
+    pub stalled_within: Span,
     /// A silent connection is pinged this often.
     #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
     pub keepalive_interval: Span,
@@ -115,7 +136,13 @@ impl Default for Frontend {
             handshake_within: transport.handshake_within.into(),
             streams_per_connection: transport.streams_per_connection,
             request_bytes: transport.request_bytes.into(),
+            decoded_bytes: transport.decoded_bytes.into(),
+            request_elements: count(transport.request_elements),
             in_flight_bytes: None,
+            connection_percent: transport.connection_percent,
+            namespace_percent: transport.namespace_percent,
+            small_requests_percent: transport.small_requests_percent,
+            stalled_within: transport.stalled_within.into(),
             keepalive_interval: transport.keepalive_interval.into(),
             keepalive_timeout: transport.keepalive_timeout.into(),
             shutdown_grace: transport.shutdown_grace.into(),
@@ -150,7 +177,13 @@ impl Frontend {
         transport.handshake_within = self.handshake_within.into();
         transport.streams_per_connection = self.streams_per_connection;
         transport.request_bytes = self.request_bytes.in_memory();
+        transport.decoded_bytes = self.decoded_bytes.in_memory();
+        transport.request_elements = self.request_elements as usize;
         transport.in_flight_bytes = self.in_flight_bytes.map_or(transport.in_flight_bytes, ByteSize::in_memory);
+        transport.connection_percent = self.connection_percent;
+        transport.namespace_percent = self.namespace_percent;
+        transport.small_requests_percent = self.small_requests_percent;
+        transport.stalled_within = self.stalled_within.into();
         transport.keepalive_interval = self.keepalive_interval.into();
         transport.keepalive_timeout = self.keepalive_timeout.into();
         transport.shutdown_grace = self.shutdown_grace.into();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cluster::{Deadline, Handover};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use runtime::Runtime;
 use settings::TransportSettings;
 use tonic::Status;
@@ -18,15 +18,16 @@ use tonic::body::Body;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
+use super::announced::Announced;
+use super::answer;
 use super::connections::ConnectionInfo;
 use super::holding::holding;
-use super::metered::Metered;
-use super::oversize;
+use super::incoming::Reader;
 use super::request_metrics::RequestMetrics;
 use super::witnessed::witnessed;
 use crate::deadline::parse_timeout;
 use crate::errors::to_status;
-use crate::memory::RequestMemory;
+use crate::memory::{Account, Held, RequestMemory};
 use crate::workflow_service;
 
 /// An error should reach its caller before the caller's patience ends, since it says more than a deadline that passed.
@@ -45,6 +46,7 @@ struct Routes {
     others: Vec<(&'static str, Handler)>,
     metrics: RequestMetrics,
     memory: Arc<RequestMemory>,
+    reader: Reader,
     settings: TransportSettings,
     runtime: Runtime,
 }
@@ -63,7 +65,8 @@ impl Dispatch {
         runtime: Runtime,
     ) -> Self {
         let metrics = RequestMetrics::new(workflow_service::SERVED);
-        Self(Arc::new(Routes { workflow_service, others, metrics, memory, settings, runtime }))
+        let reader = Reader::new(settings.clone(), runtime.clone());
+        Self(Arc::new(Routes { workflow_service, others, metrics, memory, reader, settings, runtime }))
     }
 }
 
@@ -95,30 +98,32 @@ impl Routes {
                 return unknown(service, method);
             };
             let began = self.runtime.now();
-            let response = self.guarded(self.workflow_service.clone(), request).await;
+            let response = self.guarded(number, request).await;
             self.metrics.record(number, self.runtime.now().since(began), &response);
             return response;
         }
         match self.others.iter().find(|(name, _)| *name == service) {
-            // These services answer streams too: a deadline there is the business of the transport.
-            Some((_, handler)) => caught(handler.clone().oneshot(request)).await,
+            Some((_, handler)) => self.small(handler.clone(), request).await,
             None => unknown(service, method),
         }
     }
 
     /// Runs a handler until the caller stops waiting. The transport would drop it then as well, but call it CANCELLED.
-    async fn guarded(&self, handler: Handler, request: Request<Body>) -> Response<Body> {
+    async fn guarded(&self, number: usize, request: Request<Body>) -> Response<Body> {
         let header = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = header.and_then(parse_timeout);
-        let (head, body) = request.into_parts();
-        let chars = self.settings.error_message_chars;
-        let body = match Metered::body(body, &self.memory, chars) {
-            Ok(body) => body,
-            Err(error) => return to_status(&error, chars).into_http(),
-        };
+        let account = Account::new(self.held(&request));
         // Dropped with what it holds in every case but one: there is a response, and somebody to write it to.
         let handover = Handover::default();
-        let answer = handover.watch(caught(handler.oneshot(Request::from_parts(head, body))));
+        let answer = async {
+            match self.read(number, request, &account).await {
+                Ok(request) => {
+                    let handled = caught(self.workflow_service.clone().oneshot(request));
+                    account.watch(handover.watch(handled)).await
+                }
+                Err(status) => status.into_http(),
+            }
+        };
         let response = match timeout {
             None => Some(answer.await),
             Some(timeout) => {
@@ -127,9 +132,48 @@ impl Routes {
             }
         };
         match response {
-            Some(response) => witnessed(oversize::rewritten(response, self.settings.request_bytes), handover.take()),
+            Some(response) => witnessed(self.leaving(response, &account).await, handover.take()),
             None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
         }
+    }
+
+    /// `request`, once its message has been read and found to fit.
+    async fn read(&self, number: usize, request: Request<Body>, account: &Account) -> Result<Request<Body>, Status> {
+        let (mut head, body) = request.into_parts();
+        let gzip = match head.headers.get("grpc-encoding").map(HeaderValue::as_bytes) {
+            None | Some(b"identity") => false,
+            Some(b"gzip") => true,
+            // Refused where it is handled, unread.
+            Some(_) => return Ok(Request::from_parts(head, Body::empty())),
+        };
+        let message = self.reader.read(number, body, gzip, account).await?;
+        let body = message.into_body(&mut head.extensions);
+        Ok(Request::from_parts(head, body))
+    }
+
+    /// `response`, charged in place of its request.
+    async fn leaving(&self, response: Response<Body>, account: &Account) -> Response<Body> {
+        let TransportSettings { stalled_within, error_message_chars, .. } = self.settings;
+        match answer::unary(response, account, stalled_within, self.runtime.clone()).await {
+            Ok(response) => response,
+            Err(error) => to_status(&error, error_message_chars).into_http(),
+        }
+    }
+
+    /// Runs a handler of a small service. These answer streams too: a deadline there is the business of the transport.
+    async fn small(&self, handler: Handler, request: Request<Body>) -> Response<Body> {
+        let TransportSettings { stalled_within, error_message_chars, .. } = self.settings;
+        let (coming, leaving) = (self.held(&request), self.held(&request));
+        let request = request
+            .map(|body| Announced::body(body, coming, stalled_within, error_message_chars, self.runtime.clone()));
+        let response = caught(handler.oneshot(request)).await;
+        answer::streamed(response, leaving, stalled_within, self.runtime.clone())
+    }
+
+    /// What a request holds at first: nothing.
+    fn held(&self, request: &Request<Body>) -> Held {
+        let share = request.extensions().get().map(ConnectionInfo::memory).unwrap_or_default();
+        self.memory.request(share)
     }
 }
 
@@ -175,6 +219,12 @@ mod tests {
     use tonic::Code;
 
     use super::*;
+    use crate::memory::Bounds;
+
+    /// The body of a request whose message is empty.
+    fn empty() -> Body {
+        Body::new(Full::new(Bytes::from_static(&[0; 5])))
+    }
 
     #[test]
     fn paths_are_a_service_and_a_method() {
@@ -191,14 +241,14 @@ mod tests {
         let mut dispatch = Dispatch::new(
             BoxCloneSyncService::new(stuck),
             Vec::new(),
-            RequestMemory::new(1000),
+            RequestMemory::new(Bounds::of(&TransportSettings::default())),
             TransportSettings::default(),
             runtime.clone(),
         );
         let request = Request::builder()
             .uri("/temporal.api.workflowservice.v1.WorkflowService/QueryWorkflow")
             .header("grpc-timeout", "1500m")
-            .body(Body::empty())
+            .body(empty())
             .unwrap();
         let began = runtime.now();
         let response = dispatch.call(request).await.unwrap();
@@ -234,13 +284,13 @@ mod tests {
         let mut dispatch = Dispatch::new(
             BoxCloneSyncService::new(hands_out),
             Vec::new(),
-            RequestMemory::new(1000),
+            RequestMemory::new(Bounds::of(&TransportSettings::default())),
             TransportSettings::default(),
             Runtime::system(),
         );
         let mut call = || {
             let path = "/temporal.api.workflowservice.v1.WorkflowService/PollWorkflowTaskQueue";
-            dispatch.call(Request::builder().uri(path).body(Body::empty()).unwrap())
+            dispatch.call(Request::builder().uri(path).body(empty()).unwrap())
         };
         let response = call().await.unwrap();
         assert!(hears.try_recv().is_err(), "neither, as yet");

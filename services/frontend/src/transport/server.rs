@@ -11,6 +11,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::util::BoxCloneSyncService;
 
+use super::announced::LIMIT;
 use super::connections;
 use super::dispatch::Dispatch;
 use super::reflection;
@@ -58,9 +59,12 @@ impl Frontend {
             .accept_compressed(GZIP)
             .send_compressed(GZIP)
             .max_decoding_message_size(request_bytes);
-        let health = health.accept_compressed(GZIP).send_compressed(GZIP);
-        let current = reflection::current()?.accept_compressed(GZIP).send_compressed(GZIP);
-        let former = reflection::former()?.accept_compressed(GZIP).send_compressed(GZIP);
+        // The limit holds for what compressed messages expand to as well.
+        let health = health.accept_compressed(GZIP).send_compressed(GZIP).max_decoding_message_size(LIMIT);
+        let current =
+            reflection::current()?.accept_compressed(GZIP).send_compressed(GZIP).max_decoding_message_size(LIMIT);
+        let former =
+            reflection::former()?.accept_compressed(GZIP).send_compressed(GZIP).max_decoding_message_size(LIMIT);
         let others = vec![
             ("grpc.health.v1.Health", BoxCloneSyncService::new(health)),
             ("grpc.reflection.v1.ServerReflection", BoxCloneSyncService::new(current)),
