@@ -4,7 +4,8 @@
 //!
 //! Absent on purpose: any state of workflows or queues, and any knowledge of where shards live.
 //!
-//! A request passes, in this order: [`transport`] (HTTP/2, unknown methods, deadlines, panics), the table in
+//! A request passes, in this order: [`transport`] (HTTP/2, unknown methods, deadlines, panics, and its message read
+//! within what [`memory`] there is, [`decoded`] size included), the table in
 //! `workflow_service.rs` (rate limit, then the RPC's `check`), and the RPC's own file under `workflow_service/`, which
 //! resolves the tenant, opens tokens, calls on, and seals tokens on the way out.
 //!

@@ -1,3 +1,5 @@
+//! Bounds, shares and the reserve.
+
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 
 use super::*;

@@ -10,6 +10,8 @@ mod oversize;
 mod reflection;
 mod request_metrics;
 mod server;
+mod unwritten;
+mod watched;
 mod witnessed;
 
 pub use dispatch::unknown_method_text;

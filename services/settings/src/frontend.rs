@@ -92,8 +92,8 @@ pub struct TransportSettings {
     pub namespace_percent: u32,
     /// What of it is for small requests only, up to 64 KiB. Percent.
     pub small_requests_percent: u32,
-    /// A request of which nothing comes for this long is refused, an answer of which nothing is read is given up. Polls
-    /// that wait are neither.
+    /// A request of which nothing comes for this long is refused, and a connection whose peer reads nothing of an answer
+    /// ends. Polls that wait are neither.
     pub stalled_within: Duration,
     /// Smaller responses are not compressed: it costs more than it saves. Bytes.
     pub compress_from_bytes: usize,

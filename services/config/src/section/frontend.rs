@@ -73,8 +73,8 @@ pub struct Frontend {
     /// What of `in_flight_bytes` is for requests that take at most 64KiB, in percent.
     #[schemars(range(min = 0, max = 90))]
     pub small_requests_percent: u32,
-    /// A request of which nothing comes for this long is refused; an answer of which nothing is read is given up. Polls
-    /// that wait for a task are neither.
+    /// A request of which nothing comes for this long is refused, and a connection whose peer reads nothing of an answer
+    /// ends. Polls that wait for a task are neither.
     #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
     pub stalled_within: Span,
     /// A silent connection is pinged this often.

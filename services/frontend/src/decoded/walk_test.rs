@@ -1,3 +1,5 @@
+//! The walk by small examples. `tests/decoded.rs` holds it against the allocator.
+
 use std::sync::LazyLock;
 
 use api::temporal::api::common::v1::Payload;

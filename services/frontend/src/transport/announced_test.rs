@@ -1,3 +1,5 @@
+//! Announcements, wherever frames end, and streams that stop.
+
 use http_body_util::{BodyExt, StreamBody};
 use ids::Timestamp;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};

@@ -24,10 +24,12 @@ use super::connections::ConnectionInfo;
 use super::holding::holding;
 use super::incoming::Reader;
 use super::request_metrics::RequestMetrics;
+use super::unwritten::Unwritten;
+use super::watched::ConnectInfo;
 use super::witnessed::witnessed;
 use crate::deadline::parse_timeout;
 use crate::errors::to_status;
-use crate::memory::{Account, Held, RequestMemory};
+use crate::memory::{Account, ConnectionShare, RequestMemory};
 use crate::workflow_service;
 
 /// An error should reach its caller before the caller's patience ends, since it says more than a deadline that passed.
@@ -81,7 +83,7 @@ impl Service<Request<Body>> for Dispatch {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let routes = Arc::clone(&self.0);
-        let in_progress = match request.extensions().get().map(ConnectionInfo::begin) {
+        let in_progress = match request.extensions().get::<Known>().map(|known| known.inner.begin()) {
             Some(None) => return Box::pin(async { Ok(closing()) }),
             counted => counted.flatten(),
         };
@@ -109,10 +111,11 @@ impl Routes {
     }
 
     /// Runs a handler until the caller stops waiting. The transport would drop it then as well, but call it CANCELLED.
-    async fn guarded(&self, number: usize, request: Request<Body>) -> Response<Body> {
+    async fn guarded(&self, number: usize, mut request: Request<Body>) -> Response<Body> {
         let header = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = header.and_then(parse_timeout);
-        let account = Account::new(self.held(&request));
+        let (memory, unwritten) = charged(&mut request);
+        let account = Account::new(self.memory.request(memory));
         // Dropped with what it holds in every case but one: there is a response, and somebody to write it to.
         let handover = Handover::default();
         let answer = async {
@@ -132,7 +135,7 @@ impl Routes {
             }
         };
         match response {
-            Some(response) => witnessed(self.leaving(response, &account).await, handover.take()),
+            Some(response) => witnessed(self.leaving(response, &account, unwritten).await, handover.take()),
             None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
         }
     }
@@ -152,29 +155,35 @@ impl Routes {
     }
 
     /// `response`, charged in place of its request.
-    async fn leaving(&self, response: Response<Body>, account: &Account) -> Response<Body> {
-        let TransportSettings { stalled_within, error_message_chars, .. } = self.settings;
-        match answer::unary(response, account, stalled_within, self.runtime.clone()).await {
+    async fn leaving(&self, response: Response<Body>, account: &Account, unwritten: Arc<Unwritten>) -> Response<Body> {
+        match answer::unary(response, account, unwritten).await {
             Ok(response) => response,
-            Err(error) => to_status(&error, error_message_chars).into_http(),
+            Err(error) => to_status(&error, self.settings.error_message_chars).into_http(),
         }
     }
 
     /// Runs a handler of a small service. These answer streams too: a deadline there is the business of the transport.
-    async fn small(&self, handler: Handler, request: Request<Body>) -> Response<Body> {
+    async fn small(&self, handler: Handler, mut request: Request<Body>) -> Response<Body> {
         let TransportSettings { stalled_within, error_message_chars, .. } = self.settings;
-        let (coming, leaving) = (self.held(&request), self.held(&request));
+        let (memory, unwritten) = charged(&mut request);
+        let (coming, leaving) = (self.memory.request(memory.clone()), self.memory.request(memory));
         let request = request
             .map(|body| Announced::body(body, coming, stalled_within, error_message_chars, self.runtime.clone()));
-        let response = caught(handler.oneshot(request)).await;
-        answer::streamed(response, leaving, stalled_within, self.runtime.clone())
+        answer::streamed(caught(handler.oneshot(request)).await, leaving, unwritten)
     }
+}
 
-    /// What a request holds at first: nothing.
-    fn held(&self, request: &Request<Body>) -> Held {
-        let share = request.extensions().get().map(ConnectionInfo::memory).unwrap_or_default();
-        self.memory.request(share)
-    }
+/// What a request knows of its connection.
+type Known = ConnectInfo<ConnectionInfo>;
+
+/// What a request's connection is charged with. Leaves what the connection itself tells in the request.
+fn charged(request: &mut Request<Body>) -> (ConnectionShare, Arc<Unwritten>) {
+        let extensions = request.extensions_mut();
+    let Some(ConnectInfo { memory, unwritten, inner }) = extensions.remove::<Known>() else {
+        return Default::default();
+    };
+    extensions.insert(inner);
+    (memory, unwritten)
 }
 
 /// A panic is a bug in us: its caller hears INTERNAL, other requests on the connection go on.

@@ -1,3 +1,5 @@
+//! Messages as they come: whole, torn, compressed, too large, too slow.
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -15,6 +15,7 @@ use super::announced::LIMIT;
 use super::connections;
 use super::dispatch::Dispatch;
 use super::reflection;
+use super::watched::watched;
 use crate::frontend::{Frontend, StartError};
 use crate::workflow_service;
 
@@ -27,6 +28,7 @@ impl Frontend {
         let dispatch = self.dispatch(health)?;
         let transport = &self.settings().transport;
         let connections = connections::accept(listener, transport, self.runtime().clone());
+        let connections = watched(connections, transport.stalled_within, self.runtime().clone());
         let server = Server::builder()
             .max_concurrent_streams(transport.streams_per_connection)
             .http2_max_header_list_size(transport.header_bytes)

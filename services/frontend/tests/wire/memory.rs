@@ -1,6 +1,7 @@
 //! What requests and answers that make no progress leave for others.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::query::v1::WorkflowQuery;
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body::Frame;
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
 use prost::Message;
 use settings::{FrontendSettings, TransportSettings};
 use storage::memory::MemoryStore;
@@ -125,6 +126,23 @@ async fn an_answer_that_is_not_read_counts_until_it_is_or_its_reader_leaves() {
     while let Err(status) = other.query_workflow(query("large")).await {
         assert_eq!(status.code(), Code::ResourceExhausted, "until the server has heard of the reset");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_reads_no_answer_ends() {
+    let stalled_within = Duration::from_secs(1);
+    let server = server(TransportSettings { in_flight_bytes: 150_000, stalled_within, ..Default::default() }).await;
+    let request = query("large").encode_to_vec();
+    let path = format!("{SERVICE}/QueryWorkflow");
+    let unread = begun(&hesitant(server.address).await, &path, prefixed(request.len(), &request), true).await;
+    let mut other = server.client().await.max_decoding_message_size(usize::MAX);
+    let mut refused = 0;
+    while let Err(status) = other.query_workflow(query("large")).await {
+        assert_eq!(status.code(), Code::ResourceExhausted, "until the connection ends");
+        refused += 1;
+    }
+    assert!(refused > 0);
+    unread.into_body().collect().await.unwrap_err();
 }
 
 #[tokio::test]

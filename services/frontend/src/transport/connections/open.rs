@@ -11,8 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
-use crate::memory::ConnectionShare;
-
 /// Set in the number of requests of a connection that takes no more.
 const CLOSING: usize = 1 << (usize::BITS - 1);
 
@@ -42,8 +40,6 @@ pub(in crate::transport) struct ConnectionInfo(Arc<State>);
 
 struct State {
     address: IpAddr,
-    /// What its requests hold of memory.
-    memory: ConnectionShare,
     /// Requests in progress, and perhaps [`CLOSING`].
     requests: AtomicUsize,
     /// When its last request ended, as [`Open::ended`] counted it; 0 if it never had one.
@@ -72,11 +68,6 @@ impl ConnectionInfo {
         let one_more = |requests| (requests & CLOSING == 0).then_some(requests + 1);
         let counted = self.0.requests.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
         counted.is_ok().then(|| InProgress(self.clone()))
-    }
-
-    /// What its requests hold of memory.
-    pub(in crate::transport) fn memory(&self) -> ConnectionShare {
-        self.0.memory.clone()
     }
 
     /// Whether it is to end. Its task is woken once that changes, if it registered with [`ConnectionInfo::wake`].
@@ -168,8 +159,7 @@ impl Open {
             return Admission::Full;
         }
         let (requests, used, task) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicWaker::new());
-        let (memory, open) = (ConnectionShare::default(), Arc::clone(self));
-        let info = ConnectionInfo(Arc::new(State { address, memory, requests, used, task, open }));
+        let info = ConnectionInfo(Arc::new(State { address, requests, used, task, open: Arc::clone(self) }));
         Admission::Admitted(Place { id: table.insert(&info), info })
     }
 
