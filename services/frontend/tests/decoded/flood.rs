@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
 
+/// The smallest number that is written with three bytes, as text of ASCII and as a number.
+const FIRST_KEY: usize = 1 << 14;
+
 /// One list or map of one request, in one of two shapes.
 pub struct Flood {
     pub rpc: String,
@@ -75,7 +78,7 @@ impl Flood {
         let (last, parents) = self.path.split_last().unwrap();
         let split = parents.iter().rposition(FieldDescriptor::is_list).filter(|_| self.apart);
         let Some(split) = split else { return wrapped(parents, elements(last, room)) };
-        let one = wrapped(&parents[split..], element(last, 0));
+        let one = wrapped(&parents[split..], element(last, FIRST_KEY));
         wrapped(&parents[..split], one.repeat(room / one.len()))
     }
 }
@@ -89,13 +92,16 @@ fn elements(field: &FieldDescriptor, room: usize) -> Vec<u8> {
         let one = element(field, 0);
         return one.repeat(room / one.len());
     }
-    let mut all = Vec::with_capacity(room);
-    for number in 0.. {
-        let one = element(field, number);
-        if all.len() + one.len() > room {
-            break;
+    // All entries are as long as the first, whose key is replaced.
+    let one = element(field, FIRST_KEY);
+    let mut all = one.repeat(room / one.len());
+    let key = one.len() - 3;
+    for (number, entry) in all.chunks_mut(one.len()).enumerate() {
+        let mut number = FIRST_KEY + number;
+        for byte in &mut entry[key..] {
+            *byte = *byte & 0x80 | (number & 0x7f) as u8;
+            number >>= 7;
         }
-        all.extend_from_slice(&one);
     }
     all
 }
@@ -111,7 +117,10 @@ fn element(field: &FieldDescriptor, number: usize) -> Vec<u8> {
     let Kind::Message(entry) = field.kind() else { panic!("a map has entries") };
     let key = entry.map_entry_key_field();
     match key.kind() {
-        Kind::String => tagged(field, tagged(&key, format!("{number:x}").into_bytes())),
+        Kind::String => {
+            let text = (0..3).map(|at| (number >> (7 * at) & 0x7f) as u8).collect();
+            tagged(field, tagged(&key, text))
+        }
         _ => {
             let mut content = vec![u8::try_from(key.number() << 3).unwrap()];
             varint(&mut content, number);
@@ -120,12 +129,9 @@ fn element(field: &FieldDescriptor, number: usize) -> Vec<u8> {
     }
 }
 
-/// `content` as the content of the innermost of `parents`.
+/// `content` as the content of the innermost of `parents`. A map's entry is one of them.
 fn wrapped(parents: &[FieldDescriptor], content: Vec<u8>) -> Vec<u8> {
-    parents.iter().rev().fold(content, |content, field| match field.kind() {
-        Kind::Message(entry) if field.is_map() => tagged(field, tagged(&entry.map_entry_value_field(), content)),
-        _ => tagged(field, content),
-    })
+    parents.iter().rev().fold(content, |content, field| tagged(field, content))
 }
 
 fn tagged(field: &FieldDescriptor, content: Vec<u8>) -> Vec<u8> {
