@@ -154,7 +154,9 @@ impl<'a> Draft<'a> {
         }
         self.fact(run_id, Fact::Unbuffered(Empty {}));
         let mut started = BTreeMap::new();
-        for event in buffered {
+        // What ends activities and children comes after everything else, as in the public server.
+        let (ends, others): (Vec<_>, Vec<_>) = buffered.into_iter().partition(|event| ends_activity_or_child(event));
+        for event in others.into_iter().chain(ends) {
             let mut event = (*event).clone();
             event.event_id = self.run(run_id).core.next_event_id;
             let at = Timestamp::from_nanos(crate::apply::event_nanos(&event));
@@ -318,6 +320,23 @@ fn refer_to_started(event: &mut HistoryEvent, started: &mut BTreeMap<i64, i64>) 
         }
         _ => {}
     }
+}
+
+fn ends_activity_or_child(event: &HistoryEvent) -> bool {
+    matches!(
+        event.attributes,
+        Some(
+            Attributes::ActivityTaskCompletedEventAttributes(_)
+                | Attributes::ActivityTaskFailedEventAttributes(_)
+                | Attributes::ActivityTaskTimedOutEventAttributes(_)
+                | Attributes::ActivityTaskCanceledEventAttributes(_)
+                | Attributes::ChildWorkflowExecutionCompletedEventAttributes(_)
+                | Attributes::ChildWorkflowExecutionFailedEventAttributes(_)
+                | Attributes::ChildWorkflowExecutionCanceledEventAttributes(_)
+                | Attributes::ChildWorkflowExecutionTimedOutEventAttributes(_)
+                | Attributes::ChildWorkflowExecutionTerminatedEventAttributes(_)
+        )
+    )
 }
 
 fn event_type_of(attributes: &Attributes) -> EventType {

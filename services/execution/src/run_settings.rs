@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::temporal::api::command::v1::ContinueAsNewWorkflowExecutionCommandAttributes;
-use api::temporal::api::common::v1::{Memo, Payloads, SearchAttributes, WorkflowExecution};
+use api::temporal::api::common::v1::Payloads;
 use api::temporal::api::enums::v1::{ContinueAsNewInitiator, TaskQueueKind};
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::WorkflowExecutionStartedEventAttributes as Started;
@@ -27,31 +27,29 @@ pub(crate) fn started_by_request(
     limits: &Limits,
 ) -> Started {
     let execution_timeout = from_wire(request.workflow_execution_timeout.as_ref());
-    let own = WorkflowExecution { workflow_id: request.workflow_id.clone(), run_id: run_id.to_owned() };
     let cron = !request.cron_schedule.is_empty();
     let delay = if cron {
         Cron::parse(&request.cron_schedule).ok().and_then(|cron| cron.backoff(wall.shows, wall.shows))
     } else {
         from_wire(request.workflow_start_delay.as_ref())
     };
-    // A delayed run's execution timeout begins when its delay ends.
-    let expires = execution_timeout.map(|timeout| wire_time(now + delay.unwrap_or_default() + timeout));
+    // A delay does not put it off.
+    let expires = execution_timeout.map(|timeout| wire_time(now + timeout));
     let initiator = if cron { ContinueAsNewInitiator::CronSchedule } else { ContinueAsNewInitiator::Unspecified };
-    let (root, parent) = match parent {
-        Some(parent) => (parent.root.clone(), Some(parent)),
-        None => (own, None),
-    };
+    let run_timeout = run_timeout(from_wire(request.workflow_run_timeout.as_ref()), execution_timeout);
+    let task_timeout = task_timeout(from_wire(request.workflow_task_timeout.as_ref()), run_timeout, limits);
     Started {
         workflow_type: request.workflow_type,
         parent_workflow_namespace: parent.as_ref().map(|parent| parent.namespace.clone()).unwrap_or_default(),
         parent_workflow_namespace_id: parent.as_ref().map(|parent| parent.namespace_id.clone()).unwrap_or_default(),
         parent_initiated_event_id: parent.as_ref().map_or(0, |parent| parent.initiated_event_id),
+        root_workflow_execution: parent.as_ref().map(|parent| parent.root.clone()),
         parent_workflow_execution: parent.map(|parent| parent.execution),
         task_queue: request.task_queue.map(normal_queue),
         input: request.input,
-        workflow_execution_timeout: Some(to_wire(execution_timeout.unwrap_or_default())),
-        workflow_run_timeout: Some(run_timeout(from_wire(request.workflow_run_timeout.as_ref()), execution_timeout)),
-        workflow_task_timeout: Some(task_timeout(from_wire(request.workflow_task_timeout.as_ref()), limits)),
+        workflow_execution_timeout: execution_timeout.map(to_wire),
+        workflow_run_timeout: run_timeout.map(to_wire),
+        workflow_task_timeout: Some(to_wire(task_timeout)),
         continued_failure: request.continued_failure.map(cut),
         last_completion_result: request.last_completion_result,
         original_execution_run_id: run_id.to_owned(),
@@ -67,18 +65,19 @@ pub(crate) fn started_by_request(
         search_attributes: request.search_attributes,
         header: request.header,
         workflow_id: request.workflow_id,
-        root_workflow_execution: Some(root),
         completion_callbacks: request.completion_callbacks,
         priority: request.priority,
         ..Started::default()
     }
 }
 
-/// The run after a continue-as-new.
+/// The run after a continue-as-new: of memo, search attributes, retry policy, cron schedule and last result it has what the
+/// command carries, and nothing else (SDKs send what is to be kept).
 pub(crate) fn continued_as_new(
     run: &Run,
     run_id: &str,
     command: ContinueAsNewWorkflowExecutionCommandAttributes,
+    now: Timestamp,
     limits: &Limits,
 ) -> Started {
     let old = &run.start;
@@ -87,7 +86,9 @@ pub(crate) fn continued_as_new(
     let execution_timeout = from_wire(old.workflow_execution_timeout.as_ref());
     let kept_run_timeout = from_wire(old.workflow_run_timeout.as_ref());
     let kept_task_timeout = from_wire(old.workflow_task_timeout.as_ref());
-    let cron = if command.cron_schedule.is_empty() { old.cron_schedule.clone() } else { command.cron_schedule };
+    let run_timeout = run_timeout(timeout.or(kept_run_timeout), execution_timeout);
+    let task_timeout = task_timeout(task.or(kept_task_timeout), run_timeout, limits);
+    let backoff = from_wire(command.backoff_start_interval.as_ref()).unwrap_or_default();
     Started {
         workflow_type: command.workflow_type.filter(|kind| !kind.name.is_empty()).or_else(|| old.workflow_type.clone()),
         task_queue: command
@@ -96,30 +97,27 @@ pub(crate) fn continued_as_new(
             .map(normal_queue)
             .or_else(|| old.task_queue.clone()),
         input: command.input,
-        workflow_run_timeout: Some(run_timeout(timeout.or(kept_run_timeout), execution_timeout)),
-        workflow_task_timeout: Some(task_timeout(task.or(kept_task_timeout), limits)),
+        workflow_run_timeout: run_timeout.map(to_wire),
+        workflow_task_timeout: Some(to_wire(task_timeout)),
         continued_failure: command.failure.map(cut),
-        last_completion_result: command.last_completion_result.or_else(|| old.last_completion_result.clone()),
-        retry_policy: command
-            .retry_policy
-            .map(|policy| ResolvedRetry::of(&policy).to_policy())
-            .or_else(|| old.retry_policy.clone()),
-        cron_schedule: cron,
-        first_workflow_task_backoff: Some(command.backoff_start_interval.unwrap_or_default()),
+        last_completion_result: command.last_completion_result,
+        retry_policy: command.retry_policy.map(|policy| ResolvedRetry::of(&policy).to_policy()),
+        cron_schedule: command.cron_schedule,
+        first_workflow_task_backoff: Some(to_wire(apart(run, now, backoff))),
         initiator: ContinueAsNewInitiator::Workflow as i32,
         header: command.header,
-        memo: command.memo.or_else(|| memo_of(run)),
-        search_attributes: command.search_attributes.or_else(|| search_attributes_of(run)),
+        memo: command.memo,
+        search_attributes: command.search_attributes,
         attempt: 1,
         ..next_in_chain(run, run_id)
     }
 }
 
 /// The run after a failure or timeout that is retried: with what the failed one began with.
-pub(crate) fn retried(run: &Run, run_id: &str, failure: &Failure, backoff: Duration) -> Started {
+pub(crate) fn retried(run: &Run, run_id: &str, failure: &Failure, now: Timestamp, backoff: Duration) -> Started {
     Started {
         continued_failure: Some(failure.clone()),
-        first_workflow_task_backoff: Some(to_wire(backoff)),
+        first_workflow_task_backoff: Some(to_wire(apart(run, now, backoff))),
         initiator: ContinueAsNewInitiator::Retry as i32,
         attempt: run.start.attempt.saturating_add(1),
         ..next_in_chain(run, run_id)
@@ -150,6 +148,7 @@ fn next_in_chain(run: &Run, run_id: &str) -> Started {
         continued_execution_run_id: run.core.run_id.clone(),
         original_execution_run_id: run_id.to_owned(),
         eager_execution_accepted: false,
+        identity: String::new(),
         ..(*run.start).clone()
     }
 }
@@ -159,13 +158,14 @@ fn cut(mut failure: Failure) -> Failure {
     failure
 }
 
-fn memo_of(run: &Run) -> Option<Memo> {
-    (!run.memo.is_empty()).then(|| Memo { fields: (*run.memo).clone() })
-}
+/// Runs of a chain begin at least so long apart, or one that fails or continues as new at once would go round as fast as
+/// the machine can. As in the public server.
+const APART: Duration = Duration::from_secs(1);
 
-fn search_attributes_of(run: &Run) -> Option<SearchAttributes> {
-    let attributes = SearchAttributes { indexed_fields: (*run.search_attributes).clone() };
-    (!attributes.indexed_fields.is_empty()).then_some(attributes)
+/// The backoff after which the next run begins, when `run` closes at `now`.
+fn apart(run: &Run, now: Timestamp, backoff: Duration) -> Duration {
+    let lived = now.since(Timestamp::from_nanos(run.core.started_at));
+    backoff.max(APART.saturating_sub(lived))
 }
 
 fn normal_queue(queue: TaskQueue) -> TaskQueue {
@@ -173,10 +173,12 @@ fn normal_queue(queue: TaskQueue) -> TaskQueue {
 }
 
 /// A run may not outlive its execution timeout; without its own it has the execution's.
-fn run_timeout(run: Option<Duration>, execution: Option<Duration>) -> prost_types::Duration {
-    to_wire([run, execution].into_iter().flatten().min().unwrap_or_default())
+fn run_timeout(run: Option<Duration>, execution: Option<Duration>) -> Option<Duration> {
+    [run, execution].into_iter().flatten().min()
 }
 
-fn task_timeout(timeout: Option<Duration>, limits: &Limits) -> prost_types::Duration {
-    to_wire(timeout.unwrap_or(limits.workflow_task_timeout).min(limits.workflow_task_timeout_max))
+/// No longer than the run may take.
+fn task_timeout(timeout: Option<Duration>, run: Option<Duration>, limits: &Limits) -> Duration {
+    let timeout = timeout.unwrap_or(limits.workflow_task_timeout).min(limits.workflow_task_timeout_max);
+    run.map_or(timeout, |run| timeout.min(run))
 }

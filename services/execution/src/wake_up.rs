@@ -69,7 +69,8 @@ pub(crate) enum ActivityDeadline {
     TimedOut(TimeoutType),
 }
 
-/// An activity's next deadline. Of equal ones the wider timeout counts.
+/// An activity's next deadline. Of equal ones schedule-to-start counts before schedule-to-close, which counts before the
+/// others: as in the public server.
 pub(crate) fn activity_deadline(activity: &Activity) -> Option<(Timestamp, ActivityDeadline)> {
     let progress = &activity.progress;
     let after = |at: i64, timeout: Option<&prost_types::Duration>| {
@@ -93,5 +94,6 @@ pub(crate) fn activity_deadline(activity: &Activity) -> Option<(Timestamp, Activ
         ],
     };
     let close = activity.close_deadline().map(|at| (at, ActivityDeadline::TimedOut(TimeoutType::ScheduleToClose)));
-    [close].into_iter().chain(narrow).flatten().min_by_key(|(at, _)| *at)
+    let is_start = |kind: ActivityDeadline| kind == ActivityDeadline::TimedOut(TimeoutType::ScheduleToStart);
+    [close].into_iter().chain(narrow).flatten().min_by_key(|(at, kind)| (*at, !is_start(*kind)))
 }

@@ -28,8 +28,8 @@ impl Call {
         if let Some(timeout) = self.timeout
             && timeout < settings.shortest
         {
-            return Err(ServiceError::InvalidArgument(format!(
-                "grpc-timeout of a poll is {timeout:?}, at least {:?} is needed",
+            return Err(ServiceError::FailedPrecondition(format!(
+                "Context timeout is too short. grpc-timeout of a poll is {timeout:?}, at least {:?} is needed",
                 settings.shortest
             )));
         }
@@ -90,7 +90,9 @@ mod tests {
         let error = wait(Some(Duration::from_millis(1999))).unwrap_err();
         assert_eq!(
             error,
-            ServiceError::InvalidArgument("grpc-timeout of a poll is 1.999s, at least 2s is needed".to_owned())
+            ServiceError::FailedPrecondition(
+                "Context timeout is too short. grpc-timeout of a poll is 1.999s, at least 2s is needed".to_owned()
+            )
         );
     }
 

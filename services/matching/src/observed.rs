@@ -11,8 +11,11 @@ use ids::Timestamp;
 /// How many pollers of a queue are remembered; beyond it the one not seen for longest is forgotten.
 const MOST_POLLERS: usize = 500;
 
+/// How long a rate holds without a poll of the worker that asked for it: longer than a poll waits.
+const RATE_HOLDS: Duration = Duration::from_secs(70);
+
 /// Who polls.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct PollerDescription {
     pub(crate) identity: String,
     pub(crate) worker_instance_key: String,
@@ -28,8 +31,13 @@ pub(crate) struct RecentPollers(HashMap<String, (Timestamp, Arc<PollerDescriptio
 
 impl RecentPollers {
     pub(crate) fn saw(&mut self, poller: &Arc<PollerDescription>, now: Timestamp) {
-        if let Some(entry) = self.0.get_mut(&poller.identity) {
-            *entry = (now, Arc::clone(poller));
+        if let Some((at, known)) = self.0.get_mut(&poller.identity) {
+            let rate = known.rate.filter(|_| known.worker_instance_key == poller.worker_instance_key);
+            (*at, *known) = (now, Arc::clone(poller));
+            // A poll without a rate takes nothing back of what an earlier poll of the worker asked for.
+            if poller.rate.is_none() && rate.is_some() {
+                Arc::make_mut(known).rate = rate;
+            }
             return;
         }
         if self.0.len() >= MOST_POLLERS {
@@ -45,6 +53,21 @@ impl RecentPollers {
         let mut recent: Vec<_> = self.0.values().cloned().collect();
         recent.sort_by(|(a, one), (b, other)| b.cmp(a).then_with(|| one.identity.cmp(&other.identity)));
         recent
+    }
+
+    /// The rate that the latest poll asked for whose worker is still there.
+    pub(crate) fn rate(&self, now: Timestamp) -> Option<f64> {
+        let asking = self.0.values().filter(|(at, poller)| poller.rate.is_some() && now.since(*at) < RATE_HOLDS);
+        asking.max_by_key(|(at, _)| *at).and_then(|(_, poller)| poller.rate)
+    }
+
+    /// A worker has left: what it asked for does not hold any longer.
+    pub(crate) fn forget_rate_of(&mut self, worker_instance_key: &str) {
+        let left =
+            |poller: &PollerDescription| poller.rate.is_some() && poller.worker_instance_key == worker_instance_key;
+        for (_, poller) in self.0.values_mut().filter(|(_, poller)| left(poller)) {
+            Arc::make_mut(poller).rate = None;
+        }
     }
 }
 

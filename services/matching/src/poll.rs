@@ -25,6 +25,9 @@ const LONGEST_POLL: Duration = Duration::from_secs(60);
 /// How long before its deadline a poll without a task gives up, so that a task being delivered can still make it.
 const MARGIN: Duration = Duration::from_millis(100);
 
+/// How long the poll of a worker that has left waits for its empty answer.
+const REFUSED_POLL: Duration = Duration::from_secs(1);
+
 /// A poll in the queue. Dropping it, answered or not, takes it out.
 struct Poll<'a> {
     core: &'a Arc<Core>,
@@ -115,13 +118,18 @@ impl Core {
         self.check_served(name)?;
         self.counters.polls.increment(1);
         let now = self.runtime.now();
-        let Some(presence) = self.workers.enter(&name.namespace, &poller.worker_instance_key, now) else {
+        let Some(presence) = self.workers.enter(name, &poller.worker_instance_key, now) else {
+            // A worker that polls on would otherwise do so as fast as it can.
+            self.runtime.sleep(deadline.since(now).min(REFUSED_POLL)).await;
             return Ok(None);
         };
         let mut poll = self.join(name, poller, now)?;
 
         let given = poll.wait(&presence, deadline).await;
         poll.is_answered = true;
+        if presence.has_left() {
+            poll.forget_rate(&presence);
+        }
         Ok(given?.map(|handed| poll.accept(handed)))
     }
 
@@ -131,9 +139,7 @@ impl Core {
         let (queue, id) = self.with_queue(name, |queue, state| {
             state.broken_off = None;
             state.recent.saw(&description, now);
-            if let Some(rate) = description.rate {
-                state.queue.set_rate(rate, now);
-            }
+            state.follow_rate(description.rate, now);
             let partition = state.partition_of_poll(if queue.is_sticky() { 1 } else { self.settings.partitions });
             let id = state.queue.poll(partition, now);
             state.waiters.insert(id, Waiter { to, description });
@@ -177,13 +183,23 @@ impl Poll<'_> {
         }
     }
 
+    fn forget_rate(&self, worker: &Presence) {
+        let now = self.core.runtime.now();
+        let mut state = self.queue.lock();
+        state.recent.forget_rate_of(worker.key());
+        state.follow_rate(None, now);
+        self.core.advance(&self.queue, &mut state);
+    }
+
     fn is_waiting(&self) -> bool {
         self.queue.lock().queue.is_waiting(self.id)
     }
 
     /// From here to the answer nothing waits. The task counts as given once the answer is written.
     fn accept(&self, handed: Handed) -> (Content, i64) {
-        let waiting = self.queue.lock().queue.waiting_in(handed.partition);
+        // What was only offered has a poller in a moment; SDKs take the hint of a sticky queue for tasks that lie there, and
+        // send it all their polls.
+        let waiting = if self.queue.is_sticky() { 0 } else { self.queue.lock().queue.waiting_in(handed.partition) };
         leave_receipt(self.core, &self.queue, &handed);
         (handed.content, i64::try_from(waiting).unwrap_or(i64::MAX))
     }

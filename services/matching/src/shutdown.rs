@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api::temporal::api::enums::v1::TaskQueueType;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{QueueName, TaskQueueKind, TenantCtx};
 
@@ -16,7 +17,7 @@ impl Core {
         request: wire::ShutdownWorkerRequest,
     ) -> wire::ShutdownWorkerResponse {
         let namespace = &ctx.namespace.id;
-        self.workers.leave(namespace, &request.worker_instance_key, self.runtime.now());
+        self.workers.leave(namespace, &request.worker_instance_key, &places(&request), self.runtime.now());
         let sticky = QueueName {
             namespace: namespace.clone(),
             name: request.sticky_task_queue,
@@ -44,4 +45,26 @@ impl Core {
             }
         }
     }
+}
+
+/// The queues that a shutdown is about: its task queue with the types that it names (all, if none) and its sticky queue.
+/// None stand for the whole worker.
+fn places(request: &wire::ShutdownWorkerRequest) -> Vec<(String, TaskQueueKind)> {
+    if request.task_queue.is_empty() {
+        return Vec::new();
+    }
+    let wanted =
+        |kind: TaskQueueType| request.task_queue_types.is_empty() || request.task_queue_types.contains(&(kind as i32));
+    let queue = |kind| (request.task_queue.clone(), kind);
+    let mut places = Vec::new();
+    if wanted(TaskQueueType::Workflow) {
+        places.push(queue(TaskQueueKind::Workflow));
+        if !request.sticky_task_queue.is_empty() {
+            places.push((request.sticky_task_queue.clone(), TaskQueueKind::StickyWorkflow));
+        }
+    }
+    if wanted(TaskQueueType::Activity) {
+        places.push(queue(TaskQueueKind::Activity));
+    }
+    places
 }

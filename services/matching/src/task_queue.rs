@@ -157,6 +157,18 @@ impl TaskQueue {
 }
 
 impl QueueState {
+    /// Takes over the rate that a poll asks for. One that asks for none leaves the rate as it is for as long as a worker is
+    /// there that asked for it.
+    pub(crate) fn follow_rate(&mut self, asked: Option<f64>, now: Timestamp) {
+        if asked.is_none() && self.queue.rate().is_none() {
+            return;
+        }
+        match asked.or_else(|| self.recent.rate(now)) {
+            Some(rate) => self.queue.set_rate(rate, now),
+            None => self.queue.clear_rate(),
+        }
+    }
+
     /// The partition of the next poll: they take turns.
     pub(crate) fn partition_of_poll(&mut self, partitions: u32) -> u32 {
         self.poll_turn = (self.poll_turn + 1) % partitions.max(1);

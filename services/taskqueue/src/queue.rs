@@ -481,6 +481,11 @@ impl Queue {
         }
     }
 
+    /// Tasks may be dispatched as fast as pollers come.
+    pub fn clear_rate(&mut self) {
+        self.limit = None;
+    }
+
     /// Tasks a second, if limited.
     pub fn rate(&self) -> Option<f64> {
         self.limit.as_ref().map(TokenBucket::per_second)

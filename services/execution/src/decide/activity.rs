@@ -44,7 +44,6 @@ pub(super) fn start_attempt(workflow: &Workflow, start: StartTask, env: &Env<'_>
         started_at: draft.time_in(&start.run_id).nanos(),
         request_id: start.request_id,
         identity: start.identity,
-        heartbeat_at: 0,
         ..progress.clone()
     };
     let id = start.scheduled_event_id;

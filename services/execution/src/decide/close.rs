@@ -37,7 +37,7 @@ pub(super) fn next_after_failure(
             match ResolvedRetry::of(policy).after(run.start.attempt, Some(failure), now, deadline) {
                 NextAttempt::After(backoff) => {
                     let next = draft.uuid();
-                    let start = retried(&run, &next, failure, backoff);
+                    let start = retried(&run, &next, failure, now, backoff);
                     return (RetryState::InProgress, Some(NextRun { run_id: next, start }));
                 }
                 NextAttempt::Never(state) => state,

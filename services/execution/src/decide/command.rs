@@ -10,7 +10,7 @@ mod timer;
 use api::temporal::api::command::v1::Command;
 use api::temporal::api::command::v1::command::Attributes;
 use api::temporal::api::common::v1::Priority;
-use api::temporal::api::enums::v1::WorkflowTaskFailedCause as Cause;
+use api::temporal::api::enums::v1::{CommandType, WorkflowTaskFailedCause as Cause};
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use prost::Message;
 
@@ -45,31 +45,28 @@ pub(super) struct Commands<'a> {
     pub(super) identity: String,
     /// The namespace by name, as the worker's request gave it and the frontend checked it.
     pub(super) namespace: String,
-    /// Activities that were started for this worker, by scheduled event id.
-    pub(super) eager: Vec<i64>,
-    /// Whether an activity that nobody had started was cancelled, of which the workflow must hear.
-    pub(super) unstarted_cancelled: bool,
+    /// Activities that the worker wants to take along, by scheduled event id.
+    eager: Vec<i64>,
+    /// Activities that were cancelled before anybody had started them: scheduled event id, and that of the request.
+    cancelled: Vec<(i64, i64)>,
 }
 
 impl<'a> Commands<'a> {
     pub(super) fn new(draft: Draft<'a>, run_id: String, completed_event_id: i64, who: Requester) -> Self {
         let Requester { identity, namespace } = who;
-        Self { draft, run_id, completed_event_id, identity, namespace, eager: Vec::new(), unstarted_cancelled: false }
+        Self { draft, run_id, completed_event_id, identity, namespace, eager: Vec::new(), cancelled: Vec::new() }
     }
 
     pub(super) fn carry_out(&mut self, command: Command) -> Carried {
+        let kind = kind_of(&command);
         let notes =
             Notes { user_metadata: command.user_metadata, links: Vec::new(), markers: command.event_group_markers };
-        let kind = command.command_type;
         let Some(attributes) = command.attributes else {
-            return bad(Cause::Unspecified, format!("command of type {kind} has no attributes"));
+            return bad(cause_of(kind), format!("{kind:?}CommandAttributes is not set on command"));
         };
-        if !self.run().is_open() {
-            return self.after_close(&attributes);
-        }
         // By ending the run, for the reason given at `check_size`.
         checked_elements("the command", Some(&attributes), self.draft.env.limits.elements_max)
-            .map_err(|message| BadCommand { cause: cause_of(&attributes), message, terminates: true })?;
+            .map_err(|message| BadCommand { cause: cause_of(kind), message, terminates: true })?;
         match attributes {
             Attributes::ScheduleActivityTaskCommandAttributes(a) => self.schedule_activity(a, notes),
             Attributes::RequestCancelActivityTaskCommandAttributes(a) => self.cancel_activity(a, notes),
@@ -92,17 +89,6 @@ impl<'a> Commands<'a> {
             | Attributes::RequestCancelNexusOperationCommandAttributes(_) => {
                 bad(Cause::FeatureDisabled, "Nexus operations are not served".to_owned())
             }
-        }
-    }
-
-    /// Of several closing commands the first counts; anything else after it is a mistake of the worker.
-    fn after_close(&self, attributes: &Attributes) -> Carried {
-        match attributes {
-            Attributes::CompleteWorkflowExecutionCommandAttributes(_)
-            | Attributes::FailWorkflowExecutionCommandAttributes(_)
-            | Attributes::CancelWorkflowExecutionCommandAttributes(_)
-            | Attributes::ContinueAsNewWorkflowExecutionCommandAttributes(_) => Ok(()),
-            other => bad(cause_of(other), "a command follows the one that closed the workflow".to_owned()),
         }
     }
 
@@ -158,24 +144,114 @@ impl<'a> Commands<'a> {
     }
 }
 
+/// A priority, of which each field that is not set is the workflow's own. SDKs send an empty one.
+fn inherited(own: Option<Priority>, of_run: Option<&Priority>) -> Option<Priority> {
+    let Some(of_run) = of_run else { return own };
+    let own = own.unwrap_or_default();
+    Some(Priority {
+        priority_key: if own.priority_key == 0 { of_run.priority_key } else { own.priority_key },
+        fairness_key: if own.fairness_key.is_empty() { of_run.fairness_key.clone() } else { own.fairness_key },
+        fairness_weight: if own.fairness_weight == 0.0 { of_run.fairness_weight } else { own.fairness_weight },
+    })
+}
+
 pub(super) fn bad(cause: Cause, message: String) -> Carried {
     Err(BadCommand { cause, message, terminates: false })
 }
 
-fn cause_of(attributes: &Attributes) -> Cause {
-    match attributes {
-        Attributes::ScheduleActivityTaskCommandAttributes(_) => Cause::BadScheduleActivityAttributes,
-        Attributes::RequestCancelActivityTaskCommandAttributes(_) => Cause::BadRequestCancelActivityAttributes,
-        Attributes::StartTimerCommandAttributes(_) => Cause::BadStartTimerAttributes,
-        Attributes::CancelTimerCommandAttributes(_) => Cause::BadCancelTimerAttributes,
-        Attributes::StartChildWorkflowExecutionCommandAttributes(_) => Cause::BadStartChildExecutionAttributes,
-        Attributes::SignalExternalWorkflowExecutionCommandAttributes(_) => Cause::BadSignalWorkflowExecutionAttributes,
-        Attributes::RequestCancelExternalWorkflowExecutionCommandAttributes(_) => {
+/// Nothing may follow a command that closes the run: that is a mistake of the worker's, by which nothing happens.
+pub(super) fn check_sequence(commands: &[Command]) -> Result<(), String> {
+    let kinds: Vec<CommandType> = commands.iter().map(kind_of).collect();
+    let Some((_, before)) = kinds.split_last() else { return Ok(()) };
+    let Some(closing) = before.iter().find(|kind| closes(**kind)) else { return Ok(()) };
+    // Long lists are cut, the error's text is.
+    let names: Vec<String> = kinds.iter().map(|kind| format!("{kind:?}")).collect();
+    Err(format!("invalid command sequence: [{}], command {closing:?} must be the last command.", names.join(", ")))
+}
+
+/// What a command is: its attributes say so, and its type where it has none.
+fn kind_of(command: &Command) -> CommandType {
+    match &command.attributes {
+        None => CommandType::try_from(command.command_type).unwrap_or_default(),
+        Some(Attributes::ScheduleActivityTaskCommandAttributes(_)) => CommandType::ScheduleActivityTask,
+        Some(Attributes::RequestCancelActivityTaskCommandAttributes(_)) => CommandType::RequestCancelActivityTask,
+        Some(Attributes::StartTimerCommandAttributes(_)) => CommandType::StartTimer,
+        Some(Attributes::CancelTimerCommandAttributes(_)) => CommandType::CancelTimer,
+        Some(Attributes::CompleteWorkflowExecutionCommandAttributes(_)) => CommandType::CompleteWorkflowExecution,
+        Some(Attributes::FailWorkflowExecutionCommandAttributes(_)) => CommandType::FailWorkflowExecution,
+        Some(Attributes::CancelWorkflowExecutionCommandAttributes(_)) => CommandType::CancelWorkflowExecution,
+        Some(Attributes::ContinueAsNewWorkflowExecutionCommandAttributes(_)) => {
+            CommandType::ContinueAsNewWorkflowExecution
+        }
+        Some(Attributes::StartChildWorkflowExecutionCommandAttributes(_)) => CommandType::StartChildWorkflowExecution,
+        Some(Attributes::SignalExternalWorkflowExecutionCommandAttributes(_)) => {
+            CommandType::SignalExternalWorkflowExecution
+        }
+        Some(Attributes::RequestCancelExternalWorkflowExecutionCommandAttributes(_)) => {
+            CommandType::RequestCancelExternalWorkflowExecution
+        }
+        Some(Attributes::RecordMarkerCommandAttributes(_)) => CommandType::RecordMarker,
+        Some(Attributes::UpsertWorkflowSearchAttributesCommandAttributes(_)) => {
+            CommandType::UpsertWorkflowSearchAttributes
+        }
+        Some(Attributes::ModifyWorkflowPropertiesCommandAttributes(_)) => CommandType::ModifyWorkflowProperties,
+        Some(Attributes::ProtocolMessageCommandAttributes(_)) => CommandType::ProtocolMessage,
+        Some(Attributes::ScheduleNexusOperationCommandAttributes(_)) => CommandType::ScheduleNexusOperation,
+        Some(Attributes::RequestCancelNexusOperationCommandAttributes(_)) => CommandType::RequestCancelNexusOperation,
+    }
+}
+
+fn closes(kind: CommandType) -> bool {
+    matches!(
+        kind,
+        CommandType::CompleteWorkflowExecution
+            | CommandType::FailWorkflowExecution
+            | CommandType::CancelWorkflowExecution
+            | CommandType::ContinueAsNewWorkflowExecution
+    )
+}
+
+/// The cause of a failed task, by the command that is to blame.
+fn cause_of(kind: CommandType) -> Cause {
+    match kind {
+        CommandType::Unspecified => Cause::Unspecified,
+        CommandType::ScheduleActivityTask => Cause::BadScheduleActivityAttributes,
+        CommandType::RequestCancelActivityTask => Cause::BadRequestCancelActivityAttributes,
+        CommandType::StartTimer => Cause::BadStartTimerAttributes,
+        CommandType::CancelTimer => Cause::BadCancelTimerAttributes,
+        CommandType::CompleteWorkflowExecution => Cause::BadCompleteWorkflowExecutionAttributes,
+        CommandType::FailWorkflowExecution => Cause::BadFailWorkflowExecutionAttributes,
+        CommandType::CancelWorkflowExecution => Cause::BadCancelWorkflowExecutionAttributes,
+        CommandType::ContinueAsNewWorkflowExecution => Cause::BadContinueAsNewAttributes,
+        CommandType::StartChildWorkflowExecution => Cause::BadStartChildExecutionAttributes,
+        CommandType::SignalExternalWorkflowExecution => Cause::BadSignalWorkflowExecutionAttributes,
+        CommandType::RequestCancelExternalWorkflowExecution => {
             Cause::BadRequestCancelExternalWorkflowExecutionAttributes
         }
-        Attributes::RecordMarkerCommandAttributes(_) => Cause::BadRecordMarkerAttributes,
-        Attributes::UpsertWorkflowSearchAttributesCommandAttributes(_) => Cause::BadSearchAttributes,
-        Attributes::ModifyWorkflowPropertiesCommandAttributes(_) => Cause::BadModifyWorkflowPropertiesAttributes,
-        _ => Cause::Unspecified,
+        CommandType::RecordMarker => Cause::BadRecordMarkerAttributes,
+        CommandType::UpsertWorkflowSearchAttributes => Cause::BadSearchAttributes,
+        CommandType::ModifyWorkflowProperties => Cause::BadModifyWorkflowPropertiesAttributes,
+        CommandType::ProtocolMessage => Cause::BadUpdateWorkflowExecutionMessage,
+        CommandType::ScheduleNexusOperation => Cause::BadScheduleNexusOperationAttributes,
+        CommandType::RequestCancelNexusOperation => Cause::BadRequestCancelNexusOperationAttributes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn priority(priority_key: i32, fairness_key: &str) -> Priority {
+        Priority { priority_key, fairness_key: fairness_key.to_owned(), ..Priority::default() }
+    }
+
+    #[test]
+    fn each_field_of_a_priority_that_a_command_leaves_out_is_the_workflows_own() {
+        let of_run = priority(1, "t1");
+        assert_eq!(inherited(Some(Priority::default()), Some(&of_run)), Some(priority(1, "t1")), "SDKs send it empty");
+        assert_eq!(inherited(None, Some(&of_run)), Some(priority(1, "t1")));
+        assert_eq!(inherited(Some(priority(4, "")), Some(&of_run)), Some(priority(4, "t1")));
+        assert_eq!(inherited(Some(priority(0, "mine")), Some(&of_run)), Some(priority(1, "mine")));
+        assert_eq!(inherited(None, None), None);
     }
 }

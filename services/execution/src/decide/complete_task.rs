@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::temporal::api::enums::v1::TimeoutType;
 use api::temporal::api::failure::v1::failure::FailureInfo;
-use api::temporal::api::failure::v1::{ApplicationFailureInfo, Failure};
+use api::temporal::api::failure::v1::{Failure, ServerFailureInfo};
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{WorkflowTaskCompletedEventAttributes, WorkflowTaskTimedOutEventAttributes};
 use ids::Timestamp;
@@ -26,6 +26,7 @@ pub(super) fn complete(
     env: &Env<'_>,
 ) -> Result<Transition, Rejection> {
     let (_, task) = task::started_task(workflow, &complete.task, env)?;
+    super::command::check_sequence(&complete.request.commands).map_err(Rejection::InvalidArgument)?;
     if is_heartbeat(&complete) && heartbeats_too_long(task, env) {
         return Ok(time_out_heartbeats(workflow, &complete, env));
     }
@@ -35,7 +36,7 @@ pub(super) fn complete(
     let binary_checksum = complete.request.binary_checksum.clone();
     try_complete(workflow, complete, env).or_else(|bad| {
         let mut draft = Draft::of(workflow, env);
-        let reason = format!("{}: {}", short_name(&bad), bad.message);
+        let reason = reason_of(&bad);
         let failure = Some(bad_command_failure(&reason));
         let lost = LostTask { cause: bad.cause, failure, identity, worker_version, binary_checksum };
         if bad.terminates {
@@ -50,15 +51,17 @@ pub(super) fn complete(
 fn bad_command_failure(message: &str) -> Failure {
     Failure {
         message: message.to_owned(),
-        source: "Server".to_owned(),
-        failure_info: Some(FailureInfo::ApplicationFailureInfo(ApplicationFailureInfo::default())),
+        failure_info: Some(FailureInfo::ServerFailureInfo(ServerFailureInfo::default())),
         ..Failure::default()
     }
 }
 
-/// The cause as clients print it: `BadScheduleActivityAttributes`.
-fn short_name(bad: &BadCommand) -> String {
-    format!("{:?}", bad.cause)
+/// The cause as clients print it, `BadScheduleActivityAttributes`, and what is wrong.
+fn reason_of(bad: &BadCommand) -> String {
+    match &bad.message[..] {
+        "" => format!("{:?}", bad.cause),
+        message => format!("{:?}: {message}", bad.cause),
+    }
 }
 
 /// Whether the worker only wants more time for its local activities.
@@ -121,11 +124,12 @@ fn try_complete(workflow: &Workflow, complete: CompleteWorkflowTask, env: &Env<'
     for command in request.commands {
         commands.carry_out(command)?;
     }
-    let Commands { mut draft, eager, unstarted_cancelled, .. } = commands;
+    let consequences = commands.follow_through();
+    let (mut draft, eager) = (commands.draft, consequences.eager);
 
     let mut new_task = false;
     if draft.run(&run_id).is_open() {
-        let news = draft.flush_buffered(&run_id) || unstarted_cancelled;
+        let news = draft.flush_buffered(&run_id) || consequences.cancelled;
         if news || request.force_create_new_workflow_task || more_wanted {
             task::schedule(&mut draft, &run_id);
             if heartbeat {

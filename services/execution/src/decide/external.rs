@@ -37,12 +37,13 @@ pub(super) fn signalled(
         Err(cause) => Attributes::SignalExternalWorkflowExecutionFailedEventAttributes(
             SignalExternalWorkflowExecutionFailedEventAttributes {
                 cause: cause as i32,
-                workflow_task_completed_event_id: initiated.workflow_task_completed_event_id,
                 namespace: initiated.namespace.clone(),
                 namespace_id: initiated.namespace_id.clone(),
                 workflow_execution: initiated.workflow_execution.clone(),
                 initiated_event_id,
                 control: initiated.control.clone(),
+                // As the public server does, it does not say which task asked for it.
+                ..Default::default()
             },
         ),
     };
@@ -71,12 +72,13 @@ pub(super) fn cancel_requested(
         Err(cause) => Attributes::RequestCancelExternalWorkflowExecutionFailedEventAttributes(
             RequestCancelExternalWorkflowExecutionFailedEventAttributes {
                 cause: cause as i32,
-                workflow_task_completed_event_id: initiated.workflow_task_completed_event_id,
                 namespace: initiated.namespace.clone(),
                 namespace_id: initiated.namespace_id.clone(),
                 workflow_execution: initiated.workflow_execution.clone(),
                 initiated_event_id,
                 control: initiated.control.clone(),
+                // As the public server does, it does not say which task asked for it.
+                ..Default::default()
             },
         ),
     };

@@ -14,6 +14,7 @@ use super::signal::take_signal;
 use super::{task, unchanged};
 use crate::chain::{ChainMove, Current};
 use crate::change::Fact;
+use crate::command_checks::text_payloads;
 use crate::draft::{Draft, Notes};
 use crate::duration::from_wire;
 use crate::input::{Signal, Start};
@@ -42,7 +43,7 @@ pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<
         ));
     }
     if workflow.is_vacant() {
-        return begin(Draft::of(workflow, env), start);
+        return begin_chain(workflow, start, env);
     }
     if chain.current_status == Status::Running as i32 {
         return conflict(workflow, start, env);
@@ -52,8 +53,14 @@ pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<
         WorkflowIdReusePolicy::AllowDuplicateFailedOnly if !ended_badly(chain) => {
             Err(already_started(chain, env, "AllowDuplicateFailedOnly"))
         }
-        _ => begin(Draft::of(workflow, env), start),
+        _ => begin_chain(workflow, start, env),
     }
+}
+
+fn begin_chain(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
+    let mut draft = Draft::of(workflow, env);
+    let run_id = draft.uuid();
+    begin(draft, start, run_id)
 }
 
 /// Whether the first task is still the one that an eager start gave away.
@@ -86,10 +93,11 @@ fn conflict(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transiti
         WorkflowIdConflictPolicy::TerminateExisting => {
             let mut draft = Draft::of(workflow, env);
             let current = workflow.chain.current_run_id.clone();
+            let run_id = draft.uuid();
             let attributes = WorkflowExecutionTerminatedEventAttributes {
-                reason: "TerminateIfRunning WorkflowIdReusePolicy Policy".to_owned(),
-                identity: start.request.identity.clone(),
-                ..WorkflowExecutionTerminatedEventAttributes::default()
+                reason: "TerminateIfRunning WorkflowIdReusePolicy".to_owned(),
+                identity: task::SERVER_IDENTITY.to_owned(),
+                details: Some(text_payloads(&format!("terminated by new runID: {run_id}"))),
             };
             end_now(
                 &mut draft,
@@ -97,7 +105,7 @@ fn conflict(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transiti
                 Attributes::WorkflowExecutionTerminatedEventAttributes(attributes),
                 Notes::default(),
             );
-            begin(draft, start)
+            begin(draft, start, run_id)
         }
         WorkflowIdConflictPolicy::Unspecified | WorkflowIdConflictPolicy::Fail => {
             Err(already_started(&workflow.chain, env, ""))
@@ -140,10 +148,9 @@ fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
     }
 }
 
-/// Begins a new chain.
-fn begin(mut draft: Draft<'_>, start: Start) -> Result<Transition, Rejection> {
+/// Begins a new chain with the run `run_id`.
+fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Result<Transition, Rejection> {
     let Start { mut request, parent, signal } = start;
-    let run_id = draft.uuid();
     let notes = Notes {
         user_metadata: request.user_metadata.take(),
         links: std::mem::take(&mut request.links),

@@ -110,13 +110,19 @@ fn wake_activities(draft: &mut Draft<'_>, run_id: &str) {
 
 fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, kind: TimeoutType) {
     let progress = &activity.progress;
-    let cause = (kind == TimeoutType::ScheduleToClose).then(|| progress.last_failure.clone()).flatten();
-    let failure = timeout_failure(kind, progress.heartbeat_details.clone(), cause);
+    let failure = timeout_failure(kind, progress.heartbeat_details.clone(), progress.last_failure.clone());
     let (state, failure) = match kind {
         TimeoutType::ScheduleToClose | TimeoutType::ScheduleToStart => (RetryState::Timeout, failure),
         _ => match activity::retry_after(draft, run_id, activity, &failure) {
-            Ok(due) => return activity::try_again(draft, run_id, activity, &failure, None, due),
-            Err(RetryState::Timeout) => (RetryState::Timeout, no_time_to_retry(progress, failure)),
+            // Of an attempt that is followed by another only the kind of its timeout is kept.
+            Ok(due) => {
+                let kept = timeout_failure(kind, None, None);
+                return activity::try_again(draft, run_id, activity, &kept, None, due);
+            }
+            Err(RetryState::Timeout) => {
+                let attempt = Failure { cause: None, ..failure };
+                (RetryState::Timeout, no_time_to_retry(progress, attempt))
+            }
             Err(state) => (state, failure),
         },
     };

@@ -55,7 +55,8 @@ pub(crate) fn run_id(field: &str, value: &str) -> ServiceResult<()> {
     if value.is_empty() || is_uuid(value) {
         return Ok(());
     }
-    invalid(format!("{field} is {:?}, a UUID is needed", beginning(value)))
+    // SDK tests and official harnesses look for the first words.
+    invalid(format!("Invalid RunId. {field} is {:?}, a UUID is needed", beginning(value)))
 }
 
 /// A workflow and perhaps its run.
@@ -143,7 +144,7 @@ mod tests {
     fn run_ids_are_uuids() {
         assert_eq!(text(run_id("run_id", "")), "");
         assert_eq!(text(run_id("run_id", "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c01")), "");
-        assert_eq!(text(run_id("run_id", "first")), "run_id is \"first\", a UUID is needed");
+        assert_eq!(text(run_id("run_id", "first")), "Invalid RunId. run_id is \"first\", a UUID is needed");
         assert!(!text(run_id("run_id", "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c0é")).is_empty());
     }
 

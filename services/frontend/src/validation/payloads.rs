@@ -9,6 +9,10 @@ use settings::RequestLimits;
 
 use super::invalid;
 
+/// The words of the public server, which SDK tests and official harnesses look for.
+const BLOB: &str = "Blob data size exceeds limit.";
+const MEMO: &str = "Memo size exceeds limit.";
+
 /// Whether `payloads` fit into one blob.
 pub(crate) fn fit(payloads: Option<&Payloads>, limits: &RequestLimits) -> bool {
     payloads
@@ -17,7 +21,7 @@ pub(crate) fn fit(payloads: Option<&Payloads>, limits: &RequestLimits) -> bool {
 
 /// A list of payloads.
 pub(crate) fn blob(field: &str, payloads: Option<&Payloads>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized(field, payloads, limits.blob_bytes, limits)
+    sized(BLOB, field, payloads, limits.blob_bytes, limits)
 }
 
 /// Free text.
@@ -27,12 +31,12 @@ pub(crate) fn text(field: &str, text: &str, limits: &RequestLimits) -> ServiceRe
 
 /// A header.
 pub(crate) fn header(header: Option<&Header>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized("header", header, limits.blob_bytes, limits)
+    sized(BLOB, "header", header, limits.blob_bytes, limits)
 }
 
 /// A memo.
 pub(crate) fn memo(memo: Option<&Memo>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized("memo", memo, limits.memo_bytes, limits)
+    sized(MEMO, "memo", memo, limits.memo_bytes, limits)
 }
 
 /// Summary and details of a workflow.
@@ -49,19 +53,23 @@ pub(crate) fn user_metadata(metadata: Option<&UserMetadata>, limits: &RequestLim
 pub(crate) fn excess(what: &str, payloads: Option<&Payloads>, limits: &RequestLimits) -> String {
     let (bytes, elements) = payloads.map_or((0, 0), |payloads| (payloads.encoded_len(), payloads.elements()));
     if bytes > limits.blob_bytes {
-        return format!("{what} is {bytes} bytes long, at most {} are allowed", limits.blob_bytes);
+        return format!("{BLOB} {what} is {bytes} bytes long, at most {} are allowed", limits.blob_bytes);
     }
     format!("{what} has {elements} elements, at most {} are allowed", limits.elements)
 }
 
 fn sized(
+    said: &str,
     field: &str,
     value: Option<&(impl Message + Held)>,
     allowed: usize,
     limits: &RequestLimits,
 ) -> ServiceResult<()> {
     let Some(value) = value else { return Ok(()) };
-    bounded(field, value.encoded_len(), allowed)?;
+    let bytes = value.encoded_len();
+    if bytes > allowed {
+        return invalid(format!("{said} {field} is {bytes} bytes long, at most {allowed} are allowed"));
+    }
     counted(field, value, limits)
 }
 
@@ -103,7 +111,10 @@ mod tests {
         let limits = RequestLimits::default();
         assert_eq!(blob("input", Some(&of_size(2 * 1024 * 1024)), &limits), Ok(()));
         let refused = blob("input", Some(&of_size(2 * 1024 * 1024 + 1)), &limits).unwrap_err();
-        assert_eq!(refused.to_string(), "input is 2097153 bytes long, at most 2097152 are allowed");
+        assert_eq!(
+            refused.to_string(),
+            "Blob data size exceeds limit. input is 2097153 bytes long, at most 2097152 are allowed"
+        );
     }
 
     #[test]

@@ -7,23 +7,16 @@ use settings::RequestLimits;
 
 use crate::Frontend;
 use crate::deadline::Call;
-use crate::validation::{fields, invalid, task_queue};
+use crate::validation::{fields, task_queue};
 
 pub(crate) fn check(request: &mut wire::DescribeTaskQueueRequest, limits: &RequestLimits) -> ServiceResult<()> {
     task_queue::task_queue(request.task_queue.as_ref(), limits)?;
     fields::known::<DescribeTaskQueueMode>("api_mode", request.api_mode)?;
     for task_queue_type in &request.task_queue_types {
-        served(*task_queue_type)?;
+        fields::known::<TaskQueueType>("task_queue_types", *task_queue_type)?;
     }
-    served(request.task_queue_type)
-}
-
-/// Queues of Nexus tasks do not exist here.
-fn served(task_queue_type: i32) -> ServiceResult<()> {
-    match fields::known::<TaskQueueType>("task_queue_type", task_queue_type)? {
-        TaskQueueType::Nexus => invalid("task_queue_type is NEXUS, WORKFLOW and ACTIVITY are allowed".to_owned()),
-        TaskQueueType::Unspecified | TaskQueueType::Workflow | TaskQueueType::Activity => Ok(()),
-    }
+    fields::known::<TaskQueueType>("task_queue_type", request.task_queue_type)?;
+    Ok(())
 }
 
 pub(crate) async fn serve(

@@ -107,7 +107,7 @@ async fn ids_of_runs_and_names_of_signals_are_checked_everywhere() {
         ..Default::default()
     };
     let status = client.request_cancel_workflow_execution(cancel).await.unwrap_err();
-    assert_eq!(text(status), "workflow_execution.run_id is \"7\", a UUID is needed");
+    assert_eq!(text(status), "Invalid RunId. workflow_execution.run_id is \"7\", a UUID is needed");
     let terminate = wire::TerminateWorkflowExecutionRequest { namespace: namespace(), ..Default::default() };
     let status = client.terminate_workflow_execution(terminate).await.unwrap_err();
     assert_eq!(text(status), "workflow_execution is not set");

@@ -60,8 +60,8 @@ async fn matching_is_told_to_answer_a_second_before_the_caller_leaves() {
             break;
         }
     }
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert_eq!(status.message(), "grpc-timeout of a poll is 1.5s, at least 2s is needed");
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert_eq!(status.message(), "Context timeout is too short. grpc-timeout of a poll is 1.5s, at least 2s is needed");
 }
 
 #[tokio::test]

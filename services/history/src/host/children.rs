@@ -83,9 +83,9 @@ pub(super) async fn release(
         ParentClosePolicy::RequestCancel => Message::RequestCancel(Box::new(RequestCancel {
             request_id: derived_request_id(&run_id, initiated_event_id),
             first_execution_run_id: child.run_id,
-            reason: RELEASE_REASON.to_owned(),
             identity: IDENTITY.to_owned(),
-            sender: Some((parent, initiated_event_id)),
+            // The event says who asks, and neither why nor since when: as in the public server.
+            sender: Some((parent, 0)),
             child_only: true,
             ..RequestCancel::default()
         })),

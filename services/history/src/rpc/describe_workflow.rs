@@ -3,6 +3,7 @@
 use api::temporal::api::activity::v1::ActivityOptions;
 use api::temporal::api::common::v1::{Memo, SearchAttributes, WorkflowType};
 use api::temporal::api::enums::v1::{EventType, PendingActivityState, PendingWorkflowTaskState};
+use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::workflow::v1::{
     PendingActivityInfo, PendingChildExecutionInfo, PendingWorkflowTaskInfo, RequestIdInfo, WorkflowExecutionConfig,
@@ -109,6 +110,9 @@ fn describe_activity(run: &Run, activity: &Activity) -> PendingActivityInfo {
     let backing_off = stands == execution::ActivityState::BackingOff;
     let interval =
         Timestamp::from_nanos(progress.scheduled_at).since(Timestamp::from_nanos(progress.last_attempt_ended_at));
+    // An attempt that timed out has not been completed by anybody.
+    let last_info = progress.last_failure.as_ref().and_then(|failure| failure.failure_info.as_ref());
+    let ended_by_worker = !matches!(last_info, Some(FailureInfo::TimeoutFailureInfo(_)));
     let priority = schedule.priority.clone().or_else(|| run.start.priority.clone());
     PendingActivityInfo {
         activity_id: schedule.activity_id.clone(),
@@ -124,7 +128,7 @@ fn describe_activity(run: &Run, activity: &Activity) -> PendingActivityInfo {
         last_failure: progress.last_failure.clone(),
         last_worker_identity: progress.identity.clone(),
         current_retry_interval: backing_off.then(|| to_wire(interval)),
-        last_attempt_complete_time: wire_nanos(progress.last_attempt_ended_at),
+        last_attempt_complete_time: ended_by_worker.then(|| wire_nanos(progress.last_attempt_ended_at)).flatten(),
         next_attempt_schedule_time: if backing_off { wire_nanos(progress.scheduled_at) } else { None },
         priority: priority.clone(),
         activity_options: Some(ActivityOptions {

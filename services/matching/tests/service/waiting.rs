@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{Matching, OfferOutcome, OfferedTask};
 
 use crate::world::World;
@@ -141,4 +142,37 @@ async fn a_poll_answers_empty_a_little_before_its_deadline() {
     let begin = world.runtime.now();
     assert_eq!(world.poll_for(Duration::from_secs(3_600)).await, Default::default());
     assert_eq!(world.runtime.now().since(begin).as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_is_forgotten_with_the_worker_that_asked_for_it() {
+    for leaves in [true, false] {
+        let world = World::new().await;
+        let limited = world.activity_poll("limited", Some(0.0));
+        let deadline = world.in_a(Duration::from_secs(2));
+        world.service.poll_activity_task_queue(&world.ctx, limited.clone(), deadline).await.expect("an answer");
+        for number in 1..=2 {
+            world.keep(&world.activity(number)).await;
+        }
+        let deadline = world.in_a(Duration::from_secs(5));
+        let request = world.activity_poll("another", None);
+        let held_up = world.service.poll_activity_task_queue(&world.ctx, request.clone(), deadline).await;
+        assert_eq!(held_up.expect("an answer").activity_id, "", "the rate still holds");
+        if leaves {
+            let (service, ctx, deadline) =
+                (world.service.clone(), world.ctx.clone(), world.in_a(Duration::from_secs(60)));
+            let waits =
+                world.runtime.spawn(async move { service.poll_activity_task_queue(&ctx, limited, deadline).await });
+            world.settle().await;
+            let request =
+                wire::ShutdownWorkerRequest { worker_instance_key: "limited".to_owned(), ..Default::default() };
+            world.service.shutdown_worker(&world.ctx, request).await.expect("an answer");
+            waits.await.expect("a poll").expect("an answer");
+        } else {
+            world.runtime.sleep(Duration::from_secs(70)).await;
+        }
+        let deadline = world.in_a(Duration::from_secs(5));
+        let served = world.service.poll_activity_task_queue(&world.ctx, request, deadline).await;
+        assert_ne!(served.expect("an answer").activity_id, "", "worker leaves: {leaves}");
+    }
 }

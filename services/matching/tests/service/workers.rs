@@ -29,9 +29,10 @@ async fn all_polls_of_a_worker_that_leaves_end_at_once_in_every_partition() {
     for poll in leaving.drain(..) {
         assert_eq!(poll.await.expect("a poll"), Ok(Default::default()));
     }
+    assert_eq!(world.runtime.now(), before, "without waiting for anything");
     let later = world.poll_later("leaving");
     assert_eq!(later.await.expect("a poll"), Ok(Default::default()));
-    assert_eq!(world.runtime.now(), before, "without waiting for anything");
+    assert_eq!(world.runtime.now().since(before), Duration::from_secs(1), "so that it does not poll as fast as it can");
     for number in 1..=4 {
         let offer = world.offer_later(&world.activity(number));
         world.settle().await;
@@ -75,9 +76,9 @@ async fn the_sticky_queue_of_a_leaving_worker_refuses_what_waits_and_what_comes(
     assert_eq!(waiting.await.expect("an offer"), Ok(OfferOutcome::Refused));
     assert_eq!(world.offer(&sticky(3)).await, OfferOutcome::Refused);
     let late = world.poll_workflow_later("mine", "leaving", true);
-    assert_eq!(late.await.expect("a poll"), Ok(Default::default()));
     assert_eq!(world.offer(&sticky(4)).await, OfferOutcome::Refused);
     assert_eq!(world.runtime.now(), before);
+    assert_eq!(late.await.expect("a poll"), Ok(Default::default()));
 }
 
 #[tokio::test(start_paused = true)]

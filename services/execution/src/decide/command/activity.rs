@@ -13,7 +13,7 @@ use api::temporal::api::history::v1::{
 };
 use api::temporal::api::taskqueue::v1::TaskQueue;
 
-use super::{BadCommand, Carried, Commands, bad};
+use super::{BadCommand, Carried, Commands, bad, inherited};
 use crate::apply::ends_activity;
 use crate::change::Fact;
 use crate::command_checks::{checked_duration, checked_retry_policy};
@@ -24,6 +24,14 @@ use crate::retry::ResolvedRetry;
 
 /// What details a cancelled activity has that nobody had started.
 const NOT_STARTED: &str = "ACTIVITY_ID_NOT_STARTED";
+
+/// What followed from the commands of a completion.
+pub(in crate::decide) struct Consequences {
+    /// Activities that were started for the worker, by scheduled event id.
+    pub(in crate::decide) eager: Vec<i64>,
+    /// Whether an activity that nobody had started was cancelled, of which the workflow must hear.
+    pub(in crate::decide) cancelled: bool,
+}
 
 impl Commands<'_> {
     pub(super) fn schedule_activity(
@@ -47,7 +55,7 @@ impl Commands<'_> {
         let attributes = Attributes::ActivityTaskScheduledEventAttributes(attributes);
         let id = self.draft.event_with(&self.run_id, attributes, notes);
         if eager {
-            self.start_eagerly(id);
+            self.eager.push(id);
         }
         Ok(())
     }
@@ -94,8 +102,40 @@ impl Commands<'_> {
             workflow_task_completed_event_id: self.completed_event_id,
             retry_policy: Some(ResolvedRetry::of(&policy).to_policy()),
             use_workflow_build_id: command.use_workflow_build_id,
-            priority: command.priority,
+            priority: inherited(command.priority, self.run().start.priority.as_ref()),
         })
+    }
+
+    /// What follows from the commands, once all of them are carried out: their own events lie side by side, by whose order
+    /// the Go SDK knows their ids beforehand.
+    pub(in crate::decide) fn follow_through(&mut self) -> Consequences {
+        let cancelled = std::mem::take(&mut self.cancelled);
+        let mut consequences = Consequences { eager: Vec::new(), cancelled: !cancelled.is_empty() };
+        if !self.run().is_open() {
+            return consequences;
+        }
+        for (scheduled_event_id, requested_event_id) in cancelled {
+            self.end_unstarted(scheduled_event_id, requested_event_id);
+        }
+        for scheduled_event_id in std::mem::take(&mut self.eager) {
+            // Cancelled by a later command of the same completion: there is nothing to take along.
+            if self.run().activities.contains_key(&scheduled_event_id) {
+                self.start_eagerly(scheduled_event_id);
+                consequences.eager.push(scheduled_event_id);
+            }
+        }
+        consequences
+    }
+
+    fn end_unstarted(&mut self, scheduled_event_id: i64, requested_event_id: i64) {
+        let canceled = ActivityTaskCanceledEventAttributes {
+            details: Some(crate::command_checks::text_payloads(NOT_STARTED)),
+            latest_cancel_requested_event_id: requested_event_id,
+            scheduled_event_id,
+            identity: self.identity.clone(),
+            ..ActivityTaskCanceledEventAttributes::default()
+        };
+        self.draft.event(&self.run_id, Attributes::ActivityTaskCanceledEventAttributes(canceled));
     }
 
     /// The worker that completes the task takes the activity along with the answer.
@@ -106,7 +146,6 @@ impl Commands<'_> {
         let Some(activity) = self.run().activities.get(&scheduled_event_id) else { return };
         let progress = ActivityProgress { started_at: now, request_id, identity, ..activity.progress.clone() };
         self.draft.fact(&self.run_id, Fact::moved(scheduled_event_id, progress));
-        self.eager.push(scheduled_event_id);
     }
 
     pub(super) fn cancel_activity(
@@ -135,15 +174,7 @@ impl Commands<'_> {
         let requested_event_id = self.draft.event_with(&self.run_id, attributes, notes);
         // An activity that has ended meanwhile needs nothing more; one that nobody runs ends at once.
         if activity.is_some_and(|activity| activity_state(&activity) != ActivityState::Started) {
-            let canceled = ActivityTaskCanceledEventAttributes {
-                details: Some(crate::command_checks::text_payloads(NOT_STARTED)),
-                latest_cancel_requested_event_id: requested_event_id,
-                scheduled_event_id,
-                identity: self.identity.clone(),
-                ..ActivityTaskCanceledEventAttributes::default()
-            };
-            self.draft.event(&self.run_id, Attributes::ActivityTaskCanceledEventAttributes(canceled));
-            self.unstarted_cancelled = true;
+            self.cancelled.push((scheduled_event_id, requested_event_id));
         }
         Ok(())
     }

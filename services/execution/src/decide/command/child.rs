@@ -8,7 +8,7 @@ use api::temporal::api::history::v1::StartChildWorkflowExecutionInitiatedEventAt
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 
-use super::{BadCommand, Carried, Commands, bad};
+use super::{BadCommand, Carried, Commands, bad, inherited};
 use crate::command_checks::{checked_duration, checked_retry_policy};
 use crate::draft::Notes;
 
@@ -70,7 +70,7 @@ impl Commands<'_> {
             header: command.header,
             memo: command.memo,
             search_attributes: command.search_attributes,
-            priority: command.priority.or_else(|| self.run().start.priority.clone()),
+            priority: inherited(command.priority, self.run().start.priority.as_ref()),
             ..StartChildWorkflowExecutionInitiatedEventAttributes::default()
         };
         let attributes = Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(attributes);

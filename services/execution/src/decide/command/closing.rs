@@ -24,7 +24,8 @@ impl Commands<'_> {
         if self.run().buffered.is_empty() {
             return Ok(());
         }
-        bad(Cause::UnhandledCommand, "the workflow would close although new events have come".to_owned())
+        // SDKs compare the whole message with the cause's name.
+        bad(Cause::UnhandledCommand, String::new())
     }
 
     pub(super) fn complete_workflow(
@@ -102,7 +103,8 @@ impl Commands<'_> {
         self.check_search_attributes(command.search_attributes.as_ref())?;
         let run = self.draft.run(&self.run_id).clone();
         let new_run_id = self.draft.uuid();
-        let start = continued_as_new(&run, &new_run_id, command, self.draft.env.limits);
+        let start =
+            continued_as_new(&run, &new_run_id, command, self.draft.time_in(&self.run_id), self.draft.env.limits);
         let attributes = WorkflowExecutionContinuedAsNewEventAttributes {
             new_execution_run_id: new_run_id.clone(),
             workflow_type: start.workflow_type.clone(),
