@@ -51,7 +51,7 @@ fn deadlines(run: &Run) -> impl Iterator<Item = Deadline> {
     });
     let activities = run.activities.values().filter_map(|activity| Some(activity_deadline(activity)?.0));
     let timeouts = [timeouts.run_deadline, timeouts.execution_deadline, task].into_iter().flatten().chain(activities);
-    let first_task = (run.core.first_task_at != 0).then(|| (run.core.first_task_at, run.core.started_at));
+    let first_task = (run.core.first_task_at != 0).then_some((run.core.first_task_at, run.core.started_at));
     let timers = run.timers.values().map(|timer| (timer.fires_at, timer.set_at));
     let by_the_wall = first_task
         .into_iter()

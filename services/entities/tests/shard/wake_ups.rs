@@ -354,21 +354,3 @@ async fn a_log_without_an_index_loses_no_alarm() {
         assert!(lateness(&shard, &format!("{name}"), 1).await <= Duration::from_millis(10));
     }
 }
-
-/// The watermark is ahead of a clock that was set back while no process ran. What is due lies in its bucket.
-#[tokio::test(start_paused = true)]
-async fn an_alarm_behind_the_watermark_rings_though_the_clock_is_before_it() {
-    let mut world = World::new();
-    let shard = world.open().await;
-    set(&shard, "a", 1, BUCKET_END - Duration::from_millis(1)).await;
-    world.pass(SECOND * 30).await;
-    assert_eq!(shard.stats().log_depth, 0);
-    world.faults().follow(hanging_appends());
-    world.runtime.sleep_until(BUCKET_END + HOUR * 6).await;
-    shard.abandon().await;
-    world.faults().follow(FaultPlan::new(1));
-    world.runtime = Runtime::virtual_from(BUCKET_END + HOUR);
-    let next = world.open().await;
-    world.pass(SECOND).await;
-    assert!(lateness(&next, "a", 1).await <= HOUR + SECOND * 2);
-}

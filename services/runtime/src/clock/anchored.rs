@@ -29,12 +29,35 @@ pub(crate) trait Source: Send + Sync + 'static {
     fn wall(&self) -> Timestamp;
 }
 
-/// The two clocks at one moment, in nanoseconds.
-struct Moment {
+/// The two clocks, in nanoseconds.
+struct Reading {
     monotonic: i64,
     wall: i64,
-    /// Whether both were read so quickly that they may be compared.
-    is_one: bool,
+}
+
+impl Reading {
+    /// The monotonic clock later, so that the wall clock's lead is never taken for more than it is.
+    fn of(source: &impl Source) -> Self {
+        let wall = source.wall().nanos();
+        Self { monotonic: nanos(source.monotonic()), wall }
+    }
+
+    /// Both at one moment; `None` when the thread was interrupted at each attempt.
+    fn at_one_moment(source: &impl Source) -> Option<Self> {
+        (0..ATTEMPTS).find_map(|_| {
+            let before = nanos(source.monotonic());
+            let reading = Self::of(source);
+            (reading.monotonic.saturating_sub(before) <= nanos(MOMENT)).then_some(reading)
+        })
+    }
+
+    fn offset(&self) -> i64 {
+        self.wall.saturating_sub(self.monotonic)
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 pub(crate) struct AnchoredClock<S> {
@@ -49,14 +72,17 @@ pub(crate) struct AnchoredClock<S> {
 
 impl<S: Source> AnchoredClock<S> {
     pub(crate) fn new(source: S) -> Self {
-        let Moment { monotonic, wall, .. } = moment(&source);
-        let offset = wall.saturating_sub(monotonic);
+        let offset = Reading::of(&source).offset();
         let set_back_at = AtomicI64::new(Timestamp::EPOCH.nanos());
         Self { source, anchor: AtomicI64::new(offset), offset: AtomicI64::new(offset), set_back_at }
     }
 
-    /// The wall clock was set since somebody last looked.
-    fn notice(&self, before: i64, offset: i64, now: i64) {
+    /// The wall clock seems to have been set since the last reading: looks again, so as not to be taken in by an interruption.
+    fn notice(&self, before: i64, now: i64) {
+        let Some(offset) = Reading::at_one_moment(&self.source).map(|reading| reading.offset()) else { return };
+        if offset.abs_diff(before) < NOTICED_NANOS {
+            return;
+        }
         let is_back = offset < before;
         if is_back {
             // Before the offset, so that whoever finds that noticed finds this too.
@@ -73,33 +99,19 @@ impl<S: Source> AnchoredClock<S> {
     }
 }
 
-fn moment(source: &impl Source) -> Moment {
-    let mut attempts = 0;
-    loop {
-        let before = source.monotonic();
-        let wall = source.wall().nanos();
-        let after = source.monotonic();
-        let is_one = after.saturating_sub(before) <= MOMENT;
-        attempts += 1;
-        if is_one || attempts == ATTEMPTS {
-            // The later reading, so that the wall clock's lead is never taken for more than it is.
-            return Moment { monotonic: i64::try_from(after.as_nanos()).unwrap_or(i64::MAX), wall, is_one };
-        }
-    }
-}
-
 impl<S: Source> Clock for AnchoredClock<S> {
     fn read(&self) -> (Timestamp, WallClock) {
-        let Moment { monotonic, wall, is_one } = moment(&self.source);
-        let offset = wall.saturating_sub(monotonic);
+        let reading = Reading::of(&self.source);
+        let Reading { monotonic, wall } = reading;
+        let offset = reading.offset();
         let mut anchor = self.anchor.load(Ordering::Acquire);
         if offset > anchor {
             anchor = self.anchor.fetch_max(offset, Ordering::AcqRel).max(offset);
         }
         let now = monotonic.saturating_add(anchor);
         let noticed = self.offset.load(Ordering::Acquire);
-        if is_one && offset.abs_diff(noticed) >= NOTICED_NANOS {
-            self.notice(noticed, offset, now);
+        if offset.abs_diff(noticed) >= NOTICED_NANOS {
+            self.notice(noticed, now);
         }
         let set_back_at = Timestamp::from_nanos(self.set_back_at.load(Ordering::Acquire));
         let shows = Timestamp::from_nanos(wall.min(now));

@@ -74,7 +74,7 @@ async fn a_timer_waits_for_the_wall_clock_and_one_set_afterwards_does_not_wait_l
     rig.signal("w", "go on", "s").await.unwrap();
     let task = rig.poll().await.unwrap();
     rig.complete(&task, vec![commands::timer("after", 60)]).await;
-    let task = rig.poll().await.unwrap();
+    let task = rig.poll_on(normal(super::rig::QUEUE), 300).await.unwrap();
     within(rig.runtime.now().since(set_back_at), 120 * SECOND, LATE);
     // A worker dies while the first still waits.
     let died = rig.runtime.now();
@@ -95,11 +95,13 @@ async fn a_timer_waits_for_the_wall_clock_and_one_set_afterwards_does_not_wait_l
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_is_set_right_again_lets_timers_go() {
     let (rig, wall) = rig().await;
-    rig.start("w", "sleep").await;
+    let run_id = rig.start("w", "sleep").await;
     let task = rig.poll().await.unwrap();
     rig.complete(&task, vec![commands::timer("t", 60)]).await;
+    rig.runtime.sleep(SECOND).await;
     wall.back(24 * HOUR);
     rig.runtime.sleep(600 * SECOND).await;
+    assert!(rig.events("w", &run_id).await.iter().all(|event| event.event_type() != EventType::TimerFired));
     wall.forward(24 * HOUR);
     let set_right_at = rig.runtime.now();
     rig.poll().await.unwrap();
@@ -133,6 +135,7 @@ async fn a_start_delay_and_a_cron_schedule_go_by_the_wall_clock() {
         ..start_request("delayed", "one")
     };
     rig.start_with(delayed).await.unwrap();
+    rig.runtime.sleep(SECOND).await;
     wall.back(HOUR / 2);
     rig.poll_on(normal(super::rig::QUEUE), 7200).await.unwrap();
     within(rig.runtime.wall().since(START), 60 * SECOND, HELD_LATE);
