@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 
 # Below the ports that the kernel gives to outgoing connections.
 GRPC, METRICS = 17233, 17250
@@ -44,9 +45,18 @@ def bindable(address: str, port: int) -> bool:
 class ServerProcess:
     """Starts `outlast server start-dev` on one file, any number of times, always on the same address."""
 
-    def __init__(self, binary: str, folder: pathlib.Path):
+    def __init__(
+        self,
+        binary: str,
+        folder: pathlib.Path,
+        flags: Sequence[str] = (),
+        preexec: Callable[[], None] | None = None,
+    ):
         self.binary = binary
         self.folder = folder
+        self.flags = flags
+        # Runs in the new process before the server's program does.
+        self.preexec = preexec
         self.ip = own_address()
         self.log_path = folder / "server.log"
         self.process: subprocess.Popen | None = None
@@ -70,7 +80,9 @@ class ServerProcess:
                     "--db-filename", str(self.folder / "outlast.db"),
                     "--namespace", "default",
                     "--log-level", os.environ.get("OUTLAST_LOG_LEVEL", "info"),
+                    *self.flags,
                 ],
+                preexec_fn=self.preexec,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
