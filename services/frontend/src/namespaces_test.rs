@@ -202,29 +202,35 @@ async fn a_listing_that_fails_fails_for_all_who_wait_for_it() {
     assert!(faulty.control().calls(Method::RegistryList) <= 2, "{}", faulty.control().calls(Method::RegistryList));
 }
 
+/// A claim without its second row.
+async fn half(registry: &dyn Registry, name: &str) {
+    let mut half = namespace(name);
+    half.id = format!("id-of-{name}").as_str().into();
+    half.info.id = half.id.as_str().to_owned();
+    let claim = Claim::of(&half).to_bytes();
+    let outcome = registry.compare_and_set(&stored::name_row(name), 0, Some(claim)).await;
+    assert_eq!(outcome, CompareAndSet::Applied);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_listing_does_not_undo_what_came_after_its_reads() {
-    let faulty = slow_listings();
-    let (ours, theirs) = (over(faulty.store().registry), over(faulty.store().registry));
+    let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(30), ..Faults::default() };
+    let store = MemoryStore::new().store();
+    let faulty = FaultyStore::wrap(store.clone(), FaultPlan::new(1).on(Method::CompareAndSet, slow));
+    let ours = over(faulty.store().registry);
     ours.create(namespace("orders")).await.unwrap();
-    let describe = |text: &'static str| {
-        move |namespace: &mut Namespace| {
-            namespace.info.description = text.to_owned();
-            Ok(())
-        }
+    for name in ["half-1", "half-2", "half-3"] {
+        half(store.registry.as_ref(), name).await;
+    }
+    let describe = |namespace: &mut Namespace| {
+        namespace.info.description = "changed".to_owned();
+        Ok(())
     };
-    let changes = async {
-        // The listing has read the claims, and reads the rows at 60 ms.
-        Runtime::system().sleep(Duration::from_millis(40)).await;
-        ours.create(namespace("bills")).await.unwrap();
-        theirs.update("orders", describe("theirs")).await.unwrap();
-        Runtime::system().sleep(Duration::from_millis(10)).await;
-        ours.update("orders", describe("ours")).await.unwrap();
-    };
-    let (refreshed, ()) = tokio::join!(ours.refresh(), changes);
-    refreshed.unwrap();
-    assert_eq!(ours.by_name("orders").await.unwrap().info.description, "ours");
-    assert_eq!(ours.page(None, 10).len(), 2, "what was created meanwhile is not in the listing, and stays");
+    // The listing reads at once and then writes three rows, 90 ms; the update takes 30 and the creation 60 of them.
+    let outcomes = tokio::join!(ours.refresh(), ours.update("orders", describe), ours.create(namespace("bills")));
+    assert!(outcomes.0.is_ok() && outcomes.1.is_ok() && outcomes.2.is_ok());
+    assert_eq!(ours.by_name("orders").await.unwrap().info.description, "changed");
+    assert_eq!(ours.page(None, 10).len(), 5, "what was created meanwhile is not in the listing, and stays");
 }
 
 #[tokio::test(start_paused = true)]
