@@ -68,11 +68,13 @@ sdk: build
 	@$(STAGE) sdk-python sdk/conformance/run python
 	@$(STAGE) sdk-go sdk/conformance/run go
 	@$(STAGE) sdk-crash sdk/conformance/run crash-long
+	@$(STAGE) sdk-hostile sdk/conformance/run hostile
 	@$(STAGE) sdk-cluster sdk/conformance/run cluster
 
 test-long: build ## longer: more cases for every property, more kills
 	@$(MORE) $(STAGE) cargo-test-long $(CARGO_TEST) --no-fail-fast
 	@$(STAGE) sdk-crash-long sdk/conformance/run crash-long
+	@$(STAGE) sdk-hostile-long sdk/conformance/run hostile-long
 	@$(STAGE) sdk-cluster-sdk sdk/conformance/run cluster-sdk
 	@$(STAGE) sdk-cluster-long sdk/conformance/run cluster-long
 	@$(STAGE) sdk-failover sdk/conformance/run failover
