@@ -43,11 +43,13 @@ pub(super) async fn unary(
     }
     let (head, mut body) = response.into_parts();
     let (mut data, mut ahead) = (Bytes::new(), None);
-    if let Some(Ok(frame)) = body.frame().await {
-        match frame.into_data() {
+    match body.frame().await.transpose() {
+        Ok(None) => {}
+        Ok(Some(frame)) => match frame.into_data() {
             Ok(encoded) => data = encoded,
             Err(other) => ahead = Some(other),
-        }
+        },
+        Err(status) => return Ok(status.into_http()),
     }
     let held = account.with(|held| {
         held.shrink(usize::MAX);

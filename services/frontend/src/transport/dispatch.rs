@@ -81,18 +81,19 @@ impl Service<Request<Body>> for Dispatch {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let routes = Arc::clone(&self.0);
-        let in_progress = match request.extensions().get::<Known>().map(|known| known.inner.begin()) {
+        let charged = Charged::take(&mut request);
+        let in_progress = match request.extensions().get().map(ConnectionInfo::begin) {
             Some(None) => return Box::pin(async { Ok(closing()) }),
             counted => counted.flatten(),
         };
-        Box::pin(async move { Ok(holding(routes.answer(request).await, in_progress)) })
+        Box::pin(async move { Ok(holding(routes.answer(request, charged).await, in_progress)) })
     }
 }
 
 impl Routes {
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>, charged: Charged) -> Response<Body> {
         let path = request.uri().path();
         let (service, method) = split_path(path);
         if service == workflow_service::NAME {
@@ -100,22 +101,21 @@ impl Routes {
                 return unknown(service, method);
             };
             let began = self.runtime.now();
-            let response = self.guarded(number, request).await;
+            let response = self.guarded(number, request, charged).await;
             self.metrics.record(number, self.runtime.now().since(began), &response);
             return response;
         }
         match self.others.iter().find(|(name, _)| *name == service) {
-            Some((_, handler)) => self.small(handler.clone(), request).await,
+            Some((_, handler)) => self.small(handler.clone(), request, charged).await,
             None => unknown(service, method),
         }
     }
 
     /// Runs a handler until the caller stops waiting. The transport would drop it then as well, but call it CANCELLED.
-    async fn guarded(&self, number: usize, mut request: Request<Body>) -> Response<Body> {
+    async fn guarded(&self, number: usize, request: Request<Body>, charged: Charged) -> Response<Body> {
         let header = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = header.and_then(parse_timeout);
-        let (memory, unwritten) = charged(&mut request);
-        let account = Account::new(self.memory.request(memory));
+        let account = Account::new(self.memory.request(charged.memory));
         // Dropped with what it holds in every case but one: there is a response, and somebody to write it to.
         let handover = Handover::default();
         let answer = async {
@@ -135,7 +135,7 @@ impl Routes {
             }
         };
         match response {
-            Some(response) => witnessed(self.leaving(response, &account, unwritten).await, handover.take()),
+            Some(response) => witnessed(self.leaving(response, &account, charged.unwritten).await, handover.take()),
             None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
         }
     }
@@ -163,9 +163,9 @@ impl Routes {
     }
 
     /// Runs a handler of a small service. These answer streams too: a deadline there is the business of the transport.
-    async fn small(&self, handler: Handler, mut request: Request<Body>) -> Response<Body> {
+    async fn small(&self, handler: Handler, request: Request<Body>, charged: Charged) -> Response<Body> {
         let TransportSettings { stalled_within, error_message_chars, .. } = self.settings;
-        let (memory, unwritten) = charged(&mut request);
+        let Charged { memory, unwritten } = charged;
         let (coming, leaving) = (self.memory.request(memory.clone()), self.memory.request(memory));
         let request = request
             .map(|body| Announced::body(body, coming, stalled_within, error_message_chars, self.runtime.clone()));
@@ -173,17 +173,23 @@ impl Routes {
     }
 }
 
-/// What a request knows of its connection.
-type Known = ConnectInfo<ConnectionInfo>;
+/// What a request's connection is charged with.
+#[derive(Default)]
+struct Charged {
+    memory: ConnectionShare,
+    unwritten: Arc<Unwritten>,
+}
 
-/// What a request's connection is charged with. Leaves what the connection itself tells in the request.
-fn charged(request: &mut Request<Body>) -> (ConnectionShare, Arc<Unwritten>) {
+impl Charged {
+    /// Leaves what the connection itself tells in the request.
+    fn take(request: &mut Request<Body>) -> Self {
         let extensions = request.extensions_mut();
-    let Some(ConnectInfo { memory, unwritten, inner }) = extensions.remove::<Known>() else {
-        return Default::default();
-    };
-    extensions.insert(inner);
-    (memory, unwritten)
+        let Some(ConnectInfo { memory, unwritten, inner }) = extensions.remove::<ConnectInfo<ConnectionInfo>>() else {
+            return Self::default();
+        };
+        extensions.insert(inner);
+        Self { memory, unwritten }
+    }
 }
 
 /// A panic is a bug in us: its caller hears INTERNAL, other requests on the connection go on.
