@@ -22,6 +22,7 @@ mod names;
 mod registry;
 mod requests;
 pub mod schema;
+mod sealed;
 mod settings;
 mod stats;
 mod store;

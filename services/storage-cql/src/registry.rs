@@ -12,7 +12,7 @@ use scylla::DeserializeRow;
 use scylla::response::query_result::QueryRowsResult;
 use scylla::statement::batch::Batch;
 use scylla::statement::prepared::PreparedStatement;
-use storage::{CompareAndSet, Registry, RegistryEntry, StorageError, StorageResult};
+use storage::{CompareAndSet, Registry, RegistryEntry, StorageError, StorageResult, checksum};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -20,6 +20,7 @@ use crate::answer::Verdict;
 use crate::failure::Failure;
 use crate::names::Names;
 use crate::requests::Requests;
+use crate::sealed::{self, Sealed};
 use crate::settings::CqlSettings;
 use crate::stats::Kind;
 
@@ -56,7 +57,9 @@ impl EntryRow {
         };
         let version = u64::try_from(version)
             .map_err(|_| StorageError::Corrupt(format!("registry entry {key:?} has version {version}")))?;
-        Ok(Some(RegistryEntry { key, value: Bytes::copy_from_slice(&content), version }))
+        let what = || format!("registry entry \"{}\"", checksum::readable(key.as_bytes()));
+        let value = sealed::opened(&content, |value| checksum::of_entry(&key, version, value), what)?;
+        Ok(Some(RegistryEntry { key, value, version }))
     }
 }
 
@@ -159,13 +162,16 @@ impl Registry for CqlRegistry {
         let _turn = self.turn.lock().await;
         let registry = self.names.registry();
         let announcement = (Uuid::from_u128(self.requests.runtime().seed()), registry);
-        let answer = match (expected, value) {
+        let sealed =
+            |version: i64, value| Sealed { value, sum: checksum::of_entry(key, version.cast_unsigned(), value) };
+        let answer = match (expected, value.as_deref()) {
             (0, Some(value)) => {
-                let create = (registry, key, value);
+                let create = (registry, key, sealed(1, value));
                 self.requests.conditional_batch(&self.create, (create, announcement)).await
             }
             (expected, Some(value)) => {
-                let replace = (expected.saturating_add(1), value, registry, key, expected);
+                let version = expected.saturating_add(1);
+                let replace = (version, sealed(version, value), registry, key, expected);
                 self.requests.conditional_batch(&self.replace, (replace, announcement)).await
             }
             // Removing what must not be there: true or not, nothing changes.

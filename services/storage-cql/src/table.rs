@@ -18,7 +18,7 @@ use scylla::serialize::writers::RowWriter;
 use scylla::statement::prepared::PreparedStatement;
 use storage::{
     PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult, Table,
-    Version,
+    Version, checksum,
 };
 use tokio::sync::Semaphore;
 
@@ -26,6 +26,7 @@ use self::scan::Scans;
 use crate::failure::Failure;
 use crate::names::Names;
 use crate::requests::Requests;
+use crate::sealed::{self, Sealed};
 use crate::settings::CqlSettings;
 use crate::stats::Kind;
 
@@ -87,9 +88,9 @@ impl CqlTable {
         // The semaphore is never closed.
         let _permit = self.in_flight.acquire().await;
         let partition = self.names.partition(&write.partition);
-        let (put_at, delete_at) = timestamps(write.version);
-        let puts = write.puts.iter().map(|(key, content)| Change::Put { partition: &partition, key, content, put_at });
-        let deletes = write.deletes.iter().map(|key| Change::Delete { partition: &partition, key, delete_at });
+        let (partition, version) = (&partition, write.version);
+        let puts = write.puts.iter().map(|(key, content)| Change::Put { partition, key, content, version });
+        let deletes = write.deletes.iter().map(|key| Change::Delete { partition, key, version });
         let changes: Vec<_> = puts.chain(deletes).collect();
         // What is put first tells of what follows, so it is written last.
         for piece in pieces(&changes).into_iter().rev() {
@@ -135,6 +136,17 @@ fn version_at(timestamp: i64) -> StorageResult<Version> {
         .ok_or_else(|| StorageError::Corrupt(format!("a row has timestamp {timestamp}, which no put has")))
 }
 
+/// A row as it was put, if it is still that.
+fn row(partition: &[u8], key: RowKey, stored: &[u8], timestamp: i64) -> StorageResult<Row> {
+    let version = version_at(timestamp)?;
+    let what = || {
+        let (key, partition) = (checksum::readable(&key), checksum::readable(partition));
+        format!("row \"{key}\" of partition \"{partition}\"")
+    };
+    let value = sealed::opened(stored, |value| checksum::of_row(partition, &key, version, value), what)?;
+    Ok(Row { key, value, version })
+}
+
 /// A write's changes in pieces that the database takes, in their order: one, for nearly all writes.
 fn pieces<'a, 'b>(changes: &'b [Change<'a>]) -> Vec<&'b [Change<'a>]> {
     let (mut pieces, mut from, mut bytes) = (Vec::new(), 0, 0);
@@ -151,8 +163,8 @@ fn pieces<'a, 'b>(changes: &'b [Change<'a>]) -> Vec<&'b [Change<'a>]> {
 
 /// One row's part in a write.
 enum Change<'a> {
-    Put { partition: &'a [u8], key: &'a Bytes, content: &'a Bytes, put_at: i64 },
-    Delete { partition: &'a [u8], key: &'a Bytes, delete_at: i64 },
+    Put { partition: &'a [u8], key: &'a Bytes, content: &'a Bytes, version: Version },
+    Delete { partition: &'a [u8], key: &'a Bytes, version: Version },
 }
 
 impl Change<'_> {
@@ -171,10 +183,13 @@ impl SerializeRow for Change<'_> {
         writer: &mut RowWriter<'_>,
     ) -> Result<(), SerializationError> {
         match self {
-            Self::Put { partition, key, content, put_at } => {
-                (partition, key, content, put_at).serialize(context, writer)
+            Self::Put { partition, key, content, version } => {
+                let content = Sealed { value: content, sum: checksum::of_row(partition, key, *version, content) };
+                (partition, key, content, timestamps(*version).0).serialize(context, writer)
             }
-            Self::Delete { partition, key, delete_at } => (delete_at, partition, key).serialize(context, writer),
+            Self::Delete { partition, key, version } => {
+                (timestamps(*version).1, partition, key).serialize(context, writer)
+            }
         }
     }
 
@@ -208,11 +223,11 @@ impl Table for CqlTable {
     }
 
     async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
-        let values = (self.names.partition(partition), key);
-        let rows = self.requests.rows(Kind::Read, &self.get, values).await;
-        let row = rows.and_then(|rows| rows.maybe_first_row::<(Bytes, i64)>().map_err(Failure::unreadable));
-        let Some((value, timestamp)) = row.map_err(Failure::of_read)? else { return Ok(None) };
-        Ok(Some(Row { key: key.clone(), value, version: version_at(timestamp)? }))
+        let partition = self.names.partition(partition);
+        let rows = self.requests.rows(Kind::Read, &self.get, (&partition, key)).await;
+        let found = rows.and_then(|rows| rows.maybe_first_row::<(Bytes, i64)>().map_err(Failure::unreadable));
+        let Some((value, timestamp)) = found.map_err(Failure::of_read)? else { return Ok(None) };
+        Ok(Some(row(&partition, key.clone(), &value, timestamp)?))
     }
 
     async fn scan(
@@ -274,7 +289,7 @@ mod tests {
         let (key, partition) = (Bytes::from_static(b"key"), b"partition");
         let contents =
             [10, PIECE_BYTES / 2, PIECE_BYTES / 2, 3 * PIECE_BYTES, 10, 10].map(|size| Bytes::from(vec![0; size]));
-        let put = |content| Change::Put { partition, key: &key, content, put_at: 1 };
+        let put = |content| Change::Put { partition, key: &key, content, version: 1 };
         let changes: Vec<_> = contents.iter().map(put).collect();
         let sizes = |changes: &[Change<'_>]| pieces(changes).iter().map(|piece| piece.len()).collect::<Vec<_>>();
         assert_eq!(sizes(&changes), [2, 1, 1, 2]);

@@ -7,12 +7,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
 use crate::error::Cause;
 use crate::queue::WorkQueue;
-use crate::schema::PAGE_BYTES;
+use crate::schema::{BUSY_TIMEOUT, PAGE_BYTES};
 use crate::stats::Counters;
 use crate::store::Fuse;
 use crate::thread;
@@ -20,14 +21,19 @@ use crate::thread;
 /// At this multiple of its bound the write-ahead log stops the writer until it has begun anew.
 const HARD_FACTOR: u64 = 4;
 
+/// How long it waits then.
+const READER_WAIT: Duration = Duration::from_millis(500);
+
 /// Copies what no reader needs where it is.
 const NOT_WAITING: &str = "PRAGMA wal_checkpoint(PASSIVE)";
-/// Copies everything, waiting for readers, for some seconds if need be.
+/// Copies everything, waiting for readers.
 const WAITING_FOR_READERS: &str = "PRAGMA wal_checkpoint(RESTART)";
 
 /// The writer's side: watches the write-ahead log's length after each commit.
 pub(crate) struct WalBound {
     bound_bytes: u64,
+    /// From here on the writer waits for the log to begin anew.
+    hard_bytes: u64,
     wal_bytes: Arc<AtomicU64>,
     progress: Arc<Progress>,
     passes: Arc<WorkQueue<()>>,
@@ -93,7 +99,8 @@ impl WalBound {
         let (progress, passes) = (Arc::new(Progress::default()), Arc::new(WorkQueue::new()));
         let copying = Copying { copier, progress: progress.clone(), passes: passes.clone(), counters, fuse };
         let thread = thread::start("sqlite-checkpoint", move || copying.run())?;
-        Ok(Self { bound_bytes, wal_bytes, progress, passes, thread: Some(thread) })
+        let hard_bytes = bound_bytes.saturating_mul(HARD_FACTOR);
+        Ok(Self { bound_bytes, hard_bytes, wal_bytes, progress, passes, thread: Some(thread) })
     }
 
     /// To be called after each commit, outside a transaction.
@@ -103,10 +110,10 @@ impl WalBound {
         if wal_bytes < self.bound_bytes {
             return Ok(());
         }
-        let is_far_over = wal_bytes >= self.bound_bytes.saturating_mul(HARD_FACTOR);
+        let is_far_over = wal_bytes >= self.hard_bytes;
         // A checkpoint does not wait for another one by itself, whatever its mode.
         match if is_far_over { self.progress.settled() } else { self.progress.now() } {
-            Pass::Idle | Pass::RestDue if is_far_over => self.copy_rest(writer, WAITING_FOR_READERS, counters)?,
+            Pass::Idle | Pass::RestDue if is_far_over => self.wait_for_readers(writer, wal_bytes, counters)?,
             Pass::RestDue => self.copy_rest(writer, NOT_WAITING, counters)?,
             Pass::Idle => {
                 self.progress.set(Pass::Copying);
@@ -117,12 +124,30 @@ impl WalBound {
         Ok(())
     }
 
+    /// Waits for readers, but not for long, and not again before the log has doubled: a backup or a tool may read for
+    /// minutes, and everybody else would wait with it.
+    fn wait_for_readers(&mut self, writer: &Connection, wal_bytes: u64, counters: &Counters) -> rusqlite::Result<()> {
+        writer.busy_timeout(READER_WAIT)?;
+        let outcome = checkpoint(writer, WAITING_FOR_READERS, counters);
+        writer.busy_timeout(BUSY_TIMEOUT)?;
+        self.hard_bytes = match outcome? {
+            Copied::All => self.bound_bytes.saturating_mul(HARD_FACTOR),
+            Copied::Some => wal_bytes.saturating_mul(2),
+        };
+        self.begun_anew();
+        Ok(())
+    }
+
     fn copy_rest(&self, writer: &Connection, pragma: &'static str, counters: &Counters) -> rusqlite::Result<()> {
         checkpoint(writer, pragma, counters)?;
+        self.begun_anew();
+        Ok(())
+    }
+
+    fn begun_anew(&self) {
         self.progress.set(Pass::Idle);
         // The next commit begins anew, unless a reader is in the way; then it tells the true length.
         self.wal_bytes.store(0, Ordering::Relaxed);
-        Ok(())
     }
 
     /// Ends the copying thread.
@@ -155,7 +180,7 @@ impl Copying {
     fn run(self) {
         while self.passes.take(|waiting| waiting).is_some() {
             match checkpoint(&self.copier, NOT_WAITING, &self.counters) {
-                Ok(()) => self.progress.set(Pass::RestDue),
+                Ok(_) => self.progress.set(Pass::RestDue),
                 // Part of the file may be lost although a later fsync would succeed.
                 Err(error) => {
                     self.fuse.blow(error);
@@ -166,9 +191,15 @@ impl Copying {
     }
 }
 
-fn checkpoint(connection: &Connection, pragma: &'static str, counters: &Counters) -> rusqlite::Result<()> {
+/// Whether a checkpoint met nobody in its way.
+enum Copied {
+    All,
+    Some,
+}
+
+fn checkpoint(connection: &Connection, pragma: &'static str, counters: &Counters) -> rusqlite::Result<Copied> {
     // That it could not copy everything, or had to leave because the other thread is at it, is no error.
-    connection.prepare_cached(pragma)?.query_row([], |_| Ok(()))?;
+    let was_busy: bool = connection.prepare_cached(pragma)?.query_row([], |row| row.get(0))?;
     counters.checkpointed();
-    Ok(())
+    Ok(if was_busy { Copied::Some } else { Copied::All })
 }

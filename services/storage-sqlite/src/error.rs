@@ -6,6 +6,9 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 use storage::StorageError;
 
+use crate::page_sums::take_mismatch;
+use crate::wal::WalError;
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -15,14 +18,14 @@ pub enum OpenError {
     /// The file is a database of something else.
     #[error("{0} is not an outlast store")]
     NotAStore(PathBuf),
-    /// The file was written by a newer release.
-    #[error("{path} has format {found}, this release reads formats up to {known}")]
-    NewerFormat {
+    /// The file was written by another release, which wrote another format.
+    #[error("{path} has format {found}, this release reads format {known} only")]
+    OtherFormat {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: i64,
-        /// The newest format that this release knows.
+        /// The format that this release reads and writes.
         known: i64,
     },
     /// The file has more than one name. Its write-ahead log lies beside one of them, and whoever opens another misses it.
@@ -34,6 +37,16 @@ pub enum OpenError {
         path: PathBuf,
         /// How many names it has.
         names: u64,
+    },
+    /// What was stored is not what is there now.
+    #[error(
+        "{path} is damaged: {what}; start from a backup (`outlast admin backup` makes them), see what is left with `outlast admin verify`"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where, and how it shows.
+        what: String,
     },
     /// The file or its directory cannot be used.
     #[error("{path} cannot be opened: {source}")]
@@ -60,6 +73,17 @@ pub(crate) enum Cause {
     Io(#[from] std::io::Error),
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<WalError> for Cause {
+    fn from(error: WalError) -> Self {
+        match error {
+            WalError::Damaged(what) => Self::Damaged(what),
+            WalError::Io(error) => Self::Io(error),
+        }
+    }
 }
 
 impl Cause {
@@ -67,7 +91,11 @@ impl Cause {
         let path = path.to_owned();
         match self {
             Self::Io(source) => OpenError::Io { path, source },
-            Self::Sqlite(source) => OpenError::Sqlite { path, source },
+            Self::Sqlite(source) => match damage(&source) {
+                Some(what) => OpenError::Damaged { path, what },
+                None => OpenError::Sqlite { path, source },
+            },
+            Self::Damaged(what) => OpenError::Damaged { path, what },
         }
     }
 }
@@ -105,6 +133,14 @@ pub enum WriteFailure {
         /// What happened to it.
         change: FileChange,
     },
+    /// What is in the file is not what was written there.
+    #[error("{path} is damaged: {what}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where, and how it shows.
+        what: String,
+    },
     /// A bug in the writer.
     #[error("the writer of {path} panicked")]
     Panicked {
@@ -113,13 +149,45 @@ pub enum WriteFailure {
     },
 }
 
-/// What a failed read means to its caller.
-pub(crate) fn read_error(error: rusqlite::Error) -> StorageError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StorageError::Corrupt(error.to_string()),
-        Some(_) => unavailable(error.to_string()),
+/// Why a read failed.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Sqlite(rusqlite::Error),
+    /// What was read does not match its checksum.
+    Mismatch,
+}
+
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// How an error of SQLite shows that the file is damaged, if it does. To be asked on the thread that got it, at once.
+pub(crate) fn damage(error: &rusqlite::Error) -> Option<String> {
+    let page = take_mismatch();
+    match (error, page) {
+        (rusqlite::Error::SqliteFailure(failure, _), Some(page)) if failure.code == ErrorCode::DatabaseCorrupt => {
+            Some(format!("page {page} of the file does not match its checksum"))
+        }
+        (rusqlite::Error::SqliteFailure(failure, _), _) => {
+            let shows = matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase);
+            shows.then(|| error.to_string())
+        }
         // Only a column of another type than was written ends here.
-        None => StorageError::Corrupt(error.to_string()),
+        _ => Some(error.to_string()),
+    }
+}
+
+/// What a failed read of `what` means to its caller.
+pub(crate) fn read_error(error: ReadError, what: impl FnOnce() -> String) -> StorageError {
+    let error = match error {
+        ReadError::Mismatch => return StorageError::Corrupt(format!("{}: its checksum does not match", what())),
+        ReadError::Sqlite(error) => error,
+    };
+    match damage(&error) {
+        Some(damage) => StorageError::Corrupt(format!("{}: {damage}", what())),
+        None => unavailable(error.to_string()),
     }
 }
 

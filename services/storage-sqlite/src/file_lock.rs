@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::{OpenError, header};
+use crate::OpenError;
 
 /// Which file something is, by whatever name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +43,8 @@ pub(crate) struct FileLock {
 }
 
 impl FileLock {
-    /// Opens and locks the file, creating it if there is none. Nothing is written to it, nor created beside it: a file that
-    /// is not a store, or has a second name, is refused as it was found.
+    /// Opens and locks the file, creating it if there is none. Nothing is written to it, nor created beside it; one that has
+    /// a second name is refused.
     pub(crate) fn take(store: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { path: store.to_owned(), source };
         let mut open_here = open_here();
@@ -59,7 +59,6 @@ impl FileLock {
         // What workflows were given is nobody else's business. SQLite gives its other files the same mode.
         let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(store);
         let held = options.map_err(io)?;
-        header::accept(&held, store)?;
         match held.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(store.to_owned())),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::error::FileChange;
 use crate::file_lock::Identity;
-use crate::header::beside;
+use crate::wal::beside;
 use crate::store::Fuse;
 use crate::{WriteFailure, thread};
 
@@ -29,7 +29,7 @@ impl Files {
     /// To be called once SQLite has the write-ahead log open: it stays the same one as long as the connection lives.
     pub(crate) fn of(path: &Path, identity: Identity) -> Self {
         // SQLite keeps its other files where the file really is.
-        let wal = beside(&path.canonicalize().unwrap_or_else(|_| path.to_owned()), "-wal");
+        let wal = beside(path, "-wal");
         let found = wal.metadata().ok().map(|found| Identity::of(&found));
         Self { store: (path.to_owned(), identity), wal: found.map(|identity| (wal, identity)) }
     }

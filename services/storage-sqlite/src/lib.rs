@@ -11,15 +11,20 @@
 //! Absent on purpose: anything for a second process. The file is locked for as long as the store is open, which is why
 //! a fence check costs nothing here.
 //!
+//! What is stored is held against checksums whenever it is read: rows, groups and entries against their own, every page of
+//! the file against that of `page_sums`, and the write-ahead log, before the file is opened, against what `wal` knows of it.
+//!
 //! Start at [`SqliteStore`], then `writer`.
 
+mod backup;
 mod checkpointer;
 mod command;
 mod error;
 mod file_lock;
 mod file_watch;
-mod header;
+mod first_page;
 mod options;
+mod page_sums;
 mod ports;
 mod queue;
 mod reader;
@@ -27,9 +32,13 @@ mod schema;
 mod stats;
 mod store;
 mod thread;
+mod verify;
+mod wal;
 mod writer;
 
+pub use backup::{BackupError, backup};
 pub use error::{FileChange, OpenError, WriteFailure};
 pub use options::{SqliteOptions, Step, Synchronous};
 pub use stats::SqliteStats;
 pub use store::SqliteStore;
+pub use verify::{Verified, verify};

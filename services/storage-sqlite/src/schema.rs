@@ -6,22 +6,27 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::{OpenError, SqliteOptions, Synchronous};
+use crate::error::Cause;
+use crate::{OpenError, SqliteOptions, Synchronous, first_page, page_sums};
 
 /// Rises whenever a release writes what the previous ones cannot read.
-pub(crate) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 2;
 
 /// "Outl", in the place where SQLite files say whose they are.
 pub(crate) const APPLICATION: i64 = 0x4F75_746C;
 
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
+/// How long SQLite's locks are waited for. No server shares the file, but a backup or a person with a tool may read it.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How many low bits of a group's position are its `Seq`; its log's number stands above them. One table for all logs
 /// with one integer as its key keeps an append at one insertion, and a log's groups together and in order.
 const SEQ_BITS: u32 = 44;
 
 /// `row` is clustered by its key, so that what belongs to one partition shares pages. Tombstones lie apart, so that
-/// scans never wade through them.
+/// scans never wade through them. Sums are those of `storage::checksum`; a tombstone has none, since only its page's sum
+/// could be of use to whoever meets it.
 const TABLES: &str = "
 CREATE TABLE log_head (
     number INTEGER PRIMARY KEY,
@@ -30,19 +35,22 @@ CREATE TABLE log_head (
     owner BLOB NOT NULL,
     reopened_from INTEGER,
     trimmed_below INTEGER NOT NULL,
-    watermark INTEGER NOT NULL
+    watermark INTEGER NOT NULL,
+    sum INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE log_group (
     position INTEGER PRIMARY KEY,
     id BLOB NOT NULL,
     epoch INTEGER NOT NULL,
-    bytes BLOB NOT NULL
+    bytes BLOB NOT NULL,
+    sum INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE row (
     partition BLOB NOT NULL,
     key BLOB NOT NULL,
     version INTEGER NOT NULL,
     value BLOB NOT NULL,
+    sum INTEGER NOT NULL,
     PRIMARY KEY (partition, key)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE tombstone (
@@ -55,7 +63,8 @@ CREATE TABLE tombstone (
 CREATE TABLE registry (
     key TEXT PRIMARY KEY,
     version INTEGER NOT NULL,
-    value BLOB NOT NULL
+    value BLOB NOT NULL,
+    sum INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ";
 
@@ -73,23 +82,18 @@ pub(crate) fn seq_of(position: i64) -> u64 {
 pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, OpenError> {
     let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotAStore(path.to_owned()),
-        _ => OpenError::Sqlite { path: path.to_owned(), source },
+        _ => Cause::from(source).at(path),
     };
+    first_page::check(path)?;
     let connection = connect(path, options, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE);
     let connection = connection.map_err(sqlite)?;
-    let is_new = match whose(&connection).map_err(sqlite)? {
-        // With the application alone where a process died while it created the file.
-        (0 | APPLICATION, 0, 0) => true,
-        (APPLICATION, format, _) if format <= FORMAT => false,
-        (APPLICATION, found, _) => {
-            leave_as_found(&connection).map_err(sqlite)?;
-            return Err(OpenError::NewerFormat { path: path.to_owned(), found, known: FORMAT });
-        }
-        _ => {
-            leave_as_found(&connection).map_err(sqlite)?;
-            return Err(OpenError::NotAStore(path.to_owned()));
-        }
-    };
+    let found = whose(&connection).map_err(sqlite)?;
+    // With the application alone where a process died while it created the file.
+    let is_new = matches!(found, (0 | APPLICATION, 0, 0));
+    if !is_new && let Err(refused) = check_whose(&connection, path) {
+        leave_as_found(&connection).map_err(sqlite)?;
+        return Err(refused);
+    }
     set_up_writer(&connection, options, is_new).map_err(sqlite)?;
     Ok(connection)
 }
@@ -97,6 +101,15 @@ pub(crate) fn open_writer(path: &Path, options: &SqliteOptions) -> Result<Connec
 /// Has a connection that closes leave the write-ahead log where it is.
 fn leave_as_found(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+}
+
+/// Refuses files of others and of other formats.
+pub(crate) fn check_whose(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    match whose(connection).map_err(|error| Cause::from(error).at(path))? {
+        (APPLICATION, FORMAT, _) => Ok(()),
+        (APPLICATION, found, _) => Err(OpenError::OtherFormat { path: path.to_owned(), found, known: FORMAT }),
+        _ => Err(OpenError::NotAStore(path.to_owned())),
+    }
 }
 
 /// The application, the format and the number of tables of the file. A new file has 0 of each.
@@ -108,6 +121,7 @@ fn whose(connection: &Connection) -> rusqlite::Result<(i64, i64, i64)> {
 
 fn set_up_writer(connection: &Connection, options: &SqliteOptions, is_new: bool) -> rusqlite::Result<()> {
     if is_new {
+        page_sums::reserve(connection)?;
         connection.pragma_update(None, "page_size", PAGE_BYTES.cast_signed())?;
         // Before anything else, so that the file itself, without a log, says whose it is.
         connection.pragma_update(None, "application_id", APPLICATION)?;
@@ -145,15 +159,20 @@ pub(crate) fn open_checkpointer(path: &Path, options: &SqliteOptions) -> rusqlit
     Ok(connection)
 }
 
+/// Opens a connection whose pages are held against their sums.
+pub(crate) fn open_summed(path: &Path, vfs: Option<&str>, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let name = page_sums::vfs_over(vfs).ok_or_else(|| rusqlite::Error::InvalidPath(vfs.unwrap_or_default().into()))?;
+    let connection = Connection::open_with_flags_and_vfs(path, flags, name.as_str())?;
+    // A page may match its sum and be wrong all the same, if SQLite or its memory was.
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
 fn connect(path: &Path, options: &SqliteOptions, flags: OpenFlags) -> rusqlite::Result<Connection> {
     // Each connection stays with one thread, so its own mutex would only cost.
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match &options.vfs {
-        Some(vfs) => Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())?,
-        None => Connection::open_with_flags(path, flags)?,
-    };
-    // Nobody else should hold SQLite's locks, but a person may look at the file with a tool.
-    connection.busy_timeout(Duration::from_secs(10))?;
+    let connection = open_summed(path, options.vfs.as_deref(), flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let synchronous = match options.synchronous {
         Synchronous::Full => "FULL",
         Synchronous::Off => "OFF",

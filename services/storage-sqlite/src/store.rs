@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::checkpointer::WalBound;
 use crate::command::Command;
-use crate::error::Cause;
+use crate::error::{Cause, damage};
 use crate::file_lock::FileLock;
 use crate::file_watch::{FileWatch, Files};
 use crate::options::OnFailure;
@@ -46,8 +46,8 @@ impl Drop for Shared {
 
 impl SqliteStore {
     /// Opens the store at `path` with default options, creating it if need be; its directory must exist. Blocks for some
-    /// milliseconds. Refuses a file that another process has open, that belongs to something else, or that a newer
-    /// release wrote.
+    /// milliseconds. Refuses a file that another process has open, that belongs to something else, that another
+    /// release wrote in another format, or that is damaged.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         SqliteOptions::default().open(path)
     }
@@ -137,7 +137,11 @@ impl Fuse {
 
     /// Writing failed.
     pub(crate) fn blow(&self, source: rusqlite::Error) {
-        self.react(&WriteFailure::Sqlite { path: self.path.clone(), source });
+        let path = self.path.clone();
+        self.react(&match damage(&source) {
+            Some(what) => WriteFailure::Damaged { path, what },
+            None => WriteFailure::Sqlite { path, source },
+        });
     }
 
     /// The writer has a bug.

@@ -1,7 +1,9 @@
 //! The thread that writes: takes all that waits, carries it out in one transaction, commits with one fsync, answers.
 //!
 //! An answer is given only after the commit. Any error ends writing for good, so nothing that was decided in memory
-//! during a transaction ever needs to be taken back.
+//! during a transaction ever needs to be taken back. But for one: bulk that meets a damaged page. What shares that page
+//! cannot be written, and everybody else goes on: the transaction is rolled back, nobody who took part in it gets an
+//! answer, what is known of logs is read again, and from then on each piece of bulk has a transaction of its own.
 
 mod logs;
 mod registry;
@@ -13,17 +15,18 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ffi};
 use tokio::sync::watch;
 
-pub(crate) use self::logs::Epochs;
 use self::logs::Logs;
+pub(crate) use self::logs::{Epochs, StoredHead};
 use self::rows::DropProgress;
 use self::session::Session;
 pub(crate) use self::tombstones::Sweeper;
 use crate::checkpointer::WalBound;
 use crate::command::{Bulk, Command, Reply};
+use crate::error::{Cause, damage};
 use crate::file_lock::FileLock;
 use crate::file_watch::{FileWatch, Files};
 use crate::options::{OnStep, Step};
@@ -44,6 +47,8 @@ pub(crate) struct Writer {
     /// Bulk that did not fit into earlier transactions.
     backlog: VecDeque<Bulk>,
     files: Option<Arc<Files>>,
+    /// Whether bulk has met a damaged page.
+    met_damage: bool,
     shared: WriterShared,
 }
 
@@ -72,9 +77,10 @@ impl Writer {
         wal: WalBound,
         sweeper: Sweeper,
         shared: WriterShared,
-    ) -> rusqlite::Result<Self> {
+    ) -> Result<Self, Cause> {
         let logs = Logs::load(&connection, &shared.epochs)?;
-        Ok(Self { connection, logs, sweeper, wal, backlog: VecDeque::new(), files: None, shared })
+        let backlog = VecDeque::new();
+        Ok(Self { connection, logs, sweeper, wal, backlog, files: None, met_damage: false, shared })
     }
 
     /// Has each commit look at the files before its answers leave.
@@ -114,13 +120,42 @@ impl Writer {
             if self.shared.fuse.is_blown() {
                 return Ok(());
             }
-            self.transact(commands)?;
+            if self.met_damage {
+                self.transact(commands, 0)?;
+                self.transact(VecDeque::new(), 1)?;
+            } else {
+                self.transact(commands, usize::MAX)?;
+            }
             self.wal.keep(&self.connection, &self.shared.counters)?;
         }
     }
 
-    /// One transaction with all `commands` and as much bulk as fits.
-    fn transact(&mut self, commands: VecDeque<Command>) -> rusqlite::Result<()> {
+    /// One transaction, which is taken back if its bulk meets a damaged page.
+    fn transact(&mut self, commands: VecDeque<Command>, most_bulk: usize) -> rusqlite::Result<()> {
+        match self.try_transact(commands, most_bulk) {
+            Ok(()) => Ok(()),
+            Err(Failed::Bulk(what)) => self.roll_back(&what),
+            Err(Failed::Writing(error)) => Err(error),
+        }
+    }
+
+    /// Takes a transaction back whose bulk met a damaged page.
+    fn roll_back(&mut self, what: &str) -> rusqlite::Result<()> {
+        tracing::error!(what, "rows could not be written, since the file is damaged; the rest is served on");
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.met_damage = true;
+        self.sweeper.stop();
+        self.logs = Logs::load(&self.connection, &self.shared.epochs).map_err(|cause| match cause {
+            Cause::Sqlite(error) => error,
+            cause => rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(cause.to_string())),
+        })?;
+        Ok(())
+    }
+
+    /// One transaction with all `commands` and as much bulk as fits, but no more pieces than `most_bulk`.
+    fn try_transact(&mut self, commands: VecDeque<Command>, most_bulk: usize) -> Result<(), Failed> {
         let Self { connection, logs, sweeper, backlog, files, shared, .. } = self;
         let mut session = Session::begin(connection, shared.on_step.as_ref())?;
         let mut replies = Vec::with_capacity(commands.len());
@@ -152,15 +187,17 @@ impl Writer {
             };
             replies.push(reply);
         }
-        while !is_full(&session)
-            && let Some(bulk) = backlog.pop_front()
-        {
-            match carry_out(&mut session, bulk)? {
+        for _ in 0..most_bulk {
+            if is_full(&session) {
+                break;
+            }
+            let Some(bulk) = backlog.pop_front() else { break };
+            match carry_out(&mut session, bulk).map_err(Failed::bulk)? {
                 Carried::Done(reply) => replies.push(reply),
                 Carried::Remains(bulk) => backlog.push_front(bulk),
             }
         }
-        sweeper.sweep_if_due(&mut session)?;
+        sweeper.sweep_if_due(&mut session).map_err(Failed::bulk)?;
         if let Some(tally) = session.commit()? {
             shared.counters.committed(&tally);
             if let Some(failure) = files.as_ref().and_then(|files| files.change()) {
@@ -180,6 +217,29 @@ impl Writer {
             on_step(Step::AfterReplies);
         }
         Ok(())
+    }
+}
+
+/// Why a transaction was not committed.
+enum Failed {
+    /// Bulk met a damaged page: this one.
+    Bulk(String),
+    /// Writing has to end.
+    Writing(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Writing(error)
+    }
+}
+
+impl Failed {
+    fn bulk(error: rusqlite::Error) -> Self {
+        match damage(&error) {
+            Some(what) => Self::Bulk(what),
+            None => Self::Writing(error),
+        }
     }
 }
 

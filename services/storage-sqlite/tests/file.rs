@@ -16,8 +16,9 @@ fn directory() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
+/// Through the layer that sums pages up, which any open store has made known to SQLite.
 fn sqlite(path: &Path) -> rusqlite::Connection {
-    rusqlite::Connection::open(path).unwrap()
+    rusqlite::Connection::open_with_flags_and_vfs(path, Default::default(), "outlast-sums").unwrap()
 }
 
 fn put(partition: &str, version: u64, key: &str, bytes: usize) -> PartitionWrite {
@@ -55,14 +56,16 @@ async fn a_second_opener_is_told_which_file_is_in_use() {
 async fn files_of_others_and_of_newer_releases_are_refused_untouched() {
     let (_directory, path) = directory();
     SqliteStore::open(&path).unwrap().close().await;
-    sqlite(&path).pragma_update(None, "user_version", 2).unwrap();
+    sqlite(&path).pragma_update(None, "user_version", 3).unwrap();
     let before = std::fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).err().unwrap();
-    assert!(matches!(error, OpenError::NewerFormat { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::OtherFormat { found: 3, known: 2, .. }), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 
     let (_directory, path) = self::directory();
-    sqlite(&path).execute_batch("CREATE TABLE of_somebody_else (content)").unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE of_somebody_else (content)").unwrap();
+    drop(other);
     let before = std::fs::read(&path).unwrap();
     assert!(matches!(SqliteStore::open(&path), Err(OpenError::NotAStore(_))));
     assert_eq!(std::fs::read(&path).unwrap(), before);
@@ -82,7 +85,7 @@ async fn a_file_holds_its_format_and_syncs_fully() {
     SqliteStore::open(&path).unwrap().close().await;
     let connection = sqlite(&path);
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!((pragma("user_version"), pragma("application_id")), (1, 0x4F75_746C));
+    assert_eq!((pragma("user_version"), pragma("application_id")), (2, 0x4F75_746C));
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "nobody else may read it");
     assert!(!path.with_file_name("store.db-wal").metadata().is_ok_and(|wal| wal.len() > 0), "folded into the file");
 }

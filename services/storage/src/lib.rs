@@ -6,6 +6,7 @@
 //!
 //! Start at [`Log`] and [`Table`].
 
+pub mod checksum;
 pub mod conformance;
 mod dice;
 mod error;

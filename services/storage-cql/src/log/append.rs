@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use storage::{Append, Epoch, GroupId, LogId, Seq};
+use storage::{Append, Epoch, GroupId, LogId, Seq, checksum};
 
 use super::place::{Place, Segment};
 use super::{CqlLog, stored, uuid};
+use crate::sealed::Sealed;
 
 impl CqlLog {
     pub(super) async fn append_group(&self, log: &LogId, epoch: Epoch, seq: Seq, id: GroupId, bytes: Bytes) -> Append {
@@ -47,8 +48,9 @@ impl CqlLog {
         let (epoch, at) = (stored(place.epoch.0), stored(seq.0));
         // Before position 0 there is none, which no segment has as its last: a deposed owner still hears of it.
         let position = (at, &name, segment, epoch, at - 1);
+        let sum = checksum::of_group(log, seq, id, place.epoch, &bytes);
         let answered = if bytes.len() > self.limits.inline_bytes {
-            let beside = match self.write_chunks(log, segment, &bytes).await {
+            let beside = match self.write_chunks(log, segment, &bytes, sum).await {
                 Ok(beside) => beside,
                 Err(failure) => {
                     // The group itself was never sent, but there is no outcome that would say so.
@@ -60,7 +62,7 @@ impl CqlLog {
             let group = (&name, segment, at, epoch, uuid(id.0), content.0, content.1, content.2, content.3);
             self.requests.conditional_batch(&self.statements.append_beside, (position, group)).await
         } else {
-            let group = (&name, segment, at, epoch, uuid(id.0), &bytes);
+            let group = (&name, segment, at, epoch, uuid(id.0), Sealed { value: &bytes, sum });
             self.requests.conditional_batch(&self.statements.append_inline, (position, group)).await
         };
         match answered {

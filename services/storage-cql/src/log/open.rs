@@ -160,11 +160,13 @@ impl CqlLog {
         for (name, segment) in segments.iter().filter(|(_, segment)| segment.last >= ours.trimmed_below) {
             let from = segment.first.max(ours.trimmed_below);
             for group in self.read_groups(log, *name, from, segment.last).await? {
-                let bytes = match &group.content {
-                    Content::Inline(bytes) => bytes.clone(),
-                    Content::Beside(reference) => self.read_chunks(log, *name, *reference).await?,
-                };
-                groups.push(group.with(bytes));
+                groups.push(match &group.content {
+                    Content::Inline(stored) => group.inline(log, stored)?,
+                    Content::Beside(reference) => {
+                        let bytes = self.read_chunks(log, *name, *reference).await?;
+                        group.beside(log, *reference, bytes)?
+                    }
+                });
             }
         }
         let expected = ours.trimmed_below.0..=last.0;

@@ -4,13 +4,14 @@ use bytes::Bytes;
 use scylla::DeserializeRow;
 use scylla::response::PagingState;
 use scylla::statement::prepared::PreparedStatement;
-use storage::{Epoch, Group, GroupId, LogId, Seq, StorageError, StorageResult};
+use storage::{Epoch, Group, GroupId, LogId, Seq, StorageError, StorageResult, checksum};
 use uuid::Uuid;
 
 use super::chunks::Reference;
 use super::{CqlLog, missing, number, stored};
 use crate::answer::Answer;
 use crate::failure::Failure;
+use crate::sealed;
 use crate::stats::Kind;
 
 /// What a segment says about itself.
@@ -142,8 +143,7 @@ impl GroupRow {
         let id = GroupId(self.id.ok_or_else(|| missing(log, "id"))?.as_u128());
         let epoch = self.written_epoch.ok_or_else(|| missing(log, "written_epoch"))?;
         let content = match (self.content, self.beside, self.chunks, self.length, self.checksum) {
-            // A copy that pins nothing of the page it came with.
-            (Some(content), None, None, None, None) => Content::Inline(Bytes::copy_from_slice(&content)),
+            (Some(content), None, None, None, None) => Content::Inline(content),
             (None, Some(beside), Some(chunks), Some(length), Some(checksum)) => {
                 Content::Beside(Reference { beside, chunks, length, checksum })
             }
@@ -162,7 +162,29 @@ impl GroupRow {
 }
 
 impl StoredGroup {
-    pub(super) fn with(self, bytes: Bytes) -> Group {
+    /// The group, if what it has inline is what was appended.
+    pub(super) fn inline(&self, log: &LogId, stored: &[u8]) -> StorageResult<Group> {
+        let bytes = sealed::opened(stored, |bytes| self.checksum(log, bytes), || self.name(log))?;
+        Ok(self.with(bytes))
+    }
+
+    /// The group, if what lies beside the log is what was appended.
+    pub(super) fn beside(&self, log: &LogId, reference: Reference, bytes: Bytes) -> StorageResult<Group> {
+        if self.checksum(log, &bytes).cast_signed() == reference.checksum {
+            return Ok(self.with(bytes));
+        }
+        Err(StorageError::Corrupt(format!("{}: the checksum of its chunks does not match", self.name(log))))
+    }
+
+    fn checksum(&self, log: &LogId, bytes: &[u8]) -> u64 {
+        checksum::of_group(log, self.seq, self.id, self.epoch, bytes)
+    }
+
+    fn name(&self, log: &LogId) -> String {
+        format!("log {}, position {}", log.0, self.seq.0)
+    }
+
+    fn with(&self, bytes: Bytes) -> Group {
         Group { seq: self.seq, id: self.id, epoch: self.epoch, bytes }
     }
 }

@@ -8,7 +8,7 @@ use scylla::response::query_result::QueryRowsResult;
 use scylla::statement::prepared::PreparedStatement;
 use storage::{Row, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult};
 
-use super::version_at;
+use super::row;
 use crate::failure::Failure;
 use crate::requests::Requests;
 use crate::stats::Kind;
@@ -63,7 +63,7 @@ impl Scans {
         while let Some(from) = next {
             let page_rows = read.next_page_rows(wanted);
             let (rows, after) = self.page(requests, &partition, &range, order, wanted, page_rows, from).await?;
-            read.take(&rows)?;
+            read.take(&partition, &rows)?;
             next = after;
             if read.rows.len() >= wanted {
                 break;
@@ -123,17 +123,13 @@ impl Read {
         left.min(fitting).clamp(1, PAGE_ROWS)
     }
 
-    fn take(&mut self, rows: &QueryRowsResult) -> StorageResult<()> {
+    fn take(&mut self, partition: &[u8], rows: &QueryRowsResult) -> StorageResult<()> {
         let corrupt = |error: &dyn std::fmt::Display| StorageError::Corrupt(format!("table row: {error}"));
-        for row in rows.rows::<(&[u8], &[u8], i64)>().map_err(|error| corrupt(&error))? {
-            let (key, value, timestamp) = row.map_err(|error| corrupt(&error))?;
+        for found in rows.rows::<(&[u8], &[u8], i64)>().map_err(|error| corrupt(&error))? {
+            let (key, value, timestamp) = found.map_err(|error| corrupt(&error))?;
             self.bytes += key.len() + value.len();
-            self.rows.push(Row {
-                // Copies that pin nothing of the page.
-                key: Bytes::copy_from_slice(key),
-                value: Bytes::copy_from_slice(value),
-                version: version_at(timestamp)?,
-            });
+            // Copies that pin nothing of the page.
+            self.rows.push(row(partition, Bytes::copy_from_slice(key), value, timestamp)?);
         }
         Ok(())
     }

@@ -169,6 +169,51 @@ async fn a_changed_chunk_is_corrupt() {
     assert!(matches!(&error, StorageError::Corrupt(what) if what.contains("checksum")), "{error}");
 }
 
+/// A row, an entry and a group that were changed where they lie are not served; what lies beside them is.
+#[tokio::test]
+async fn what_was_changed_where_it_lies_is_corrupt() {
+    let settings = settings().await;
+    let (store, session) = (connect(&settings).await, session(&settings).await);
+    let (ports, keyspace, within) = (store.store(), &settings.keyspace, &settings.within);
+    let partition = Bytes::from("changed rows");
+    let puts = ["a", "b"].map(|key| (Bytes::from(key), content(1))).to_vec();
+    let write = PartitionWrite { partition: partition.clone(), version: 4, puts, deletes: vec![] };
+    ports.table.write(vec![write]).await.unwrap();
+    let stored = format!("{within}/changed rows").into_bytes();
+    // The same bytes as another version.
+    let find = format!("SELECT content FROM {keyspace}.table_rows WHERE partition_key = ? AND row_key = ?");
+    let rows = session.query_unpaged(find, (&stored, &b"a"[..])).await.unwrap().into_rows_result().unwrap();
+    let (bytes,) = rows.first_row::<(Vec<u8>,)>().unwrap();
+    let change = format!(
+        "INSERT INTO {keyspace}.table_rows (partition_key, row_key, content) VALUES (?, ?, ?) USING TIMESTAMP 9"
+    );
+    session.query_unpaged(change, (&stored, &b"a"[..], bytes)).await.unwrap();
+    let is_named = |error: StorageError, what: &str| {
+        assert!(matches!(&error, StorageError::Corrupt(said) if said.contains(what)), "{error}");
+    };
+    is_named(ports.table.get(&partition, &"a".into()).await.unwrap_err(), "row \"a\"");
+    is_named(
+        ports.table.scan(&partition, ScanRange::default(), ScanOrder::Ascending, 9).await.unwrap_err(),
+        "row \"a\"",
+    );
+    assert_eq!(ports.table.get(&partition, &"b".into()).await.unwrap().map(|row| row.value), Some(content(1)));
+
+    assert_eq!(ports.registry.compare_and_set("changed", 0, Some(content(1))).await, CompareAndSet::Applied);
+    let change =
+        format!("UPDATE {keyspace}.registry_entries SET content = 0x00 WHERE registry = ? AND key = 'changed'");
+    session.query_unpaged(change, (format!("{within}/"),)).await.unwrap();
+    is_named(ports.registry.get("changed").await.unwrap_err(), "registry entry \"changed\"");
+
+    let id = LogId("changed group".into());
+    let epoch = ports.log.open(&id, OWNER).await.unwrap().head.epoch;
+    append_all(&*ports.log, &id, epoch, 1..=1).await;
+    let name = format!("{within}/{}", id.0);
+    let segment = segment_from(&session, &settings, &name, 1).await;
+    let change = format!("UPDATE {keyspace}.log_groups SET id = uuid() WHERE log = ? AND segment = ? AND seq = 1");
+    session.query_unpaged(change, (&name, segment)).await.unwrap();
+    is_named(ports.log.open(&id, OTHER).await.unwrap_err(), "position 1: its checksum");
+}
+
 /// A quorum of one datacentre does not see what another's has accepted, so a log stays where it is at home.
 #[tokio::test]
 async fn a_log_that_is_at_home_elsewhere_is_not_opened() {

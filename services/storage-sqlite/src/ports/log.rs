@@ -16,7 +16,7 @@ impl Shared {
     async fn tail_of(&self, log: &LogId, opened: OpenedHead) -> StorageResult<Opened> {
         let OpenedHead { log_number, head } = opened;
         let (from, to) = (head.trimmed_below, head.last);
-        let tail = self.request(|answer| Request::Groups { log_number, from, to, answer }).await?;
+        let tail = self.request(|answer| Request::Groups { log: log.clone(), log_number, from, to, answer }).await?;
         if is_contiguous(&head, &tail) {
             Ok(Opened { head, tail })
         } else if self.epochs.of(log) != head.epoch {

@@ -1,7 +1,7 @@
 //! The registry's one change.
 
 use rusqlite::params;
-use storage::CompareAndSet;
+use storage::{CompareAndSet, checksum};
 
 use super::session::Session;
 
@@ -17,8 +17,9 @@ pub(super) fn compare_and_set(
     }
     match value {
         Some(value) => {
-            let sql = "INSERT OR REPLACE INTO registry (key, version, value) VALUES (?1, ?2, ?3)";
-            session.execute(sql, params![key, expected + 1, value], key.len() + value.len())?;
+            let sql = "INSERT OR REPLACE INTO registry (key, version, value, sum) VALUES (?1, ?2, ?3, ?4)";
+            let sum = checksum::of_entry(key, expected + 1, value).cast_signed();
+            session.execute(sql, params![key, expected + 1, value, sum], key.len() + value.len())?;
         }
         None => {
             session.execute("DELETE FROM registry WHERE key = ?1", [key], 0)?;

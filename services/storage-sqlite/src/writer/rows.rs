@@ -1,17 +1,17 @@
 //! Rows of tables: for each, the highest version wins.
 
 use rusqlite::params;
-use storage::{PartitionKey, PartitionWrite};
+use storage::{PartitionKey, PartitionWrite, checksum};
 
 use super::session::Session;
 
 /// A put loses against a higher version, be it a row or a tombstone. A tombstone of a lower one may stay behind it: it
 /// has no say any more, and the sweep finds it.
 const PUT: &str = "
-INSERT INTO row (partition, key, version, value)
-SELECT ?1, ?2, ?3, ?4
+INSERT INTO row (partition, key, version, value, sum)
+SELECT ?1, ?2, ?3, ?4, ?5
 WHERE NOT EXISTS (SELECT 1 FROM tombstone WHERE partition = ?1 AND key = ?2 AND version > ?3)
-ON CONFLICT (partition, key) DO UPDATE SET version = excluded.version, value = excluded.value
+ON CONFLICT (partition, key) DO UPDATE SET version = excluded.version, value = excluded.value, sum = excluded.sum
 WHERE excluded.version >= row.version";
 
 const DELETE: &str = "DELETE FROM row WHERE partition = ?1 AND key = ?2 AND version < ?3";
@@ -42,7 +42,8 @@ pub(super) enum DropProgress {
 pub(super) fn write(session: &mut Session<'_>, write: &PartitionWrite) -> rusqlite::Result<()> {
     let partition = &write.partition[..];
     for (key, value) in &write.puts {
-        let row = params![partition, &key[..], write.version, &value[..]];
+        let sum = checksum::of_row(partition, key, write.version, value).cast_signed();
+        let row = params![partition, &key[..], write.version, &value[..], sum];
         session.execute(PUT, row, key.len() + value.len())?;
     }
     for key in &write.deletes {

@@ -23,6 +23,7 @@ const SWEEP_REST: &str = "DELETE FROM tombstone WHERE (partition, key) > (?1, ?2
 pub(crate) struct Sweeper {
     age_seconds: i64,
     deletes: u64,
+    is_stopped: bool,
     /// The partition and key up to which the present round has come.
     swept_to: (Vec<u8>, Vec<u8>),
 }
@@ -31,14 +32,19 @@ impl Sweeper {
     /// Forgets tombstones that are older than `age`.
     pub(crate) fn new(age: Duration) -> Self {
         let age_seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-        Self { age_seconds, deletes: 0, swept_to: Default::default() }
+        Self { age_seconds, deletes: 0, is_stopped: false, swept_to: Default::default() }
+    }
+
+    /// Sweeps no more: the file is damaged, and tombstones that stay do no harm.
+    pub(super) fn stop(&mut self) {
+        self.is_stopped = true;
     }
 
     /// Sweeps one stretch if enough has been deleted since the last.
     pub(super) fn sweep_if_due(&mut self, session: &mut Session<'_>) -> rusqlite::Result<()> {
         let before = self.deletes / DELETES_PER_SWEEP;
         self.deletes += session.tally.table_rows_deleted;
-        if self.deletes / DELETES_PER_SWEEP == before {
+        if self.is_stopped || self.deletes / DELETES_PER_SWEEP == before {
             return Ok(());
         }
         let written_before = session.now()?.saturating_sub(self.age_seconds);

@@ -36,9 +36,15 @@ async fn run_watched(synchronous: Synchronous) -> Vec<Moment> {
         let (acknowledged, moments, directory) = (acknowledged.clone(), moments.clone(), directory_path.clone());
         move |_, _: &Path| {
             // First what was acknowledged, then the disk: the other way round a commit could slip in between.
-            let acknowledged = *acknowledged.lock().unwrap();
-            let files = vfs::files_in(&directory).into_iter().collect();
-            moments.lock().unwrap().push(Moment { acknowledged, files });
+            let moment = loop {
+                let before = *acknowledged.lock().unwrap();
+                let files = vfs::files_in(&directory).into_iter().collect();
+                // The thread that checkpoints may have been held up in between, while the others went on.
+                if *acknowledged.lock().unwrap() == before {
+                    break Moment { acknowledged: before, files };
+                }
+            };
+            moments.lock().unwrap().push(moment);
             Verdict::Pass
         }
     };
