@@ -43,6 +43,8 @@ const PAGE: usize = 1000;
 const PER_TURN: usize = 128;
 /// How long to wait at most before looking again at what waits for the wall clock, which may be set meanwhile.
 const HELD_REST: Duration = Duration::from_secs(5);
+/// How long to wait before looking again at wake-ups that do not match their checksums: only an operator mends them.
+const CORRUPT_REST: Duration = Duration::from_secs(60);
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
 
@@ -494,6 +496,11 @@ async fn read_page(
         let range = ScanRange { from: from.clone(), to: None };
         match AssertUnwindSafe(table.scan(&partition, range, ScanOrder::Ascending, PAGE)).catch_unwind().await {
             Ok(Ok(page)) => break page,
+            Ok(Err(error @ StorageError::Corrupt(_))) => {
+                let partition = partition.escape_ascii();
+                tracing::error!(%partition, %error, "wake-ups cannot be read: timers of entities that are not in memory do not ring until they can");
+                runtime.sleep(CORRUPT_REST).await;
+            }
             Ok(Err(error)) => tracing::warn!(%error, "cannot read wake-ups yet"),
             Err(_) => tracing::error!("reading wake-ups panicked"),
         }

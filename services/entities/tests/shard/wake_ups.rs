@@ -61,6 +61,25 @@ async fn alarms_ring_on_time() {
     }
 }
 
+/// Whose timers they are cannot be read either, so nobody is quarantined for them; and nothing is passed over.
+#[tokio::test(start_paused = true)]
+async fn wake_ups_that_do_not_match_their_checksums_are_neither_lost_nor_in_the_way_of_others() {
+    let world = World::new();
+    let shard = world.open().await;
+    set(&shard, "away", 1, START + HOUR * 5).await;
+    shard.close().await;
+    let bucket = (START + HOUR * 5).nanos() / (600 * 1_000_000_000);
+    let (shard, damaged) = world.open_damaged(Bytes::from(format!("wake-ups/test/0/{bucket}"))).await;
+    world.runtime.sleep_until(START + HOUR * 6).await;
+    assert_eq!(shard.stats().loaded_entities, 0, "nobody has touched it");
+    set(&shard, "here", 1, START + HOUR * 6 + SECOND).await;
+    world.pass(SECOND * 2).await;
+    assert!(lateness(&shard, "here", 1).await <= SECOND);
+    damaged.mend();
+    world.pass(SECOND * 120).await;
+    assert!(lateness(&shard, "away", 1).await > HOUR);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_alarm_in_the_past_rings_at_once() {
     let world = World::new();

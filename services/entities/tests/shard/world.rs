@@ -12,7 +12,10 @@ use ids::Timestamp;
 use runtime::Runtime;
 use storage::fault::{FaultControl, FaultPlan, FaultyStore, TableInFront};
 use storage::memory::MemoryStore;
-use storage::{LogId, PartitionKey, PartitionWrite, RowKey, StorageError, StorageResult, Store, Table, Version};
+use storage::{
+    LogId, PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult,
+    Store, Table, Version,
+};
 use tokio::task::JoinHandle;
 
 use crate::ledger::{Input, Ledger, Overdrawn, Reply, View, partition};
@@ -114,6 +117,16 @@ impl World {
         Shard::open(self.log(), kind, host, store, self.runtime.clone(), self.settings.clone()).await.unwrap()
     }
 
+    /// Opens on a store in which a partition is damaged until it is mended.
+    pub async fn open_damaged(&self, partition: PartitionKey) -> (Handle, Arc<Damaged>) {
+        let mut store = self.faulty.store();
+        let damaged = Arc::new(Damaged { inner: store.table, partition: Mutex::new(Some(partition)) });
+        store.table = Arc::clone(&damaged) as _;
+        let (kind, host) = (Arc::new(Ledger), Arc::clone(&self.bank) as Arc<dyn Host<Ledger>>);
+        let opened = Shard::open(self.log(), kind, host, store, self.runtime.clone(), self.settings.clone()).await;
+        (opened.unwrap(), damaged)
+    }
+
     /// Opens, however often the store fails.
     pub async fn open_patiently(&self) -> Handle {
         loop {
@@ -206,6 +219,48 @@ impl TableInFront for Witness {
     async fn write(&self, writes: Vec<PartitionWrite>) -> StorageResult<()> {
         writes.iter().for_each(|write| self.look(write));
         self.inner.write(writes).await
+    }
+}
+
+/// A table in which the rows of one partition do not match their checksums.
+pub struct Damaged {
+    inner: Arc<dyn Table>,
+    partition: Mutex<Option<PartitionKey>>,
+}
+
+impl Damaged {
+    pub fn mend(&self) {
+        *self.partition.lock().unwrap() = None;
+    }
+
+    fn look(&self, partition: &PartitionKey) -> StorageResult<()> {
+        if self.partition.lock().unwrap().as_ref() == Some(partition) {
+            return Err(StorageError::Corrupt("row \"state\": its checksum does not match".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl TableInFront for Damaged {
+    fn behind(&self) -> &dyn Table {
+        &*self.inner
+    }
+
+    async fn get(&self, partition: &PartitionKey, key: &RowKey) -> StorageResult<Option<Row>> {
+        self.look(partition)?;
+        self.inner.get(partition, key).await
+    }
+
+    async fn scan(
+        &self,
+        partition: &PartitionKey,
+        range: ScanRange,
+        order: ScanOrder,
+        limit: usize,
+    ) -> StorageResult<ScanPage> {
+        self.look(partition)?;
+        self.inner.scan(partition, range, order, limit).await
     }
 }
 
