@@ -2,6 +2,7 @@
 
 mod drain;
 mod show;
+mod store;
 
 use std::time::Duration;
 
@@ -115,6 +116,8 @@ enum Command {
         #[command(subcommand)]
         command: Option<VotersCommand>,
     },
+    #[command(flatten)]
+    Store(store::StoreCommand),
     /// Look into workflows.
     Workflow {
         #[command(subcommand)]
@@ -151,8 +154,11 @@ enum WorkflowCommand {
     },
 }
 
-/// Asks, and prints the answer.
+/// Asks, and prints the answer. The commands about a file ask nobody.
 pub(crate) fn run(flags: Flags) -> Result<()> {
+    if let Command::Store(command) = &flags.command {
+        return store::run(command, flags.output);
+    }
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the threads")?;
     threads.block_on(async move {
         let within = flags.timeout.map_or_else(|| usual_patience(&flags.command), |timeout| timeout.duration());
@@ -175,6 +181,7 @@ fn usual_patience(command: &Command) -> Duration {
         | Command::Ring
         | Command::Shards { .. }
         | Command::MoveShard { .. }
+        | Command::Store(_)
         | Command::Workflow { .. } => USUAL,
     }
 }
@@ -208,6 +215,7 @@ impl Asking {
             }
             Command::Drain { node, wait } => self.drain(node, wait).await,
             Command::Voters { command } => self.voters(command).await,
+            Command::Store(command) => store::run(&command, self.output),
             Command::Workflow { command: WorkflowCommand::Dump { namespace_id, workflow_id } } => {
                 let dump = self.node.dump_workflow(namespace_id, workflow_id).await.map_err(refusal)?;
                 self.print(&dump, || dump.clone())

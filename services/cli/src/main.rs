@@ -46,7 +46,7 @@ enum Command {
         #[command(subcommand)]
         command: schema_command::Command,
     },
-    /// Look at a running cluster, and move its shards.
+    /// Look at a running cluster, move its shards; verify and copy the file of one process.
     Admin(admin_command::Flags),
 }
 
