@@ -64,8 +64,8 @@ mod tests {
         const MEMINFO: (&str, &str) = ("proc/meminfo", "MemTotal:       16777216 kB\nMemFree: 1 kB\n");
         let v1 = ("proc/self/cgroup", "3:cpu,cpuacct:/a\n2:memory:/a/b\n");
         let v2 = ("proc/self/cgroup", "0::/a/b\n");
-        type Case = (&'static [(&'static str, &'static str)], Option<u64>);
-        let cases: &[Case] = &[
+        type Case<'a> = (&'a [(&'a str, &'a str)], Option<u64>);
+        let cases: &[Case<'_>] = &[
             (&[], None),
             (&[MEMINFO], Some(16 << 30)),
             (&[MEMINFO, ("sys/fs/cgroup/memory.max", "max\n")], Some(16 << 30)),

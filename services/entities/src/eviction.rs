@@ -12,6 +12,8 @@ use crate::shard::ShardTask;
 const PER_TURN: usize = 64;
 /// How many slots it looks at for each.
 const LOOK_AT: usize = 64;
+/// How often a turn may find nothing among these: what was used lately is passed over once.
+const MOST_MISSES: usize = 8;
 /// The part of the bound that entities at rest may take: one in this many.
 const AT_REST_PART: usize = 32;
 
@@ -20,6 +22,7 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn evict(&mut self) -> bool {
         self.memory_is_short = false;
         self.note_memory();
+        let mut misses = 0;
         for _ in 0..PER_TURN {
             let is_above = self.is_above_its_part();
             let most_at_rest = self.share.fair(self.settings.memory_bytes) / AT_REST_PART;
@@ -33,6 +36,10 @@ impl<K: Kind> ShardTask<K> {
                 None if !is_above => return false,
                 None => match self.entities.next_evictable(LOOK_AT) {
                     Some(id) => id,
+                    None if misses < MOST_MISSES => {
+                        misses += 1;
+                        continue;
+                    }
                     None => {
                         // Hurry with checkpoints only where they would help.
                         let helpful = self.share.fair(self.settings.memory_bytes) / 4;
@@ -56,9 +63,11 @@ impl<K: Kind> ShardTask<K> {
         self.share.all().entities > most && self.entities.bytes() > self.share.fair(most)
     }
 
-    /// Whether another shard's growth could make this one evict, although nothing happens to it.
+    /// Whether another shard's growth or opening could make this one evict, although nothing happens to it.
     pub(crate) fn holds_more_than_its_part(&self) -> bool {
-        self.entities.bytes() > self.share.fair(self.settings.memory_bytes)
+        // Its part becomes smaller when another shard is opened, of which it hears nothing.
+        let most = self.settings.memory_bytes;
+        self.entities.bytes() > self.share.fair(most).min(most / 16)
     }
 
     /// An entity has just become clean: if it has come to its end it need not stay.

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::error::FileChange;
 use crate::file_lock::Identity;
-use crate::wal::beside;
 use crate::store::Fuse;
+use crate::wal::beside;
 use crate::{WriteFailure, thread};
 
 /// How often an idle store looks. A busy one looks before the answers of each commit.

@@ -66,7 +66,7 @@ impl Default for SqliteOptions {
 fn end_process(failure: &WriteFailure) {
     eprintln!("outlast: {failure}; what was not acknowledged may or may not be on disk; the process ends");
     match failure {
-        WriteFailure::Sqlite { .. } | WriteFailure::File { .. } => std::process::exit(1),
+        WriteFailure::Sqlite { .. } | WriteFailure::File { .. } | WriteFailure::Damaged { .. } => std::process::exit(1),
         WriteFailure::Panicked { .. } => std::process::abort(),
     }
 }

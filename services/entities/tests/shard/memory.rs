@@ -66,7 +66,7 @@ async fn shards_share_a_bound_and_one_gives_way_to_another_that_grows() {
     let settings = world.settings.clone();
     let other = Shard::open(log, kind, host, world.faulty.store(), world.runtime.clone(), settings).await.unwrap();
     for n in 0..2000 {
-        open_account(&other, &n.to_string()).await;
+        open_account(&other, &format!("other {n}")).await;
         // The first one is not at work, and looks at the bound once a second.
         if n % 200 == 0 {
             world.pass(Duration::from_secs(2)).await;
