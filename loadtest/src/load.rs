@@ -52,7 +52,9 @@ pub struct Outcome {
     pub closed: u64,
     /// Workflows that were started and did not close in time.
     pub lost: u64,
-    /// Calls that the server refused or that failed on the way.
+    /// Calls that the server refused for now, with RESOURCE_EXHAUSTED.
+    pub refused: u64,
+    /// Calls that failed otherwise.
     pub errors: u64,
     /// One of their messages.
     pub last_error: Option<String>,
@@ -70,6 +72,7 @@ pub struct Shared {
     pub tuning: Tuning,
     /// Starters that wait for the close of their workflow, by workflow id.
     waiting: Mutex<HashMap<String, oneshot::Sender<Instant>>>,
+    refused: AtomicU64,
     errors: AtomicU64,
     last_error: Mutex<Option<String>>,
 }
@@ -86,7 +89,8 @@ impl Shared {
 
     /// Counts a failed call.
     pub fn failed(&self, call: &str, status: &tonic::Status) {
-        self.errors.fetch_add(1, Ordering::Relaxed);
+        let refused = status.code() == tonic::Code::ResourceExhausted;
+        if refused { &self.refused } else { &self.errors }.fetch_add(1, Ordering::Relaxed);
         let text = format!("{call}: {:?}: {}", status.code(), status.message());
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
@@ -118,6 +122,7 @@ impl Load {
             task_queue: unique,
             tuning,
             waiting: Mutex::new(HashMap::new()),
+            refused: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             last_error: Mutex::new(None),
         });
@@ -136,11 +141,13 @@ impl Load {
     pub async fn run(&self, shape: Shape, pace: Pace, count: u64, limit: Duration) -> Result<Outcome> {
         let series = self.series.fetch_add(1, Ordering::Relaxed);
         let errors_before = self.shared.errors.load(Ordering::Relaxed);
+        let refused_before = self.shared.refused.load(Ordering::Relaxed);
         let began = Instant::now();
         let deadline = began + limit;
         let mut outcome = Outcome {
             closed: 0,
             lost: 0,
+            refused: 0,
             errors: 0,
             last_error: None,
             elapsed: Duration::ZERO,
@@ -173,6 +180,7 @@ impl Load {
             outcome.take(Some(done));
         }
         outcome.elapsed = began.elapsed();
+        outcome.refused = self.shared.refused.load(Ordering::Relaxed) - refused_before;
         outcome.errors = self.shared.errors.load(Ordering::Relaxed) - errors_before;
         outcome.last_error = self.shared.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if outcome.closed == 0 {

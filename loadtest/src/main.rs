@@ -2,7 +2,7 @@
 //!
 //! `loadtest run` drives a server that is already there; `loadtest bench` starts one on a new SQLite file, takes every
 //! measurement of docs/performance.md and prints them as a table; `loadtest bench-cassandra` and `loadtest scale` do so with
-//! a Cassandra node. All end by themselves.
+//! a Cassandra node; `loadtest neighbours` tells what one namespace feels of another. All end by themselves.
 //!
 //! Absent on purpose: anything that only this server has. The driver sees the API, Prometheus text and `/proc`.
 //!
@@ -13,6 +13,8 @@ mod bench_cassandra;
 mod counters;
 mod fleet;
 mod load;
+mod neighbour;
+mod neighbours;
 mod process;
 mod report;
 mod server;
@@ -42,6 +44,11 @@ enum Command {
     BenchCassandra(bench_cassandra::CassandraArgs),
     /// The same load on different numbers of shards and of history processes, on one Cassandra node.
     Scale(bench_cassandra::CassandraArgs),
+    /// Start a server on a new file, measure a light client alone and beside each load of another namespace.
+    Neighbours(neighbours::NeighboursArgs),
+    /// One of the processes that `neighbours` starts: plays a client, prints one line of JSON.
+    #[command(hide = true)]
+    Neighbour(neighbour::NeighbourArgs),
 }
 
 #[derive(Args)]
@@ -114,6 +121,8 @@ fn main() -> Result<()> {
             Command::Bench(args) => bench::bench(args).await,
             Command::BenchCassandra(args) => bench_cassandra::bench(args).await,
             Command::Scale(args) => bench_cassandra::scale(args).await,
+            Command::Neighbours(args) => neighbours::bench(args).await,
+            Command::Neighbour(args) => neighbour::run(args).await,
         }
     });
     // Long polls may be under way; nobody waits for them.

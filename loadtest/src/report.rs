@@ -132,6 +132,7 @@ pub fn table(series: &[Measured], tuning: &Tuning) -> String {
     let peak = |one: &Measured| optional(one.peak_kib.map(|kib| kib as f64 / 1024.0), 0);
     row(&mut text, "peak memory so far, MiB", series.iter().map(peak));
     row(&mut text, "lost workflows", series.iter().map(|one| one.outcome.lost.to_string()));
+    row(&mut text, "refused calls", series.iter().map(|one| one.outcome.refused.to_string()));
     row(&mut text, "failed calls", series.iter().map(|one| one.outcome.errors.to_string()));
     let _ = writeln!(
         text,
@@ -143,7 +144,7 @@ pub fn table(series: &[Measured], tuning: &Tuning) -> String {
         tuning.connections,
         tuning.payload_bytes
     );
-    for error in series.iter().filter(|one| one.outcome.errors > 0).filter_map(|one| one.outcome.last_error.as_ref()) {
+    for error in series.iter().filter(|one| !one.clean()).filter_map(|one| one.outcome.last_error.as_ref()) {
         let _ = writeln!(text, "\nlast failed call: {error}");
     }
     text
@@ -152,7 +153,7 @@ pub fn table(series: &[Measured], tuning: &Tuning) -> String {
 impl Measured {
     /// Whether every workflow that was started has closed and every call was answered.
     pub fn clean(&self) -> bool {
-        self.outcome.lost == 0 && self.outcome.errors == 0
+        self.outcome.lost == 0 && self.outcome.refused == 0 && self.outcome.errors == 0
     }
 
     fn rate(&self) -> f64 {
