@@ -326,23 +326,29 @@ impl<K: Kind> ShardTask<K> {
         (seq <= self.writer.durable()).then(|| since + self.settings.checkpoint_age)
     }
 
-    /// Begins and carries on rounds, and trims after them.
-    pub(crate) fn checkpoint(&mut self, now: Timestamp) {
+    /// Begins and carries on rounds, and trims after them. Takes one batch at most: says whether there is room for another.
+    pub(crate) fn checkpoint(&mut self, now: Timestamp) -> bool {
         if self.checkpoints.round.is_none() {
             let urgent = self.closing.is_some() || self.memory_is_short || self.checkpoints.is_flushing();
             self.checkpoints.round =
                 self.checkpoints.due(&self.settings, &self.share, now, self.oldest_dirty(), urgent);
         }
-        while let Some(below) = self.checkpoints.round
-            && self.checkpoints.waiting.len() + self.checkpoints.running.len() < self.settings.concurrent_checkpoints
-            && self.checkpoints.out_of_reach.bytes() <= self.settings.dirty_bytes / 2
-        {
+        if let Some(below) = self.round_with_room() {
             self.take_batch(below, now);
         }
         self.write_batches();
         self.try_again();
         self.trim(now);
         self.checkpoints.answer_flushes();
+        self.round_with_room().is_some()
+    }
+
+    /// The position below which the round takes entities, if one runs and another batch may be under way.
+    fn round_with_room(&self) -> Option<Seq> {
+        let checkpoints = &self.checkpoints;
+        let has_room = checkpoints.waiting.len() + checkpoints.running.len() < self.settings.concurrent_checkpoints
+            && checkpoints.out_of_reach.bytes() <= self.settings.dirty_bytes / 2;
+        checkpoints.round.filter(|_| has_room)
     }
 
     /// Takes the oldest dirty entities; ends the round when nothing dirty is left below `below`.

@@ -21,7 +21,8 @@ pub struct ShardSettings {
     pub tail_bytes: u64,
     /// How long a change may wait for a checkpoint. Long enough that a short execution is written once.
     pub checkpoint_age: Duration,
-    /// How many entities one table write of a checkpoint carries.
+    /// How many entities one table write of a checkpoint carries. They are taken in one turn of the shard's task, and so
+    /// everything that arrives meanwhile waits for it.
     pub checkpoint_batch: usize,
     /// How many table writes of checkpoints may run at once.
     pub concurrent_checkpoints: usize,
@@ -56,7 +57,7 @@ impl Default for ShardSettings {
             dirty_entities: 20_000,
             tail_bytes: 16 << 20,
             checkpoint_age: Duration::from_secs(10),
-            checkpoint_batch: 256,
+            checkpoint_batch: 32,
             concurrent_checkpoints: 4,
             group_bytes: 256 << 10,
             waiting_bytes: 32 << 20,

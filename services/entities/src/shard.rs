@@ -273,7 +273,7 @@ impl<K: Kind> ShardTask<K> {
         self.load_due();
         self.begin_loads();
         self.keep_wake_ups(now);
-        self.checkpoint(now);
+        more |= self.checkpoint(now);
         more |= self.evict();
         self.check_fence();
         self.flush();

@@ -35,6 +35,13 @@ pub(crate) enum Command {
     Bulk(Bulk),
 }
 
+impl Command {
+    /// Whether a caller waits for it. Bulk is what checkpoints write in the background.
+    pub(crate) fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Bulk(_))
+    }
+}
+
 /// What may be large and need not hurry: it lets log and registry go first.
 pub(crate) enum Bulk {
     /// What is left of a write: one that is too much for a transaction goes on in the next.

@@ -72,6 +72,11 @@ impl<T> WorkQueue<T> {
         std::mem::take(&mut self.lock().waiting)
     }
 
+    /// Whether anything like that waits now.
+    pub(crate) fn any_waiting(&self, like: impl Fn(&T) -> bool) -> bool {
+        self.lock().waiting.iter().any(like)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing panics while holding the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -35,8 +35,16 @@ use crate::reader::Readers;
 use crate::stats::Counters;
 use crate::store::Fuse;
 
-/// How much bulk a transaction takes before it commits and lets waiting logs have their turn. Some 10 ms of work.
+/// How much bulk a transaction takes at most before it commits. Some 10 ms of work.
 const BULK_BUDGET_BYTES: u64 = 1 << 20;
+
+/// How much bulk a transaction takes even though logs wait for their turn, so that checkpoints come to an end. Less than
+/// the work of a commit.
+const BULK_SHARE_BYTES: u64 = 32 << 10;
+
+/// A transaction whose logs have written this much takes no bulk while other logs wait; but so many in a row at most.
+const LARGE_BYTES: u64 = 256 << 10;
+const LARGE_IN_A_ROW: u32 = 4;
 
 /// What the writer's thread owns.
 pub(crate) struct Writer {
@@ -49,6 +57,8 @@ pub(crate) struct Writer {
     files: Option<Arc<Files>>,
     /// Whether bulk has met a damaged page.
     met_damage: bool,
+    /// Transactions in a row that took no bulk, since something urgent waited.
+    without_bulk: u32,
     shared: WriterShared,
 }
 
@@ -80,7 +90,7 @@ impl Writer {
     ) -> Result<Self, Cause> {
         let logs = Logs::load(&connection, &shared.epochs)?;
         let backlog = VecDeque::new();
-        Ok(Self { connection, logs, sweeper, wal, backlog, files: None, met_damage: false, shared })
+        Ok(Self { connection, logs, sweeper, wal, backlog, files: None, met_damage: false, without_bulk: 0, shared })
     }
 
     /// Has each commit look at the files before its answers leave.
@@ -154,9 +164,10 @@ impl Writer {
         Ok(())
     }
 
-    /// One transaction with all `commands` and as much bulk as fits, but no more pieces than `most_bulk`.
+    /// One transaction with all `commands`, and as much bulk as fits and nothing urgent waits for, but no more pieces than
+    /// `most_bulk`.
     fn try_transact(&mut self, commands: VecDeque<Command>, most_bulk: usize) -> Result<(), Failed> {
-        let Self { connection, logs, sweeper, backlog, files, shared, .. } = self;
+        let Self { connection, logs, sweeper, backlog, files, without_bulk, shared, .. } = self;
         let mut session = Session::begin(connection, shared.on_step.as_ref())?;
         let mut replies = Vec::with_capacity(commands.len());
         let mut registry_changed = false;
@@ -187,15 +198,9 @@ impl Writer {
             };
             replies.push(reply);
         }
-        for _ in 0..most_bulk {
-            if is_full(&session) {
-                break;
-            }
-            let Some(bulk) = backlog.pop_front() else { break };
-            match carry_out(&mut session, bulk).map_err(Failed::bulk)? {
-                Carried::Done(reply) => replies.push(reply),
-                Carried::Remains(bulk) => backlog.push_front(bulk),
-            }
+        if most_bulk > 0 {
+            let urgent = &shared.commands;
+            take_bulk(&mut session, backlog, without_bulk, urgent, &mut replies, most_bulk).map_err(Failed::bulk)?;
         }
         sweeper.sweep_if_due(&mut session).map_err(Failed::bulk)?;
         if let Some(tally) = session.commit()? {
@@ -243,8 +248,36 @@ impl Failed {
     }
 }
 
-fn is_full(session: &Session<'_>) -> bool {
-    session.written_bytes() >= BULK_BUDGET_BYTES
+/// Carries out as much of the backlog as fits into the transaction, `most_bulk` pieces of it at most, and leaves the rest.
+fn take_bulk(
+    session: &mut Session<'_>,
+    backlog: &mut VecDeque<Bulk>,
+    without_bulk: &mut u32,
+    commands: &WorkQueue<Command>,
+    replies: &mut Vec<Reply>,
+    most_bulk: usize,
+) -> rusqlite::Result<()> {
+    let before = session.written_bytes();
+    if before >= LARGE_BYTES && *without_bulk < LARGE_IN_A_ROW && commands.any_waiting(Command::is_urgent) {
+        *without_bulk += 1;
+        return Ok(());
+    }
+    *without_bulk = 0;
+    let is_full = |session: &Session<'_>| {
+        let bulk = session.written_bytes() - before;
+        bulk >= BULK_BUDGET_BYTES || bulk >= BULK_SHARE_BYTES && commands.any_waiting(Command::is_urgent)
+    };
+    for _ in 0..most_bulk {
+        if is_full(session) {
+            break;
+        }
+        let Some(bulk) = backlog.pop_front() else { break };
+        match carry_out(session, bulk, is_full)? {
+            Carried::Done(reply) => replies.push(reply),
+            Carried::Remains(bulk) => backlog.push_front(bulk),
+        }
+    }
+    Ok(())
 }
 
 enum Carried {
@@ -252,7 +285,11 @@ enum Carried {
     Remains(Bulk),
 }
 
-fn carry_out(session: &mut Session<'_>, bulk: Bulk) -> rusqlite::Result<Carried> {
+fn carry_out(
+    session: &mut Session<'_>,
+    bulk: Bulk,
+    is_full: impl Fn(&Session<'_>) -> bool,
+) -> rusqlite::Result<Carried> {
     match bulk {
         Bulk::Write { mut writes, answer } => {
             while let Some(write) = writes.next() {

@@ -2,12 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
 use storage::{Append, CompareAndSet, Epoch, GroupId, LogId, OwnerNonce, PartitionWrite, Seq, StorageError, Store};
-use storage_sqlite::{OpenError, SqliteOptions, SqliteStore};
+use storage_sqlite::{OpenError, SqliteOptions, SqliteStore, Step};
 use tempfile::TempDir;
 
 fn directory() -> (TempDir, PathBuf) {
@@ -243,4 +244,46 @@ async fn old_tombstones_are_swept_and_young_ones_kept() {
         let left: i64 = self::sqlite(&path).query_row(count, [], |row| row.get(0)).unwrap();
         assert_eq!(left == 0, is_swept, "{left} tombstones of the first round are left");
     }
+}
+
+#[tokio::test]
+async fn an_append_waits_for_a_few_rows_of_a_large_write_and_not_for_all() {
+    let (_directory, path) = directory();
+    let (reached, mut at_row) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    // The statements of each transaction, the present one last.
+    let transactions = Arc::new(Mutex::new(vec![0_usize]));
+    let (seen, may_go_on) = (Arc::clone(&transactions), Mutex::new(may_go_on));
+    let options = SqliteOptions::default().on_step(move |step| {
+        let mut seen = seen.lock().unwrap();
+        match step {
+            Step::AfterStatement => *seen.last_mut().unwrap() += 1,
+            Step::AfterCommit => seen.push(0),
+            _ => return,
+        }
+        if seen.last() == Some(&100) {
+            drop(seen);
+            // Later transactions get there too, when the test has seen enough.
+            let _ = (reached.send(()), may_go_on.lock().unwrap().recv());
+        }
+    });
+    let sqlite = options.open(&path).unwrap();
+    let store = sqlite.store();
+    let (log, epoch) = open_logs(&store, 1).await.remove(0);
+    let writes = (0..600).map(|number| put(&format!("p{number}"), 1, "k", 1000)).collect();
+    let table = Arc::clone(&store.table);
+    let bulk = tokio::spawn(async move { table.write(writes).await });
+    at_row.recv().await.unwrap();
+    let before = transactions.lock().unwrap().len();
+    let append = store.log.append(&log, epoch, Seq(1), GroupId(1), Bytes::from_static(b"small"));
+    tokio::pin!(append);
+    assert!(futures::poll!(&mut append).is_pending());
+    go_on.send(()).unwrap();
+    drop(go_on);
+    assert_eq!(append.await, Append::Appended);
+    let statements = transactions.lock().unwrap()[before - 1..=before].to_vec();
+    assert!(statements[0] <= 101, "the large write goes on in front of an append: {statements:?}");
+    assert!(statements[1] > 0, "the append is in the next transaction");
+    bulk.await.unwrap().unwrap();
+    sqlite.close().await;
 }
