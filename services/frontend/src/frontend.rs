@@ -13,6 +13,7 @@ use settings::FrontendSettings;
 use storage::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{Admission, Asking, Request, Turn};
 use crate::deadline::Call;
 use crate::memory::{self, Bounds, RequestMemory};
 use crate::namespaces::Namespaces;
@@ -48,6 +49,9 @@ struct Inner {
     namespaces: Namespaces,
     quotas: Quotas,
     memory: Arc<RequestMemory>,
+    admission: Arc<Admission>,
+    /// The lane of requests that name no known namespace.
+    no_namespace: NamespaceId,
     keys: RwLock<Arc<Keys>>,
     cluster_id: String,
     /// Ends polls.
@@ -82,6 +86,8 @@ impl Frontend {
         let frontend = Self(Arc::new(Inner {
             quotas: Quotas::new(settings.quotas.clone()),
             memory: RequestMemory::new(Bounds::of(&settings.transport)),
+            admission: Admission::new(settings.admission.clone(), runtime.clone()),
+            no_namespace: NamespaceId::new(""),
             keys: RwLock::new(Arc::new(keys)),
             stopping: CancellationToken::new(),
             gone: CancellationToken::new(),
@@ -94,6 +100,7 @@ impl Frontend {
             cluster_id,
         }));
         frontend.follow_registry(changes);
+        frontend.0.runtime.spawn(Arc::clone(&frontend.0.admission).adapt(frontend.0.gone.clone()));
         Ok(frontend)
     }
 
@@ -164,6 +171,15 @@ impl Frontend {
     /// The memory that requests share.
     pub(crate) fn memory(&self) -> &Arc<RequestMemory> {
         &self.0.memory
+    }
+
+    /// A request's turn, when it has come. `None` for calls that wait for something to happen: they only stand in line.
+    pub(crate) async fn turn<R: Request>(&self, request: &R, bytes: usize) -> ServiceResult<Option<Turn>> {
+        let name = request.namespace();
+        // Unknown names share one lane: inventing them gains nothing.
+        let namespace = self.0.namespaces.known_by_name(name).unwrap_or_else(|| self.0.no_namespace.clone());
+        let turn = self.0.admission.enter(Asking { namespace: &namespace, name, class: R::CLASS, bytes }).await?;
+        Ok((!request.waits()).then_some(turn))
     }
 
     pub(crate) fn cluster_id(&self) -> &str {

@@ -14,6 +14,7 @@
 // Clients of every age are served: fields that the API has deprecated are still sent, checked and answered.
 #![allow(deprecated)]
 
+mod admission;
 mod deadline;
 pub mod decoded;
 mod directory;

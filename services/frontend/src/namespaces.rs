@@ -93,6 +93,12 @@ impl Namespaces {
         self.snapshot.by_id(id)
     }
 
+    /// The id of the namespace of this name, as the snapshot has it.
+    pub(crate) fn known_by_name(&self, name: &str) -> Option<NamespaceId> {
+        let snapshot = self.snapshot.read().unwrap_or_else(PoisonError::into_inner);
+        snapshot.by_name.get(name).map(|namespace| namespace.id.clone())
+    }
+
     /// The namespace of this name.
     pub(crate) async fn by_name(&self, name: &str) -> ServiceResult<Arc<Namespace>> {
         if let Some(namespace) = self.snapshot.by_name(name) {

@@ -44,7 +44,9 @@ macro_rules! served {
                     let mut request = message(request);
                     let answer = async {
                         self.quotas().admit(call.arrived)?;
+                        let bytes = request.encoded_len();
                         $module::check(&mut request, &self.settings().limits)?;
+                        let _turn = self.turn(&request, bytes).await?;
                         $module::serve(self, call, request).await
                     };
                     self.respond(answer.await)

@@ -4,6 +4,8 @@
 
 #[path = "wire/activities.rs"]
 mod activities;
+#[path = "wire/admission.rs"]
+mod admission;
 #[path = "wire/bad_requests.rs"]
 mod bad_requests;
 #[path = "wire/connections.rs"]

@@ -1,5 +1,6 @@
 //! What a frontend obeys.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::{KIB, MIB, RequestLimits};
@@ -11,6 +12,8 @@ pub struct FrontendSettings {
     pub limits: RequestLimits,
     /// Bounds of request rates and of polls that wait.
     pub quotas: QuotaSettings,
+    /// Turns of namespaces that ask for something at the same time.
+    pub admission: AdmissionSettings,
     /// HTTP/2 and gRPC.
     pub transport: TransportSettings,
     /// How long calls wait.
@@ -35,6 +38,7 @@ impl Default for FrontendSettings {
         Self {
             limits: RequestLimits::default(),
             quotas: QuotaSettings::default(),
+            admission: AdmissionSettings::default(),
             transport: TransportSettings::default(),
             long_polls: LongPollSettings::default(),
             namespaces: NamespaceSettings::default(),
@@ -71,6 +75,39 @@ impl Default for QuotaSettings {
             namespace_changes_rps: 20.0,
             namespace_changes_burst: 100.0,
             waiting_polls: 1200,
+        }
+    }
+}
+
+/// Turns of namespaces that ask for something at the same time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdmissionSettings {
+    /// How many requests a namespace has admitted in its turn, by its name; 1 for those that are not named. Count.
+    pub weights: BTreeMap<String, u32>,
+    /// So long after the turn has passed from one namespace to another, several are taken to ask for something.
+    pub contended_for: Duration,
+    /// While a ready task waits longer than this for a thread, less is admitted.
+    pub lag: Duration,
+    /// What is admitted at a time at least, of all namespaces, while several ask. Count; a large request is several.
+    pub least: usize,
+    /// The same, at most. Count.
+    pub most: usize,
+    /// Requests of one namespace that wait for their turn. Count. Refuses what goes beyond it.
+    pub waiting: usize,
+    /// New work is refused while the first of its namespace has waited longer than this for its turn.
+    pub longest_wait: Duration,
+}
+
+impl Default for AdmissionSettings {
+    fn default() -> Self {
+        Self {
+            weights: BTreeMap::new(),
+            contended_for: Duration::from_secs(1),
+            lag: Duration::from_millis(1),
+            least: 4,
+            most: 1024,
+            waiting: 10_000,
+            longest_wait: Duration::from_secs(5),
         }
     }
 }

@@ -14,7 +14,9 @@ mod membership;
 mod memory;
 mod remote;
 
-pub use frontend::{FrontendSettings, LongPollSettings, NamespaceSettings, QuotaSettings, TransportSettings};
+pub use frontend::{
+    AdmissionSettings, FrontendSettings, LongPollSettings, NamespaceSettings, QuotaSettings, TransportSettings,
+};
 pub use history::HistorySettings;
 pub use limits::RequestLimits;
 pub use matching::MatchingSettings;

@@ -1,5 +1,7 @@
 //! `frontend`: the public API.
 
+use std::collections::BTreeMap;
+
 use ::settings::FrontendSettings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +36,10 @@ pub struct Frontend {
     /// Polls of one kind that wait at a time for one namespace on one frontend.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub waiting_polls: u32,
+    /// How many requests a namespace has admitted in its turn while several namespaces ask for more than there is, by its
+    /// name; 1 for those that are not named.
+    #[schemars(extend("additionalProperties" = {"type": "integer", "format": "uint32", "minimum": 1, "maximum": 1000}))]
+    pub namespace_weights: BTreeMap<String, u32>,
     /// Connections at a time. A new one above that takes the place of one without a request: the oldest that never had
     /// one, or else the one not used for longest. It waits while all have requests.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -121,7 +127,8 @@ pub struct Frontend {
 
 impl Default for Frontend {
     fn default() -> Self {
-        let FrontendSettings { limits, quotas, transport, long_polls, namespaces, .. } = FrontendSettings::default();
+        let FrontendSettings { limits, quotas, admission, transport, long_polls, namespaces, .. } =
+            FrontendSettings::default();
         Self {
             listen: None,
             namespaces: Vec::new(),
@@ -131,6 +138,7 @@ impl Default for Frontend {
             namespace_changes_burst: quotas.namespace_changes_burst,
             most_namespaces: count(namespaces.most),
             waiting_polls: count(quotas.waiting_polls),
+            namespace_weights: admission.weights,
             connections: count(transport.connections),
             connections_per_address: count(transport.connections_per_address),
             handshake_within: transport.handshake_within.into(),
@@ -171,6 +179,7 @@ impl Frontend {
         settings.quotas.namespace_changes_burst = self.namespace_changes_burst;
         settings.namespaces.most = self.most_namespaces as usize;
         settings.quotas.waiting_polls = self.waiting_polls as usize;
+        settings.admission.weights.clone_from(&self.namespace_weights);
         let transport = &mut settings.transport;
         transport.connections = self.connections as usize;
         transport.connections_per_address = self.connections_per_address as usize;

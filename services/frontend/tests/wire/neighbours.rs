@@ -16,6 +16,7 @@ use cluster::{
 };
 use ids::{NamespaceId, Timestamp, WorkflowId};
 use prost::Message;
+use tokio_util::sync::CancellationToken;
 
 pub const RUN: &str = "0190c6de-7f9c-7c6e-8f44-3b6f9a2b8c01";
 
@@ -34,12 +35,19 @@ pub struct Seen {
 pub struct Neighbours {
     seen: Mutex<Vec<Seen>>,
     errors: Mutex<VecDeque<ServiceError>>,
+    /// Starts of workflows whose id begins with `held` are answered once this is cancelled.
+    held: CancellationToken,
 }
 
 impl Neighbours {
     /// The next call fails so.
     pub fn fail_next(&self, error: ServiceError) {
         self.errors.lock().unwrap().push_back(error);
+    }
+
+    /// Answers the starts that are held.
+    pub fn let_go(&self) {
+        self.held.cancel();
     }
 
     /// All calls so far.
@@ -145,7 +153,11 @@ impl History for Neighbours {
         let eager_workflow_task = request.request_eager_execution.then(|| workflow_task(ctx));
         let answer =
             wire::StartWorkflowExecutionResponse { run_id: RUN.to_owned(), eager_workflow_task, ..Default::default() };
-        self.note("start_workflow", ctx, &request, answer)
+        let answer = self.note("start_workflow", ctx, &request, answer);
+        if request.workflow_id.starts_with("held") {
+            self.held.cancelled().await;
+        }
+        answer
     }
 
     async fn signal_with_start(
