@@ -210,7 +210,7 @@ impl Admission {
     }
 }
 
-/// Sends turns to those that wait for them. One that nobody waits for any more goes back by being dropped.
+/// Sends turns to their waiters. One whose waiter is gone goes back by being dropped.
 fn hand_out(turns: Vec<(oneshot::Sender<Turn>, Turn)>) {
     for (to, turn) in turns {
         drop(to.send(turn));
