@@ -87,7 +87,7 @@ async fn new_work_is_refused_while_other_new_work_waits_too_long() {
 async fn once_the_other_namespace_is_silent_nothing_is_held_back_any_more() {
     let admission = admission(settings());
     let gone = CancellationToken::new();
-    let adapting = tokio::spawn(Arc::clone(&admission).adapt(gone.clone()));
+    let adapting = admission.runtime.spawn(Arc::clone(&admission).adapt(gone.clone()));
     let _under_way: Vec<Turn> = (0..10).map(|_| turn(&admission, "loud")).collect();
     drop(turn(&admission, "quiet"));
     assert!(at_once(&admission, "loud", Class::Beginning).is_none());
@@ -104,7 +104,7 @@ async fn once_the_other_namespace_is_silent_nothing_is_held_back_any_more() {
 async fn while_nothing_lags_more_and_more_is_admitted() {
     let admission = admission(AdmissionSettings { most: 50, ..settings() });
     let gone = CancellationToken::new();
-    let adapting = tokio::spawn(Arc::clone(&admission).adapt(gone.clone()));
+    let adapting = admission.runtime.spawn(Arc::clone(&admission).adapt(gone.clone()));
     let (_loud, _quiet) = (turn(&admission, "loud"), turn(&admission, "quiet"));
     admission.runtime.sleep(Duration::from_millis(500)).await;
     let admitted: Vec<_> = std::iter::from_fn(|| at_once(&admission, "quiet", Class::Beginning)).collect();

@@ -271,8 +271,9 @@ async fn an_append_waits_for_a_few_rows_of_a_large_write_and_not_for_all() {
     let store = sqlite.store();
     let (log, epoch) = open_logs(&store, 1).await.remove(0);
     let writes = (0..600).map(|number| put(&format!("p{number}"), 1, "k", 1000)).collect();
-    let table = Arc::clone(&store.table);
-    let bulk = tokio::spawn(async move { table.write(writes).await });
+    let bulk = store.table.write(writes);
+    tokio::pin!(bulk);
+    assert!(futures::poll!(&mut bulk).is_pending());
     at_row.recv().await.unwrap();
     let before = transactions.lock().unwrap().len();
     let append = store.log.append(&log, epoch, Seq(1), GroupId(1), Bytes::from_static(b"small"));
@@ -284,6 +285,6 @@ async fn an_append_waits_for_a_few_rows_of_a_large_write_and_not_for_all() {
     let statements = transactions.lock().unwrap()[before - 1..=before].to_vec();
     assert!(statements[0] <= 101, "the large write goes on in front of an append: {statements:?}");
     assert!(statements[1] > 0, "the append is in the next transaction");
-    bulk.await.unwrap().unwrap();
+    bulk.await.unwrap();
     sqlite.close().await;
 }
