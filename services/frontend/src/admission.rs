@@ -150,6 +150,8 @@ impl Admission {
                 "{waiting} requests to namespace {name:?} wait for their turn, the first for {longest:?}; at most {} for {:?} are allowed",
                 self.settings.waiting, self.settings.longest_wait
             ),
+            // What waits before it takes about as long again.
+            retry_after: Some(longest),
         })
     }
 

@@ -95,8 +95,7 @@ impl Namespaces {
 
     /// The id of the namespace of this name, as the snapshot has it.
     pub(crate) fn known_by_name(&self, name: &str) -> Option<NamespaceId> {
-        let snapshot = self.snapshot.read().unwrap_or_else(PoisonError::into_inner);
-        snapshot.by_name.get(name).map(|namespace| namespace.id.clone())
+        self.snapshot.by_name(name).map(|namespace| namespace.id.clone())
     }
 
     /// The namespace of this name.
