@@ -1,3 +1,5 @@
+//! Turns: whose they are, how many, and what ends the waiting.
+
 use futures::FutureExt;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The order in which namespaces are let in, one request at a time.
+
 use super::*;
 
 type Queue = FairQueue<&'static str>;
