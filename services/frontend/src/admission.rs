@@ -27,6 +27,9 @@ pub(crate) use self::requests::Request;
 /// How often the lag is measured while namespaces contend.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
+/// A refused request waits at least so long, though nothing has waited yet.
+const SHORTEST_RETRY: Duration = Duration::from_millis(100);
+
 /// More bytes than these count as a further request.
 const BYTES_OF_ONE: usize = 16 << 10;
 
@@ -151,7 +154,7 @@ impl Admission {
                 self.settings.waiting, self.settings.longest_wait
             ),
             // What waits before it takes about as long again.
-            retry_after: Some(longest),
+            retry_after: Some(longest.max(SHORTEST_RETRY)),
         })
     }
 

@@ -68,7 +68,10 @@ async fn too_many_that_wait_are_refused() {
     let message =
         "3 requests to namespace \"loud\" wait for their turn, the first for 0ns; at most 3 for 300ms are allowed";
     let cause = ResourceExhaustedCause::SystemOverloaded;
-    assert_eq!(refused, ServiceError::ResourceExhausted { cause, message: message.to_owned() });
+    assert_eq!(
+        refused,
+        ServiceError::ResourceExhausted { cause, message: message.to_owned(), retry_after: Some(SHORTEST_RETRY) }
+    );
     assert!(at_once(&admission, "another", Class::Beginning).unwrap().is_ok(), "nobody else is refused");
 }
 
