@@ -54,7 +54,12 @@ async fn starts_that_make_no_sense_reach_nobody() {
     let cron = refused(client, |request| request.cron_schedule = "61 * * * *".to_owned()).await;
     assert!(cron.0 == Code::InvalidArgument && cron.1.starts_with("cron_schedule \"61 * * * *\" cannot"), "{}", cron.1);
     let large = refused(client, |request| request.input = payloads(2 * 1024 * 1024)).await;
-    assert!(large.1.starts_with("input is 2097") && large.1.ends_with("at most 2097152 are allowed"), "{}", large.1);
+    assert!(
+        large.1.starts_with("Blob data size exceeds limit. input is 2097")
+            && large.1.ends_with("at most 2097152 are allowed"),
+        "{}",
+        large.1
+    );
     let policy = refused(client, |request| request.workflow_id_reuse_policy = 42).await;
     assert_eq!(policy, invalid("workflow_id_reuse_policy is 42, which is not a value of that enum"));
     assert!(server.neighbours.seen().is_empty());
