@@ -380,13 +380,17 @@ async def test_commands_after_the_close_do_not_happen(stage: Stage):
     await stage.start_raw()
     worker = RawWorker(stage)
     task = await worker.poll_workflow()
-    try:
+    with pytest.raises(RPCError) as caught:
         await worker.complete(task, complete_workflow(), start_timer("after", 1))
-    except RPCError as error:
-        assert error.status == RPCStatusCode.INVALID_ARGUMENT
-        await worker.complete(await worker.poll_workflow(), complete_workflow())
+    assert caught.value.status == RPCStatusCode.INVALID_ARGUMENT
+    assert caught.value.message == (
+        "invalid command sequence: [CompleteWorkflowExecution, StartTimer], "
+        "command CompleteWorkflowExecution must be the last command."
+    )
+    # Nothing was written: the task is still the worker's.
+    await worker.complete(task, complete_workflow())
     names = await stage.names(stage.id())
-    assert names[-1] == "WorkflowExecutionCompleted" and "TimerStarted" not in names
+    assert names[3:] == ["WorkflowTaskCompleted", "WorkflowExecutionCompleted"], names
 
 
 @pytest.mark.once

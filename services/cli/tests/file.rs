@@ -96,7 +96,8 @@ fn a_second_process_is_refused_under_any_name() {
 
 #[test]
 fn a_server_whose_file_is_deleted_or_linked_ends_and_says_so() {
-    const MISHAPS: [(fn(&Path), &str); 2] = [
+    type Mishap = fn(&Path);
+    const MISHAPS: [(Mishap, &str); 2] = [
         (|file| std::fs::remove_file(file).unwrap(), "was deleted or moved away"),
         (
             |file| std::fs::hard_link(file, file.with_extension("link")).unwrap(),

@@ -94,10 +94,8 @@ impl Shard {
         let index = Index::read(&*store.table, &log, opened.head.watermark).await?;
         tracing::info!(log = %log.0, epoch = opened.head.epoch.0, last = opened.head.last.0, tail = tail.len(), "shard opened");
 
-        let lifeline = Lifeline {
-            inbox: Arc::new(Inbox::new(settings.inbox_calls, settings.inbox_tells)),
-            stopped: CancellationToken::new(),
-        };
+        let inbox = Arc::new(Inbox::new(settings.inbox_calls, settings.inbox_tells));
+        let lifeline = Lifeline { inbox, stopped: CancellationToken::new() };
         let handle = ShardHandle {
             inbox: Arc::clone(&lifeline.inbox),
             stopped: lifeline.stopped.clone(),
