@@ -14,16 +14,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 
-use crate::control::{Modes, ProxyControl};
+use crate::control::{Modes, ProxyControl, key_of};
 use crate::frame::{Frame, Next, next};
 use crate::proxy::Route;
-use crate::request::{Request, cas_write_unknown, overloaded, prepared_id, unavailable};
-use crate::rule::{Fault, Forward, NodeMode};
+use crate::request::{Request, cas_write_unknown, is_unprepared, overloaded, prepared_id, unavailable};
+use crate::rule::{Class, Fault, Forward, NodeMode};
 use crate::source;
 
 /// What becomes of a reply when it comes.
 enum Fate {
-    Pass { preparing: Option<Arc<str>> },
+    Pass { preparing: Option<Arc<str>>, conditional: Option<u64> },
     Drop,
     Delay(Duration),
     Replace(Frame),
@@ -169,7 +169,10 @@ impl Link {
             }
             let (request, fault) = self.control.meet(self.node, &frame);
             match fault {
-                None => self.forward(&frame, Fate::Pass { preparing: request.preparing }),
+                None => {
+                    let conditional = (request.class == Class::Conditional).then(|| key_of(&frame.body()));
+                    self.forward(&frame, Fate::Pass { preparing: request.preparing, conditional });
+                }
                 Some(fault) => {
                     if !self.harm(frame, &request, fault) {
                         return Ok(());
@@ -191,7 +194,10 @@ impl Link {
             match fate {
                 // An event, which nobody asked for.
                 None => self.answer(&frame),
-                Some(Fate::Pass { preparing }) => {
+                Some(Fate::Pass { preparing, conditional }) => {
+                    if let Some(key) = conditional.filter(|_| is_unprepared(&frame)) {
+                        self.control.not_prepared(key);
+                    }
                     if let (Some(text), Some(id)) = (preparing, prepared_id(&frame)) {
                         self.control.learn(id, text);
                     }
@@ -214,7 +220,7 @@ impl Link {
             Fault::DropReply => self.forward(&frame, Fate::Drop),
             Fault::DropRequest => {}
             Fault::DelayRequest { min_ms, .. } => {
-                self.expect(stream, Fate::Pass { preparing: None });
+                self.expect(stream, Fate::Pass { preparing: None, conditional: None });
                 later(Duration::from_millis(min_ms), self.to_node.clone(), frame);
             }
             Fault::DelayReply { min_ms, .. } => self.forward(&frame, Fate::Delay(Duration::from_millis(min_ms))),

@@ -157,6 +157,17 @@ impl ProxyControl {
         self.state().prepared.learn(id, text);
     }
 
+    /// The node has answered that it does not know the statement of the conditional request with this body, as one does that
+    /// has restarted: it did nothing, and the driver prepares the statement and sends the same again.
+    pub(crate) fn not_prepared(&self, key: u64) {
+        let mut state = self.state();
+        let Some(sent) = state.sent.get_mut(&key) else { return };
+        sent.times -= 1;
+        if sent.times == 0 {
+            state.sent.remove(&key);
+        }
+    }
+
     /// Reads a request and draws its lot. A delay comes back as one time: both ends of its range are the same.
     pub(crate) fn meet(&self, node: usize, frame: &crate::frame::Frame) -> (Request, Option<Fault>) {
         let mut state = self.state();
@@ -175,6 +186,13 @@ impl ProxyControl {
     }
 }
 
+/// Tells conditional requests with the same bytes.
+pub(crate) fn key_of(body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
+}
+
 impl State {
     fn note(&mut self, request: &Request, body: &[u8]) {
         *self.counts.seen.entry(request.class).or_default() += 1;
@@ -182,9 +200,7 @@ impl State {
         if request.class != Class::Conditional {
             return;
         }
-        let mut hasher = DefaultHasher::new();
-        body.hash(&mut hasher);
-        let key = hasher.finish();
+        let key = key_of(body);
         if let Some(sent) = self.sent.get_mut(&key) {
             sent.times += 1;
         } else if self.sent.len() < REMEMBERED {

@@ -66,7 +66,13 @@ fn ask(opcode: u8, stream: i16, text: &str) -> Frame {
 }
 
 /// What the node answers: for PREPARE an id, for all else an empty result.
+/// How a request ends whose statement the node does not know.
+const UNKNOWN_HERE: u8 = 0xee;
+
 fn reply(request: &Frame) -> Frame {
+    if request.opcode() == opcode::EXECUTE && request.body().ends_with(&[UNKNOWN_HERE]) {
+        return Frame::new(0x84, request.stream(), opcode::ERROR, &[0, 0, 0x25, 0, 0, 0, 0, 2, b'i', b'd']);
+    }
     let body: &[u8] = if request.opcode() == opcode::PREPARE { &[0, 0, 0, 4, 0, 2, b'i', b'd'] } else { &[0, 0, 0, 1] };
     Frame::new(0x84, request.stream(), opcode::RESULT, body)
 }
@@ -250,6 +256,20 @@ async fn prepared_statements_are_known_on_every_connection() {
     let resent = stage.control.counts().resent;
     assert_eq!((resent.len(), resent[0].times, resent[0].statement.as_str()), (1, 2, LWT));
     stage.control.reset_counts();
+    assert!(stage.control.counts().resent.is_empty());
+}
+
+/// Drivers prepare a statement again that a restarted node has forgotten, and send the same request once more.
+#[tokio::test]
+async fn a_request_whose_statement_the_node_did_not_know_was_not_carried_out() {
+    let mut stage = stage().await;
+    stage.client.send(&ask(opcode::PREPARE, 0, LWT)).await;
+    stage.client.soon().await;
+    let execute = Frame::new(4, 3, opcode::EXECUTE, &[0, 2, b'i', b'd', 0, 6, UNKNOWN_HERE]);
+    for _ in 0..2 {
+        stage.client.send(&execute).await;
+        assert_eq!(stage.client.soon().await.as_ref().map(error_code), Some(0x2500));
+    }
     assert!(stage.control.counts().resent.is_empty());
 }
 

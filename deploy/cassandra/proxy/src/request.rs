@@ -123,6 +123,13 @@ pub fn prepared_id(reply: &Frame) -> Option<Bytes> {
     (reader.int()? == PREPARED).then(|| reader.short_bytes())?
 }
 
+/// Whether a node answers that it does not know a statement: then it did nothing.
+pub fn is_unprepared(reply: &Frame) -> bool {
+    const UNPREPARED: i32 = 0x2500;
+    let code = || reply.reply()?.int();
+    reply.opcode() == opcode::ERROR && !reply.compressed() && code() == Some(UNPREPARED)
+}
+
 /// UNAVAILABLE.
 pub fn unavailable(version: u8, stream: i16) -> Frame {
     error(version, stream, UNAVAILABLE, &counts(2, 1))
