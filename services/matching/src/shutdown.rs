@@ -17,7 +17,7 @@ impl Core {
         request: wire::ShutdownWorkerRequest,
     ) -> wire::ShutdownWorkerResponse {
         let namespace = &ctx.namespace.id;
-        self.workers.leave(namespace, &request.worker_instance_key, &places(&request), self.runtime.now());
+        self.workers.leave(namespace, &request.worker_instance_key, places(&request).as_deref(), self.runtime.now());
         let sticky = QueueName {
             namespace: namespace.clone(),
             name: request.sticky_task_queue,
@@ -48,10 +48,10 @@ impl Core {
 }
 
 /// The queues that a shutdown is about: its task queue with the types that it names (all, if none) and its sticky queue.
-/// None stand for the whole worker.
-fn places(request: &wire::ShutdownWorkerRequest) -> Vec<(String, TaskQueueKind)> {
+/// `None` stands for the whole worker. An empty list is none of them: the type that it names is not served.
+fn places(request: &wire::ShutdownWorkerRequest) -> Option<Vec<(String, TaskQueueKind)>> {
     if request.task_queue.is_empty() {
-        return Vec::new();
+        return None;
     }
     let wanted =
         |kind: TaskQueueType| request.task_queue_types.is_empty() || request.task_queue_types.contains(&(kind as i32));
@@ -66,5 +66,5 @@ fn places(request: &wire::ShutdownWorkerRequest) -> Vec<(String, TaskQueueKind)>
     if wanted(TaskQueueType::Activity) {
         places.push(queue(TaskQueueKind::Activity));
     }
-    places
+    Some(places)
 }

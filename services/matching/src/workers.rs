@@ -62,19 +62,20 @@ impl Workers {
         Some(Presence { workers, name: Some((worker, place)), leaves })
     }
 
-    /// The worker leaves these queues, or, without any, altogether: its polls there end, and it gets no more.
-    pub(crate) fn leave(&self, namespace: &NamespaceId, key: &str, places: &[Place], now: Timestamp) {
+    /// The worker leaves these queues, or, with `None`, altogether: its polls there end, and it gets no more.
+    pub(crate) fn leave(&self, namespace: &NamespaceId, key: &str, places: Option<&[Place]>, now: Timestamp) {
         if key.is_empty() {
             return;
         }
         let worker = (namespace.clone(), key.to_owned());
         let mut known = lock(&self.0);
         known.forget(now);
-        if places.is_empty() {
+        let Some(places) = places else {
             known.note((worker.clone(), None), now);
             let polls = known.polling.get(&worker);
             polls.into_iter().flat_map(HashMap::values).for_each(|(leaves, _)| leaves.cancel());
-        }
+            return;
+        };
         for place in places {
             known.note((worker.clone(), Some(place.clone())), now);
             if let Some((leaves, _)) = known.polling.get(&worker).and_then(|polls| polls.get(place)) {
@@ -159,7 +160,7 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_millis(seconds * 1_000);
         let orders = queue("n", "orders", TaskQueueKind::Activity);
         let present = workers.enter(&orders, "k", at(0)).expect("it has not left");
-        workers.leave(&namespace, "k", &[], at(1));
+        workers.leave(&namespace, "k", None, at(1));
         assert!(present.leaves.is_cancelled());
         assert!(workers.enter(&orders, "k", at(600)).is_none());
         assert!(workers.enter(&queue("other", "orders", TaskQueueKind::Activity), "k", at(600)).is_some());
@@ -176,7 +177,7 @@ mod tests {
         let orders = |kind| queue("n", "orders", kind);
         let staying = workers.enter(&orders(TaskQueueKind::Workflow), "k", now).expect("it has not left");
         let leaving = workers.enter(&orders(TaskQueueKind::Activity), "k", now).expect("it has not left");
-        workers.leave(&namespace, "k", &[("orders".to_owned(), TaskQueueKind::Activity)], now);
+        workers.leave(&namespace, "k", Some(&[("orders".to_owned(), TaskQueueKind::Activity)]), now);
         assert!(leaving.leaves.is_cancelled());
         assert!(!staying.leaves.is_cancelled());
         assert!(workers.enter(&orders(TaskQueueKind::Activity), "k", now).is_none());
@@ -189,7 +190,7 @@ mod tests {
         let (workers, namespace) = (Workers::default(), NamespaceId::new("n"));
         let orders = queue("n", "orders", TaskQueueKind::Activity);
         let present = workers.enter(&orders, "", Timestamp::EPOCH).expect("no key");
-        workers.leave(&namespace, "", &[], Timestamp::EPOCH);
+        workers.leave(&namespace, "", None, Timestamp::EPOCH);
         assert!(!present.leaves.is_cancelled());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::temporal::api::enums::v1::TaskQueueType;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{Matching, OfferOutcome, OfferedTask, TaskQueueKind};
@@ -79,6 +80,26 @@ async fn the_sticky_queue_of_a_leaving_worker_refuses_what_waits_and_what_comes(
     assert_eq!(world.offer(&sticky(4)).await, OfferOutcome::Refused);
     assert_eq!(world.runtime.now(), before);
     assert_eq!(late.await.expect("a poll"), Ok(Default::default()));
+}
+
+/// The TypeScript SDK 1.18 has a part that polls a queue of its own for Nexus tasks, under the worker's key, and shuts it down
+/// when the server does not serve it.
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_for_nexus_tasks_leaves_the_workers_other_polls_alone() {
+    let world = World::new().await;
+    let poll = world.poll_later("worker");
+    world.settle().await;
+    let request = wire::ShutdownWorkerRequest {
+        worker_instance_key: "worker".to_owned(),
+        task_queue: "commands".to_owned(),
+        task_queue_types: vec![TaskQueueType::Nexus as i32],
+        ..Default::default()
+    };
+    world.service.shutdown_worker(&world.ctx, request).await.expect("an answer");
+    world.settle().await;
+    assert!(!poll.is_finished());
+    assert_eq!(world.offer_later(&world.activity(1)).await.expect("an offer"), Ok(OfferOutcome::Taken));
+    assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "1");
 }
 
 #[tokio::test(start_paused = true)]
