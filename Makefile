@@ -35,7 +35,7 @@ NO_API := --exclude api --exclude grpc --exclude internal-api
 MORE := PROPTEST_CASES=20000 SHARD_SEEDS=2000 DAMAGE_TRIALS=1000 OUTLAST_MEMORY_LONG=1 OUTLAST_CASSANDRA_LONG=1 OUTLAST_MODEL_DEPTH=long
 CARGO_TEST := cargo test --workspace $(LOCKED)
 
-.PHONY: help dev dev-cluster test test-long check bench bench-cassandra bench-scale bench-neighbours fmt build laws sdk ratchet
+.PHONY: help dev dev-cluster test test-long check bench bench-cassandra bench-scale bench-neighbours bench-against fmt build laws sdk ratchet
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -95,6 +95,10 @@ bench-scale: ## the same load on different numbers of shards and of history proc
 bench-neighbours: ## what a light client feels of the load of another namespace
 	cargo build --release --package cli --package loadtest $(LOCKED)
 	"$(TARGET)/release/loadtest" neighbours --server "$(TARGET)/release/outlast"
+
+# Both builds share their dependencies' artifacts; the base's own are kept by revision. AGAINST_ARGS: see `loadtest against --help`.
+bench-against: ## build REV too, measure both builds in turn, print figures and ratios: make bench-against REV=main
+	@tools/against "$(or $(REV),$(error name the build to compare with: REV=...))" "$(TARGET)" $(AGAINST_ARGS)
 
 fmt: ## format everything
 	cargo fmt --all

@@ -31,7 +31,7 @@ pub struct BenchArgs {
 }
 
 pub(crate) const ONE: Shape = Shape { activities: 1, parallel: false };
-const TEN: Shape = Shape { activities: 10, parallel: false };
+pub(crate) const TEN: Shape = Shape { activities: 10, parallel: false };
 /// So many that only the time limit ends a series.
 pub(crate) const ENDLESS: u64 = u64::MAX;
 

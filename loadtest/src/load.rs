@@ -46,9 +46,9 @@ pub enum Pace {
     Rate { per_second: f64 },
 }
 
-/// What a series of workflows showed.
+/// What a series of workflows, or of calls, showed.
 pub struct Outcome {
-    /// Workflows that closed.
+    /// Workflows that closed, or calls that were answered.
     pub closed: u64,
     /// Workflows that were started and did not close in time.
     pub lost: u64,
@@ -144,15 +144,7 @@ impl Load {
         let refused_before = self.shared.refused.load(Ordering::Relaxed);
         let began = Instant::now();
         let deadline = began + limit;
-        let mut outcome = Outcome {
-            closed: 0,
-            lost: 0,
-            refused: 0,
-            errors: 0,
-            last_error: None,
-            elapsed: Duration::ZERO,
-            latency: Histogram::new_with_bounds(1, 600_000_000, 3)?,
-        };
+        let mut outcome = Outcome::new()?;
         let mut open = JoinSet::new();
         for number in 0..count {
             let (room, intended) = match pace {
@@ -191,6 +183,19 @@ impl Load {
 }
 
 impl Outcome {
+    /// Nothing yet.
+    pub fn new() -> Result<Self> {
+        Ok(Self {
+            closed: 0,
+            lost: 0,
+            refused: 0,
+            errors: 0,
+            last_error: None,
+            elapsed: Duration::ZERO,
+            latency: Histogram::new_with_bounds(1, 600_000_000, 3)?,
+        })
+    }
+
     fn take(&mut self, done: Option<Result<Option<Duration>, tokio::task::JoinError>>) {
         match done {
             Some(Ok(Some(took))) => {

@@ -2,12 +2,13 @@
 //!
 //! `loadtest run` drives a server that is already there; `loadtest bench` starts one on a new SQLite file, takes every
 //! measurement of docs/performance.md and prints them as a table; `loadtest bench-cassandra` and `loadtest scale` do so with
-//! a Cassandra node; `loadtest neighbours` tells what one namespace feels of another. All end by themselves.
+//! a Cassandra node; `loadtest against` compares two builds; `loadtest neighbours` tells what one namespace feels of another. All end by themselves.
 //!
 //! Absent on purpose: anything that only this server has. The driver sees the API, Prometheus text and `/proc`.
 //!
 //! Start reading at [`load`], then [`worker`].
 
+mod against;
 mod bench;
 mod bench_cassandra;
 mod counters;
@@ -18,6 +19,8 @@ mod neighbours;
 mod process;
 mod report;
 mod server;
+mod signals;
+mod unfinished;
 mod worker;
 
 use std::time::Duration;
@@ -44,6 +47,8 @@ enum Command {
     BenchCassandra(bench_cassandra::CassandraArgs),
     /// The same load on different numbers of shards and of history processes, on one Cassandra node.
     Scale(bench_cassandra::CassandraArgs),
+    /// Two builds in turn on new stores: their figures and the ratios between them.
+    Against(against::AgainstArgs),
     /// Start a server on a new file, measure a light client alone and beside each load of another namespace.
     Neighbours(neighbours::NeighboursArgs),
     /// One of the processes that `neighbours` starts: plays a client, prints one line of JSON.
@@ -121,6 +126,7 @@ fn main() -> Result<()> {
             Command::Bench(args) => bench::bench(args).await,
             Command::BenchCassandra(args) => bench_cassandra::bench(args).await,
             Command::Scale(args) => bench_cassandra::scale(args).await,
+            Command::Against(args) => against::bench(args).await,
             Command::Neighbours(args) => neighbours::bench(args).await,
             Command::Neighbour(args) => neighbour::run(args).await,
         }

@@ -9,10 +9,12 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::{PollActivityTaskQueueRequest, RegisterNamespaceRequest};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use crate::Tuning;
 use crate::bench::{ENDLESS, ONE};
 use crate::load::{self, Client, Load, Pace};
+use crate::unfinished;
 
 /// Polls wait for a second less than this, so they come again once a second.
 const POLL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,6 +30,8 @@ pub enum Kind {
     Polls,
     /// Registrations of namespaces, a new one for each that was answered.
     Registrations,
+    /// Requests of which a part comes and no more, a new one for each that the server ends.
+    Unfinished,
 }
 
 #[derive(Args)]
@@ -38,7 +42,7 @@ pub struct NeighbourArgs {
     namespace: String,
     #[arg(long)]
     kind: Kind,
-    /// Workflows open, polls waiting, or registrations under way at a time.
+    /// Workflows open, polls waiting, registrations or unfinished requests under way at a time.
     #[arg(long)]
     size: usize,
     #[arg(long)]
@@ -75,6 +79,7 @@ pub async fn run(args: NeighbourArgs) -> Result<()> {
     let report = match args.kind {
         Kind::Closed | Kind::Burst => workflows(&args, limit).await?,
         Kind::Polls | Kind::Registrations => calls(&args, limit).await?,
+        Kind::Unfinished => unfinished_requests(&args, limit).await?,
     };
     println!("{}", serde_json::to_string(&report)?);
     Ok(())
@@ -103,11 +108,51 @@ async fn workflows(args: &NeighbourArgs, limit: Duration) -> Result<Report> {
     Ok(report)
 }
 
+/// Holds `size` unfinished requests open until the time is over.
+async fn unfinished_requests(args: &NeighbourArgs, limit: Duration) -> Result<Report> {
+    let counts = Arc::new(Counts::default());
+    let began = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..args.tuning.connections.max(1) {
+        let channel = unfinished::connect(&args.address).await?;
+        for _ in 0..args.size / args.tuning.connections.max(1) {
+            let (mut channel, counts) = (channel.clone(), Arc::clone(&counts));
+            callers.spawn(async move {
+                loop {
+                    let count = match unfinished::begin(&mut channel).await {
+                        Ok(true) => &counts.refused,
+                        Ok(false) => &counts.done,
+                        Err(_) => &counts.failed,
+                    };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+    }
+    tokio::time::sleep(limit).await;
+    callers.abort_all();
+    Ok(counts.report(began))
+}
+
 #[derive(Default)]
 struct Counts {
     done: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
+}
+
+impl Counts {
+    fn report(&self, began: Instant) -> Report {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Report {
+            done: read(&self.done),
+            seconds: began.elapsed().as_secs_f64(),
+            refused: read(&self.refused),
+            failed: read(&self.failed),
+            ..Report::default()
+        }
+    }
 }
 
 /// Makes calls, `size` at a time, until the time is over.
@@ -126,14 +171,7 @@ async fn calls(args: &NeighbourArgs, limit: Duration) -> Result<Report> {
         .collect();
     tokio::time::sleep(limit).await;
     callers.iter().for_each(tokio::task::JoinHandle::abort);
-    let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    let report = Report {
-        done: read(&counts.done),
-        seconds: began.elapsed().as_secs_f64(),
-        refused: read(&counts.refused),
-        failed: read(&counts.failed),
-        ..Report::default()
-    };
+    let report = counts.report(began);
     if report.done + report.refused == 0 {
         bail!("no call was answered");
     }

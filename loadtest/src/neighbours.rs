@@ -54,6 +54,7 @@ const LOADS: &[Loud] = &[
     },
     Loud { title: "1,000 polls", args: &["--kind", "polls", "--size", "1000", "--connections", "4"] },
     Loud { title: "16 registrations at a time", args: &["--kind", "registrations", "--size", "16"] },
+    Loud { title: "512 unfinished requests", args: &["--kind", "unfinished", "--size", "512", "--connections", "8"] },
 ];
 
 const LIGHT: &[&str] = &["--kind", "closed", "--size", "1", "--pollers", "4", "--connections", "1"];

@@ -18,8 +18,8 @@ pub struct Probe {
     pub metrics: Vec<String>,
 }
 
-/// Counters of the server that are told per workflow: name in the report, name of the counter.
-const PER_WORKFLOW: [(&str, &str); 8] = [
+/// Counters of the server that are told per workflow or call: name in the report, name of the counter.
+const COUNTERS: [(&str, &str); 8] = [
     ("log appends", "outlast_log_appends_total"),
     ("requests to Cassandra", "outlast_cql_requests_total"),
     ("log bytes", "outlast_log_append_bytes_total"),
@@ -30,7 +30,7 @@ const PER_WORKFLOW: [(&str, &str); 8] = [
     ("gRPC requests", "outlast_grpc_requests_total"),
 ];
 
-/// One series of workflows and what it cost.
+/// One series and what it cost.
 pub struct Measured {
     /// What was run.
     pub title: String,
@@ -38,11 +38,20 @@ pub struct Measured {
     server_cpu: Option<Duration>,
     database_cpu: Option<Duration>,
     driver_cpu: Option<Duration>,
-    per_workflow: Vec<(&'static str, Option<f64>)>,
+    grown: Vec<Option<f64>>,
     peak_kib: Option<u64>,
 }
 
-/// Runs a series and reads CPU, memory and counters around it.
+/// A number of a series, as a row of a table.
+pub struct Figure {
+    pub title: String,
+    /// None where there was nothing to look at.
+    pub value: Option<f64>,
+    /// Digits behind the point.
+    pub digits: usize,
+}
+
+/// Runs a series of workflows and reads CPU, memory and counters around it.
 pub async fn measure(
     load: &Load,
     probe: &Probe,
@@ -51,10 +60,19 @@ pub async fn measure(
     count: u64,
     limit: Duration,
 ) -> Result<Measured> {
+    measure_around(probe, title(shape, pace), load.run(shape, pace, count, limit)).await
+}
+
+/// Does some work and reads CPU, memory and counters around it.
+pub async fn measure_around(
+    probe: &Probe,
+    title: String,
+    work: impl Future<Output = Result<Outcome>>,
+) -> Result<Measured> {
     let counters_before = scrape(probe).await?;
     let cpu_before = (cpu_of(&probe.server_pids)?, cpu_of(&probe.database_pids)?);
     let own_before = process::cpu(std::process::id()).ok();
-    let outcome = load.run(shape, pace, count, limit).await?;
+    let outcome = work.await?;
     let cpu_after = (cpu_of(&probe.server_pids)?, cpu_of(&probe.database_pids)?);
     let own_after = process::cpu(std::process::id()).ok();
     let counters_after = scrape(probe).await?;
@@ -64,21 +82,14 @@ pub async fn measure(
         .map(|pid| process::memory(*pid).map(|memory| memory.peak_kib))
         .collect::<Result<_>>()?;
     let peak_kib = (!peaks.is_empty()).then(|| peaks.iter().sum());
-    let per_workflow = PER_WORKFLOW
-        .iter()
-        .map(|(title, name)| {
-            let grown = counters_after.as_ref().zip(counters_before.as_ref());
-            let grown = grown.and_then(|(after, before)| after.growth(before, name));
-            (*title, grown.map(|value| value / outcome.closed as f64))
-        })
-        .collect();
+    let growth = |name| counters_after.as_ref()?.growth(counters_before.as_ref()?, name);
     Ok(Measured {
-        title: title(shape, pace),
+        title,
         server_cpu: cpu_after.0.zip(cpu_before.0).map(|(after, before)| after - before),
         database_cpu: cpu_after.1.zip(cpu_before.1).map(|(after, before)| after - before),
         driver_cpu: own_after.zip(own_before).map(|(after, before)| after - before),
         outcome,
-        per_workflow,
+        grown: COUNTERS.iter().map(|(_, name)| growth(name)).collect(),
         peak_kib,
     })
 }
@@ -108,32 +119,17 @@ fn title(shape: Shape, pace: Pace) -> String {
     format!("{} {activities}{order}, {pace}", shape.activities)
 }
 
-/// A markdown table with one column for each series, and a line on how it was measured.
+/// A markdown table with one column for each series, and a line on how it was measured. "Each" is a workflow.
 pub fn table(series: &[Measured], tuning: &Tuning) -> String {
     let mut text = String::new();
     row(&mut text, "", series.iter().map(|one| one.title.clone()));
     row(&mut text, "---", series.iter().map(|_| "---:".to_owned()));
-    row(&mut text, "workflows", series.iter().map(|one| one.outcome.closed.to_string()));
-    row(&mut text, "workflows/s", series.iter().map(|one| format!("{:.0}", one.rate())));
-    for (title, quantile) in [("p50 start → close, ms", 0.5), ("p99 start → close, ms", 0.99)] {
-        row(&mut text, title, series.iter().map(|one| format!("{:.1}", one.latency_ms(quantile))));
+    let columns: Vec<Vec<Figure>> = series.iter().map(Measured::figures).collect();
+    for (index, Figure { title, .. }) in columns.first().into_iter().flatten().enumerate() {
+        if columns.iter().any(|column| column[index].value.is_some()) {
+            row(&mut text, title, columns.iter().map(|column| column[index].text()));
+        }
     }
-    row(&mut text, "server CPU, ms/workflow", series.iter().map(|one| one.cpu_per_workflow(one.server_cpu)));
-    row(&mut text, "server CPU, cores", series.iter().map(|one| one.cores(one.server_cpu)));
-    if series.iter().any(|one| one.database_cpu.is_some()) {
-        row(&mut text, "Cassandra CPU, ms/workflow", series.iter().map(|one| one.cpu_per_workflow(one.database_cpu)));
-        row(&mut text, "Cassandra CPU, cores", series.iter().map(|one| one.cores(one.database_cpu)));
-    }
-    row(&mut text, "driver CPU, ms/workflow", series.iter().map(|one| one.cpu_per_workflow(one.driver_cpu)));
-    for (index, (title, _)) in PER_WORKFLOW.iter().enumerate() {
-        let title = format!("{title} per workflow");
-        row(&mut text, &title, series.iter().map(|one| optional(one.per_workflow[index].1, 2)));
-    }
-    let peak = |one: &Measured| optional(one.peak_kib.map(|kib| kib as f64 / 1024.0), 0);
-    row(&mut text, "peak memory so far, MiB", series.iter().map(peak));
-    row(&mut text, "lost workflows", series.iter().map(|one| one.outcome.lost.to_string()));
-    row(&mut text, "refused calls", series.iter().map(|one| one.outcome.refused.to_string()));
-    row(&mut text, "failed calls", series.iter().map(|one| one.outcome.errors.to_string()));
     let _ = writeln!(
         text,
         "\ngzip {}, sticky {}, eager activities {}, {} pollers of each kind, {} connections, payloads of {} bytes",
@@ -156,30 +152,54 @@ impl Measured {
         self.outcome.lost == 0 && self.outcome.refused == 0 && self.outcome.errors == 0
     }
 
-    fn rate(&self) -> f64 {
-        self.outcome.closed as f64 / self.outcome.elapsed.as_secs_f64()
+    /// All that was counted and timed, the same figures in the same order for every series.
+    pub fn figures(&self) -> Vec<Figure> {
+        let seconds = self.outcome.elapsed.as_secs_f64();
+        let each = |total: f64| total / self.outcome.closed as f64;
+        let latency_ms = |quantile| self.outcome.latency.value_at_quantile(quantile) as f64 / 1000.0;
+        let cpu_ms = |cpu: Option<Duration>| cpu.map(|cpu| each(cpu.as_secs_f64() * 1000.0));
+        let cores = |cpu: Option<Duration>| cpu.map(|cpu| cpu.as_secs_f64() / seconds);
+        let mut figures = vec![
+            Figure::new("number", Some(self.outcome.closed as f64), 0),
+            Figure::new("per second", Some(self.outcome.closed as f64 / seconds), 0),
+            Figure::new("p50, ms", Some(latency_ms(0.5)), 1),
+            Figure::new("p99, ms", Some(latency_ms(0.99)), 1),
+            Figure::new("server CPU, ms each", cpu_ms(self.server_cpu), 3),
+            Figure::new("server CPU, cores", cores(self.server_cpu), 2),
+            Figure::new("Cassandra CPU, ms each", cpu_ms(self.database_cpu), 2),
+            Figure::new("Cassandra CPU, cores", cores(self.database_cpu), 2),
+            Figure::new("driver CPU, ms each", cpu_ms(self.driver_cpu), 2),
+        ];
+        let counters = COUNTERS.iter().zip(&self.grown);
+        figures.extend(counters.map(|((title, _), grown)| Figure::new(&format!("{title} each"), grown.map(each), 2)));
+        figures.extend([
+            Figure::new("peak memory so far, MiB", self.peak_kib.map(|kib| kib as f64 / 1024.0), 0),
+            Figure::new("lost workflows", Some(self.outcome.lost as f64), 0),
+            Figure::new("refused calls", Some(self.outcome.refused as f64), 0),
+            Figure::new("failed calls", Some(self.outcome.errors as f64), 0),
+        ]);
+        figures
+    }
+}
+
+impl Figure {
+    fn new(title: &str, value: Option<f64>, digits: usize) -> Self {
+        Self { title: title.to_owned(), value, digits }
     }
 
-    fn latency_ms(&self, quantile: f64) -> f64 {
-        self.outcome.latency.value_at_quantile(quantile) as f64 / 1000.0
+    fn text(&self) -> String {
+        number(self.value, self.digits)
     }
+}
 
-    fn cpu_per_workflow(&self, cpu: Option<Duration>) -> String {
-        optional(cpu.map(|cpu| cpu.as_secs_f64() * 1000.0 / self.outcome.closed as f64), 2)
-    }
-
-    fn cores(&self, cpu: Option<Duration>) -> String {
-        optional(cpu.map(|cpu| cpu.as_secs_f64() / self.outcome.elapsed.as_secs_f64()), 2)
-    }
+/// A number with that many digits behind the point, or a dash.
+pub fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 fn row(text: &mut String, head: &str, cells: impl Iterator<Item = String>) {
     let cells: Vec<String> = cells.collect();
     let _ = writeln!(text, "| {head} | {} |", cells.join(" | "));
-}
-
-fn optional(value: Option<f64>, digits: usize) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 fn on(flag: bool) -> &'static str {
