@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::try_join_all;
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use storage::{StorageError, Table, Version};
 
 use crate::arrival::Arrival;
@@ -25,13 +25,8 @@ const MOST_STALLS: u32 = 16;
 
 /// How often in a row rows are looked up before a load makes room for others.
 const ATTEMPTS: u32 = 3;
-const FIRST_REST: Duration = Duration::from_millis(20);
-/// The longest rest before an entity is loaded again whose rows could not be reached.
-const LONGEST_REST: Duration = Duration::from_secs(5);
-
-fn rest_before(attempt: u32) -> Duration {
-    FIRST_REST.saturating_mul(1 << attempt.saturating_sub(1).min(10)).min(LONGEST_REST)
-}
+/// Between the attempts to read rows that cannot be reached.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 
 /// How a load ended.
 pub(crate) enum Loaded<K: Kind> {
@@ -152,9 +147,9 @@ impl<K: Kind> ShardTask<K> {
             return;
         }
         slot.loads_in_vain += 1;
-        let (rest, runtime) = (rest_before(slot.loads_in_vain + ATTEMPTS), self.runtime.clone());
+        let (delay, runtime) = (BACKOFF.after(slot.loads_in_vain + ATTEMPTS), self.runtime.clone());
         self.outside.spawn(async move {
-            runtime.sleep(rest).await;
+            runtime.sleep(delay).await;
             Arrival::LoadAgain { slot: id }
         });
     }
@@ -226,11 +221,11 @@ impl<K: Kind> ShardTask<K> {
         self.fetch(id, rows, Duration::ZERO);
     }
 
-    fn fetch(&mut self, id: SlotId, rows: Vec<RowAddress>, rest: Duration) {
+    fn fetch(&mut self, id: SlotId, rows: Vec<RowAddress>, delay: Duration) {
         let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
         self.outside.spawn(async move {
-            if !rest.is_zero() {
-                runtime.sleep(rest).await;
+            if !delay.is_zero() {
+                runtime.sleep(delay).await;
             }
             let fetching = AssertUnwindSafe(fetch(&*table, &rows, &runtime)).catch_unwind();
             let fetched = match fetching.await {
@@ -253,8 +248,8 @@ impl<K: Kind> ShardTask<K> {
             return self.drain_mailbox(id);
         }
         slot.loads_in_vain += 1;
-        let rest = rest_before(slot.loads_in_vain + ATTEMPTS);
-        self.fetch(id, rows, rest);
+        let delay = BACKOFF.after(slot.loads_in_vain + ATTEMPTS);
+        self.fetch(id, rows, delay);
     }
 
     /// A step that may have been stalled has ended.
@@ -334,7 +329,7 @@ async fn fetch(table: &dyn Table, rows: &[RowAddress], runtime: &Runtime) -> Res
             Err(error) => tracing::warn!(%error, "cannot read rows yet"),
         }
         if attempt < ATTEMPTS {
-            runtime.sleep(rest_before(attempt)).await;
+            runtime.sleep(BACKOFF.after(attempt)).await;
         }
     }
     Err(NotFetched::Unreachable)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use ids::Timestamp;
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use storage::{Append, Epoch, GroupId, Log, LogId, OwnerNonce, Reopen, Seq};
 
 use crate::arrival::{Arrival, Resolved};
@@ -332,7 +332,7 @@ impl<K: Kind> ShardTask<K> {
 }
 
 async fn resolve(log: Arc<dyn Log>, name: LogId, epoch: Epoch, nonce: OwnerNonce, runtime: Runtime) -> Resolved {
-    let mut rest = Duration::from_millis(20);
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
     loop {
         match AssertUnwindSafe(log.reopen(&name, epoch, nonce)).catch_unwind().await {
             Ok(Ok(Reopen::Reopened(opened))) => return Resolved::Ours(opened),
@@ -341,7 +341,6 @@ async fn resolve(log: Arc<dyn Log>, name: LogId, epoch: Epoch, nonce: OwnerNonce
             Ok(Err(error)) => tracing::warn!(log = %name.0, %error, "cannot reopen the log yet"),
             Err(_) => tracing::error!(log = %name.0, "reopening the log panicked"),
         }
-        runtime.sleep(rest).await;
-        rest = (rest * 2).min(Duration::from_secs(1));
+        runtime.sleep(backoff.next_delay()).await;
     }
 }

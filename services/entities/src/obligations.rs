@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use runtime::Backoff;
 use storage::Seq;
 
 use crate::arrival::Arrival;
@@ -17,13 +18,8 @@ use crate::request::{Origin, Request};
 use crate::shard::ShardTask;
 use crate::{Kind, ObligationId};
 
-const FIRST_REST: Duration = Duration::from_millis(100);
-const LONGEST_REST: Duration = Duration::from_secs(10);
-
-/// How long to wait before the `attempts`-th repetition of something that did not help.
-pub(crate) fn rest_before(attempts: u32) -> Duration {
-    FIRST_REST.saturating_mul(1 << attempts.saturating_sub(1).min(10)).min(LONGEST_REST)
-}
+/// Between the repetitions of something that was carried out and did not help.
+pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -173,10 +169,10 @@ impl<K: Kind> ShardTask<K> {
         }
         debt.phase = Phase::Resting;
         debt.attempts += 1;
-        let rest = rest_before(debt.attempts);
+        let delay = BACKOFF.after(debt.attempts);
         let runtime = self.runtime.clone();
         self.obligations.spawn(async move {
-            runtime.sleep(rest).await;
+            runtime.sleep(delay).await;
             Arrival::Rested { slot: id, id: obligation }
         });
         // It would be tried for ever by a former owner that writes nothing and so never learns that it is one.
@@ -247,12 +243,5 @@ mod tests {
         assert_eq!(ids(owed.reconcile(owing(&["a"]), Seq(3))), ["a"]);
         assert!(!owed.may_start(&"a".to_owned(), Seq(1)));
         assert!(owed.may_start(&"a".to_owned(), Seq(3)));
-    }
-
-    #[test]
-    fn rests_double_up_to_ten_seconds() {
-        assert_eq!(rest_before(1), Duration::from_millis(100));
-        assert_eq!(rest_before(2), Duration::from_millis(200));
-        assert_eq!(rest_before(50), Duration::from_secs(10));
     }
 }

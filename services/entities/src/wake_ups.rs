@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::FutureExt;
 use ids::Timestamp;
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use storage::{
     Append, Epoch, Head, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageError,
     StorageResult, Store, Table,
@@ -31,7 +31,7 @@ pub(crate) use self::buckets::{Bucket, Index};
 use crate::arrival::Arrival;
 use crate::checkpoint::Part;
 use crate::entity_slot::{Residence, Slot, SlotId};
-use crate::obligations::rest_before;
+use crate::obligations::BACKOFF;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
@@ -197,7 +197,7 @@ impl<K: Kind> ShardTask<K> {
             slot.idle_wake_ups += 1;
             let held_until = held_until(&*self.kind, slot, &self.runtime).filter(|until| *until > now);
             is_held = held_until.is_some();
-            at = held_until.map(|until| until.min(now + HELD_REST)).or(Some(now + rest_before(slot.idle_wake_ups)));
+            at = held_until.map(|until| until.min(now + HELD_REST)).or(Some(now + BACKOFF.after(slot.idle_wake_ups)));
         } else if woken && !changed {
             slot.idle_wake_ups = 0;
         }
@@ -491,7 +491,7 @@ async fn read_page(
     from: RowKey,
     runtime: &Runtime,
 ) -> WakeUpPage {
-    let mut rest = Duration::from_millis(20);
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
     let page = loop {
         let range = ScanRange { from: from.clone(), to: None };
         match AssertUnwindSafe(table.scan(&partition, range, ScanOrder::Ascending, PAGE)).catch_unwind().await {
@@ -504,8 +504,7 @@ async fn read_page(
             Ok(Err(error)) => tracing::warn!(%error, "cannot read wake-ups yet"),
             Err(_) => tracing::error!("reading wake-ups panicked"),
         }
-        runtime.sleep(rest).await;
-        rest = (rest * 2).min(Duration::from_secs(5));
+        runtime.sleep(backoff.next_delay()).await;
     };
     let after = page.rows.last().filter(|_| page.more).map(|row| {
         let mut next = BytesMut::from(&row.key[..]);

@@ -11,17 +11,20 @@ use std::time::Duration;
 
 use cluster::{Deadline, OfferedTask, RecordedStart, ServiceError, TaskKey, TaskQueueKind, TaskStart};
 use futures::FutureExt;
+use runtime::Backoff;
 use taskqueue::{Input, ItemId, Match, Origin, Position, Task};
 
 use crate::kind::ShardError;
 use crate::observed::PollerDescription;
-use crate::service::{Core, FIRST_REST};
+use crate::service::Core;
 use crate::task_queue::{Content, Handed, QueueState, TaskQueue};
 
 /// How often history is asked while the poller waits.
 const QUICK_TRIES: u32 = 3;
 /// How often if the queue has moved away meanwhile, so that there is no next poller who could be given the task.
 const LAST_TRIES: u32 = 9;
+/// Between the times that history, or a backlog, is asked again for a poller that waits.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 /// How long a task rests for which history had no answer, while its poller looks for another.
 const REST: Duration = Duration::from_secs(1);
 /// How long one answer of history may take before it is asked again.
@@ -85,7 +88,7 @@ impl Core {
     async fn deliver(self: Arc<Self>, queue: Arc<TaskQueue>, delivery: Delivery) {
         let Delivery { item, partition, .. } = delivery;
         let request_id = Some(delivery.start.request_id.clone());
-        let mut rest = FIRST_REST;
+        let mut backoff = BACKOFF;
         for attempt in 1.. {
             match self.record_start(&delivery).await {
                 Recorded::Started(content) => {
@@ -122,8 +125,7 @@ impl Core {
             if is_last || self.closing.is_cancelled() {
                 break;
             }
-            self.runtime.sleep(rest).await;
-            rest = (rest * 2).min(REST);
+            self.runtime.sleep(backoff.next_delay()).await;
         }
         self.rest_and_put_back(queue, item, request_id).await;
     }
@@ -132,15 +134,14 @@ impl Core {
     /// history recognises the request id that is kept with it. Says false if it stays there, for the next owner.
     async fn use_claim_up(&self, queue: &TaskQueue, partition: u32, position: Position) -> bool {
         let key = queue.partition(partition).key();
-        let mut rest = FIRST_REST;
+        let mut backoff = BACKOFF;
         loop {
             match self.shards.tell(&key, Input::Acknowledge(vec![position])).await {
                 Ok(_) | Err(ShardError::Quarantined(_)) => return true,
                 Err(_) if queue.is_lost() || self.closing.is_cancelled() => return false,
                 Err(error) => tracing::debug!(?key, %error, "a backlog cannot be told of a delivery yet"),
             }
-            self.runtime.sleep(rest).await;
-            rest = (rest * 2).min(REST);
+            self.runtime.sleep(backoff.next_delay()).await;
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::kind::ShardError;
 use crate::queues::not_owner;
-use crate::service::{Core, FIRST_REST, LONGEST_REST};
+use crate::service::{BACKOFF, Core};
 use crate::task_queue::{OfferEnd, Offering, QueueState, TaskQueue};
 
 /// How long a sticky queue is held open for a worker whose last poll broke off.
@@ -123,7 +123,7 @@ impl Core {
         task: Arc<Task>,
     ) -> ServiceResult<OfferOutcome> {
         let key = queue.partition(partition).key();
-        let mut rest = FIRST_REST;
+        let mut backoff = BACKOFF;
         loop {
             match self.shards.call(&key, Input::Keep(Box::new((*task).clone()))).await {
                 Ok(Reply::Kept(position)) => {
@@ -146,8 +146,7 @@ impl Core {
                 Err(_) if task.request_id.is_some() && !self.closing.is_cancelled() => {}
                 Err(error) => return Err(ServiceError::Unavailable(format!("the task cannot be kept: {error}"))),
             }
-            self.runtime.sleep(rest).await;
-            rest = (rest * 2).min(LONGEST_REST);
+            self.runtime.sleep(backoff.next_delay()).await;
         }
     }
 }

@@ -12,7 +12,7 @@ use cluster::{
 };
 use entities::{ShardOpener, ShardSettings, ShardStats, Shards};
 use ids::Timestamp;
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use settings::MatchingSettings;
 use storage::{StorageResult, Store};
 use tokio::sync::mpsc;
@@ -27,10 +27,8 @@ use crate::queues::Queues;
 use crate::task_queue::TaskQueue;
 use crate::workers::Workers;
 
-/// The first wait before something that failed is tried again.
-pub(crate) const FIRST_REST: Duration = Duration::from_millis(50);
-/// The longest such wait.
-pub(crate) const LONGEST_REST: Duration = Duration::from_secs(5);
+/// Between the attempts of something that failed.
+pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// How long closing waits for what is under way.
 const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::kind::ShardError;
 use crate::observed::{PollerDescription, Rate, RecentPollers};
 use crate::partition::PartitionName;
-use crate::service::{Core, FIRST_REST, LONGEST_REST};
+use crate::service::{BACKOFF, Core};
 
 /// How many tasks of a level and partition are in memory to be delivered.
 const WINDOW: usize = 256;
@@ -333,7 +333,7 @@ impl Core {
     /// moves away, whoever reads the backlog next asks history about tasks that it does not want any more.
     async fn tell_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
         let key = queue.partition(partition).key();
-        let mut rest = FIRST_REST;
+        let mut backoff = BACKOFF;
         while let Err(error) = self.shards.tell(&key, input.clone()).await {
             tracing::debug!(?key, %error, "a backlog cannot be told how a delivery ended");
             let is_over = self.closing.is_cancelled() || queue.is_lost();
@@ -341,7 +341,7 @@ impl Core {
                 return;
             }
             tokio::select! {
-                () = self.runtime.sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
+                () = self.runtime.sleep(backoff.next_delay()) => {}
                 () = queue.lost.cancelled() => return,
             }
         }
@@ -350,7 +350,7 @@ impl Core {
     async fn read_backlog(self: Arc<Self>, queue: Arc<TaskQueue>, request: ReadRequest) {
         let key = queue.partition(request.partition).key();
         let ReadRequest { partition, after, limit } = request;
-        let mut rest = FIRST_REST;
+        let mut backoff = BACKOFF;
         loop {
             match self.shards.call(&key, Input::Read { after, limit }).await {
                 Ok(Reply::Read(reading)) => {
@@ -362,12 +362,12 @@ impl Core {
                 Ok(other) => tracing::error!(?key, ?other, "a reading of a backlog was answered with something else"),
                 Err(ShardError::Quarantined(reason)) => {
                     tracing::error!(?key, reason, "a backlog cannot be read");
-                    rest = LONGEST_REST;
+                    backoff.go_to_longest();
                 }
                 Err(error) => tracing::debug!(?key, %error, "a backlog cannot be read yet"),
             }
             tokio::select! {
-                () = self.runtime.sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
+                () = self.runtime.sleep(backoff.next_delay()) => {}
                 () = queue.lost.cancelled() => return,
                 () = self.closing.cancelled() => {
                     queue.lock().queue.read_failed(partition);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use internal_api::membership::{ClockReading, RefusalReason, Refused};
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use settings::MembershipSettings;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -56,9 +56,8 @@ pub(crate) struct Seat {
     pub(crate) clock: Option<ClockReading>,
 }
 
-/// How long after a first answer it is looked again whether anybody listens, and how long at most.
-const FIRST_PROBE_REST: Duration = Duration::from_millis(20);
-const LONGEST_PROBE_REST: Duration = Duration::from_millis(160);
+/// Between the probes of an address, to see whether its process still listens.
+const PROBE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(160));
 
 /// What a look at a node's address has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,10 +143,9 @@ impl Office {
         let Some(address) = address else { return };
         // A process that is being killed may have closed its connections and not yet its listener: one answer says little.
         let refused = async {
-            let mut rest = FIRST_PROBE_REST;
+            let mut backoff = PROBE_BACKOFF;
             while self.sits(node, generation) && self.probe(&address).await != Probe::Refuses {
-                self.runtime.sleep(rest).await;
-                rest = (rest * 2).min(LONGEST_PROBE_REST);
+                self.runtime.sleep(backoff.next_delay()).await;
             }
         };
         let why = match self.runtime.timeout(self.timings.lease, refused).await {

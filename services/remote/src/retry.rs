@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cluster::ServiceError;
 use ids::Timestamp;
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use settings::RemoteSettings;
 
 /// What to do about an error.
@@ -86,10 +86,9 @@ impl Bound {
 
 /// The pauses of one call.
 pub(crate) struct Pauses {
-    next: Duration,
-    next_unavailable: Duration,
+    ask_owner: Backoff,
+    unavailable: Backoff,
     unavailable_left: u32,
-    longest: Duration,
     until: Timestamp,
     runtime: Runtime,
 }
@@ -97,10 +96,9 @@ pub(crate) struct Pauses {
 impl Pauses {
     pub(crate) fn new(settings: &RemoteSettings, until: Timestamp, runtime: Runtime) -> Self {
         Self {
-            next: settings.first_pause,
-            next_unavailable: settings.unavailable_pause,
+            ask_owner: Backoff::new(settings.first_pause, settings.longest_pause),
+            unavailable: Backoff::new(settings.unavailable_pause, Duration::MAX),
             unavailable_left: settings.unavailable_retries,
-            longest: settings.longest_pause,
             until,
             runtime,
         }
@@ -110,16 +108,10 @@ impl Pauses {
     pub(crate) fn before_next(&mut self, retry: Retry) -> Option<Duration> {
         let pause = match retry {
             Retry::Never => return None,
-            Retry::AskOwner => {
-                let pause = self.next;
-                self.next = (pause * 2).min(self.longest);
-                pause
-            }
+            Retry::AskOwner => self.ask_owner.next_delay(),
             Retry::FewTimes => {
                 self.unavailable_left = self.unavailable_left.checked_sub(1)?;
-                let pause = self.next_unavailable;
-                self.next_unavailable = pause * 2;
-                pause
+                self.unavailable.next_delay()
             }
         };
         let pause = self.jittered(pause);

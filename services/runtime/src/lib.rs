@@ -10,7 +10,9 @@ use std::time::Duration;
 use ids::{Timestamp, WallClock};
 use tokio::task::JoinHandle;
 
+mod backoff;
 mod clock;
+pub use backoff::Backoff;
 use clock::{AnchoredClock, Machine, SetByHand};
 pub use clock::{Clock, VirtualClock, WallDial};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cluster::ServiceError;
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use storage::StorageError;
 
 use crate::server::StartError;
@@ -12,8 +12,7 @@ use crate::store_owner::StoreOwnerError;
 
 /// How long a start goes on trying.
 const WITHIN: Duration = Duration::from_secs(60);
-const FIRST_REST: Duration = Duration::from_millis(100);
-const LONGEST_REST: Duration = Duration::from_secs(2);
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// Tries until it works, or fails in a way that trying again does not mend, or for too long.
 pub(crate) async fn patiently<T>(
@@ -21,13 +20,12 @@ pub(crate) async fn patiently<T>(
     what: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, StartError>,
 ) -> Result<T, StartError> {
-    let (until, mut rest) = (runtime.now() + WITHIN, FIRST_REST);
+    let (until, mut backoff) = (runtime.now() + WITHIN, BACKOFF);
     loop {
         match attempt().await {
             Err(error) if may_pass(&error) && runtime.now() < until => {
                 tracing::warn!(%error, "{what}: trying again");
-                runtime.sleep(rest).await;
-                rest = (rest * 2).min(LONGEST_REST);
+                runtime.sleep(backoff.next_delay()).await;
             }
             outcome => return outcome,
         }

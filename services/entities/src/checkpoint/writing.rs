@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use storage::{PartitionKey, PartitionWrite, RowKey, Seq, StorageError, StorageResult, Table};
 
 use crate::arrival::Arrival;
@@ -19,9 +19,8 @@ use crate::{Kind, RowAddress};
 
 /// How many parts are written at once when each is written by itself.
 const APART: usize = 16;
-const FIRST_REST: Duration = Duration::from_millis(20);
-/// The longest rest before what was out of reach is tried again.
-const LONGEST_REST: Duration = Duration::from_secs(5);
+/// Between the attempts to write what is out of reach.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 
 /// Parts that are written together.
 pub(super) struct Batch {
@@ -102,8 +101,7 @@ impl OutOfReach {
         }
         self.is_trying = true;
         let count = self.waiting.len().min(most);
-        let rest = FIRST_REST.saturating_mul(1 << self.in_vain.min(10)).min(LONGEST_REST);
-        Some((self.waiting.drain(..count).collect(), rest))
+        Some((self.waiting.drain(..count).collect(), BACKOFF.after(self.in_vain + 1)))
     }
 }
 
@@ -119,13 +117,13 @@ impl<K: Kind> ShardTask<K> {
         self.outside.spawn(async move { Arrival::Checkpointed(write_batch(&*table, batch, &runtime).await) });
     }
 
-    /// Tries again to write what was out of reach, if there is anything, after a rest.
+    /// Tries again to write what was out of reach, if there is anything, after a delay.
     pub(super) fn try_again(&mut self) {
         let most = self.settings.checkpoint_batch;
-        let Some((parts, rest)) = self.checkpoints.out_of_reach.next_try(most) else { return };
+        let Some((parts, delay)) = self.checkpoints.out_of_reach.next_try(most) else { return };
         let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
         self.outside.spawn(async move {
-            runtime.sleep(rest).await;
+            runtime.sleep(delay).await;
             Arrival::Checkpointed(Written { batch: None, parts: write_apart(&*table, parts).await })
         });
     }
@@ -140,7 +138,7 @@ async fn write_batch(table: &dyn Table, batch: Batch, runtime: &Runtime) -> Writ
         }
         Err(error) => tracing::warn!(%error, "cannot write a checkpoint, trying each entity by itself"),
     }
-    runtime.sleep(FIRST_REST).await;
+    runtime.sleep(BACKOFF.delay()).await;
     Written { batch: id, parts: write_apart(table, batch.parts).await }
 }
 

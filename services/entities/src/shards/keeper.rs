@@ -9,6 +9,7 @@ use std::time::Duration;
 use cluster::Ring;
 use ids::Timestamp;
 use metrics::counter;
+use runtime::Backoff;
 use storage::StorageError;
 use tokio::sync::watch;
 
@@ -16,16 +17,13 @@ use super::confirmation::Doubt;
 use super::{Shards, Standing};
 use crate::{Kind, ShardHandle};
 
-const FIRST_REST: Duration = Duration::from_millis(50);
-const LONGEST_REST: Duration = Duration::from_secs(5);
-
-/// How long a fenced keeper waits before it asks the leader.
-const FIRST_DOUBT: Duration = Duration::from_millis(100);
+/// Between the attempts to open a shard.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// A shard that was served for this long was lost for a reason of its own.
 const STEADY: Duration = Duration::from_secs(30);
 
-/// How long a shard that cannot be read is left alone. Somebody may mend it, or a hole may turn out to have been a race.
-const CORRUPT_REST: Duration = Duration::from_secs(60);
+/// How long a shard that cannot be read is left alone. It may be mended, or a hole may turn out to have been a race.
+const CORRUPT_DELAY: Duration = Duration::from_secs(60);
 
 /// What the keeper of one shard knows.
 pub(super) struct Keeper<K: Kind> {
@@ -35,13 +33,13 @@ pub(super) struct Keeper<K: Kind> {
     /// The ring under which somebody else took the shard, until it may be opened again, and the doubt that this left.
     fenced_under: Option<(u64, Doubt)>,
     /// How long to wait before opening it again, or before asking whether to; grows while it is lost again and again.
-    rest: Duration,
+    backoff: Backoff,
 }
 
 impl<K: Kind> Keeper<K> {
     pub(super) fn new(shards: Arc<Shards<K>>, number: u32) -> Self {
         let rings = shards.opener.ownership.membership.ring();
-        Self { shards, number, rings, fenced_under: None, rest: FIRST_DOUBT / 2 }
+        Self { shards, number, rings, fenced_under: None, backoff: BACKOFF }
     }
 
     /// Keeps the shard until the service closes.
@@ -92,7 +90,7 @@ impl<K: Kind> Keeper<K> {
                     } else {
                         // The next answer must be newer than this one.
                         self.fenced_under = Some((version, shards.confirmation.doubt()));
-                        self.rest = (self.rest * 2).min(LONGEST_REST);
+                        self.backoff.next_delay();
                     }
                 }
             }
@@ -102,7 +100,7 @@ impl<K: Kind> Keeper<K> {
     /// Waits a moment, and asks the leader whether the shard is this node's all the same.
     async fn confirm(&self, doubt: Option<Doubt>) -> bool {
         let (shards, Some(doubt)) = (&self.shards, doubt) else { return true };
-        shards.opener.runtime.sleep(self.rest).await;
+        shards.opener.runtime.sleep(self.backoff.delay()).await;
         match shards.confirmation.settle(doubt, &*shards.opener.ownership.membership).await {
             Ok(ring) => self.is_given_by(&ring),
             Err(error) => {
@@ -124,7 +122,7 @@ impl<K: Kind> Keeper<K> {
     /// opened it.
     async fn open(&mut self) -> Option<ShardHandle<K>> {
         let shards = Arc::clone(&self.shards);
-        let mut rest = FIRST_REST;
+        let mut backoff = BACKOFF;
         loop {
             let attempt = async {
                 let _permit = shards.openings.acquire().await;
@@ -137,6 +135,7 @@ impl<K: Kind> Keeper<K> {
                 () = Self::until_given(self.rings.clone(), |ring| !self.is_given_by(ring)) => break,
                 opened = attempt => opened,
             };
+            let mut delay = backoff.next_delay();
             match opened {
                 Ok(Some(handle)) => return Some(handle),
                 Ok(None) => {
@@ -146,7 +145,7 @@ impl<K: Kind> Keeper<K> {
                 Err(error @ (StorageError::Corrupt(_) | StorageError::Invalid(_))) => {
                     tracing::error!(service = self.service(), shard = self.number, %error, "a shard cannot be opened and is not served");
                     shards.stand(self.number, Standing::Corrupt(error));
-                    rest = CORRUPT_REST;
+                    delay = CORRUPT_DELAY;
                 }
                 Err(error) => {
                     tracing::warn!(service = self.service(), shard = self.number, %error, "a shard cannot be opened yet");
@@ -155,9 +154,8 @@ impl<K: Kind> Keeper<K> {
             tokio::select! {
                 () = shards.closing.cancelled() => break,
                 () = Self::until_given(self.rings.clone(), |ring| !self.is_given_by(ring)) => break,
-                () = shards.opener.runtime.sleep(rest) => {}
+                () = shards.opener.runtime.sleep(delay) => {}
             }
-            rest = (rest * 2).min(LONGEST_REST);
         }
         shards.stand(self.number, Standing::Closed);
         None
@@ -211,7 +209,7 @@ impl<K: Kind> Keeper<K> {
         );
         self.note_service(served);
         tokio::select! {
-            () = self.shards.opener.runtime.sleep(self.rest) => {}
+            () = self.shards.opener.runtime.sleep(self.backoff.delay()) => {}
             () = self.shards.closing.cancelled() => {}
         }
     }
@@ -223,6 +221,9 @@ impl<K: Kind> Keeper<K> {
     }
 
     fn note_service(&mut self, served: Duration) {
-        self.rest = if served >= STEADY { FIRST_DOUBT } else { (self.rest * 2).min(LONGEST_REST) };
+        if served >= STEADY {
+            self.backoff.reset();
+        }
+        self.backoff.next_delay();
     }
 }

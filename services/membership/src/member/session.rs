@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use internal_api::membership::{
     FromNode, Heartbeat, Hello, NodeDescription, RefusalReason, Refused, ToNode, Welcome, from_node, to_node,
 };
+use runtime::Backoff;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -34,7 +35,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     let lease = timings.lease * TAKEN_PATIENCE;
     let mut taken = None;
     let mut warned = None;
-    let mut pause = timings.retry_pause;
+    let mut backoff = Backoff::new(timings.retry_pause, timings.retry_pause * 5);
     loop {
         let found = find_leader(&inner.runtime, timings, &inner.settings.seeds, &inner.calls.voters()).await;
         let end = match found {
@@ -77,9 +78,11 @@ pub(super) async fn keep(inner: Arc<Inner>) {
                 },
             },
         }
-        // Everyone looks for the leader at once when it has died, so the pauses grow a little.
-        pause = if had_session { timings.retry_pause } else { (pause * 2).min(timings.retry_pause * 5) };
-        inner.runtime.sleep(pause).await;
+        // All look for the leader at once when it has died, so the delays grow a little.
+        if had_session {
+            backoff.reset();
+        }
+        inner.runtime.sleep(backoff.next_delay()).await;
     }
 }
 
