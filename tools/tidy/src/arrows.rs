@@ -156,7 +156,7 @@ fn check_crate(of: &Crate) -> Vec<Finding> {
         say(format!("no crate is called {:?}: name it for what it does", of.name));
     }
     let Some(layer) = layer(&of.name) else {
-        say(format!("crate {:?} has no layer: give it one in services/tidy/src/arrows.rs", of.name));
+        say(format!("crate {:?} has no layer: give it one in tools/tidy/src/arrows.rs", of.name));
         return found;
     };
     for used in &of.uses {

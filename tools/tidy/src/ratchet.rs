@@ -69,7 +69,7 @@ fn word(rule: Rule) -> &'static str {
 }
 
 fn path(root: &Path) -> PathBuf {
-    root.join("services/tidy/ratchet.txt")
+    root.join("tools/tidy/ratchet.txt")
 }
 
 /// What is above both its limit and its recorded size.

@@ -95,7 +95,7 @@ impl SourceFile {
 fn is_test_path(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     ["/tests/", "/benches/", "/conformance/", "/fuzz/"].iter().any(|folder| path.contains(folder))
-        || path.starts_with("services/tidy/")
+        || path.starts_with("tools/tidy/")
         || ["tests.rs", "conformance.rs"].contains(&name)
         || name.ends_with("_test.rs")
         || name.ends_with("_tests.rs")
