@@ -8,6 +8,7 @@ from temporalio.api.common.v1 import (
     ActivityType,
     Memo,
     Payloads,
+    Priority,
     RetryPolicy,
     SearchAttributes,
     WorkflowExecution,
@@ -82,6 +83,7 @@ BAD_STARTS = {
     "a duration of mixed signs": (dict(workflow_run_timeout=Duration(seconds=1, nanos=-5)), INVALID),
     "an invalid cron": (dict(cron_schedule="every now and then"), INVALID),
     "a cron with a sixty-first minute": (dict(cron_schedule="61 * * * *"), INVALID),
+    "a negative priority": (dict(priority=Priority(priority_key=-1)), INVALID),
     "cron together with a start delay": (
         dict(cron_schedule="* * * * *", workflow_start_delay=duration(5)), INVALID,
     ),

@@ -5,11 +5,14 @@ import datetime
 import pytest
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import Header, Link, Memo, Payload, Priority as ApiPriority, SearchAttributes
-from temporalio.api.sdk.v1 import UserMetadata
+from temporalio.api.enums.v1 import TaskQueueKind
+from temporalio.api.sdk.v1 import EventGroupMarker, UserMetadata
+from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.service import RPCError, RPCStatusCode
 
 import laws
+from raw import RawWorker, schedule_activity, start_timer
 from stage import Stage, eventually, payload
 
 KEYWORD = SearchAttributeKey.for_keyword("ConformanceKeyword")
@@ -95,14 +98,15 @@ async def test_header_links_and_user_metadata_of_a_raw_start_are_kept_byte_for_b
         links=[link],
         user_metadata=UserMetadata(summary=payload("s"), details=payload("d")),
         memo=Memo(fields={"m": Payload(metadata={"encoding": b"binary/odd"}, data=b"\x00\xff\x01")}),
-        priority=ApiPriority(priority_key=5, fairness_key="tenant", fairness_weight=2.5),
+        # Beyond the last level: served with it, and kept as it is.
+        priority=ApiPriority(priority_key=6, fairness_key="tenant", fairness_weight=2.5),
     )
     [first, *_] = await stage.history(stage.id())
     started = laws.attributes(first)
     assert started.header.fields["trace"].data == b'"t-1"'
     assert started.memo.fields["m"].data == b"\x00\xff\x01"
     assert started.memo.fields["m"].metadata["encoding"] == b"binary/odd"
-    assert started.priority.priority_key == 5 and started.priority.fairness_key == "tenant"
+    assert started.priority.priority_key == 6 and started.priority.fairness_key == "tenant"
     assert list(first.links) == [link]
     assert first.user_metadata.details.data == b'"d"'
 
@@ -121,6 +125,29 @@ async def test_system_search_attributes_cannot_be_set(stage: Stage):
     with pytest.raises(RPCError) as caught:
         await stage.start_raw(search_attributes=SearchAttributes(indexed_fields={"WorkflowType": value}))
     assert caught.value.status == RPCStatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.once
+async def test_a_start_on_a_sticky_queue_waits_on_the_normal_one_of_that_name(stage: Stage):
+    queue = TaskQueue(name=stage.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_STICKY, normal_name="other")
+    await stage.start_raw(task_queue=queue)
+    assert (await RawWorker(stage).poll_workflow()).task_token
+    started, scheduled, *_ = await stage.history(stage.id())
+    assert laws.attributes(started).task_queue == queue
+    assert laws.attributes(scheduled).task_queue.kind == TaskQueueKind.TASK_QUEUE_KIND_NORMAL
+
+
+@pytest.mark.once
+async def test_group_markers_of_commands_are_on_their_events(stage: Stage):
+    await stage.start_raw()
+    worker = RawWorker(stage)
+    marker = EventGroupMarker(label=EventGroupMarker.Label(id="group-1"))
+    commands = [start_timer("t", 60), schedule_activity(stage, "a")]
+    for command in commands:
+        command.event_group_markers.append(marker)
+    await worker.complete(await worker.poll_workflow(), *commands)
+    marked = [laws.name(event) for event in await stage.history(stage.id()) if list(event.event_group_markers) == [marker]]
+    assert marked == ["TimerStarted", "ActivityTaskScheduled"]
 
 
 @workflow.defn

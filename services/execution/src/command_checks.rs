@@ -43,6 +43,15 @@ pub fn checked_name(field: &str, name: &str) -> Result<(), String> {
     Err(format!("{field} has the control character U+{code:04X} at byte {position}, names have none"))
 }
 
+/// A run id is a UUID.
+pub fn is_uuid(value: &str) -> bool {
+    value.len() == 36
+        && value.bytes().enumerate().all(|(position, byte)| match position {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
 /// The longest duration that is accepted: 10,000 years, which covers what SDKs send for "for ever".
 pub const LONGEST_DURATION_SECONDS: i64 = 10_000 * 365 * 24 * 3600;
 /// The longest that is kept: accepted ones above 100 years are shortened to it, as in requests.

@@ -45,7 +45,7 @@ pub(crate) fn started_by_request(
         parent_initiated_event_id: parent.as_ref().map_or(0, |parent| parent.initiated_event_id),
         root_workflow_execution: parent.as_ref().map(|parent| parent.root.clone()),
         parent_workflow_execution: parent.map(|parent| parent.execution),
-        task_queue: request.task_queue.map(normal_queue),
+        task_queue: request.task_queue.map(queue_as_asked),
         input: request.input,
         workflow_execution_timeout: execution_timeout.map(to_wire),
         workflow_run_timeout: run_timeout.map(to_wire),
@@ -166,6 +166,11 @@ const APART: Duration = Duration::from_secs(1);
 fn apart(run: &Run, now: Timestamp, backoff: Duration) -> Duration {
     let lived = now.since(Timestamp::from_nanos(run.core.started_at));
     backoff.max(APART.saturating_sub(lived))
+}
+
+/// Whatever kind of queue a caller names: the workflow's tasks wait on the normal one of that name.
+fn queue_as_asked(queue: TaskQueue) -> TaskQueue {
+    if queue.kind == TaskQueueKind::Sticky as i32 { queue } else { normal_queue(queue) }
 }
 
 fn normal_queue(queue: TaskQueue) -> TaskQueue {

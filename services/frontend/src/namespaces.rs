@@ -144,9 +144,8 @@ impl Namespaces {
 
     /// Creates a namespace under a fresh id. [`ServiceError::NamespaceAlreadyExists`] when the name is taken.
     pub(crate) async fn create(&self, mut namespace: Namespace) -> ServiceResult<Arc<Namespace>> {
-        let exists = |name: &str| ServiceError::NamespaceAlreadyExists(format!("namespace {name:?} already exists"));
         if self.snapshot.by_name(&namespace.name).is_some() {
-            return Err(exists(&namespace.name));
+            return Err(already_exists(&namespace.name));
         }
         let id = self.runtime.uuid();
         namespace.id = NamespaceId::new(&id);
@@ -155,7 +154,7 @@ impl Namespaces {
         let row = stored::name_row(&namespace.name);
         match write_once(self.registry.as_ref(), &self.runtime, &row, 0, claim.to_bytes()).await? {
             Written::Ours => {}
-            Written::Theirs(_) => return Err(exists(&namespace.name)),
+            Written::Theirs(_) => return Err(already_exists(&namespace.name)),
         }
         // From here on it exists; failing at the second row takes nothing back, since any reader writes it.
         match self.write_second_row(claim).await {
@@ -192,6 +191,11 @@ impl Namespaces {
         }
         Err(ServiceError::Unavailable(format!("namespace {name:?} keeps changing, try again")))
     }
+}
+
+/// The name is taken.
+pub(crate) fn already_exists(name: &str) -> ServiceError {
+    ServiceError::NamespaceAlreadyExists(format!("Namespace {name:?} already exists"))
 }
 
 /// A stored namespace and its revision.

@@ -26,7 +26,7 @@ async fn of_many_that_create_one_name_exactly_one_succeeds() {
     let created = futures::future::join_all(creators.iter().map(|each| each.create(namespace("orders")))).await;
     assert_eq!(created.iter().filter(|result| result.is_ok()).count(), 1);
     for result in created.iter().filter(|result| result.is_err()) {
-        let taken = ServiceError::NamespaceAlreadyExists("namespace \"orders\" already exists".to_owned());
+        let taken = ServiceError::NamespaceAlreadyExists("Namespace \"orders\" already exists".to_owned());
         assert_eq!(result, &Err(taken));
     }
     let reader = over(registry);

@@ -32,8 +32,6 @@ pub struct RequestLimits {
     pub link_bytes: usize,
     /// A fairness key. Bytes.
     pub fairness_key_bytes: usize,
-    /// The lowest (last) priority level; 1 is the highest.
-    pub lowest_priority: i32,
     /// A longer duration is shortened to this one: 100 years.
     pub longest_duration: Duration,
     /// A page of a listing. Count.
@@ -55,7 +53,6 @@ impl Default for RequestLimits {
             links: 10,
             link_bytes: 4000,
             fairness_key_bytes: 64,
-            lowest_priority: 5,
             longest_duration: Duration::from_secs(100 * 365 * 24 * 3600),
             page_size: 1000,
         }

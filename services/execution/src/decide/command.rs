@@ -126,13 +126,15 @@ impl<'a> Commands<'a> {
     /// Where a task is to wait, and what goes with it there: a page of a backlog has room for so much.
     fn check_route(&self, cause: Cause, queue: Option<&TaskQueue>, priority: Option<&Priority>) -> Carried {
         self.check_optional_id(cause, "TaskQueue", queue.map_or("", |queue| &queue.name))?;
-        let (bytes, limit) =
-            (priority.map_or(0, |priority| priority.fairness_key.len()), self.draft.env.limits.fairness_key_bytes);
-        if bytes <= limit {
-            let key = priority.map_or("", |priority| &priority.fairness_key);
-            return checked_name("Priority.FairnessKey", key).or_else(|message| bad(cause, message));
+        let Some(Priority { priority_key, fairness_key, .. }) = priority else { return Ok(()) };
+        if *priority_key < 0 {
+            return bad(cause, format!("Priority.PriorityKey is {priority_key}, 0 or more is allowed"));
         }
-        bad(cause, format!("Priority.FairnessKey has {bytes} bytes, at most {limit} are allowed"))
+        let (bytes, limit) = (fairness_key.len(), self.draft.env.limits.fairness_key_bytes);
+        if bytes > limit {
+            return bad(cause, format!("Priority.FairnessKey has {bytes} bytes, at most {limit} are allowed"));
+        }
+        checked_name("Priority.FairnessKey", fairness_key).or_else(|message| bad(cause, message))
     }
 
     fn check_pending(&self, cause: Cause, what: &str, pending: usize) -> Carried {

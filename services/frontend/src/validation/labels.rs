@@ -10,11 +10,10 @@ use super::{fields, invalid};
 /// Priority and fairness; unset fields are defaults.
 pub(crate) fn priority(priority: Option<&Priority>, limits: &RequestLimits) -> ServiceResult<()> {
     let Some(priority) = priority else { return Ok(()) };
-    if !(0..=limits.lowest_priority).contains(&priority.priority_key) {
-        return invalid(format!(
-            "priority.priority_key is {}, 1 (first) to {} is allowed, or 0 for the default",
-            priority.priority_key, limits.lowest_priority
-        ));
+    // Keys beyond the last level are kept as they are, and served with it.
+    if priority.priority_key < 0 {
+        let key = priority.priority_key;
+        return invalid(format!("priority.priority_key is {key}, 1 (first) or more is allowed, or 0 for the default"));
     }
     if priority.fairness_key.len() > limits.fairness_key_bytes {
         return invalid(format!(
@@ -95,28 +94,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn priorities_are_levels_one_to_five() {
+    fn priorities_are_not_negative() {
         let limits = RequestLimits::default();
         let with = |priority_key, fairness_key: &str, fairness_weight| Priority {
             priority_key,
             fairness_key: fairness_key.to_owned(),
             fairness_weight,
         };
-        for accepted in [with(0, "", 0.0), with(5, &"k".repeat(64), 2.5)] {
+        for accepted in [with(0, "", 0.0), with(5, &"k".repeat(64), 2.5), with(6, "", 0.0), with(i32::MAX, "", 0.0)] {
             assert_eq!(priority(Some(&accepted), &limits), Ok(()));
         }
-        for refused in [
-            with(-1, "", 0.0),
-            with(6, "", 0.0),
-            with(1, &"k".repeat(65), 0.0),
-            with(1, "", -1.0),
-            with(1, "", f32::NAN),
-        ] {
+        for refused in [with(-1, "", 0.0), with(1, &"k".repeat(65), 0.0), with(1, "", -1.0), with(1, "", f32::NAN)] {
             assert!(priority(Some(&refused), &limits).is_err(), "{refused:?}");
         }
         assert_eq!(
-            priority(Some(&with(6, "", 0.0)), &limits).unwrap_err().to_string(),
-            "priority.priority_key is 6, 1 (first) to 5 is allowed, or 0 for the default"
+            priority(Some(&with(-1, "", 0.0)), &limits).unwrap_err().to_string(),
+            "priority.priority_key is -1, 1 (first) or more is allowed, or 0 for the default"
         );
     }
 

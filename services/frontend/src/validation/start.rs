@@ -70,7 +70,7 @@ pub(crate) use borrow_start;
 pub(crate) fn start(start: Start<'_>, limits: &RequestLimits) -> ServiceResult<()> {
     fields::required_id("workflow_id", start.workflow_id, limits)?;
     fields::workflow_type(start.workflow_type, limits)?;
-    task_queue::normal_task_queue(start.task_queue, limits)?;
+    task_queue::task_queue(start.task_queue, limits)?;
     fields::optional_id("identity", start.identity, limits)?;
     fields::optional_id("request_id", start.request_id, limits)?;
     durations::duration("workflow_execution_timeout", start.workflow_execution_timeout, limits)?;

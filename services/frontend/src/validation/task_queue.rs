@@ -10,7 +10,7 @@ use super::{fields, invalid};
 /// Names that begin so are for queues within the server.
 const RESERVED: &str = "/_sys/";
 
-/// A task queue to poll or describe: normal or sticky.
+/// A task queue to poll or describe: normal or sticky; or to run workflows on, which is the normal one of that name.
 pub(crate) fn task_queue(queue: Option<&TaskQueue>, limits: &RequestLimits) -> ServiceResult<()> {
     let Some(queue) = queue else { return invalid("task_queue is not set".to_owned()) };
     name("task_queue.name", &queue.name, limits)?;
@@ -21,15 +21,6 @@ pub(crate) fn task_queue(queue: Option<&TaskQueue>, limits: &RequestLimits) -> S
             invalid("task_queue.kind is WORKER_COMMANDS, NORMAL and STICKY are allowed".to_owned())
         }
     }
-}
-
-/// A task queue that workflows are to run on: never one worker's own.
-pub(crate) fn normal_task_queue(queue: Option<&TaskQueue>, limits: &RequestLimits) -> ServiceResult<()> {
-    task_queue(queue, limits)?;
-    if queue.is_some_and(|queue| queue.kind == TaskQueueKind::Sticky as i32) {
-        return invalid("task_queue.kind is STICKY, NORMAL is allowed here".to_owned());
-    }
-    Ok(())
 }
 
 fn name(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
@@ -54,7 +45,7 @@ mod tests {
     #[test]
     fn queues_need_a_name_that_is_not_reserved() {
         let limits = RequestLimits::default();
-        let text = |queue: Option<TaskQueue>| match normal_task_queue(queue.as_ref(), &limits) {
+        let text = |queue: Option<TaskQueue>| match task_queue(queue.as_ref(), &limits) {
             Ok(()) => String::new(),
             Err(error) => error.to_string(),
         };
@@ -62,12 +53,12 @@ mod tests {
         assert_eq!(text(Some(queue("orders", 0))), "");
         assert_eq!(text(None), "task_queue is not set");
         assert_eq!(text(Some(queue("", 1))), "task_queue.name is not set");
-        assert_eq!(text(Some(queue("orders", 2))), "task_queue.kind is STICKY, NORMAL is allowed here");
+        assert_eq!(text(Some(queue("worker-1", 2))), "");
+        assert_eq!(text(Some(queue("orders", 3))), "task_queue.kind is WORKER_COMMANDS, NORMAL and STICKY are allowed");
         assert_eq!(text(Some(queue("orders", 9))), "task_queue.kind is 9, which is not a value of that enum");
         assert_eq!(
             text(Some(queue("/_sys/orders/1", 1))),
             "task_queue.name is \"/_sys/orders/1\", names that begin with /_sys/ are reserved"
         );
-        assert_eq!(task_queue(Some(&queue("worker-1", 2)), &limits), Ok(()));
     }
 }

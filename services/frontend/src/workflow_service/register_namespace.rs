@@ -10,10 +10,14 @@ use settings::RequestLimits;
 use super::namespace_config;
 use crate::Frontend;
 use crate::deadline::Call;
+use crate::namespaces::already_exists;
 use crate::validation::{durations, fields, payloads};
 
 pub(crate) fn check(request: &mut wire::RegisterNamespaceRequest, limits: &RequestLimits) -> ServiceResult<()> {
-    fields::namespace_name("namespace", &request.namespace, limits)?;
+    fields::required_id("namespace", &request.namespace, limits)?;
+    if request.namespace == fields::RESERVED_NAMESPACE {
+        return Err(already_exists(&request.namespace));
+    }
     fields::optional_id("owner_email", &request.owner_email, limits)?;
     payloads::text("description", &request.description, limits)?;
     namespace_config::data("data", &request.data, limits)?;

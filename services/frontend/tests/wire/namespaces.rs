@@ -57,7 +57,9 @@ async fn names_are_taken_once_and_retention_has_a_floor() {
     let server = Server::start().await;
     let client = &mut server.client().await;
     let taken = told(client.register_namespace(register("default", DAY)).await.unwrap_err());
-    assert_eq!(taken, (Code::AlreadyExists, "namespace \"default\" already exists".to_owned()));
+    assert_eq!(taken, (Code::AlreadyExists, "Namespace \"default\" already exists".to_owned()));
+    let reserved = told(client.register_namespace(register("temporal-system", DAY)).await.unwrap_err());
+    assert_eq!(reserved, (Code::AlreadyExists, "Namespace \"temporal-system\" already exists".to_owned()));
     let short = Some(Duration { seconds: 3599, nanos: 999_999_999 });
     let (code, text) = told(client.register_namespace(register("orders", short)).await.unwrap_err());
     assert_eq!(code, Code::InvalidArgument);
