@@ -6,8 +6,13 @@ from datetime import timedelta
 
 import pytest
 from temporalio import activity, workflow
-from temporalio.api.enums.v1 import PendingActivityState, TimeoutType as ApiTimeoutType
-from temporalio.api.workflowservice.v1 import RespondActivityTaskCompletedByIdRequest
+from temporalio.api.common.v1 import RetryPolicy as ApiRetryPolicy
+from temporalio.api.enums.v1 import ActivityTaskFailedCause, PendingActivityState, TimeoutType as ApiTimeoutType
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
+from temporalio.api.workflowservice.v1 import (
+    RespondActivityTaskCompletedByIdRequest,
+    RespondActivityTaskFailedByIdRequest,
+)
 from temporalio.client import AsyncActivityCancelledError, WorkflowFailureError
 from temporalio.common import Priority, RetryPolicy
 from temporalio.exceptions import (
@@ -21,6 +26,7 @@ from temporalio.exceptions import (
 from temporalio.service import RPCError, RPCStatusCode
 
 import laws
+from raw import RawWorker, duration, schedule_activity
 from stage import Stage, eventually, payloads, seconds
 
 ATTEMPTS: dict[str, list[float]] = {}
@@ -523,6 +529,55 @@ async def test_completing_an_unknown_activity_id_is_not_found(stage: Stage):
                 )
             )
         assert caught.value.status == RPCStatusCode.NOT_FOUND
+        assert caught.value.message == (
+            "cannot find pending activity with ActivityID unknown, check workflow execution history for more details"
+        )
+
+
+@pytest.mark.once
+async def test_an_answer_that_comes_too_late_hears_what_became_of_its_activity(stage: Stage):
+    await stage.start_raw()
+    worker = RawWorker(stage)
+    await worker.complete(await worker.poll_workflow(), schedule_activity(stage, "a"), schedule_activity(stage, "b"))
+    tasks = [await worker.poll_activity(), await worker.poll_activity()]
+    await worker.complete_activity(tasks[0])
+    with pytest.raises(RPCError) as caught:
+        await worker.complete_activity(tasks[0])
+    assert caught.value.status == RPCStatusCode.NOT_FOUND
+    gone = "invalid activityID or activity already timed out or invoking workflow is completed"
+    assert caught.value.message == gone
+    await stage.client.get_workflow_handle(stage.id()).terminate()
+    with pytest.raises(RPCError) as caught:
+        await worker.complete_activity(tasks[1])
+    assert caught.value.status == RPCStatusCode.NOT_FOUND
+    assert caught.value.message == "workflow execution already completed"
+
+
+@pytest.mark.once
+async def test_a_failure_by_id_keeps_the_heartbeat_that_it_brings(stage: Stage):
+    await stage.start_raw()
+    worker = RawWorker(stage)
+    retry = ApiRetryPolicy(initial_interval=duration(0.2), maximum_attempts=2)
+    await worker.complete(await worker.poll_workflow(), schedule_activity(stage, "a", retry_policy=retry))
+    await worker.poll_activity()
+    fail = dict(
+        namespace=stage.namespace,
+        workflow_id=stage.id(),
+        activity_id="a",
+        failure=Failure(message="no", application_failure_info=ApplicationFailureInfo(type="No")),
+        cause=ActivityTaskFailedCause.ACTIVITY_TASK_FAILED_CAUSE_EXTERNAL_STORAGE_FAILURE,
+    )
+    await stage.service.respond_activity_task_failed_by_id(
+        RespondActivityTaskFailedByIdRequest(**fail, last_heartbeat_details=payloads("half"))
+    )
+    described = await stage.client.get_workflow_handle(stage.id()).describe()
+    [pending] = described.raw_description.pending_activities
+    assert pending.HasField("last_heartbeat_time") and pending.heartbeat_details == payloads("half")
+    assert (await worker.poll_activity()).heartbeat_details == payloads("half")
+    # What the last attempt failed of is in the history, as the worker said it.
+    await stage.service.respond_activity_task_failed_by_id(RespondActivityTaskFailedByIdRequest(**fail))
+    [failed] = laws.find(await stage.history(stage.id()), "ActivityTaskFailed")
+    assert failed.cause == fail["cause"]
 
 
 async def elsewhere(stage: Stage, handle, by: str):

@@ -258,12 +258,15 @@ impl<'a> Draft<'a> {
 
 /// The run that an input names, or the current one; it must be in memory (see `needs`).
 pub(crate) fn resolve<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -> Result<&'w Arc<Run>, Rejection> {
-    let not_found = || Rejection::NotFound(format!("workflow not found for ID: {}", env.workflow_id));
-    if workflow.is_vacant() {
-        return Err(not_found());
-    }
-    let run_id = if run_id.is_empty() { &workflow.chain.current_run_id } else { run_id };
-    workflow.runs.get(run_id).ok_or_else(not_found)
+    let named = if run_id.is_empty() { &workflow.chain.current_run_id } else { run_id };
+    let not_found = || {
+        let workflow_id = env.workflow_id;
+        Rejection::NotFound(match run_id {
+            "" => format!("workflow not found for ID: {workflow_id}"),
+            run_id => format!("workflow execution not found for workflow ID {workflow_id:?} and run ID {run_id:?}"),
+        })
+    };
+    workflow.runs.get(named).ok_or_else(not_found)
 }
 
 /// The same, for what only an open run can take.

@@ -43,8 +43,8 @@ pub enum Input {
     StartActivity(Box<StartTask>),
     /// A result.
     CompleteActivity(Box<ActivityResult<Option<Payloads>>>),
-    /// A failure, with the details of the last heartbeat that had not been sent.
-    FailActivity(Box<ActivityResult<(Option<Failure>, Option<Payloads>)>>),
+    /// A failure.
+    FailActivity(Box<ActivityResult<ActivityFailure>>),
     /// The activity accepted its cancellation.
     CancelActivity(Box<ActivityResult<Option<Payloads>>>),
     /// The activity is alive.
@@ -251,6 +251,17 @@ pub struct ActivityResult<T> {
     pub identity: String,
     /// What.
     pub outcome: T,
+}
+
+/// How an attempt failed.
+#[derive(Clone, Debug, Default)]
+pub struct ActivityFailure {
+    /// As the worker says.
+    pub failure: Option<Failure>,
+    /// The kind of failure: an `ActivityTaskFailedCause`, perhaps of a newer API.
+    pub cause: i32,
+    /// Details of the last heartbeat that had not been sent.
+    pub heartbeat_details: Option<Payloads>,
 }
 
 /// How a worker names an activity.

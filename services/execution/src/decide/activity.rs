@@ -16,7 +16,7 @@ use super::{task, unchanged};
 use crate::change::Fact;
 use crate::draft::{Draft, Notes, resolve_open};
 use crate::failure::kept_failure;
-use crate::input::{ActivityResult, ActivitySelector, StartTask};
+use crate::input::{ActivityFailure, ActivityResult, ActivitySelector, StartTask};
 use crate::pending::{Activity, ActivityProgress, ActivityState, activity_state};
 use crate::reply::{Rejection, Reply, Transition};
 use crate::retry::NextAttempt;
@@ -68,15 +68,26 @@ fn pending<'w, T>(
         }
         ActivitySelector::Id(id) => (run.activity_by_id(id), None),
     };
-    let gone = || {
-        Rejection::NotFound("activity task not found: it has ended, timed out, or is another attempt by now".to_owned())
-    };
-    let activity = activity.ok_or_else(gone)?;
+    let activity = activity.ok_or_else(|| gone(&result.activity))?;
     let is_started = activity_state(activity) == ActivityState::Started;
     // Who has a token had a started attempt, and this must be the one.
     let named = attempt.is_none_or(|attempt| attempt == activity.progress.attempt && is_started);
-    if named { Ok((run, activity)) } else { Err(gone()) }
+    if named { Ok((run, activity)) } else { Err(gone(&result.activity)) }
 }
+
+/// The texts are the public server's: people know them.
+fn gone(activity: &ActivitySelector) -> Rejection {
+    Rejection::NotFound(match activity {
+        ActivitySelector::Attempt { .. } => NO_SUCH_ATTEMPT.to_owned(),
+        ActivitySelector::Id(id) => {
+            format!(
+                "cannot find pending activity with ActivityID {id}, check workflow execution history for more details"
+            )
+        }
+    })
+}
+
+const NO_SUCH_ATTEMPT: &str = "invalid activityID or activity already timed out or invoking workflow is completed";
 
 /// The same, for what only a started attempt can report.
 fn started<'w, T>(
@@ -88,7 +99,7 @@ fn started<'w, T>(
     if activity_state(activity) == ActivityState::Started {
         return Ok((run, activity));
     }
-    Err(Rejection::NotFound("activity task not found: no attempt is running".to_owned()))
+    Err(Rejection::NotFound(NO_SUCH_ATTEMPT.to_owned()))
 }
 
 pub(super) fn complete(
@@ -118,18 +129,18 @@ pub(super) fn complete(
 
 pub(super) fn fail(
     workflow: &Workflow,
-    result: ActivityResult<(Option<Failure>, Option<Payloads>)>,
+    result: ActivityResult<ActivityFailure>,
     env: &Env<'_>,
 ) -> Result<Transition, Rejection> {
     let (run, activity) = started(workflow, &result, env)?;
     let (run_id, activity) = (run.core.run_id.clone(), activity.clone());
-    let (failure, details) = result.outcome;
+    let ActivityFailure { failure, cause, heartbeat_details } = result.outcome;
     let mut failure = failure.unwrap_or_default();
     crate::cut_failure(&mut failure);
     let mut draft = Draft::of(workflow, env);
     let retry_state = match retry_after(&draft, &run_id, &activity, &failure) {
         Ok(due) => {
-            try_again(&mut draft, &run_id, &activity, &failure, details, due);
+            try_again(&mut draft, &run_id, &activity, &failure, heartbeat_details, due);
             return Ok(draft.finish(|_| Reply::Done));
         }
         Err(state) => state,
@@ -141,6 +152,7 @@ pub(super) fn fail(
         started_event_id,
         identity: result.identity,
         retry_state: retry_state as i32,
+        cause,
         ..ActivityTaskFailedEventAttributes::default()
     };
     Ok(end(draft, &run_id, Attributes::ActivityTaskFailedEventAttributes(attributes)))
@@ -154,7 +166,7 @@ pub(super) fn accept_cancel(
     let (run, activity) = started(workflow, &result, env)?;
     if !activity.cancel_requested() {
         return Err(Rejection::InvalidArgument(format!(
-            "cancellation of activity {:?} was not requested",
+            "unable to mark activity as canceled without activity being request canceled first: ActivityId is {:?}",
             activity.id()
         )));
     }
@@ -250,7 +262,7 @@ pub(super) fn try_again(
         started_at: 0,
         request_id: String::new(),
         identity: old.identity.clone(),
-        heartbeat_at: old.heartbeat_at,
+        heartbeat_at: if details.is_some() { now.nanos() } else { old.heartbeat_at },
         heartbeat_details: details.or_else(|| old.heartbeat_details.clone()),
         last_failure: Some(kept_failure(failure, draft.env.limits.kept_failure_bytes)),
         last_attempt_ended_at: now.nanos(),

@@ -38,7 +38,7 @@ pub(super) fn complete(
         let mut draft = Draft::of(workflow, env);
         let reason = reason_of(&bad);
         let failure = Some(bad_command_failure(&reason));
-        let lost = LostTask { cause: bad.cause, failure, identity, worker_version, binary_checksum };
+        let lost = LostTask { cause: bad.cause as i32, failure, identity, worker_version, binary_checksum };
         if bad.terminates {
             task::end_after_failure(&mut draft, &run_id, lost, reason.clone());
         } else {

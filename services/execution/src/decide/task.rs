@@ -195,14 +195,14 @@ pub(super) fn fail_task(workflow: &Workflow, fail: FailWorkflowTask, env: &Env<'
         crate::cut_failure(failure);
     }
     let lost = LostTask {
-        cause: WorkflowTaskFailedCause::try_from(fail.request.cause).unwrap_or_default(),
+        cause: fail.request.cause,
         failure,
         identity: fail.request.identity,
         worker_version: fail.request.worker_version,
         binary_checksum: fail.request.binary_checksum,
     };
     // The next attempt would be too large again.
-    if lost.cause == WorkflowTaskFailedCause::GrpcMessageTooLarge {
+    if lost.cause == WorkflowTaskFailedCause::GrpcMessageTooLarge as i32 {
         end_after_failure(&mut draft, &fail.task.run_id, lost, "GrpcMessageTooLarge".to_owned());
     } else {
         lose_to_failure(&mut draft, &fail.task.run_id, lost);
@@ -212,7 +212,8 @@ pub(super) fn fail_task(workflow: &Workflow, fail: FailWorkflowTask, env: &Env<'
 
 /// How a workflow task failed.
 pub(super) struct LostTask {
-    pub(super) cause: WorkflowTaskFailedCause,
+    /// A [`WorkflowTaskFailedCause`]; a worker's may be of a newer API.
+    pub(super) cause: i32,
     pub(super) failure: Option<Failure>,
     pub(super) identity: String,
     pub(super) worker_version: Option<api::temporal::api::common::v1::WorkerVersionStamp>,
@@ -223,7 +224,7 @@ impl LostTask {
     /// The server takes the task away.
     pub(super) fn by_server() -> Self {
         Self {
-            cause: WorkflowTaskFailedCause::ForceCloseCommand,
+            cause: WorkflowTaskFailedCause::ForceCloseCommand as i32,
             failure: None,
             identity: SERVER_IDENTITY.to_owned(),
             worker_version: None,
@@ -260,7 +261,7 @@ pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: Lost
         let attributes = WorkflowTaskFailedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
             started_event_id: task.started_event_id,
-            cause: lost.cause as i32,
+            cause: lost.cause,
             failure: lost.failure,
             identity: lost.identity,
             worker_version: lost.worker_version,

@@ -29,8 +29,8 @@ use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
 };
 use execution::{
-    ActivityResult, ActivitySelector, ChildClosed, CompleteWorkflowTask, FailWorkflowTask, Input, Offered, Parent,
-    RequestCancel, Signal, Start, StartTask, TaskId, TaskOffered, Terminate,
+    ActivityFailure, ActivityResult, ActivitySelector, ChildClosed, CompleteWorkflowTask, FailWorkflowTask, Input,
+    Offered, Parent, RequestCancel, Signal, Start, StartTask, TaskId, TaskOffered, Terminate,
 };
 
 use crate::commands::{command, failure};
@@ -200,13 +200,13 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
         }
         _ => {
             let cause = match words.get("cause") {
-                None => WorkflowTaskFailedCause::WorkflowWorkerUnhandledFailure,
-                Some("nondeterminism") => WorkflowTaskFailedCause::NonDeterministicError,
-                Some("too-large") => WorkflowTaskFailedCause::GrpcMessageTooLarge,
-                Some(other) => return Err(format!("{other:?} is no cause")),
+                None => WorkflowTaskFailedCause::WorkflowWorkerUnhandledFailure as i32,
+                Some("nondeterminism") => WorkflowTaskFailedCause::NonDeterministicError as i32,
+                Some("too-large") => WorkflowTaskFailedCause::GrpcMessageTooLarge as i32,
+                Some(_) => words.number("cause")?.unwrap_or_default(),
             };
             let request = RespondWorkflowTaskFailedRequest {
-                cause: cause as i32,
+                cause,
                 failure: Some(failure(words)?),
                 identity: worker,
                 ..RespondWorkflowTaskFailedRequest::default()
@@ -256,7 +256,11 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
             Input::CompleteActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome }))
         }
         "failed" => {
-            let outcome = (Some(failure(words)?), details());
+            let outcome = ActivityFailure {
+                failure: Some(failure(words)?),
+                cause: words.number("cause")?.unwrap_or_default(),
+                heartbeat_details: details(),
+            };
             Input::FailActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome }))
         }
         "canceled" => {

@@ -14,9 +14,9 @@ use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
 };
 use execution::{
-    ActivityResult, ActivitySelector, ActivityState, ChildClosed, CompleteWorkflowTask, FailWorkflowTask, Input,
-    Obligation, Offered, Parent, RequestCancel, Run, Signal, Start, StartTask, TaskId, TaskOffer, TaskOffered,
-    Terminate, Workflow, activity_state, obligations,
+    ActivityFailure, ActivityResult, ActivitySelector, ActivityState, ChildClosed, CompleteWorkflowTask,
+    FailWorkflowTask, Input, Obligation, Offered, Parent, RequestCancel, Run, Signal, Start, StartTask, TaskId,
+    TaskOffer, TaskOffered, Terminate, Workflow, activity_state, obligations,
 };
 
 use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
@@ -273,7 +273,11 @@ fn activity_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
     let details = dice.maybe(50, payloads);
     Some(match dice.below(10) {
         0..3 => Input::CompleteActivity(Box::new(result(run_id, selector, details))),
-        3..6 => Input::FailActivity(Box::new(result(run_id, selector, (dice.maybe(95, failure), details)))),
+        3..6 => {
+            let failure = dice.maybe(95, failure);
+            let failed = ActivityFailure { failure, cause: dice.below(4) as i32, heartbeat_details: details };
+            Input::FailActivity(Box::new(result(run_id, selector, failed)))
+        }
         6 => Input::CancelActivity(Box::new(result(run_id, selector, details))),
         _ => Input::Heartbeat(Box::new(result(run_id, selector, details))),
     })

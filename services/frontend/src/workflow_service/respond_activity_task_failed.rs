@@ -1,6 +1,5 @@
 //! RespondActivityTaskFailed: an activity's failure.
 
-use api::temporal::api::enums::v1::ActivityTaskFailedCause;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use settings::RequestLimits;
@@ -12,7 +11,6 @@ use crate::validation::{failures, fields, versioning};
 
 pub(crate) fn check(request: &mut wire::RespondActivityTaskFailedRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::optional_id("identity", &request.identity, limits)?;
-    fields::known::<ActivityTaskFailedCause>("cause", request.cause)?;
     failures::fit(request.failure.as_mut(), limits);
     versioning::stamp("worker_version", request.worker_version.as_ref(), limits)?;
     versioning::deployment_options(request.deployment_options.as_ref(), limits)

@@ -1,6 +1,5 @@
 //! RespondActivityTaskFailedById: an activity's failure, told by somebody who knows its id.
 
-use api::temporal::api::enums::v1::ActivityTaskFailedCause;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use settings::RequestLimits;
@@ -12,7 +11,6 @@ use crate::validation::{failures, fields};
 
 pub(crate) fn check(request: &mut wire::RespondActivityTaskFailedByIdRequest, limits: &RequestLimits) -> ServiceResult<()> {
     activity::check_ids(&request.workflow_id, &request.run_id, &request.activity_id, limits)?;
-    fields::known::<ActivityTaskFailedCause>("cause", request.cause)?;
     failures::fit(request.failure.as_mut(), limits);
     fields::optional_id("identity", &request.identity, limits)
 }

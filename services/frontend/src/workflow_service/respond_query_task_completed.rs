@@ -1,6 +1,6 @@
 //! RespondQueryTaskCompleted: a worker's answer to a query task.
 
-use api::temporal::api::enums::v1::{QueryResultType, WorkflowTaskFailedCause};
+use api::temporal::api::enums::v1::QueryResultType;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use cluster::token::QueryTaskToken;
@@ -16,7 +16,6 @@ pub(crate) fn check(
     limits: &RequestLimits,
 ) -> ServiceResult<()> {
     fields::known::<QueryResultType>("completed_type", request.completed_type)?;
-    fields::known::<WorkflowTaskFailedCause>("cause", request.cause)?;
     failures::fit(request.failure.as_mut(), limits);
     // Somebody waits for an answer: tell them that there is none, rather than the worker that it may not answer.
     if !payloads::fit(request.query_result.as_ref(), limits) {

@@ -1,6 +1,5 @@
 //! RespondWorkflowTaskFailed: a worker could not make decisions.
 
-use api::temporal::api::enums::v1::WorkflowTaskFailedCause;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use cluster::token::WorkflowTaskToken;
@@ -17,7 +16,6 @@ pub(crate) fn check(
 ) -> ServiceResult<()> {
     fields::optional_id("identity", &request.identity, limits)?;
     fields::optional_id("binary_checksum", &request.binary_checksum, limits)?;
-    fields::known::<WorkflowTaskFailedCause>("cause", request.cause)?;
     versioning::stamp("worker_version", request.worker_version.as_ref(), limits)?;
     versioning::deployment_options(request.deployment_options.as_ref(), limits)?;
     failures::fit(request.failure.as_mut(), limits);

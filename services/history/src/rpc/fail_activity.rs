@@ -2,7 +2,7 @@
 
 use api::temporal::api::workflowservice::v1::{RespondActivityTaskFailedRequest, RespondActivityTaskFailedResponse};
 use cluster::{ActivityRef, ServiceResult, TenantCtx};
-use execution::Input;
+use execution::{ActivityFailure, Input};
 
 use super::activity_result;
 use crate::HistoryService;
@@ -13,7 +13,11 @@ pub(super) async fn fail_activity(
     activity: ActivityRef,
     request: RespondActivityTaskFailedRequest,
 ) -> ServiceResult<RespondActivityTaskFailedResponse> {
-    let outcome = (request.failure, request.last_heartbeat_details);
+    let outcome = ActivityFailure {
+        failure: request.failure,
+        cause: request.cause,
+        heartbeat_details: request.last_heartbeat_details,
+    };
     let (workflow_id, result) = activity_result(activity, request.identity, outcome);
     let key = service.key(ctx, &workflow_id);
     service.give(&key, Input::FailActivity(result)).await?;
