@@ -10,10 +10,14 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio.api.command.v1 import (
     Command,
     CompleteWorkflowExecutionCommandAttributes,
+    ContinueAsNewWorkflowExecutionCommandAttributes,
+    RequestCancelExternalWorkflowExecutionCommandAttributes,
     ScheduleActivityTaskCommandAttributes,
+    SignalExternalWorkflowExecutionCommandAttributes,
+    StartChildWorkflowExecutionCommandAttributes,
     StartTimerCommandAttributes,
 )
-from temporalio.api.common.v1 import ActivityType
+from temporalio.api.common.v1 import ActivityType, WorkflowExecution, WorkflowType
 from temporalio.api.enums.v1 import CommandType, TaskQueueKind, TaskQueueType
 from temporalio.api.taskqueue.v1 import StickyExecutionAttributes, TaskQueue
 from temporalio.api.workflowservice.v1 import (
@@ -45,6 +49,13 @@ def complete_workflow(text: str = "done") -> Command:
     )
 
 
+def continue_as_new(**fields: Any) -> Command:
+    return Command(
+        command_type=CommandType.COMMAND_TYPE_CONTINUE_AS_NEW_WORKFLOW_EXECUTION,
+        continue_as_new_workflow_execution_command_attributes=ContinueAsNewWorkflowExecutionCommandAttributes(**fields),
+    )
+
+
 def start_timer(timer_id: str, after_s: float) -> Command:
     return Command(
         command_type=CommandType.COMMAND_TYPE_START_TIMER,
@@ -64,6 +75,39 @@ def schedule_activity(stage: Stage, activity_id: str, **fields: Any) -> Command:
     return Command(
         command_type=CommandType.COMMAND_TYPE_SCHEDULE_ACTIVITY_TASK,
         schedule_activity_task_command_attributes=ScheduleActivityTaskCommandAttributes(**{**defaults, **fields}),
+    )
+
+
+def start_child(stage: Stage, workflow_id: str, **fields: Any) -> Command:
+    defaults: dict[str, Any] = dict(
+        workflow_id=workflow_id,
+        workflow_type=WorkflowType(name="raw"),
+        # Nobody polls there: children stay as they began.
+        task_queue=TaskQueue(name=f"{stage.task_queue}-children"),
+    )
+    return Command(
+        command_type=CommandType.COMMAND_TYPE_START_CHILD_WORKFLOW_EXECUTION,
+        start_child_workflow_execution_command_attributes=StartChildWorkflowExecutionCommandAttributes(
+            **{**defaults, **fields}
+        ),
+    )
+
+
+def signal_external(workflow_id: str, name: str = "hello", run_id: str = "", **fields: Any) -> Command:
+    return Command(
+        command_type=CommandType.COMMAND_TYPE_SIGNAL_EXTERNAL_WORKFLOW_EXECUTION,
+        signal_external_workflow_execution_command_attributes=SignalExternalWorkflowExecutionCommandAttributes(
+            execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id), signal_name=name, **fields
+        ),
+    )
+
+
+def cancel_external(workflow_id: str, run_id: str = "", **fields: Any) -> Command:
+    return Command(
+        command_type=CommandType.COMMAND_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION,
+        request_cancel_external_workflow_execution_command_attributes=RequestCancelExternalWorkflowExecutionCommandAttributes(
+            workflow_id=workflow_id, run_id=run_id, **fields
+        ),
     )
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from temporalio import workflow
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import RetryPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import (
@@ -15,9 +16,11 @@ from temporalio.exceptions import (
     TerminatedError,
     TimeoutError,
 )
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.workflow import ChildWorkflowCancellationType, ParentClosePolicy
 
 import laws
+from raw import RawWorker, cancel_external, signal_external, start_child
 from stage import Stage, eventually, seconds
 
 # Of a workflow task: as long as the stage gives to workflows that it starts.
@@ -323,3 +326,66 @@ async def test_a_parent_whose_child_is_unstarted_can_close(stage: Stage):
         return (await child.describe()).status == WorkflowExecutionStatus.TERMINATED
 
     await eventually(gone, "the child is terminated")
+
+
+@pytest.mark.once
+async def test_a_signal_to_a_child_comes_after_its_start(stage: Stage):
+    await stage.start_raw()
+    worker = RawWorker(stage)
+    children = [stage.id(f"child-{number}") for number in range(20)]
+    commands = [
+        command
+        for child in children
+        for command in (start_child(stage, child), signal_external(child, "hello", child_workflow_only=True))
+    ]
+    await worker.complete(await worker.poll_workflow(), *commands)
+
+    async def all_signalled():
+        return (await stage.names(stage.id())).count("ExternalWorkflowExecutionSignaled") == len(children)
+
+    await eventually(all_signalled, "every signal has been taken")
+    for child in children:
+        assert (await stage.names(child)).count("WorkflowExecutionSignaled") == 1
+
+
+@pytest.mark.once
+async def test_starting_a_child_and_cancelling_it_with_one_task_fails_the_task(stage: Stage):
+    await stage.start_raw()
+    worker = RawWorker(stage)
+    child = stage.id("child")
+    with pytest.raises(RPCError) as caught:
+        await worker.complete(await worker.poll_workflow(), start_child(stage, child), cancel_external(child))
+    assert caught.value.status == RPCStatusCode.INVALID_ARGUMENT
+    assert "Start and RequestCancel for child workflow is not allowed in same workflow task" in caught.value.message
+    [failed] = laws.find(await stage.history(stage.id()), "WorkflowTaskFailed")
+    assert failed.cause == (
+        WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_BAD_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_ATTRIBUTES
+    )
+    with pytest.raises(RPCError) as caught:
+        await stage.history(child)
+    assert caught.value.status == RPCStatusCode.NOT_FOUND
+
+
+@pytest.mark.once
+async def test_a_cancel_request_always_reaches_the_child_that_was_started_before(stage: Stage):
+    await stage.start_raw()
+    worker = RawWorker(stage)
+    children = [stage.id(f"child-{number}") for number in range(20)]
+    task = await worker.poll_workflow()
+    # The worker decides again before it has heard of any start.
+    response = await worker.complete(
+        task,
+        *(start_child(stage, child) for child in children),
+        return_new_workflow_task=True,
+        force_create_new_workflow_task=True,
+    )
+    await worker.complete(response.workflow_task, *(cancel_external(child) for child in children))
+
+    async def all_cancelled():
+        names = await stage.names(stage.id())
+        assert "RequestCancelExternalWorkflowExecutionFailed" not in names
+        return names.count("ExternalWorkflowExecutionCancelRequested") == len(children)
+
+    await eventually(all_cancelled, "every child has been asked")
+    for child in children:
+        assert "WorkflowExecutionCancelRequested" in await stage.names(child)

@@ -1,5 +1,6 @@
 //! What a workflow owes to the outside, computed from its state.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::temporal::api::common::v1::{Priority, WorkflowExecution};
@@ -94,11 +95,10 @@ pub fn obligations(workflow: &Workflow) -> Vec<(String, Obligation)> {
         if run.is_open() {
             task_of(run, &mut owed);
             activities_of(run, &mut owed);
-            externals_of(run, &mut owed);
         } else {
             after_close(run, &mut owed);
         }
-        children_of(run, &mut owed);
+        relations_of(run, &mut owed);
     }
     owed
 }
@@ -153,39 +153,48 @@ fn offer_of(run: &Run, activity: &Activity) -> Obligation {
     })
 }
 
-fn externals_of(run: &Arc<Run>, owed: &mut Vec<(String, Obligation)>) {
+/// What a run owes other workflows. To one and the same it is owed in the order of the commands: the next once the one
+/// before has been answered, so that a signal never comes before the start of the child that it is for.
+fn relations_of(run: &Arc<Run>, owed: &mut Vec<(String, Obligation)>) {
+    let mut first = BTreeMap::new();
+    for (event_id, target) in run.unanswered() {
+        first.entry(target).and_modify(|first: &mut i64| *first = event_id.min(*first)).or_insert(event_id);
+    }
+    let is_next = |event_id: i64, target: &str| first.get(target) == Some(&event_id);
     let run_id = &run.core.run_id;
-    for signal in run.signals.values() {
+    for signal in run.signals.values().filter(|signal| is_next(signal.initiated_event_id, signal.target())) {
         let id = format!("s/{run_id}/{}", signal.initiated_event_id);
         owed.push((id, Obligation::SignalExternal { run_id: run_id.clone(), signal: signal.clone() }));
     }
-    for cancel in run.cancels.values() {
+    for cancel in run.cancels.values().filter(|cancel| is_next(cancel.initiated_event_id, cancel.target())) {
         let id = format!("x/{run_id}/{}", cancel.initiated_event_id);
         owed.push((id, Obligation::CancelExternal { run_id: run_id.clone(), cancel: cancel.clone() }));
     }
-}
-
-/// An open run owes the start of its children; a closed one too, where they are to be abandoned, and to the others what
-/// the parent close policy says.
-fn children_of(run: &Arc<Run>, owed: &mut Vec<(String, Obligation)>) {
-    let run_id = &run.core.run_id;
     for child in run.children.values() {
-        if !child.is_started() {
+        if child.is_started() {
+            release_of(run, child, owed);
+        } else if is_next(child.initiated_event_id, child.workflow_id()) {
             let id = format!("c/{run_id}/{}", child.initiated_event_id);
             owed.push((id, Obligation::StartChild { run: run.clone(), child: child.clone() }));
-        } else if !run.is_open() {
-            let id = format!("r/{run_id}/{}", child.initiated_event_id);
-            owed.push((
-                id,
-                Obligation::ReleaseChild {
-                    run_id: run_id.clone(),
-                    initiated_event_id: child.initiated_event_id,
-                    child: child.execution(),
-                    policy: child.close_policy(),
-                },
-            ));
         }
     }
+}
+
+/// A closed run owes the children that it has what the parent close policy says.
+fn release_of(run: &Run, child: &Child, owed: &mut Vec<(String, Obligation)>) {
+    if run.is_open() {
+        return;
+    }
+    let run_id = &run.core.run_id;
+    owed.push((
+        format!("r/{run_id}/{}", child.initiated_event_id),
+        Obligation::ReleaseChild {
+            run_id: run_id.clone(),
+            initiated_event_id: child.initiated_event_id,
+            child: child.execution(),
+            policy: child.close_policy(),
+        },
+    ));
 }
 
 fn after_close(run: &Arc<Run>, owed: &mut Vec<(String, Obligation)>) {

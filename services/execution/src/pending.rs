@@ -164,6 +164,11 @@ pub struct Child {
 }
 
 impl Child {
+    /// Its workflow ID.
+    pub fn workflow_id(&self) -> &str {
+        &self.initiated.workflow_id
+    }
+
     /// Whether it is known to have been started.
     pub fn is_started(&self) -> bool {
         !self.run_id.is_empty()
@@ -199,6 +204,20 @@ pub struct ExternalCancel {
     pub initiated_event_id: i64,
     /// What that event says.
     pub initiated: Arc<RequestCancelExternalWorkflowExecutionInitiatedEventAttributes>,
+}
+
+impl ExternalSignal {
+    /// The workflow ID that it is for.
+    pub fn target(&self) -> &str {
+        self.initiated.workflow_execution.as_ref().map_or("", |execution| &execution.workflow_id)
+    }
+}
+
+impl ExternalCancel {
+    /// The workflow ID that it is for.
+    pub fn target(&self) -> &str {
+        self.initiated.workflow_execution.as_ref().map_or("", |execution| &execution.workflow_id)
+    }
 }
 
 impl Child {

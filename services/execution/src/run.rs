@@ -235,6 +235,15 @@ impl Run {
         self.activities.values().find(|activity| activity.id() == id)
     }
 
+    /// What has been said to other workflows and not been answered: the event that initiated it, and the workflow ID.
+    pub fn unanswered(&self) -> impl Iterator<Item = (i64, &str)> {
+        let starting = self.children.values().filter(|child| !child.is_started());
+        let starts = starting.map(|child| (child.initiated_event_id, child.workflow_id()));
+        let signals = self.signals.values().map(|signal| (signal.initiated_event_id, signal.target()));
+        let cancels = self.cancels.values().map(|cancel| (cancel.initiated_event_id, cancel.target()));
+        starts.chain(signals).chain(cancels)
+    }
+
     /// The first event that is still in memory; `last + 1` when none is.
     pub fn first_event_in_memory(&self) -> i64 {
         self.batches.first().map_or(self.core.next_event_id, |batch| batch.first_event_id)

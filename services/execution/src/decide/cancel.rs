@@ -5,7 +5,7 @@ use api::temporal::api::history::v1::{
     WorkflowExecutionCancelRequestedEventAttributes, WorkflowExecutionTerminatedEventAttributes,
 };
 
-use super::signal::check_child_of;
+use super::signal::{check_another, check_child_of};
 use super::task::{self, LostTask};
 use super::unchanged;
 use crate::change::Fact;
@@ -20,6 +20,7 @@ pub(super) fn request_cancel(
     cancel: RequestCancel,
     env: &Env<'_>,
 ) -> Result<Transition, Rejection> {
+    check_another(cancel.sender.as_ref().map(|(sender, _)| sender), env)?;
     let run = resolve(workflow, &cancel.run_id, env)?;
     // What has ended already needs no cancellation: that is a success.
     if !run.is_open() {

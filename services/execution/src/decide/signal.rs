@@ -12,6 +12,7 @@ use crate::run::Run;
 use crate::{Env, Workflow};
 
 pub(super) fn signal(workflow: &Workflow, signal: Signal, env: &Env<'_>) -> Result<Transition, Rejection> {
+    check_another(signal.sender.as_ref(), env)?;
     if workflow.chain.seen("signal", &signal.request_id).is_some() {
         let run = resolve(workflow, &signal.run_id, env)?;
         return Ok(unchanged(workflow, Reply::Run(run.clone())));
@@ -25,6 +26,14 @@ pub(super) fn signal(workflow: &Workflow, signal: Signal, env: &Env<'_>) -> Resu
     take_signal(&mut draft, &run_id, signal)?;
     task::wake_workflow(&mut draft, &run_id);
     Ok(draft.finish(|next| Reply::Run(next.runs[&run_id].clone())))
+}
+
+/// A workflow neither signals nor cancels itself, whichever of its runs it names.
+pub(super) fn check_another(sender: Option<&WorkflowExecution>, env: &Env<'_>) -> Result<(), Rejection> {
+    if sender.is_some_and(|sender| sender.workflow_id == env.workflow_id) {
+        return Err(Rejection::NotFound(format!("workflow {} is the sender itself", env.workflow_id)));
+    }
+    Ok(())
 }
 
 /// Whether the run is a child of the workflow that wants something of it.

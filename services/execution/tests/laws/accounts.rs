@@ -1,7 +1,7 @@
 //! Whatever is pending is owed, or has a deadline that the next wake-up does not miss, or is in the hands of somebody who
 //! will answer. And news never waits without a workflow task that will bring it to a worker.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::temporal::api::history::v1::history_event::Attributes as A;
@@ -42,8 +42,6 @@ impl Accounts<'_> {
             for timer in run.timers.values() {
                 self.awaited("a timer", Timestamp::from_nanos(timer.fires_at))?;
             }
-            run.signals.keys().try_for_each(|event| self.is_owed("a signal", format!("s/{id}/{event}")))?;
-            run.cancels.keys().try_for_each(|event| self.is_owed("a cancel request", format!("x/{id}/{event}")))?;
         } else {
             if run.core.owes_parent {
                 self.is_owed("word to the parent", format!("p/{id}"))?;
@@ -56,13 +54,27 @@ impl Accounts<'_> {
                 return Err(format!("the closed run owes something: {something}"));
             }
         }
-        for child in run.children.values() {
-            let event = child.initiated_event_id;
-            match (child.is_started(), run.is_open()) {
-                (false, _) => self.is_owed("a child's start", format!("c/{id}/{event}"))?,
-                (true, false) => self.is_owed("a child's release", format!("r/{id}/{event}"))?,
-                // The child tells when it closes.
-                (true, true) => {}
+        if !run.is_open() {
+            let started = run.children.values().filter(|child| child.is_started());
+            let mut releases = started.map(|child| format!("r/{id}/{}", child.initiated_event_id));
+            releases.try_for_each(|release| self.is_owed("a child's release", release))?;
+        }
+        self.relations(run)
+    }
+
+    /// What other workflows are to hear is owed to each of them in order: the first, and nothing else until it is answered.
+    fn relations(&self, run: &Run) -> Result<(), String> {
+        let id = &run.core.run_id;
+        let mut heard_first = BTreeMap::new();
+        let mut all: Vec<_> = run.unanswered().collect();
+        all.sort_unstable();
+        for (event, target) in all {
+            let first = *heard_first.entry(target).or_insert(event);
+            let owed = ["c", "s", "x"].iter().any(|kind| self.owed.contains(format!("{kind}/{id}/{event}").as_str()));
+            if owed != (first == event) {
+                return Err(format!(
+                    "of what {target} is to hear, event {first} is the first, {event} is owed: {owed}"
+                ));
             }
         }
         Ok(())

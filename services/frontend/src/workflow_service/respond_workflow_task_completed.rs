@@ -1,5 +1,6 @@
 //! RespondWorkflowTaskCompleted: a worker's decisions.
 
+use api::temporal::api::command::v1::Command;
 use api::temporal::api::command::v1::command::Attributes;
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::token::WorkflowTaskToken;
@@ -62,6 +63,9 @@ pub(crate) async fn serve(
 ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
     let (ctx, token): (_, WorkflowTaskToken) =
         frontend.tenant_and_token(Kind::WorkflowTask, &request.namespace, &request.task_token).await?;
+    for namespace in namespaces_of(&request.commands) {
+        frontend.namespaces().by_name(namespace).await?;
+    }
     let mut response = frontend.history().complete_workflow_task(&ctx, token, request).await?;
     let keys = frontend.keys();
     if let Some(task) = &mut response.workflow_task {
@@ -71,4 +75,16 @@ pub(crate) async fn serve(
         outgoing::seal_activity_task(&keys, task);
     }
     Ok(response)
+}
+
+/// The namespaces that commands name. One that does not exist is refused before anything happens, as in the public server;
+/// whether commands may reach those that do is the execution's to judge.
+fn namespaces_of(commands: &[Command]) -> impl Iterator<Item = &str> {
+    let named = commands.iter().filter_map(|command| match command.attributes.as_ref()? {
+        Attributes::StartChildWorkflowExecutionCommandAttributes(start) => Some(start.namespace.as_str()),
+        Attributes::SignalExternalWorkflowExecutionCommandAttributes(signal) => Some(signal.namespace.as_str()),
+        Attributes::RequestCancelExternalWorkflowExecutionCommandAttributes(cancel) => Some(cancel.namespace.as_str()),
+        _ => None,
+    });
+    named.filter(|namespace| !namespace.is_empty())
 }

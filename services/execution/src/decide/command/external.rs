@@ -1,5 +1,7 @@
 //! Signal other workflows, and ask them to cancel.
 
+use std::sync::Arc;
+
 use api::temporal::api::command::v1::{
     RequestCancelExternalWorkflowExecutionCommandAttributes, SignalExternalWorkflowExecutionCommandAttributes,
 };
@@ -11,8 +13,10 @@ use api::temporal::api::history::v1::{
     SignalExternalWorkflowExecutionInitiatedEventAttributes,
 };
 
-use super::{Carried, Commands};
+use super::{Carried, Commands, bad};
+use crate::command_checks::is_uuid;
 use crate::draft::Notes;
+use crate::pending::Child;
 
 impl Commands<'_> {
     pub(super) fn signal_external(
@@ -23,7 +27,7 @@ impl Commands<'_> {
         let cause = Cause::BadSignalWorkflowExecutionAttributes;
         let target = command.execution.unwrap_or_default();
         self.check_id(cause, "Execution.WorkflowId", &target.workflow_id)?;
-        self.check_optional_id(cause, "Execution.RunId", &target.run_id)?;
+        check_run_id(cause, "Execution.RunId", &target.run_id)?;
         self.check_id(cause, "SignalName", &command.signal_name)?;
         self.check_own_namespace(cause, &command.namespace)?;
         let size_cause = Cause::BadSignalInputSize;
@@ -52,8 +56,9 @@ impl Commands<'_> {
     ) -> Carried {
         let cause = Cause::BadRequestCancelExternalWorkflowExecutionAttributes;
         self.check_id(cause, "WorkflowId", &command.workflow_id)?;
-        self.check_optional_id(cause, "RunId", &command.run_id)?;
+        check_run_id(cause, "RunId", &command.run_id)?;
         self.check_own_namespace(cause, &command.namespace)?;
+        self.check_not_started_here(cause, &command.workflow_id)?;
         self.check_pending(Cause::PendingRequestCancelLimitExceeded, "cancel requests", self.run().cancels.len())?;
         let target = WorkflowExecution { workflow_id: command.workflow_id, run_id: command.run_id };
         let attributes = RequestCancelExternalWorkflowExecutionInitiatedEventAttributes {
@@ -69,4 +74,28 @@ impl Commands<'_> {
         self.draft.event_with(&self.run_id, attributes, notes);
         Ok(())
     }
+
+    /// A worker that wants a child cancelled which it starts with the same task need not start it.
+    fn check_not_started_here(&self, cause: Cause, workflow_id: &str) -> Carried {
+        let started_here = |child: &Arc<Child>| child.initiated_event_id > self.completed_event_id;
+        let mut children = self.run().children.values().rev().take_while(|child| started_here(child));
+        if !children.any(|child| child.initiated.workflow_id == workflow_id) {
+            return Ok(());
+        }
+        bad(
+            cause,
+            format!(
+                "Start and RequestCancel for child workflow is not allowed in same workflow task. \
+                 WorkflowId {workflow_id:?} is that of a child which this task starts"
+            ),
+        )
+    }
+}
+
+fn check_run_id(cause: Cause, field: &str, run_id: &str) -> Carried {
+    if run_id.is_empty() || is_uuid(run_id) {
+        return Ok(());
+    }
+    let beginning: String = run_id.chars().take(64).collect();
+    bad(cause, format!("{field} is {beginning:?}, a UUID is needed"))
 }
