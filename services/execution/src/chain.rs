@@ -3,6 +3,7 @@
 use api::Held;
 use api::temporal::api::enums::v1::WorkflowExecutionStatus;
 
+use crate::input::{Signal, Start};
 use crate::requests::SeenRequests;
 
 /// What is remembered of a workflow ID beyond its runs.
@@ -16,7 +17,8 @@ pub struct Chain {
     pub current_status: i32,
     /// The request that started the newest chain.
     pub start_request_id: String,
-    /// Start, signal and cancel requests that were carried out.
+    /// Starts and signals that were carried out: those of callers while the chain is the newest, those of other workflows
+    /// for longer.
     pub requests: SeenRequests,
     /// Runs that must be in memory: the open one, and closed ones that still owe something.
     pub live_runs: Vec<String>,
@@ -76,9 +78,14 @@ pub struct Seen {
 }
 
 impl Chain {
-    /// The run that a request of this kind and id went to.
-    pub fn seen(&self, kind: &str, request_id: &str) -> Option<&str> {
-        self.requests.get(kind, request_id)
+    /// The run that this start led to, if it was carried out before.
+    pub(crate) fn seen_start(&self, start: &Start) -> Option<&str> {
+        self.requests.get(start.kind(), &start.request.request_id)
+    }
+
+    /// The run that this signal went to, if it was carried out before.
+    pub(crate) fn seen_signal(&self, signal: &Signal) -> Option<&str> {
+        self.requests.get(signal.kind(), &signal.request_id)
     }
 
     /// Bytes on the heap.
@@ -92,6 +99,9 @@ impl Chain {
     pub(crate) fn apply(&mut self, fact: &ChainFact) {
         match &fact.fact {
             Some(ChainMove::Current(current)) => {
+                if self.first_run_id != current.first_run_id {
+                    self.requests.begin_chain();
+                }
                 self.current_run_id.clone_from(&current.run_id);
                 self.first_run_id.clone_from(&current.first_run_id);
                 self.start_request_id.clone_from(&current.start_request_id);

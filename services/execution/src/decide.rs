@@ -30,8 +30,8 @@ pub fn needs(workflow: &Workflow, input: &Input) -> Option<String> {
     let named = match input {
         // An open run is in memory; of closed ones only the one that this very request went to is asked about.
         Input::Start(start) => {
-            let signalled = || workflow.chain.seen("signal", &start.signal.as_ref()?.request_id);
-            workflow.chain.seen("start", &start.request.request_id).or_else(signalled)?
+            let signal = || workflow.chain.seen_signal(start.signal.as_ref()?);
+            workflow.chain.seen_start(start).or_else(signal)?
         }
         Input::Signal(signal) => &signal.run_id,
         Input::RequestCancel(cancel) => &cancel.run_id,

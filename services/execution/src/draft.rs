@@ -17,7 +17,7 @@ use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
 use crate::duration::wire_time;
 use crate::held::owned;
 use crate::reply::{Reply, Transition};
-use crate::requests::request_key;
+use crate::requests::{RequestKind, request_key};
 use crate::run::Run;
 use crate::workflow::Workflow;
 use crate::{Env, Rejection};
@@ -136,7 +136,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Remembers that a request was carried out on a run.
-    pub(crate) fn remember(&mut self, kind: &str, request_id: &str, run_id: &str) {
+    pub(crate) fn remember(&mut self, kind: RequestKind, request_id: &str, run_id: &str) {
         if !request_id.is_empty() {
             self.chain(ChainMove::Seen(Seen {
                 request: request_key(kind, request_id),

@@ -11,6 +11,8 @@ use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
 };
 
+use crate::requests::RequestKind;
+
 /// One request, answer or wake-up. A `run_id` that is empty means the current run.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -125,6 +127,13 @@ pub struct Start {
     pub signal: Option<Signal>,
 }
 
+impl Start {
+    /// As what its request is remembered.
+    pub(crate) fn kind(&self) -> RequestKind {
+        if self.parent.is_some() { RequestKind::Child } else { RequestKind::Start }
+    }
+}
+
 /// Signal a run.
 #[derive(Clone, Debug, Default)]
 pub struct Signal {
@@ -146,6 +155,13 @@ pub struct Signal {
     pub sender: Option<WorkflowExecution>,
     /// Only if the target is a child of the sender.
     pub child_only: bool,
+}
+
+impl Signal {
+    /// As what its request is remembered.
+    pub(crate) fn kind(&self) -> RequestKind {
+        if self.sender.is_some() { RequestKind::Sent } else { RequestKind::Signal }
+    }
 }
 
 /// Ask a run to cancel itself.

@@ -47,7 +47,7 @@ pub use pending::{
     Activity, ActivityProgress, ActivityState, Child, ExternalCancel, ExternalSignal, Timer, activity_state,
 };
 pub use reply::{Rejection, Reply, Transition};
-pub use requests::SeenRequests;
+pub use requests::{RequestKind, SeenRequests};
 pub use retry::ResolvedRetry;
 pub use row::{ChainRow, RunRow};
 pub use run::{Run, RunCore, TimeoutsOf};

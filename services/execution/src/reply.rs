@@ -31,7 +31,12 @@ pub enum Reply {
         /// Whether the signal of a signal-with-start is in it.
         signalled: bool,
     },
-    /// To `Signal`, `RequestCancel`, `Terminate`, `Read`: the run.
+    /// To `Signal`.
+    Signalled {
+        /// The run that the signal is in, now or since it was sent the first time.
+        run_id: String,
+    },
+    /// To `RequestCancel`, `Terminate`, `Read`: the run.
     Run(Arc<Run>),
     /// To `StartWorkflowTask`: the run, whose workflow task is started.
     TaskStarted(Arc<Run>),

@@ -35,7 +35,7 @@ pub(crate) struct Chunk {
 
 impl SeenRequests {
     /// The run that a request of this kind and id went to.
-    pub fn get(&self, kind: &str, request_id: &str) -> Option<&str> {
+    pub fn get(&self, kind: RequestKind, request_id: &str) -> Option<&str> {
         if request_id.is_empty() {
             return None;
         }
@@ -86,6 +86,18 @@ impl SeenRequests {
         }
     }
 
+    /// Forgets what callers have asked: their ids hold for one chain. What other workflows ask has ids that never come
+    /// again, and may be asked again for as long as they have not heard the answer.
+    pub(crate) fn begin_chain(&mut self) {
+        let mut kept = Self::default();
+        for chunk in &self.chunks {
+            for (key, run_id) in chunk.runs.iter().filter(|(key, _)| is_of_workflow(key)) {
+                kept.remember(key, run_id, usize::MAX);
+            }
+        }
+        *self = kept;
+    }
+
     /// For a row.
     pub(crate) fn to_chunks(&self) -> Vec<Chunk> {
         self.chunks.iter().map(|chunk| (**chunk).clone()).collect()
@@ -108,9 +120,37 @@ fn row_bytes(key: &str, run_id: &str) -> usize {
     key.len() + run_id.len() + FRAME_BYTES
 }
 
+/// What is remembered of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestKind {
+    /// A caller starts a workflow, or attaches the request to it.
+    Start,
+    /// A caller signals it.
+    Signal,
+    /// Its parent starts it.
+    Child,
+    /// Another workflow signals it.
+    Sent,
+}
+
+impl RequestKind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Start => "start/",
+            Self::Signal => "signal/",
+            Self::Child => "child/",
+            Self::Sent => "sent/",
+        }
+    }
+}
+
+fn is_of_workflow(key: &str) -> bool {
+    [RequestKind::Child, RequestKind::Sent].iter().any(|kind| key.starts_with(kind.prefix()))
+}
+
 /// How a request is remembered.
-pub(crate) fn request_key(kind: &str, request_id: &str) -> String {
-    format!("{kind}/{request_id}")
+pub(crate) fn request_key(kind: RequestKind, request_id: &str) -> String {
+    format!("{}{request_id}", kind.prefix())
 }
 
 #[cfg(test)]
@@ -123,13 +163,31 @@ mod tests {
     fn the_newest_requests_are_remembered_and_the_oldest_forgotten() {
         let mut seen = SeenRequests::default();
         for number in 0..1000 {
-            seen.remember(&request_key("signal", &number.to_string()), "run", 200);
+            seen.remember(&request_key(RequestKind::Signal, &number.to_string()), "run", 200);
             assert!(seen.len() <= 200, "{}", seen.len());
         }
-        assert_eq!(seen.get("signal", "999"), Some("run"));
-        assert_eq!(seen.get("signal", "860"), Some("run"), "at least keep less a chunk");
-        assert_eq!(seen.get("signal", "700"), None);
-        assert_eq!(seen.get("start", "999"), None);
+        assert_eq!(seen.get(RequestKind::Signal, "999"), Some("run"));
+        assert_eq!(seen.get(RequestKind::Signal, "860"), Some("run"), "at least keep less a chunk");
+        assert_eq!(seen.get(RequestKind::Signal, "700"), None);
+        assert_eq!(seen.get(RequestKind::Start, "999"), None);
+        assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
+    }
+
+    #[test]
+    fn with_a_new_chain_the_requests_of_callers_are_forgotten_and_those_of_workflows_kept() {
+        let mut seen = SeenRequests::default();
+        for number in 0..CHUNK {
+            for kind in [RequestKind::Start, RequestKind::Signal, RequestKind::Child, RequestKind::Sent] {
+                seen.remember(&request_key(kind, &number.to_string()), "run", 10_000);
+            }
+        }
+        seen.begin_chain();
+        assert_eq!(seen.len(), 2 * CHUNK);
+        for number in 0..CHUNK {
+            let found = |kind| seen.get(kind, &number.to_string()).is_some();
+            assert!(found(RequestKind::Child) && found(RequestKind::Sent), "{number}");
+            assert!(!found(RequestKind::Start) && !found(RequestKind::Signal), "{number}");
+        }
         assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
     }
 
@@ -138,14 +196,14 @@ mod tests {
         let mut seen = SeenRequests::default();
         let id = |number: usize| format!("{number:0>20000}");
         for number in 0..500 {
-            seen.remember(&request_key("start", &id(number)), "run", 10_000);
+            seen.remember(&request_key(RequestKind::Start, &id(number)), "run", 10_000);
             let row: usize = seen.to_chunks().iter().map(|chunk| chunk.encoded_len() + 8).sum();
             assert!(row <= seen.bytes() + 8 * 8 && seen.bytes() <= ROW_BYTES_MAX, "{row}, {}", seen.bytes());
-            assert_eq!(seen.get("start", &id(number)), Some("run"));
+            assert_eq!(seen.get(RequestKind::Start, &id(number)), Some("run"));
         }
-        assert_eq!(seen.get("start", &id(0)), None);
-        assert_eq!(seen.get("start", &id(200)), Some("run"));
-        seen.remember(&request_key("start", &id(499)), "another run", 10_000);
+        assert_eq!(seen.get(RequestKind::Start, &id(0)), None);
+        assert_eq!(seen.get(RequestKind::Start, &id(200)), Some("run"));
+        seen.remember(&request_key(RequestKind::Start, &id(499)), "another run", 10_000);
         assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
     }
 

@@ -13,9 +13,9 @@ use crate::{Env, Workflow};
 
 pub(super) fn signal(workflow: &Workflow, signal: Signal, env: &Env<'_>) -> Result<Transition, Rejection> {
     check_another(signal.sender.as_ref(), env)?;
-    if workflow.chain.seen("signal", &signal.request_id).is_some() {
-        let run = resolve(workflow, &signal.run_id, env)?;
-        return Ok(unchanged(workflow, Reply::Run(run.clone())));
+    if let Some(run_id) = workflow.chain.seen_signal(&signal) {
+        resolve(workflow, &signal.run_id, env)?;
+        return Ok(unchanged(workflow, Reply::Signalled { run_id: run_id.to_owned() }));
     }
     let run = resolve_open(workflow, &signal.run_id, env)?;
     if signal.child_only {
@@ -25,7 +25,7 @@ pub(super) fn signal(workflow: &Workflow, signal: Signal, env: &Env<'_>) -> Resu
     let mut draft = Draft::of(workflow, env);
     take_signal(&mut draft, &run_id, signal)?;
     task::wake_workflow(&mut draft, &run_id);
-    Ok(draft.finish(|next| Reply::Run(next.runs[&run_id].clone())))
+    Ok(draft.finish(|_| Reply::Signalled { run_id }))
 }
 
 /// A workflow neither signals nor cancels itself, whichever of its runs it names.
@@ -47,7 +47,7 @@ pub(super) fn check_child_of(run: &Run, sender: Option<&WorkflowExecution>, env:
 
 /// Adds a signal to an open run's history or buffer.
 pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -> Result<(), Rejection> {
-    if draft.next.chain.seen("signal", &signal.request_id).is_some() {
+    if draft.next.chain.seen_signal(&signal).is_some() {
         return Ok(());
     }
     let run = draft.run(run_id);
@@ -59,7 +59,7 @@ pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -
     if run.core.signal_count + buffered >= limit {
         return Err(Rejection::LimitExceeded(format!("the run has received {limit} signals, which is the limit")));
     }
-    draft.remember("signal", &signal.request_id, run_id);
+    draft.remember(signal.kind(), &signal.request_id, run_id);
     let notes = Notes { links: signal.links, ..Notes::default() };
     let attributes = WorkflowExecutionSignaledEventAttributes {
         signal_name: signal.name,

@@ -19,12 +19,13 @@ use crate::draft::{Draft, Notes};
 use crate::duration::from_wire;
 use crate::input::{Signal, Start};
 use crate::reply::{Rejection, Reply, Transition};
+use crate::requests::RequestKind;
 use crate::run_settings::started_by_request;
 use crate::{Chain, Env, Workflow};
 
 pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
     let chain = &workflow.chain;
-    if let Some(run_id) = chain.seen("start", &start.request.request_id)
+    if let Some(run_id) = chain.seen_start(&start)
         && let Some(run) = workflow.runs.get(run_id)
     {
         let eager = start.request.request_eager_execution && eager_task_is_callers(run);
@@ -35,7 +36,7 @@ pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<
     }
     // The signal of this very request went to a run that may have closed since: it must not come to another.
     if let Some(signal) = &start.signal
-        && let Some(run) = chain.seen("signal", &signal.request_id).and_then(|run_id| workflow.runs.get(run_id))
+        && let Some(run) = chain.seen_signal(signal).and_then(|run_id| workflow.runs.get(run_id))
     {
         return Ok(unchanged(
             workflow,
@@ -125,7 +126,7 @@ fn use_existing(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Tran
         }
         task::wake_workflow(&mut draft, &run_id);
     } else if start.request.on_conflict_options.as_ref().is_some_and(|options| options.attach_request_id) {
-        draft.remember("start", &start.request.request_id, &run_id);
+        draft.remember(RequestKind::Start, &start.request.request_id, &run_id);
     }
     Ok(draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: false, eager: false, signalled }))
 }
@@ -150,6 +151,7 @@ fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
 
 /// Begins a new chain with the run `run_id`.
 fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Result<Transition, Rejection> {
+    let kind = start.kind();
     let Start { mut request, parent, signal } = start;
     let notes = Notes {
         user_metadata: request.user_metadata.take(),
@@ -169,7 +171,7 @@ fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Result<Transitio
         status: Status::Running as i32,
     };
     draft.chain(ChainMove::Current(current));
-    draft.remember("start", &request_id, &run_id);
+    draft.remember(kind, &request_id, &run_id);
     let signalled = signal.is_some();
     let signal = signal.map(|signal| Signal { run_id: run_id.clone(), ..signal });
     begin_run(&mut draft, &run_id, started, notes, &request_id);

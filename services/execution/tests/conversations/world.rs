@@ -153,6 +153,9 @@ impl World {
     fn answer(&mut self, reply: &Reply) -> Vec<String> {
         match reply {
             Reply::Done | Reply::Run(_) => Vec::new(),
+            // Scripts say of each new event in which run it is.
+            Reply::Signalled { run_id } if self.workflow.chain.current_run_id == *run_id => Vec::new(),
+            Reply::Signalled { run_id } => vec![format!("is in {run_id}")],
             Reply::Started { run, started, eager, signalled } => {
                 if *eager {
                     self.take_task(run);

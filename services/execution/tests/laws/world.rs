@@ -411,7 +411,7 @@ impl World {
 
     fn note_reply(&mut self, reply: &Reply) {
         let kinds: &[(&str, bool)] = match reply {
-            Reply::Done | Reply::Run(_) => &[],
+            Reply::Done | Reply::Signalled { .. } | Reply::Run(_) => &[],
             Reply::Started { started, signalled, .. } => {
                 &[("started", *started), ("found", !*started), ("signalled", *signalled)]
             }
