@@ -5,7 +5,10 @@ import uuid
 
 import pytest
 from temporalio import workflow
+from temporalio.api.common.v1 import Link
 from temporalio.api.enums.v1 import EventType, WorkflowIdConflictPolicy, WorkflowIdReusePolicy
+from temporalio.api.errordetails.v1 import WorkflowExecutionAlreadyStartedFailure
+from temporalio.api.workflow.v1 import OnConflictOptions
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
@@ -42,6 +45,94 @@ async def test_use_existing_returns_the_open_run(stage: Stage):
     policy = WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
     response = await stage.start_raw(workflow_id_conflict_policy=policy)
     assert response.run_id == handle.first_execution_run_id and not response.started
+
+
+@pytest.mark.once
+async def test_a_start_attaches_its_request_id_and_links_to_the_open_run(stage: Stage):
+    first = await stage.start_raw()
+    source = Link(batch_job=Link.BatchJob(job_id="job"))
+    attach = dict(
+        workflow_id_conflict_policy=WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING,
+        on_conflict_options=OnConflictOptions(attach_request_id=True, attach_links=True),
+        request_id=str(uuid.uuid4()),
+        links=[source],
+    )
+    options_updated = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED
+
+    async def attached():
+        response = await stage.start_raw(**attach)
+        assert response.run_id == first.run_id and not response.started
+        event = response.link.workflow_event
+        assert (event.run_id, event.request_id_ref.request_id) == (first.run_id, attach["request_id"])
+        assert event.request_id_ref.event_type == options_updated
+        return response
+
+    async def infos():
+        described = await stage.client.get_workflow_handle(stage.id()).describe()
+        return described.raw_description.workflow_extended_info.request_id_infos
+
+    # Sent again it changes nothing more.
+    await attached()
+    await attached()
+    [event] = [event for event in await stage.history(stage.id()) if event.event_type == options_updated]
+    assert event.event_id == 3 and event.worker_may_ignore and list(event.links) == [source]
+    assert laws.attributes(event).attached_request_id == attach["request_id"]
+    info = (await infos())[attach["request_id"]]
+    assert (info.event_type, info.event_id, info.buffered) == (options_updated, 3, False)
+    assert len(await infos()) == 2, "the first start's own request is there too"
+    # While a worker decides it is kept back, as signals are.
+    worker = RawWorker(stage)
+    task = await worker.poll_workflow()
+    attach["request_id"] = str(uuid.uuid4())
+    await attached()
+    assert (await infos())[attach["request_id"]].buffered
+    await worker.complete(task)
+    info = (await infos())[attach["request_id"]]
+    assert not info.buffered and info.event_id == 6
+    # Also after the close it is the run that the request was attached to.
+    await stage.client.get_workflow_handle(stage.id()).terminate()
+    response = await attached()
+    assert response.status == WorkflowExecutionStatus.TERMINATED
+
+
+@pytest.mark.once
+async def test_links_alone_may_be_attached_and_callbacks_want_a_request_id(stage: Stage):
+    await stage.start_raw()
+    use_existing = WorkflowIdConflictPolicy.WORKFLOW_ID_CONFLICT_POLICY_USE_EXISTING
+    source = Link(batch_job=Link.BatchJob(job_id="job"))
+    response = await stage.start_raw(
+        workflow_id_conflict_policy=use_existing,
+        on_conflict_options=OnConflictOptions(attach_links=True),
+        links=[source],
+    )
+    assert response.link.workflow_event.event_ref.event_id == 1
+    last = (await stage.history(stage.id()))[-1]
+    assert last.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED and list(last.links) == [source]
+    assert not laws.attributes(last).attached_request_id
+    with pytest.raises(RPCError) as caught:
+        await stage.start_raw(
+            workflow_id_conflict_policy=use_existing,
+            on_conflict_options=OnConflictOptions(attach_completion_callbacks=True),
+        )
+    assert caught.value.status == RPCStatusCode.INVALID_ARGUMENT
+    assert caught.value.message == "attaching request ID is required for attaching completion callbacks"
+
+
+@pytest.mark.once
+async def test_the_request_id_of_an_earlier_chain_is_new_to_the_next(stage: Stage):
+    request_id = str(uuid.uuid4())
+    first = await stage.start_raw(request_id=request_id)
+    assert first.link.workflow_event.event_ref.event_id == 1
+    await stage.client.get_workflow_handle(stage.id()).terminate()
+    second = await stage.start_raw()
+    with pytest.raises(RPCError) as caught:
+        await stage.start_raw(request_id=request_id)
+    failure = WorkflowExecutionAlreadyStartedFailure()
+    assert caught.value.grpc_status.details[0].Unpack(failure)
+    assert (failure.run_id, failure.first_execution_run_id) == (second.run_id, second.run_id)
+    await stage.client.get_workflow_handle(stage.id()).terminate()
+    third = await stage.start_raw(request_id=request_id)
+    assert third.started and third.run_id not in (first.run_id, second.run_id)
 
 
 @pytest.mark.once

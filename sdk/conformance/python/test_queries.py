@@ -72,6 +72,23 @@ async def test_a_query_sees_every_signal_acknowledged_before_it(stage: Stage):
 
 
 @pytest.mark.once
+async def test_an_answer_links_to_the_run_that_gave_it(stage: Stage):
+    request = QueryWorkflowRequest(
+        namespace=stage.namespace,
+        execution=WorkflowExecution(workflow_id=stage.id()),
+        query=WorkflowQuery(query_type="value"),
+    )
+    async with stage.worker([Counter]):
+        handle = await stage.start(Counter.run)
+        await handle.query(Counter.value)
+        response = await stage.service.query_workflow(request)
+    link = response.link.workflow
+    assert (link.namespace, link.workflow_id, link.run_id) == (
+        stage.namespace, stage.id(), handle.first_execution_run_id,
+    )
+
+
+@pytest.mark.once
 async def test_many_queries_at_once(stage: Stage):
     async with stage.worker([Counter]):
         handle = await stage.start(Counter.run)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from temporalio import workflow
 from temporalio.api.common.v1 import WorkflowExecution, WorkflowType
-from temporalio.api.enums.v1 import WorkflowIdConflictPolicy
+from temporalio.api.enums.v1 import EventType, WorkflowIdConflictPolicy
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     SignalWithStartWorkflowExecutionRequest,
@@ -17,7 +17,7 @@ from temporalio.common import RawValue
 from temporalio.service import RPCError, RPCStatusCode
 
 import laws
-from raw import RawWorker, complete_workflow
+from raw import RawWorker, complete_workflow, continue_as_new
 from stage import Stage, payloads
 
 
@@ -220,3 +220,48 @@ async def test_signal_with_start_may_terminate_the_existing_run_but_not_fail_on_
             signal_with_start(stage, "never", workflow_id_conflict_policy=fail)
         )
     assert caught.value.status == RPCStatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.once
+async def test_a_request_id_holds_for_one_chain_of_runs(stage: Stage):
+    first = await stage.start_raw()
+    request_id = str(uuid.uuid4())
+
+    async def signal() -> str:
+        """Sends it (again); the run that it is in."""
+        response = await stage.service.signal_workflow_execution(signal_request(stage, request_id=request_id))
+        event = response.link.workflow_event
+        assert event.namespace == stage.namespace and event.workflow_id == stage.id()
+        assert event.request_id_ref.request_id == request_id
+        assert event.request_id_ref.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
+        return event.run_id
+
+    async def signals(run_id: str) -> int:
+        return (await stage.names(stage.id(), run_id)).count("WorkflowExecutionSignaled")
+
+    assert await signal() == first.run_id
+    worker = RawWorker(stage)
+    await worker.complete(await worker.poll_workflow(), continue_as_new())
+    # Across a continue-as-new it is the same signal, and after the close, while the chain is the newest.
+    assert await signal() == first.run_id
+    second = (await stage.client.get_workflow_handle(stage.id()).describe()).run_id
+    await stage.client.get_workflow_handle(stage.id()).terminate()
+    assert await signal() == first.run_id
+    assert (await signals(first.run_id), await signals(second)) == (1, 0)
+    # In the next chain it is a signal that nobody has sent yet.
+    third = await stage.start_raw()
+    assert [await signal(), await signal()] == [third.run_id, third.run_id]
+    assert await signals(third.run_id) == 1
+
+
+@pytest.mark.once
+async def test_a_signal_with_start_links_to_the_signal(stage: Stage):
+    for started in (True, False):
+        request_id = str(uuid.uuid4())
+        request = signal_with_start(stage, "x", request_id=request_id)
+        response = await stage.service.signal_with_start_workflow_execution(request)
+        stage.note(stage.id(), response.run_id)
+        assert response.started == started and response.first_execution_run_id == response.run_id
+        event = response.signal_link.workflow_event
+        assert (event.run_id, event.request_id_ref.request_id) == (response.run_id, request_id)
+        assert event.request_id_ref.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED

@@ -13,7 +13,7 @@ use crate::change::{Batch, Change, Fact, RunChange, Step};
 use crate::counted::{RowBytes, buffered_held_bytes};
 use crate::duration::{from_wire, nanos};
 use crate::held::owned;
-use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
 use crate::workflow::Workflow;
 use crate::workflow_task::WorkflowTask;
@@ -126,6 +126,13 @@ impl Run {
             }
             Some(Attributes::WorkflowExecutionSignaledEventAttributes(_)) if !buffered => self.core.signal_count += 1,
             Some(Attributes::WorkflowExecutionCancelRequestedEventAttributes(_)) => self.core.cancel_requested = true,
+            Some(Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(updated)) => {
+                let request_id = updated.attached_request_id.clone();
+                if !request_id.is_empty() {
+                    let attached = AttachedRequest { request_id: request_id.clone(), event_id: id };
+                    self.attached.insert(request_id, Arc::new(attached));
+                }
+            }
             Some(Attributes::UpsertWorkflowSearchAttributesEventAttributes(upsert)) => {
                 let changed = upsert.search_attributes.clone().unwrap_or_default().indexed_fields;
                 merge(Arc::make_mut(&mut self.search_attributes), changed);

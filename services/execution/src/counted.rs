@@ -12,7 +12,7 @@ use api::temporal::api::history::v1::HistoryEvent;
 use api::{Held, map_bytes, shared_bytes};
 use prost::Message;
 
-use crate::pending::{Activity, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
 
 /// What the row needs for an entry beside the messages in it: ids, times, tags and lengths. More than it ever is.
@@ -133,6 +133,12 @@ impl RowBytes for Timer {
     }
 }
 
+impl RowBytes for AttachedRequest {
+    fn row_bytes(&self) -> usize {
+        self.encoded_len() + FRAME_BYTES
+    }
+}
+
 impl RowBytes for Child {
     fn row_bytes(&self) -> usize {
         let metadata = self.user_metadata.as_ref().map_or(0, Message::encoded_len);
@@ -192,6 +198,7 @@ impl Run {
             + self.children.held_bytes()
             + self.signals.held_bytes()
             + self.cancels.held_bytes()
+            + self.attached.held_bytes()
     }
 
     /// Bytes of the run's row without its core, which is a few ids and numbers: never less than they are.
@@ -203,6 +210,7 @@ impl Run {
             + self.children.bytes()
             + self.signals.bytes()
             + self.cancels.bytes()
+            + self.attached.bytes()
     }
 
     /// Counts what begins with the run or ends it, and is seldom touched in between.

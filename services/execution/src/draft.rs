@@ -221,6 +221,7 @@ impl<'a> Draft<'a> {
 
     fn new_event(&self, run_id: &str, attributes: Attributes, notes: Notes) -> HistoryEvent {
         HistoryEvent {
+            worker_may_ignore: matches!(attributes, Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(_)),
             event_time: Some(wire_time(self.time_in(run_id))),
             event_type: event_type_of(&attributes) as i32,
             user_metadata: notes.user_metadata,
@@ -392,6 +393,7 @@ fn event_type_of(attributes: &Attributes) -> EventType {
         }
         A::SignalExternalWorkflowExecutionFailedEventAttributes(_) => EventType::SignalExternalWorkflowExecutionFailed,
         A::ExternalWorkflowExecutionSignaledEventAttributes(_) => EventType::ExternalWorkflowExecutionSignaled,
+        A::WorkflowExecutionOptionsUpdatedEventAttributes(_) => EventType::WorkflowExecutionOptionsUpdated,
         A::UpsertWorkflowSearchAttributesEventAttributes(_) => EventType::UpsertWorkflowSearchAttributes,
         A::WorkflowPropertiesModifiedEventAttributes(_) => EventType::WorkflowPropertiesModified,
         _ => EventType::Unspecified,

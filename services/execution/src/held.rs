@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::temporal::api::common::v1::Payload;
 use api::{Held, map_bytes, shared_bytes};
 
-use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::{Run, RunCore};
 use crate::workflow::Workflow;
 use crate::workflow_task::WorkflowTask;
@@ -35,6 +35,12 @@ impl Held for Activity {
 impl Held for Timer {
     fn heap_bytes(&self) -> usize {
         self.timer_id.heap_bytes()
+    }
+}
+
+impl Held for AttachedRequest {
+    fn heap_bytes(&self) -> usize {
+        self.request_id.heap_bytes()
     }
 }
 

@@ -44,7 +44,8 @@ pub use invariants::invariants;
 pub use limits::Limits;
 pub use obligations::{Obligation, TaskOffer, obligations};
 pub use pending::{
-    Activity, ActivityProgress, ActivityState, Child, ExternalCancel, ExternalSignal, Timer, activity_state,
+    Activity, ActivityProgress, ActivityState, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer,
+    activity_state,
 };
 pub use reply::{Rejection, Reply, Transition};
 pub use requests::{RequestKind, SeenRequests};

@@ -1,4 +1,5 @@
-//! What a run waits for: activities, timers, children, signals and cancel requests on their way to other workflows.
+//! What a run waits for: activities, timers, children, signals and cancel requests on their way to other workflows; and
+//! which requests to start it came later.
 
 use std::sync::Arc;
 
@@ -146,6 +147,17 @@ pub struct Timer {
     /// When it was set: the time of that event. 0 where an earlier release has set it.
     #[prost(int64, tag = "4")]
     pub set_at: i64,
+}
+
+/// A request to start a workflow that was open already, and is known to its run from then on.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AttachedRequest {
+    /// The request.
+    #[prost(string, tag = "1")]
+    pub request_id: String,
+    /// Its WorkflowExecutionOptionsUpdated event; 0 while that is buffered.
+    #[prost(int64, tag = "2")]
+    pub event_id: i64,
 }
 
 /// A child workflow that has not closed, as its parent sees it.

@@ -15,7 +15,7 @@ use api::temporal::api::sdk::v1::UserMetadata;
 use crate::batches::Batches;
 use crate::chain::Chain;
 use crate::held::{owned, owned_fields, owned_in_arc};
-use crate::pending::{Activity, ActivityProgress, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::requests::{Chunk, SeenRequests};
 use crate::run::{Run, RunCore};
 
@@ -68,6 +68,8 @@ pub struct RunRow {
     memo: BTreeMap<String, Payload>,
     #[prost(btree_map = "string, message", tag = "12")]
     search_attributes: BTreeMap<String, Payload>,
+    #[prost(message, repeated, tag = "13")]
+    attached: Vec<AttachedRequest>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -170,6 +172,7 @@ impl RunRow {
             buffered: run.buffered.iter().map(|event| (**event).clone()).collect(),
             memo: (*run.memo).clone(),
             search_attributes: (*run.search_attributes).clone(),
+            attached: run.attached.values().map(|attached| (**attached).clone()).collect(),
         }
     }
 
@@ -209,6 +212,11 @@ impl RunRow {
                     let initiated_event_id = row.initiated_event_id;
                     (initiated_event_id, Arc::new(ExternalCancel { initiated_event_id, initiated }))
                 })
+                .collect(),
+            attached: self
+                .attached
+                .into_iter()
+                .map(|attached| (attached.request_id.clone(), Arc::new(attached)))
                 .collect(),
             buffered: self.buffered.into_iter().map(owned).map(Arc::new).collect(),
             memo,

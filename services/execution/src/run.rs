@@ -13,7 +13,7 @@ use ids::Timestamp;
 use crate::batches::Batches;
 use crate::counted::Counted;
 use crate::duration::from_wire;
-use crate::pending::{Activity, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::workflow_task::WorkflowTask;
 
 /// A run. Everything but `batches` is what its row stores, and the counts of bytes follow from it.
@@ -35,6 +35,8 @@ pub struct Run {
     pub signals: Counted<i64, ExternalSignal>,
     /// By initiated event id.
     pub cancels: Counted<i64, ExternalCancel>,
+    /// Requests to start the workflow that have been attached to this run, by their id.
+    pub attached: Counted<String, AttachedRequest>,
     /// Events that wait for the started workflow task to end, in the order in which they came; ids are not yet set.
     pub buffered: Vec<Arc<HistoryEvent>>,
     /// The memo as it stands.
@@ -146,6 +148,7 @@ impl Run {
             children: Counted::default(),
             signals: Counted::default(),
             cancels: Counted::default(),
+            attached: Counted::default(),
             buffered: Vec::new(),
             memo: Arc::default(),
             search_attributes: Arc::default(),

@@ -10,6 +10,7 @@ mod dump;
 mod errors;
 mod host;
 mod kind;
+mod links;
 mod namespace_names;
 mod pages;
 mod peers;

@@ -1,12 +1,15 @@
 //! Start a run: by a caller, a parent, or the run before it.
 
+use api::temporal::api::common::v1::Link;
 use api::temporal::api::enums::v1::{
     WorkflowExecutionStatus as Status, WorkflowIdConflictPolicy, WorkflowIdReusePolicy,
 };
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
-    WorkflowExecutionStartedEventAttributes, WorkflowExecutionTerminatedEventAttributes,
+    WorkflowExecutionOptionsUpdatedEventAttributes, WorkflowExecutionStartedEventAttributes,
+    WorkflowExecutionTerminatedEventAttributes,
 };
+use api::temporal::api::workflow::v1::OnConflictOptions;
 
 use super::cancel::end_now;
 use super::close::NextRun;
@@ -125,10 +128,23 @@ fn use_existing(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Tran
             draft.fact(&run_id, Fact::FirstTaskAt(0));
         }
         task::wake_workflow(&mut draft, &run_id);
-    } else if start.request.on_conflict_options.as_ref().is_some_and(|options| options.attach_request_id) {
-        draft.remember(RequestKind::Start, &start.request.request_id, &run_id);
+    } else if let Some(options) = start.request.on_conflict_options {
+        attach(&mut draft, &run_id, options, start.request.request_id, start.request.links);
     }
     Ok(draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: false, eager: false, signalled }))
+}
+
+/// Adds to an open run what the request wants attached. That is news for clients, not for the worker.
+fn attach(draft: &mut Draft<'_>, run_id: &str, options: OnConflictOptions, request_id: String, links: Vec<Link>) {
+    let attached_request_id = if options.attach_request_id { request_id } else { String::new() };
+    let links = if options.attach_links { links } else { Vec::new() };
+    draft.remember(RequestKind::Start, &attached_request_id, run_id);
+    let attributes = WorkflowExecutionOptionsUpdatedEventAttributes {
+        attached_request_id,
+        ..WorkflowExecutionOptionsUpdatedEventAttributes::default()
+    };
+    let attributes = Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(attributes);
+    draft.arrive(run_id, attributes, Notes { links, ..Notes::default() });
 }
 
 fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {

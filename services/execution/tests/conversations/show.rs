@@ -45,6 +45,10 @@ fn of_run(run: &Run) -> Vec<String> {
         let state = if child.is_started() { format!("started as {}", child.run_id) } else { "not started".to_owned() };
         format!("child {} {state}", child.initiated.workflow_id)
     }));
+    parts.extend(run.attached.values().map(|attached| {
+        let buffered = if attached.event_id == 0 { " (buffered)" } else { "" };
+        format!("request {} attached by event {}{buffered}", attached.request_id, attached.event_id)
+    }));
     if !run.buffered.is_empty() {
         parts.push(format!("buffered: {}", run.buffered.len()));
     }

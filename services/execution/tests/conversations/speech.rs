@@ -11,8 +11,9 @@
 //! wait 5s | clock 5s | limits blob=100 | show                           the world
 //! ```
 
+use api::temporal::api::common::v1::link::{BatchJob, Variant};
 use api::temporal::api::common::v1::{
-    Memo, MeteringMetadata, SearchAttributes, WorkerVersionStamp, WorkflowExecution, WorkflowType,
+    Link, Memo, MeteringMetadata, SearchAttributes, WorkerVersionStamp, WorkflowExecution, WorkflowType,
 };
 use api::temporal::api::deployment::v1::WorkerDeploymentOptions;
 use api::temporal::api::enums::v1::{
@@ -105,9 +106,12 @@ fn start(words: &Words) -> Result<Start, String> {
         search_attributes: words.fields("attributes").map(|indexed_fields| SearchAttributes { indexed_fields }),
         request_eager_execution: words.flag("eager"),
         workflow_start_delay: words.duration("delay")?,
-        on_conflict_options: words
-            .flag("attach")
-            .then(|| OnConflictOptions { attach_request_id: true, ..OnConflictOptions::default() }),
+        on_conflict_options: (words.flag("attach") || words.flag("attach-links")).then(|| OnConflictOptions {
+            attach_request_id: words.flag("attach"),
+            attach_links: words.flag("attach-links"),
+            ..OnConflictOptions::default()
+        }),
+        links: words.get("link").map(link).into_iter().collect(),
         ..StartWorkflowExecutionRequest::default()
     };
     let parent = words.get("parent").map(|parent| Parent {
@@ -119,6 +123,10 @@ fn start(words: &Words) -> Result<Start, String> {
     });
     let signal = words.get("signal").map(|name| Signal { request_id: words.text("request"), ..signal(words, name) });
     Ok(Start { request, parent, signal })
+}
+
+fn link(job_id: &str) -> Link {
+    Link { variant: Some(Variant::BatchJob(BatchJob { job_id: job_id.to_owned() })) }
 }
 
 fn signal(words: &Words, name: &str) -> Signal {

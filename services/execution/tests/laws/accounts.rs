@@ -161,7 +161,8 @@ fn nothing_unheard(run: &Run) -> Result<(), String> {
                 | A::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(_)
                 | A::MarkerRecordedEventAttributes(_)
                 | A::UpsertWorkflowSearchAttributesEventAttributes(_)
-                | A::WorkflowPropertiesModifiedEventAttributes(_),
+                | A::WorkflowPropertiesModifiedEventAttributes(_)
+                | A::WorkflowExecutionOptionsUpdatedEventAttributes(_),
             ) => {}
             _ => return Err(format!("nobody will tell a worker of event {}", event.event_id)),
         }

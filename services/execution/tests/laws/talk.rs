@@ -61,8 +61,10 @@ pub fn start(dice: &mut Dice, open: bool) -> Start {
         cron_schedule: if cron { (*dice.pick(&["@every 3s", "* * * * *"])).to_owned() } else { String::new() },
         request_eager_execution: dice.percent(10),
         workflow_start_delay: if cron { None } else { dice.maybe(10, sound_duration) },
-        on_conflict_options: dice
-            .maybe(30, |_| OnConflictOptions { attach_request_id: true, ..OnConflictOptions::default() }),
+        on_conflict_options: dice.maybe(30, |dice| OnConflictOptions {
+            attach_request_id: dice.percent(80),
+            ..OnConflictOptions::default()
+        }),
         ..StartWorkflowExecutionRequest::default()
     };
     let parent = dice.maybe(30, |_| Parent {

@@ -273,7 +273,8 @@ impl World {
         let most = if run.is_open() { state_max_bytes } else { state_max_bytes + closing_max_bytes };
         let row = RunRow::of(run).encoded_len() - run.core.encoded_len();
         let counted = run.state_bytes();
-        let entries = pending(run) + run.buffered.len() + run.memo.len() + run.search_attributes.len() + 2;
+        let settings = run.attached.len() + run.memo.len() + run.search_attributes.len();
+        let entries = pending(run) + run.buffered.len() + settings + 2;
         if row <= counted + 8 && counted <= row + entries * 64 && counted <= most {
             return Ok(());
         }

@@ -21,11 +21,12 @@ pub(crate) fn check(request: &mut wire::StartWorkflowExecutionRequest, limits: &
             request.completion_callbacks.len()
         )));
     }
-    if let Some(options) = &request.on_conflict_options
-        && (options.attach_links || options.attach_completion_callbacks)
-        && !options.attach_request_id
+    if request
+        .on_conflict_options
+        .as_ref()
+        .is_some_and(|options| options.attach_completion_callbacks && !options.attach_request_id)
     {
-        return invalid("on_conflict_options attaches links or callbacks, attach_request_id is needed then".to_owned());
+        return invalid("attaching request ID is required for attaching completion callbacks".to_owned());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use api::temporal::api::workflow::v1::{
 };
 use api::temporal::api::workflowservice::v1::{DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse};
 use cluster::{ServiceResult, TenantCtx};
-use execution::{Activity, Child, Run, WorkflowTask, activity_state, from_wire, to_wire, wire_time};
+use execution::{Activity, AttachedRequest, Child, Run, WorkflowTask, activity_state, from_wire, to_wire, wire_time};
 use ids::Timestamp;
 
 use crate::HistoryService;
@@ -88,13 +88,22 @@ fn extended_info_of(run: &Run) -> WorkflowExecutionExtendedInfo {
         ..RequestIdInfo::default()
     };
     let request_id = Some(&run.core.start_request_id).filter(|id| !id.is_empty());
+    let attached = run.attached.values().map(|attached| (attached.request_id.clone(), describe_attached(attached)));
     WorkflowExecutionExtendedInfo {
         execution_expiration_time: timeouts.execution_deadline.map(wire_time),
         run_expiration_time: timeouts.run_deadline.map(wire_time),
         cancel_requested: run.core.cancel_requested,
         original_start_time: wire_nanos(run.core.started_at),
-        request_id_infos: request_id.map(|id| (id.clone(), started_by)).into_iter().collect(),
+        request_id_infos: attached.chain(request_id.map(|id| (id.clone(), started_by))).collect(),
         ..WorkflowExecutionExtendedInfo::default()
+    }
+}
+
+fn describe_attached(attached: &AttachedRequest) -> RequestIdInfo {
+    RequestIdInfo {
+        event_type: EventType::WorkflowExecutionOptionsUpdated as i32,
+        event_id: attached.event_id,
+        buffered: attached.event_id == 0,
     }
 }
 

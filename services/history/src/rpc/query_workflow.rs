@@ -17,6 +17,7 @@ use ids::Timestamp;
 
 use super::get_history::watch;
 use crate::HistoryService;
+use crate::links;
 use crate::queries::{Buffered, RunName};
 use crate::service::named;
 use crate::task_response::{Shipped, query_task};
@@ -58,13 +59,13 @@ pub(super) async fn query_workflow(
             return Ok(QueryWorkflowResponse { query_rejected: Some(rejected), ..QueryWorkflowResponse::default() });
         }
         match way(&run)? {
-            Way::Ask => return ask(service, &key, &run, query, deadline).await,
+            Way::Ask => return Ok(linked(ask(service, &key, &run, query, deadline).await?, ctx, &run)),
             Way::Ride => {
                 let name = RunName { key: key.clone(), run_id: run_id.clone() };
                 let waiting = service.queries.wait(name, service.runtime.uuid(), query.clone());
                 let mut waiting = waiting.ok_or_else(too_many)?;
                 if let Some(result) = ride(service, &key, &run_id, &mut waiting, &mut watcher, deadline).await? {
-                    return answered(result);
+                    return Ok(linked(answered(result)?, ctx, &run));
                 }
             }
             Way::TooEarly => {
@@ -198,6 +199,12 @@ fn settled(outcome: QueryOutcome) -> ServiceResult<QueryWorkflowResponse> {
         }
         QueryOutcome::Refused => Err(ServiceError::Unavailable("no worker answers queries at the moment".to_owned())),
     }
+}
+
+/// An answer says which run gave it.
+fn linked(response: QueryWorkflowResponse, ctx: &TenantCtx, run: &Run) -> QueryWorkflowResponse {
+    let link = response.query_rejected.is_none().then(|| links::to_run(ctx, run));
+    QueryWorkflowResponse { link, ..response }
 }
 
 fn answered(result: WorkflowQueryResult) -> ServiceResult<QueryWorkflowResponse> {

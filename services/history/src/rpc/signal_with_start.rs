@@ -9,6 +9,7 @@ use execution::{Input, Reply, Signal, Start};
 
 use crate::HistoryService;
 use crate::errors::unexpected;
+use crate::links;
 
 pub(super) async fn signal_with_start(
     service: &HistoryService,
@@ -40,7 +41,7 @@ pub(super) async fn signal_with_start(
         workflow_run_timeout: request.workflow_run_timeout,
         workflow_task_timeout: request.workflow_task_timeout,
         identity: request.identity,
-        request_id,
+        request_id: request_id.clone(),
         workflow_id_reuse_policy: request.workflow_id_reuse_policy,
         workflow_id_conflict_policy: conflict,
         retry_policy: request.retry_policy,
@@ -62,7 +63,7 @@ pub(super) async fn signal_with_start(
             run_id: run.core.run_id.clone(),
             first_execution_run_id: run.start.first_execution_run_id.clone(),
             started,
-            signal_link: None,
+            signal_link: Some(links::to_signal(ctx, run.execution(), &request_id)),
         }),
         _ => Err(unexpected("Start")),
     }

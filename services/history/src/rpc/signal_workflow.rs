@@ -1,10 +1,13 @@
 //! SignalWorkflowExecution.
 
+use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::workflowservice::v1::{SignalWorkflowExecutionRequest, SignalWorkflowExecutionResponse};
 use cluster::{ServiceResult, TenantCtx};
-use execution::{Input, Signal};
+use execution::{Input, Reply, Signal};
 
 use crate::HistoryService;
+use crate::errors::unexpected;
+use crate::links;
 use crate::service::named;
 
 pub(super) async fn signal_workflow(
@@ -14,9 +17,10 @@ pub(super) async fn signal_workflow(
 ) -> ServiceResult<SignalWorkflowExecutionResponse> {
     let execution = named(request.workflow_execution);
     let key = service.key(ctx, &execution.workflow_id);
+    let request_id = service.request_id(request.request_id);
     let signal = Signal {
         run_id: execution.run_id,
-        request_id: service.request_id(request.request_id),
+        request_id: request_id.clone(),
         name: request.signal_name,
         input: request.input,
         header: request.header,
@@ -24,6 +28,9 @@ pub(super) async fn signal_workflow(
         links: request.links,
         ..Signal::default()
     };
-    service.ask(&key, Input::Signal(Box::new(signal))).await?;
-    Ok(SignalWorkflowExecutionResponse::default())
+    let Reply::Signalled { run_id } = service.ask(&key, Input::Signal(Box::new(signal))).await? else {
+        return Err(unexpected("Signal"));
+    };
+    let signalled = WorkflowExecution { workflow_id: execution.workflow_id, run_id };
+    Ok(SignalWorkflowExecutionResponse { link: Some(links::to_signal(ctx, signalled, &request_id)) })
 }
