@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,7 +58,12 @@ func untilCancelled(ctx context.Context) error {
 	}
 }
 
-func slowly(_ context.Context, wait time.Duration) (string, error) {
+// slowRuns counts, by workflow, how often slowly was begun.
+var slowRuns sync.Map
+
+func slowly(ctx context.Context, wait time.Duration) (string, error) {
+	runs, _ := slowRuns.LoadOrStore(activity.GetInfo(ctx).WorkflowExecution.ID, new(atomic.Int32))
+	runs.(*atomic.Int32).Add(1)
 	time.Sleep(wait)
 	return "slow but done", nil
 }
@@ -250,6 +256,9 @@ func TestALongLocalActivityKeepsItsTask(t *testing.T) {
 	history := s.history(run.GetID(), run.GetRunID())
 	require.Zero(s, count(history, enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT), "%v", names(history))
 	require.GreaterOrEqual(s, count(history, enumspb.EVENT_TYPE_WORKFLOW_TASK_COMPLETED), 2)
+	// Each task that comes back with a completion goes on where the worker is, so that what runs is not begun again.
+	runs, _ := slowRuns.Load(run.GetID())
+	require.EqualValues(s, 1, runs.(*atomic.Int32).Load(), "%v", names(history))
 }
 
 func TestLocalActivitiesRetry(t *testing.T) {

@@ -22,12 +22,13 @@ use crate::HistoryService;
 use crate::pages::read_forward;
 use crate::queries::RunName;
 
-/// How much of the history goes with a workflow task.
+/// How much of the history goes with a workflow task, which follows from who gets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shipped {
-    /// All, from the first event.
+    /// To any worker: all, from the first event.
     Whole,
-    /// What the worker that has the run cached has not seen: all after the previous started event.
+    /// To the worker that has the run cached, and to the one that completed the task before just now: what it has not
+    /// seen, all after the previous started event.
     New,
 }
 

@@ -33,12 +33,8 @@ pub(super) async fn complete_workflow_task(
         return Err(unexpected("CompleteWorkflowTask"));
     };
     carried.answer(results);
-    let workflow_task = if new_task {
-        let shipped = if run.core.sticky_queue.is_empty() { Shipped::Whole } else { Shipped::New };
-        Some(workflow_task(service, &key, &run, shipped).await?)
-    } else {
-        None
-    };
+    // Whoever completes a task has run the workflow up to it, whether or not it keeps a cache.
+    let workflow_task = if new_task { Some(workflow_task(service, &key, &run, Shipped::New).await?) } else { None };
     let activity_tasks = eager_activities.iter().map(|activity| activity_task(service, &key, &run, activity)).collect();
     Ok(RespondWorkflowTaskCompletedResponse { workflow_task, activity_tasks, reset_history_event_id: 0 })
 }

@@ -76,6 +76,38 @@ async fn a_polled_tasks_pages_end_in_its_started_event_which_is_then_written_as_
     assert!(rig.history.get_history(&rig.ctx, request, rig.deadline(1)).await.is_ok(), "a late page is still right");
 }
 
+fn ids(task: &wire::PollWorkflowTaskQueueResponse) -> Vec<i64> {
+    task.history.as_ref().unwrap().events.iter().map(|event| event.event_id).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_comes_with_an_answer_holds_what_its_worker_has_not_seen_and_the_next_poller_gets_all() {
+    let rig = Rig::new().await;
+    rig.start("w", "inline").await;
+    let first = rig.poll().await.unwrap();
+    rig.signal("w", "go", "").await.unwrap();
+    let complete = async |task: &wire::PollWorkflowTaskQueueResponse| {
+        // No sticky queue: the worker keeps no cache, but it has just run the workflow.
+        let request = wire::RespondWorkflowTaskCompletedRequest {
+            return_new_workflow_task: true,
+            force_create_new_workflow_task: true,
+            ..Default::default()
+        };
+        rig.complete_with(task, request).await.unwrap().workflow_task.unwrap()
+    };
+    let second = complete(&first).await;
+    assert_eq!((ids(&second), second.previous_started_event_id), (vec![4, 5, 6, 7], 3));
+    let third = complete(&second).await;
+    assert_eq!((ids(&third), third.previous_started_event_id), (vec![8, 9, 10], 7));
+
+    rig.fail(&third).await;
+    let again = rig.poll().await.unwrap();
+    assert_eq!((ids(&again), again.previous_started_event_id), ((1..=13).collect(), 7));
+    assert_eq!(again.attempt, 2);
+    let fourth = complete(&again).await;
+    assert_eq!((ids(&fourth), fourth.previous_started_event_id), (vec![14, 15, 16], 13));
+}
+
 #[tokio::test(start_paused = true)]
 async fn pages_are_the_same_from_memory_from_the_table_and_across_both() {
     let rig = Rig::new().await;
