@@ -94,7 +94,7 @@ pub enum Rejection {
     /// A limit of the run is reached: it takes no more signals. INVALID_ARGUMENT, since trying again does not help.
     #[error("{0}")]
     LimitExceeded(String),
-    /// Not now; the same input may succeed in a moment.
+    /// Not now; the same input may succeed in a moment. RESOURCE_EXHAUSTED, with the workflow's being busy as the cause.
     #[error("{0}")]
     NotYet(String),
 }

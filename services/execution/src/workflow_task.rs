@@ -62,6 +62,10 @@ pub struct WorkflowTask {
     /// As its started event says.
     #[prost(int32, repeated, tag = "17")]
     pub suggest_reasons: Vec<i32>,
+    /// The task before it wanted to close the run and was refused for news: while this one is started, signals wait
+    /// outside, or a workflow that gets them faster than it decides could never close.
+    #[prost(bool, tag = "18")]
+    pub keeps_signals_out: bool,
 }
 
 impl WorkflowTask {

@@ -127,6 +127,7 @@ fn show_run(state: &WorkflowState, run: &Run) -> Value {
 
 fn show_task(task: &WorkflowTask) -> Value {
     json!({
+        "keeps_signals_out": task.keeps_signals_out,
         "scheduled_event_id": task.scheduled_event_id,
         "started_event_id": task.started_event_id,
         "attempt": task.attempt,

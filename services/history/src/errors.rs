@@ -16,7 +16,12 @@ pub(crate) fn rejected(rejection: Rejection) -> ServiceError {
         Rejection::InvalidArgument(message) => ServiceError::InvalidArgument(message),
         // Not RESOURCE_EXHAUSTED, which clients try again and again.
         Rejection::LimitExceeded(message) => ServiceError::InvalidArgument(message),
-        Rejection::NotYet(message) => ServiceError::Unavailable(message),
+        Rejection::NotYet(message) => ServiceError::ResourceExhausted {
+            cause: ResourceExhaustedCause::BusyWorkflow,
+            message,
+            // It depends on a worker.
+            retry_after: None,
+        },
     }
 }
 

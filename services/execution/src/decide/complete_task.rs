@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use api::temporal::api::enums::v1::TimeoutType;
+use api::temporal::api::enums::v1::{TimeoutType, WorkflowTaskFailedCause};
 use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::failure::v1::{Failure, ServerFailureInfo};
 use api::temporal::api::history::v1::history_event::Attributes;
@@ -39,13 +39,25 @@ pub(super) fn complete(
         let reason = reason_of(&bad);
         let failure = Some(bad_command_failure(&reason));
         let lost = LostTask { cause: bad.cause as i32, failure, identity, worker_version, binary_checksum };
+        let was_closing = bad.cause == WorkflowTaskFailedCause::UnhandledCommand;
         if bad.terminates {
             task::end_after_failure(&mut draft, &run_id, lost, reason.clone());
         } else {
             task::lose_to_failure(&mut draft, &run_id, lost);
         }
+        if was_closing {
+            keep_signals_out(&mut draft, &run_id);
+        }
         Ok(draft.finish(|_| Reply::Refused(Rejection::InvalidArgument(reason))))
     })
+}
+
+/// A close was refused for events that the worker had not seen: the next task is to find none. Of what can come, only
+/// signals come without end.
+fn keep_signals_out(draft: &mut Draft<'_>, run_id: &str) {
+    if let Some(task) = draft.run(run_id).core.task.clone() {
+        draft.fact(run_id, Fact::Task(WorkflowTask { keeps_signals_out: true, ..task }));
+    }
 }
 
 fn bad_command_failure(message: &str) -> Failure {

@@ -51,6 +51,10 @@ pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -
         return Ok(());
     }
     let run = draft.run(run_id);
+    if run.core.task.as_ref().is_some_and(|task| task.is_started() && task.keeps_signals_out) {
+        let message = "workflow operation can not be applied because workflow is closing";
+        return Err(Rejection::NotYet(message.to_owned()));
+    }
     let limit = draft.env.limits.signals_max;
     let is_signal = |event: &HistoryEvent| {
         matches!(event.attributes, Some(Attributes::WorkflowExecutionSignaledEventAttributes(_)))

@@ -29,6 +29,9 @@ fn of_run(run: &Run) -> Vec<String> {
         if task.kept {
             text += ", kept by matching";
         }
+        if task.keeps_signals_out {
+            text += ", keeps signals out";
+        }
         parts.push(text.trim().to_owned());
     }
     if !run.core.sticky_queue.is_empty() {

@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, ServiceError};
+use cluster::{History, ResourceExhaustedCause, ServiceError};
 
 use super::commands;
 use super::rig::{QUEUE, Rig, count, normal, start_request};
@@ -108,4 +108,53 @@ async fn nobody_and_the_dead_cannot_be_signalled() {
     rig.complete(&task, vec![commands::complete("")]).await;
     let refused = rig.signal("w", "go", "").await.unwrap_err();
     assert_eq!(refused, ServiceError::NotFound("workflow execution already completed".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workflow_that_is_signalled_all_the_time_closes_at_the_second_try() {
+    let rig = Rig::new().await;
+    rig.start("w", "s").await;
+    let close = async |task: &wire::PollWorkflowTaskQueueResponse| {
+        let commands = vec![commands::complete("")];
+        rig.complete_with(task, wire::RespondWorkflowTaskCompletedRequest { commands, ..Default::default() }).await
+    };
+    let task = rig.poll().await.unwrap();
+    rig.signal("w", "during the first try", "").await.unwrap();
+    assert_eq!(close(&task).await, Err(ServiceError::InvalidArgument("UnhandledCommand".to_owned())));
+    rig.signal("w", "between", "").await.unwrap();
+
+    let task = rig.poll().await.unwrap();
+    let closing = ServiceError::ResourceExhausted {
+        cause: ResourceExhaustedCause::BusyWorkflow,
+        message: "workflow operation can not be applied because workflow is closing".to_owned(),
+        retry_after: None,
+    };
+    assert_eq!(rig.signal("w", "during the second try", "").await, Err(closing));
+    close(&task).await.unwrap();
+    assert_eq!(count(&rig.events("w", "").await, EventType::WorkflowExecutionSignaled), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_of_another_workflow_waits_until_the_close_has_failed() {
+    let rig = Rig::new().await;
+    rig.start("w", "s").await;
+    let task = rig.poll().await.unwrap();
+    rig.signal("w", "news", "").await.unwrap();
+    let commands = vec![commands::complete("")];
+    let request = wire::RespondWorkflowTaskCompletedRequest { commands, ..Default::default() };
+    rig.complete_with(&task, request).await.unwrap_err();
+    let closing = rig.poll().await.unwrap();
+
+    rig.start("sender", "s").await;
+    rig.complete(&rig.poll().await.unwrap(), vec![commands::signal_external("w", "hello")]).await;
+    rig.runtime.sleep(std::time::Duration::from_secs(5)).await;
+    let sent = count(&rig.events("sender", "").await, EventType::ExternalWorkflowExecutionSignaled);
+    assert_eq!(sent, 0, "neither sent nor failed");
+    rig.complete(&closing, vec![commands::timer("t", 3600)]).await;
+    let told = rig.poll().await.unwrap();
+    let told = [told, rig.poll().await.unwrap()];
+    assert!(told.iter().all(|task| !task.task_token.is_empty()), "the target has its signal, the sender knows");
+    assert_eq!(count(&rig.events("w", "").await, EventType::WorkflowExecutionSignaled), 2);
+    let sent = count(&rig.events("sender", "").await, EventType::ExternalWorkflowExecutionSignaled);
+    assert_eq!(sent, 1);
 }
