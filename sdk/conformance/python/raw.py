@@ -29,6 +29,7 @@ from temporalio.api.workflowservice.v1 import (
     RespondActivityTaskCompletedRequest,
     RespondWorkflowTaskCompletedRequest,
     RespondWorkflowTaskCompletedResponse,
+    RespondWorkflowTaskFailedRequest,
 )
 
 from stage import Stage, eventually, payloads
@@ -182,6 +183,13 @@ class RawWorker:
                 commands=list(commands),
                 identity=self.identity,
                 **fields,
+            )
+        )
+
+    async def fail(self, task: PollWorkflowTaskQueueResponse, **fields: Any) -> None:
+        await self.stage.service.respond_workflow_task_failed(
+            RespondWorkflowTaskFailedRequest(
+                namespace=self.stage.namespace, task_token=task.task_token, identity=self.identity, **fields
             )
         )
 

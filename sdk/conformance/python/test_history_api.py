@@ -95,6 +95,38 @@ async def test_reverse_pages_are_the_same_events_backwards(stage: Stage):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("reader", ["temporal-python", "temporal-cli", "temporal-ui"])
+async def test_a_later_attempt_is_shown_to_workers_and_not_to_people_before_it_is_written(stage: Stage, reader: str):
+    async def read(size: int = 0) -> list[list[int]]:
+        pages, token = [], b""
+        while not pages or token:
+            page = await stage.service.get_workflow_execution_history(
+                request(stage, maximum_page_size=size, next_page_token=token), metadata={"client-name": reader}
+            )
+            pages.append([event.event_id for event in page.history.events])
+            token = page.next_page_token
+        return pages
+
+    unwritten = [5, 6] if reader == "temporal-python" else []
+    await stage.start_raw()
+    worker = RawWorker(stage)
+    await worker.fail(await worker.poll_workflow())
+
+    async def scheduled() -> bool:
+        return await read() == [[1, 2, 3, 4] + unwritten[:1]]
+
+    await eventually(scheduled, "the second attempt is scheduled")
+    task = await worker.poll_workflow()
+    assert [event.event_id for event in task.history.events] == [1, 2, 3, 4, 5, 6]
+    assert await read() == [[1, 2, 3, 4] + unwritten]
+    assert sum(await read(size=2), []) == [1, 2, 3, 4] + unwritten
+    described = await stage.client.get_workflow_handle(stage.id()).describe()
+    assert described.history_length == 4
+    await worker.complete(task, complete_workflow())
+    assert await read() == [[1, 2, 3, 4, 5, 6, 7, 8]]
+
+
+@pytest.mark.once
 async def test_waiting_for_news_returns_when_there_is_some(stage: Stage):
     handle = await stage.start(Long.run, 2)
     page = await stage.service.get_workflow_execution_history(request(stage, wait_new_event=True))

@@ -40,6 +40,15 @@ pub struct TaskStart {
     pub worker_instance_key: String,
 }
 
+/// What becomes of the events of a workflow task that the history does not have yet, when somebody reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnwrittenEvents {
+    /// They follow the last event: a worker that fetches the history of its task finds its end there.
+    Shown,
+    /// They are left out: they may never come to be.
+    Hidden,
+}
+
 /// The answer to recording a task's start.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RecordedStart<T> {
@@ -99,6 +108,7 @@ pub trait History: Send + Sync + 'static {
     async fn get_history(
         &self,
         ctx: &TenantCtx,
+        unwritten: UnwrittenEvents,
         request: wire::GetWorkflowExecutionHistoryRequest,
         deadline: Timestamp,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse>;

@@ -18,7 +18,7 @@ pub mod token;
 pub use deadline::Deadline;
 pub use error::{ResourceExhaustedCause, ServiceError, ServiceResult};
 pub use handover::{Handover, Receipt};
-pub use history::{ActivityRef, History, RecordedStart, TaskStart};
+pub use history::{ActivityRef, History, RecordedStart, TaskStart, UnwrittenEvents};
 pub use matching::{
     Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, TaskKey, TaskQueueKind,
 };

@@ -91,15 +91,6 @@ impl<'a> Draft<'a> {
         self.append(run_id, event)
     }
 
-    /// Writes an event that a worker has been shown already, with the time that it was shown with.
-    pub(crate) fn event_at(&mut self, run_id: &str, attributes: Attributes, at: Timestamp) -> i64 {
-        let mut event = self.new_event(run_id, attributes, Notes::default());
-        let last = Timestamp::from_nanos(self.run(run_id).core.last_event_at);
-        event.event_time = Some(wire_time(at.max(last)));
-        event.event_id = self.run(run_id).core.next_event_id;
-        self.append(run_id, event)
-    }
-
     /// Takes in what came from outside: into the history, or, while a worker has the workflow task, into the buffer.
     /// Its id, 0 if buffered.
     pub(crate) fn arrive(&mut self, run_id: &str, attributes: Attributes, notes: Notes) -> i64 {
@@ -232,7 +223,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn append(&mut self, run_id: &str, event: HistoryEvent) -> i64 {
+    /// Writes an event that has its id and its time.
+    pub(crate) fn append(&mut self, run_id: &str, event: HistoryEvent) -> i64 {
         let id = event.event_id;
         let event = owned(event);
         let applied = self.run_mut(run_id).apply_event(&event);

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::temporal::api::common::v1::{Payload, WorkflowExecution};
-use api::temporal::api::enums::v1::WorkflowExecutionStatus;
+use api::temporal::api::enums::v1::{TaskQueueKind, WorkflowExecutionStatus};
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEventAttributes};
+use api::temporal::api::taskqueue::v1::TaskQueue;
 use ids::Timestamp;
 
 use crate::batches::Batches;
@@ -183,6 +184,15 @@ impl Run {
     /// The normal task queue.
     pub fn task_queue_name(&self) -> &str {
         self.start.task_queue.as_ref().map_or("", |queue| &queue.name)
+    }
+
+    /// The same, as the API names it.
+    pub fn normal_task_queue(&self) -> TaskQueue {
+        TaskQueue {
+            name: self.task_queue_name().to_owned(),
+            kind: TaskQueueKind::Normal as i32,
+            normal_name: String::new(),
+        }
     }
 
     /// This run, as the API names it.

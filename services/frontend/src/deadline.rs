@@ -1,26 +1,33 @@
-//! When an answer must have left: the caller's deadline, less what the way back takes.
+//! What the headers of a request say: when its answer must have left, which is the caller's deadline, less what the way
+//! back takes, and what kind of reader the caller is.
 
 use std::time::Duration;
 
-use cluster::{ServiceError, ServiceResult};
+use cluster::{ServiceError, ServiceResult, UnwrittenEvents};
 use ids::Timestamp;
 use settings::LongPollSettings;
 use tonic::metadata::MetadataMap;
 
-/// When a request arrived and how long its caller waits.
+/// When a request arrived, how long its caller waits, and who that is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Call {
     /// When the handler began.
     pub(crate) arrived: Timestamp,
     /// The caller's `grpc-timeout`.
     pub(crate) timeout: Option<Duration>,
+    /// What the caller is shown of events that are not written yet.
+    pub(crate) unwritten: UnwrittenEvents,
 }
 
 impl Call {
     /// A call that arrives now with these headers.
     pub(crate) fn new(arrived: Timestamp, metadata: &MetadataMap) -> Self {
-        let header = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok());
-        Self { arrived, timeout: header.and_then(parse_timeout) }
+        let header = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+        Self {
+            arrived,
+            timeout: header("grpc-timeout").and_then(parse_timeout),
+            unwritten: unwritten_for(header("client-name")),
+        }
     }
 
     /// When a poll of a task queue gives up. Refused when the caller waits less than the shortest poll.
@@ -42,6 +49,14 @@ impl Call {
     pub(crate) fn deadline(&self, longest: Duration, margin: Duration) -> Timestamp {
         let wait = self.timeout.map_or(longest, |timeout| longest.min(timeout - margin.min(timeout / 5)));
         self.arrived + wait
+    }
+}
+
+/// Command line and web page show people what has happened; any other client may be a worker, which needs its own task.
+fn unwritten_for(client_name: Option<&str>) -> UnwrittenEvents {
+    match client_name {
+        Some("temporal-cli" | "temporal-ui") => UnwrittenEvents::Hidden,
+        _ => UnwrittenEvents::Shown,
     }
 }
 
@@ -69,7 +84,7 @@ mod tests {
     use super::*;
 
     fn call(timeout: Option<Duration>) -> Call {
-        Call { arrived: Timestamp::from_millis(1_000_000), timeout }
+        Call { arrived: Timestamp::from_millis(1_000_000), timeout, unwritten: UnwrittenEvents::Shown }
     }
 
     fn wait(timeout: Option<Duration>) -> ServiceResult<Duration> {

@@ -23,7 +23,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
-use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx};
+use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx, UnwrittenEvents};
 use entities::EntityKey;
 use execution::{ActivityResult, ActivitySelector, TaskId};
 use ids::{NamespaceId, Timestamp, WorkflowId};
@@ -84,10 +84,11 @@ impl History for HistoryService {
     async fn get_history(
         &self,
         ctx: &TenantCtx,
+        unwritten: UnwrittenEvents,
         request: wire::GetWorkflowExecutionHistoryRequest,
         deadline: Timestamp,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
-        get_history::get_history(self, ctx, request, deadline).await
+        get_history::get_history(self, ctx, unwritten, request, deadline).await
     }
 
     async fn get_history_reverse(

@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 
 use api::temporal::api::common::v1::WorkflowType;
-use api::temporal::api::enums::v1::{EventType, TaskQueueKind};
-use api::temporal::api::history::v1::history_event::Attributes;
-use api::temporal::api::history::v1::{
-    History, HistoryEvent, WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes,
-};
+use api::temporal::api::history::v1::{History, HistoryEvent};
 use api::temporal::api::query::v1::WorkflowQuery;
-use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::{PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse};
 use cluster::token::{ActivityTaskToken, HistoryPageToken, WorkflowTaskToken};
 use cluster::{ServiceError, ServiceResult};
 use entities::EntityKey;
-use execution::{Activity, Run, WorkflowTask, wire_time};
+use execution::{Activity, Run, WorkflowTask, transient_events, wire_time};
 use ids::Timestamp;
 use prost::Message;
 
@@ -102,14 +97,9 @@ fn about(run: &Run) -> PollWorkflowTaskQueueResponse {
         workflow_execution: Some(run.execution()),
         workflow_type: Some(WorkflowType { name: run.type_name().to_owned() }),
         previous_started_event_id: run.core.previous_started_event_id,
-        workflow_execution_task_queue: Some(normal_queue(run)),
+        workflow_execution_task_queue: Some(run.normal_task_queue()),
         ..PollWorkflowTaskQueueResponse::default()
     }
-}
-
-/// The run's normal task queue.
-pub(crate) fn normal_queue(run: &Run) -> TaskQueue {
-    TaskQueue { name: run.task_queue_name().to_owned(), kind: TaskQueueKind::Normal as i32, normal_name: String::new() }
 }
 
 fn token_of(key: &EntityKey, run: &Run, task: &WorkflowTask) -> WorkflowTaskToken {
@@ -144,7 +134,7 @@ fn page_token(
 }
 
 /// A page of a task's history from `from` on: it ends in the task's WorkflowTaskStarted, which for a transient attempt is
-/// made up here. The second value is where the next page begins, if one is needed.
+/// shown before it is written. The second value is where the next page begins, if one is needed.
 pub(crate) async fn task_history(
     service: &HistoryService,
     key: &EntityKey,
@@ -165,9 +155,10 @@ pub(crate) async fn task_history(
         return Ok((events, Some(next)));
     }
     if stored_end < end {
-        let task = run.core.task.as_ref().filter(|task| is_named(task, token));
-        let task = task.ok_or_else(|| ServiceError::NotFound("Workflow task not found.".to_owned()))?;
-        events.extend(transient_events(run, task));
+        if !run.core.task.as_ref().is_some_and(|task| is_named(task, token)) {
+            return Err(ServiceError::NotFound("Workflow task not found.".to_owned()));
+        }
+        events.extend(transient_events(run));
     }
     Ok((events, None))
 }
@@ -177,41 +168,6 @@ fn is_named(task: &WorkflowTask, token: &WorkflowTaskToken) -> bool {
         && task.started_event_id == token.started_event_id
         && task.attempt == token.attempt
         && task.stamp == token.stamp
-}
-
-/// The events of a transient attempt, as they will be written when it completes.
-fn transient_events(run: &Run, task: &WorkflowTask) -> [HistoryEvent; 2] {
-    let timeout = std::time::Duration::from_nanos(u64::try_from(task.timeout_nanos).unwrap_or(0));
-    let scheduled = WorkflowTaskScheduledEventAttributes {
-        task_queue: Some(normal_queue(run)),
-        start_to_close_timeout: Some(execution::to_wire(timeout)),
-        attempt: task.attempt,
-    };
-    let started = WorkflowTaskStartedEventAttributes {
-        scheduled_event_id: task.scheduled_event_id,
-        identity: task.identity.clone(),
-        request_id: task.request_id.clone(),
-        suggest_continue_as_new: task.suggest_continue_as_new,
-        suggest_continue_as_new_reasons: task.suggest_reasons.clone(),
-        history_size_bytes: task.history_size_bytes,
-        ..WorkflowTaskStartedEventAttributes::default()
-    };
-    [
-        HistoryEvent {
-            event_id: task.scheduled_event_id,
-            event_time: wire_nanos(task.scheduled_at),
-            event_type: EventType::WorkflowTaskScheduled as i32,
-            attributes: Some(Attributes::WorkflowTaskScheduledEventAttributes(scheduled)),
-            ..HistoryEvent::default()
-        },
-        HistoryEvent {
-            event_id: task.started_event_id,
-            event_time: wire_nanos(task.started_at),
-            event_type: EventType::WorkflowTaskStarted as i32,
-            attributes: Some(Attributes::WorkflowTaskStartedEventAttributes(started)),
-            ..HistoryEvent::default()
-        },
-    ]
 }
 
 /// A started activity attempt.

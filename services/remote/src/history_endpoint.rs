@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 
 use crate::identity::Identity;
 use crate::serving::{Door, serve};
-use crate::wire::{from_activity, from_start, from_task, from_tenant, from_token, required};
+use crate::wire::{from_activity, from_start, from_task, from_tenant, from_token, from_unwritten, required};
 
 /// Serves a [`History`] to other nodes.
 pub struct HistoryEndpoint {
@@ -127,7 +127,7 @@ serve_history! {
     request_cancel(RequestCancelRequest) -> RequestCancelReply;
     terminate_workflow(TerminateWorkflowRequest) -> TerminateWorkflowReply;
     describe_workflow(DescribeWorkflowRequest) -> DescribeWorkflowReply;
-    get_history(GetHistoryRequest) -> GetHistoryReply [deadline];
+    get_history(GetHistoryRequest) -> GetHistoryReply { unwritten: from_unwritten } [deadline];
     get_history_reverse(GetHistoryReverseRequest) -> GetHistoryReverseReply;
     query_workflow(QueryWorkflowRequest) -> QueryWorkflowReply [deadline];
     reset_sticky_task_queue(ResetStickyTaskQueueRequest) -> ResetStickyTaskQueueReply;

@@ -4,7 +4,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
-use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx};
+use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx, UnwrittenEvents};
 use ids::{NamespaceId, Timestamp, WorkflowId};
 use internal_api::history as proto;
 use internal_api::history::history_client::HistoryClient;
@@ -88,10 +88,16 @@ impl History for RemoteHistory {
     async fn get_history(
         &self,
         ctx: &TenantCtx,
+        unwritten: UnwrittenEvents,
         request: wire::GetWorkflowExecutionHistoryRequest,
         deadline: Timestamp,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
-        ask!(self.get_history(GetHistoryRequest { tenant: to_tenant(ctx), request: Some(request) }) until deadline)
+        let shown = unwritten == UnwrittenEvents::Shown;
+        ask!(self.get_history(GetHistoryRequest {
+            tenant: to_tenant(ctx),
+            request: Some(request),
+            unwritten: shown
+        }) until deadline)
     }
 
     async fn get_history_reverse(

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
 use cluster::{
     ActivityRef, History, Membership, NodeId, OfferedTask, RecordedStart, ServiceError, ServiceResult, Sharded,
-    TaskStart, TenantCtx,
+    TaskStart, TenantCtx, UnwrittenEvents,
 };
 use ids::{NamespaceId, Slot, Timestamp, WorkflowId};
 use runtime::Runtime;
@@ -146,12 +146,13 @@ impl History for RoutedHistory {
     async fn get_history(
         &self,
         ctx: &TenantCtx,
+        unwritten: UnwrittenEvents,
         request: wire::GetWorkflowExecutionHistoryRequest,
         deadline: Timestamp,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
         let slot = slot_of(ctx, request.execution.as_ref());
         let (route, request) = (Route { method: Method::GetHistory, slot, bound: Bound::Kept(deadline) }, &request);
-        match routed!(self, route, get_history(ctx, request, deadline)) {
+        match routed!(self, route, get_history(ctx, unwritten, request, deadline)) {
             Err(ServiceError::NotOwner(_)) if request.wait_new_event && !request.next_page_token.is_empty() => {
                 Ok(wire::GetWorkflowExecutionHistoryResponse {
                     history: Some(Default::default()),

@@ -9,7 +9,7 @@ mod reply;
 mod task;
 mod tenant;
 
-use cluster::{ServiceError, ServiceResult};
+use cluster::{ServiceError, ServiceResult, UnwrittenEvents};
 
 pub(crate) use activity::{from_activity, to_activity};
 pub(crate) use error::{from_error, to_error};
@@ -26,6 +26,11 @@ pub(crate) fn required<T>(field: Option<T>, name: &str) -> ServiceResult<T> {
 /// The error for a message of a peer that this release cannot read.
 pub(crate) fn unreadable(name: &str) -> ServiceError {
     ServiceError::Internal(format!("a call between nodes came without a {name} that this release knows"))
+}
+
+/// What is shown of events that are not written yet.
+pub(crate) fn from_unwritten(shown: bool) -> ServiceResult<UnwrittenEvents> {
+    Ok(if shown { UnwrittenEvents::Shown } else { UnwrittenEvents::Hidden })
 }
 
 /// A token in cluster's own encoding.

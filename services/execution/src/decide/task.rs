@@ -8,7 +8,6 @@ use api::temporal::api::history::v1::{
     WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes, WorkflowTaskTimedOutEventAttributes,
 };
 use api::temporal::api::taskqueue::v1::TaskQueue;
-use ids::Timestamp;
 
 use super::unchanged;
 use crate::change::{Fact, Sticky};
@@ -17,6 +16,7 @@ use crate::duration::{nanos, to_wire};
 use crate::input::{FailWorkflowTask, StartTask, TaskId};
 use crate::reply::{Rejection, Reply, Transition};
 use crate::run::Run;
+use crate::transient::transient_events;
 use crate::workflow_task::{WorkflowTask, delay_of_attempt, timeout_of_attempt};
 use crate::{Env, Workflow};
 
@@ -56,21 +56,18 @@ fn schedule_attempt(draft: &mut Draft<'_>, run_id: &str, attempt: i32) {
         );
         return;
     }
+    let is_sticky = !run.core.sticky_queue.is_empty();
     let attributes = WorkflowTaskScheduledEventAttributes {
-        task_queue: Some(task_queue_of(&run, !run.core.sticky_queue.is_empty())),
+        task_queue: Some(if is_sticky { sticky_task_queue(&run) } else { run.normal_task_queue() }),
         start_to_close_timeout: Some(to_wire(timeout)),
         attempt,
     };
     draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(attributes));
 }
 
-fn task_queue_of(run: &Run, sticky: bool) -> TaskQueue {
-    let normal = run.task_queue_name().to_owned();
-    if sticky {
-        TaskQueue { name: run.core.sticky_queue.clone(), kind: TaskQueueKind::Sticky as i32, normal_name: normal }
-    } else {
-        TaskQueue { name: normal, kind: TaskQueueKind::Normal as i32, normal_name: String::new() }
-    }
+fn sticky_task_queue(run: &Run) -> TaskQueue {
+    let normal_name = run.task_queue_name().to_owned();
+    TaskQueue { name: run.core.sticky_queue.clone(), kind: TaskQueueKind::Sticky as i32, normal_name }
 }
 
 /// Why and whether the worker should continue as new.
@@ -113,7 +110,7 @@ pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, request_id: &str, i
     if overtaken(draft.run(run_id)) {
         let run = draft.run(run_id).clone();
         let attributes = WorkflowTaskScheduledEventAttributes {
-            task_queue: Some(task_queue_of(&run, false)),
+            task_queue: Some(run.normal_task_queue()),
             start_to_close_timeout: Some(to_wire(run.timeouts().task)),
             attempt: 1,
         };
@@ -125,7 +122,8 @@ pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, request_id: &str, i
     if task.is_transient() {
         let started = WorkflowTask {
             started_event_id: task.scheduled_event_id + 1,
-            started_at: draft.time_in(run_id).nanos(),
+            // Its scheduled event, which is not written yet, is no later.
+            started_at: draft.time_in(run_id).nanos().max(task.scheduled_at),
             request_id: request_id.to_owned(),
             identity: identity.to_owned(),
             suggest_continue_as_new: !reasons.is_empty(),
@@ -164,26 +162,9 @@ pub(super) fn started_task<'w>(
 /// Writes the events of a transient attempt, now that it counts, as the worker was shown them: the time of its started
 /// event is what the workflow took for the time.
 pub(super) fn write_transient(draft: &mut Draft<'_>, run_id: &str) {
-    let run = draft.run(run_id).clone();
-    let Some(task) = run.core.task.clone().filter(WorkflowTask::is_transient) else { return };
-    let scheduled = WorkflowTaskScheduledEventAttributes {
-        task_queue: Some(task_queue_of(&run, false)),
-        start_to_close_timeout: Some(to_wire(std::time::Duration::from_nanos(task.timeout_nanos.max(0) as u64))),
-        attempt: task.attempt,
-    };
-    let scheduled_at = Timestamp::from_nanos(task.scheduled_at);
-    draft.event_at(run_id, Attributes::WorkflowTaskScheduledEventAttributes(scheduled), scheduled_at);
-    let started = WorkflowTaskStartedEventAttributes {
-        scheduled_event_id: task.scheduled_event_id,
-        identity: task.identity.clone(),
-        request_id: task.request_id.clone(),
-        suggest_continue_as_new: task.suggest_continue_as_new,
-        suggest_continue_as_new_reasons: task.suggest_reasons.clone(),
-        history_size_bytes: task.history_size_bytes,
-        ..WorkflowTaskStartedEventAttributes::default()
-    };
-    let started_at = Timestamp::from_nanos(task.started_at);
-    draft.event_at(run_id, Attributes::WorkflowTaskStartedEventAttributes(started), started_at);
+    for event in transient_events(draft.run(run_id)) {
+        draft.append(run_id, event);
+    }
 }
 
 /// A worker could not make decisions.

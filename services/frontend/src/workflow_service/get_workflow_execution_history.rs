@@ -37,13 +37,13 @@ pub(crate) async fn serve(
     let mut response = if request.wait_new_event {
         let _place = frontend.wait(&ctx, Poll::History)?;
         tokio::select! {
-            response = frontend.history().get_history(&ctx, request, deadline) => response?,
+            response = frontend.history().get_history(&ctx, call.unwritten, request, deadline) => response?,
             () = frontend.stopping().cancelled() => {
                 return Err(ServiceError::Unavailable("the server is stopping, try another".to_owned()));
             }
         }
     } else {
-        frontend.history().get_history(&ctx, request, deadline).await?
+        frontend.history().get_history(&ctx, call.unwritten, request, deadline).await?
     };
     response.next_page_token = tokens::seal(&frontend.keys(), kind, &response.next_page_token);
     Ok(response)

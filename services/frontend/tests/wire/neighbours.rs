@@ -12,7 +12,7 @@ use bytes::Bytes;
 use cluster::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
 use cluster::{
     ActivityRef, History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, RecordedStart, ServiceError,
-    ServiceResult, TaskStart, TenantCtx,
+    ServiceResult, TaskStart, TenantCtx, UnwrittenEvents,
 };
 use ids::{NamespaceId, Timestamp, WorkflowId};
 use prost::Message;
@@ -203,6 +203,7 @@ impl History for Neighbours {
     async fn get_history(
         &self,
         ctx: &TenantCtx,
+        unwritten: UnwrittenEvents,
         request: wire::GetWorkflowExecutionHistoryRequest,
         deadline: Timestamp,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
@@ -211,7 +212,8 @@ impl History for Neighbours {
             next_page_token: workflow_task(ctx).next_page_token,
             ..Default::default()
         };
-        let answer = self.note_until("get_history", ctx, &(&request.execution, page), Some(deadline), answer)?;
+        let answer =
+            self.note_until("get_history", ctx, &(&request.execution, page, unwritten), Some(deadline), answer)?;
         if request.wait_new_event && request.history_event_filter_type == 2 {
             std::future::pending::<()>().await;
         }

@@ -197,3 +197,25 @@ async fn query_tasks_have_tokens_of_their_own() {
     let seen = server.neighbours.last("respond_query_task_completed");
     assert!(seen.request.contains("query_id: \"q-1\""), "{}", seen.request);
 }
+
+#[tokio::test]
+async fn command_line_and_web_page_are_not_shown_events_that_are_not_written() {
+    let server = Server::start().await;
+    let client = &mut server.client().await;
+    let readers = [
+        (Some("temporal-cli"), "Hidden"),
+        (Some("temporal-ui"), "Hidden"),
+        (Some("temporal-python"), "Shown"),
+        (Some("of-our-own"), "Shown"),
+        (None, "Shown"),
+    ];
+    for (name, expected) in readers {
+        let mut request = tonic::Request::new(history(&Bytes::new(), "order-1", RUN));
+        if let Some(name) = name {
+            request.metadata_mut().insert("client-name", name.parse().unwrap());
+        }
+        client.get_workflow_execution_history(request).await.unwrap();
+        let asked = server.neighbours.last("get_history").request;
+        assert!(asked.ends_with(&format!("{expected})")), "{name:?}: {asked}");
+    }
+}

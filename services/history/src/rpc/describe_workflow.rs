@@ -17,7 +17,7 @@ use ids::Timestamp;
 use crate::HistoryService;
 use crate::pages::read_forward;
 use crate::service::named;
-use crate::task_response::{normal_queue, wire_nanos};
+use crate::task_response::wire_nanos;
 
 pub(super) async fn describe_workflow(
     service: &HistoryService,
@@ -41,7 +41,7 @@ pub(super) async fn describe_workflow(
 
 fn config_of(run: &Run, first: Option<&HistoryEvent>) -> WorkflowExecutionConfig {
     WorkflowExecutionConfig {
-        task_queue: Some(normal_queue(run)),
+        task_queue: Some(run.normal_task_queue()),
         workflow_execution_timeout: run.start.workflow_execution_timeout,
         workflow_run_timeout: run.start.workflow_run_timeout,
         default_workflow_task_timeout: Some(to_wire(run.timeouts().task)),

@@ -8,9 +8,9 @@ use api::temporal::api::workflowservice::v1::{
     GetWorkflowExecutionHistoryRequest, GetWorkflowExecutionHistoryResponse,
 };
 use cluster::token::HistoryPageToken;
-use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult, TenantCtx};
+use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult, TenantCtx, UnwrittenEvents};
 use entities::EntityKey;
-use execution::Run;
+use execution::{Run, transient_events};
 use ids::Timestamp;
 use prost::Message;
 
@@ -29,6 +29,7 @@ const PLACE_WITHIN: Duration = Duration::from_secs(1);
 pub(super) async fn get_history(
     service: &HistoryService,
     ctx: &TenantCtx,
+    unwritten: UnwrittenEvents,
     request: GetWorkflowExecutionHistoryRequest,
     deadline: Timestamp,
 ) -> ServiceResult<GetWorkflowExecutionHistoryResponse> {
@@ -51,14 +52,14 @@ pub(super) async fn get_history(
         let Some(watcher) = &mut watcher else {
             let events_wanted = !closing_only;
             return if events_wanted {
-                next_page(service, &key, &run, place, &request).await
+                next_page(service, &key, &run, unwritten, place, &request).await
             } else {
                 Ok(page(vec![], None))
             };
         };
         let news = !run.is_open() || place.next_event_id < run.core.next_event_id;
         if news && !closing_only {
-            return next_page(service, &key, &run, place, &request).await;
+            return next_page(service, &key, &run, unwritten, place, &request).await;
         }
         let left = deadline.since(service.runtime.now());
         if service.runtime.timeout(left, watcher.changed()).await.is_none() {
@@ -108,14 +109,19 @@ async fn next_page(
     service: &HistoryService,
     key: &EntityKey,
     run: &Run,
+    unwritten: UnwrittenEvents,
     place: HistoryPageToken,
     request: &GetWorkflowExecutionHistoryRequest,
 ) -> ServiceResult<GetWorkflowExecutionHistoryResponse> {
     // Without waiting, a listing shows the history as its first page found it.
     let end = if place.end_event_id == 0 { run.core.next_event_id } else { place.end_event_id };
     let most = service.page_size(request.maximum_page_size);
-    let read = read_forward(&*service.store.table, key, run, place.next_event_id, end, most).await?;
-    let next_event_id = read.events.last().map_or(place.next_event_id, |event| event.event_id + 1);
+    let mut events = read_forward(&*service.store.table, key, run, place.next_event_id, end, most).await?.events;
+    let next_event_id = events.last().map_or(place.next_event_id, |event| event.event_id + 1);
+    // A listing that waits goes on behind the last event that is written, and so shows them again once they are.
+    if unwritten == UnwrittenEvents::Shown && next_event_id == run.core.next_event_id {
+        events.extend(transient_events(run));
+    }
     let following = request.wait_new_event && run.is_open();
     let more = next_event_id < end || following;
     let next = more.then_some(HistoryPageToken {
@@ -123,7 +129,7 @@ async fn next_page(
         end_event_id: if request.wait_new_event { 0 } else { end },
         ..place
     });
-    Ok(page(read.events, next))
+    Ok(page(events, next))
 }
 
 fn page(events: Vec<HistoryEvent>, next: Option<HistoryPageToken>) -> GetWorkflowExecutionHistoryResponse {

@@ -9,7 +9,7 @@ use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, ServiceError};
+use cluster::{History, ServiceError, UnwrittenEvents};
 
 use crate::world::{World, describe, execution};
 
@@ -27,7 +27,7 @@ async fn long_polls_and_queries_of_a_shard_that_moves_end_at_once() {
             ..Default::default()
         };
         let (node, ctx, deadline) = (Arc::clone(node), world.ctx.clone(), world.deadline(300));
-        world.runtime.spawn(async move { node.get_history(&ctx, request, deadline).await })
+        world.runtime.spawn(async move { node.get_history(&ctx, UnwrittenEvents::Hidden, request, deadline).await })
     };
     let (lost, kept) = (poll(&moving, &world.a), poll(&staying, &world.b));
     let query = {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use cluster::token::{QueryTaskToken, WorkflowTaskToken};
 use cluster::{
     History, Matching, Membership, Namespace, NodeId, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome,
-    RecordedStart, Ring, ServiceError, ServiceResult, Sharded, TaskStart, TenantCtx,
+    RecordedStart, Ring, ServiceError, ServiceResult, Sharded, TaskStart, TenantCtx, UnwrittenEvents,
 };
 use entities::ShardSettings;
 use history::HistoryService;
@@ -230,7 +230,10 @@ impl World {
             wire::GetWorkflowExecutionHistoryRequest { execution: execution(workflow_id), ..Default::default() };
         let mut events = Vec::new();
         loop {
-            let page = owner.get_history(&self.ctx, request.clone(), self.deadline(10)).await.unwrap();
+            let page = owner
+                .get_history(&self.ctx, UnwrittenEvents::Hidden, request.clone(), self.deadline(10))
+                .await
+                .unwrap();
             events.extend(page.history.unwrap().events);
             if page.next_page_token.is_empty() {
                 return events;

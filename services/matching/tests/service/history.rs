@@ -11,6 +11,7 @@ use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
 use cluster::{
     ActivityRef, History, OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskStart, TenantCtx,
+    UnwrittenEvents,
 };
 use ids::{NamespaceId, Timestamp, WorkflowId};
 use runtime::Runtime;
@@ -207,6 +208,7 @@ impl History for StartRecorder {
     async fn get_history(
         &self,
         _: &TenantCtx,
+        _: UnwrittenEvents,
         _: wire::GetWorkflowExecutionHistoryRequest,
         _: Timestamp,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {

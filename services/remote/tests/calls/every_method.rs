@@ -11,7 +11,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use cluster::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
 use cluster::{
     ActivityRef, History, Matching, OfferedQuery, OfferedTask, QueueName, ResourceExhaustedCause, ServiceError,
-    TaskKey, TaskQueueKind, TaskStart,
+    TaskKey, TaskQueueKind, TaskStart, UnwrittenEvents,
 };
 use ids::Timestamp;
 
@@ -100,9 +100,9 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
             let request = wire::$request { $($field: $value,)* namespace: "orders".to_owned(), ..Default::default() };
             answers.push(Box::new(history.$method(ctx, request $(, $deadline)?).await));
         };
-        ($method:ident[$reference:expr], $request:ident { $($field:ident: $value:expr),* }) => {
+        ($method:ident[$further:expr], $request:ident { $($field:ident: $value:expr),* } $(, $deadline:expr)?) => {
             let request = wire::$request { $($field: $value,)* ..Default::default() };
-            answers.push(Box::new(history.$method(ctx, $reference, request).await));
+            answers.push(Box::new(history.$method(ctx, $further, request $(, $deadline)?).await));
         };
     }
     ask!(
@@ -137,7 +137,13 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
     );
     ask!(terminate_workflow, TerminateWorkflowExecutionRequest { workflow_execution: execution() });
     ask!(describe_workflow, DescribeWorkflowExecutionRequest { execution: execution() });
-    ask!(get_history, GetWorkflowExecutionHistoryRequest { execution: execution(), wait_new_event: true }, deadline);
+    for unwritten in [UnwrittenEvents::Shown, UnwrittenEvents::Hidden] {
+        ask!(
+            get_history[unwritten],
+            GetWorkflowExecutionHistoryRequest { execution: execution(), wait_new_event: true },
+            deadline
+        );
+    }
     ask!(get_history_reverse, GetWorkflowExecutionHistoryReverseRequest { execution: execution() });
     ask!(query_workflow, QueryWorkflowRequest { execution: execution(), query_reject_condition: 1 }, deadline);
     ask!(reset_sticky_task_queue, ResetStickyTaskQueueRequest { execution: execution() });
@@ -205,7 +211,7 @@ async fn arguments_and_answers_of_every_method_survive_the_trip() {
     assert!(remote.iter().all(|answer| answer.starts_with("Ok")), "{remote:#?}");
 
     assert_eq!(process.fake.asked(), direct.asked());
-    assert_eq!(direct.calls(), 12 + 8 + 4 + 3 + 6 + 3 + 2 + 3);
+    assert_eq!(direct.calls(), 13 + 8 + 4 + 3 + 6 + 3 + 2 + 3);
     assert!(cluster.local.asked().is_empty());
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Deadline, History, Matching, ServiceError};
+use cluster::{Deadline, History, Matching, ServiceError, UnwrittenEvents};
 use settings::RemoteSettings;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -43,7 +43,7 @@ async fn a_deadline_of_the_trait_travels_as_what_is_left_of_it() {
     let process = cluster.process("there").await;
     cluster.publish(&[node("there", 1, &process.address)], Some("there"));
     let deadline = cluster.runtime.now() + Duration::from_secs(600);
-    cluster.history.get_history(&ctx(), Default::default(), deadline).await.unwrap();
+    cluster.history.get_history(&ctx(), UnwrittenEvents::Hidden, Default::default(), deadline).await.unwrap();
     cluster.matching.poll_workflow_task_queue(&ctx(), Default::default(), deadline).await.unwrap();
     for left in process.fake.time_left() {
         let left = left.unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Handover, History, Matching, ServiceError, ServiceResult};
+use cluster::{Handover, History, Matching, ServiceError, ServiceResult, UnwrittenEvents};
 use internal_api::history::{Call, Tenant};
 use internal_api::matching::PollWorkflowTaskQueueRequest;
 use internal_api::matching::matching_client::MatchingClient;
@@ -89,10 +89,10 @@ async fn a_wait_for_history_that_nobody_serves_can_be_gone_on_with() {
     cluster.publish(&[], None);
     let deadline = || cluster.runtime.now() + MS(200);
     let mut request = wire::GetWorkflowExecutionHistoryRequest { wait_new_event: true, ..Default::default() };
-    let first = cluster.history.get_history(&ctx(), request.clone(), deadline()).await;
+    let first = cluster.history.get_history(&ctx(), UnwrittenEvents::Hidden, request.clone(), deadline()).await;
     assert!(matches!(first, Err(ServiceError::NotOwner(_))), "there is no page to go on from: {first:?}");
     request.next_page_token = "page 2".into();
-    let next = cluster.history.get_history(&ctx(), request, deadline()).await.unwrap();
+    let next = cluster.history.get_history(&ctx(), UnwrittenEvents::Hidden, request, deadline()).await.unwrap();
     assert_eq!(next.next_page_token, "page 2");
     assert!(next.history.unwrap().events.is_empty());
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cluster::token::{QueryTaskToken, WorkflowTaskToken};
 use cluster::{
     ActivityRef, History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, RecordedStart,
-    ServiceResult, TaskQueueKind, TaskStart, TenantCtx,
+    ServiceResult, TaskQueueKind, TaskStart, TenantCtx, UnwrittenEvents,
 };
 use ids::{NamespaceId, Timestamp, WorkflowId};
 
@@ -112,6 +112,7 @@ impl History for Fake {
     async fn get_history(
         &self,
         ctx: &TenantCtx,
+        unwritten: UnwrittenEvents,
         request: wire::GetWorkflowExecutionHistoryRequest,
         deadline: Timestamp,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
@@ -120,7 +121,7 @@ impl History for Fake {
             history: Some(history()),
             ..Default::default()
         };
-        self.answer("get_history", &(&ctx.namespace, request), Some(deadline), answer).await
+        self.answer("get_history", &(&ctx.namespace, unwritten, request), Some(deadline), answer).await
     }
 
     async fn get_history_reverse(

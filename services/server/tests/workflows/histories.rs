@@ -9,7 +9,7 @@ use api::temporal::api::common::v1::{Payload, Payloads};
 use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, ServiceError};
+use cluster::{History, ServiceError, UnwrittenEvents};
 use entities::ShardSettings;
 use prost::bytes::Bytes;
 use settings::HistorySettings;
@@ -73,7 +73,10 @@ async fn a_polled_tasks_pages_end_in_its_started_event_which_is_then_written_as_
         next_page_token: task.next_page_token,
         ..Default::default()
     };
-    assert!(rig.history.get_history(&rig.ctx, request, rig.deadline(1)).await.is_ok(), "a late page is still right");
+    assert!(
+        rig.history.get_history(&rig.ctx, UnwrittenEvents::Hidden, request, rig.deadline(1)).await.is_ok(),
+        "a late page is still right"
+    );
 }
 
 fn ids(task: &wire::PollWorkflowTaskQueueResponse) -> Vec<i64> {
@@ -106,6 +109,81 @@ async fn a_task_that_comes_with_an_answer_holds_what_its_worker_has_not_seen_and
     assert_eq!(again.attempt, 2);
     let fourth = complete(&again).await;
     assert_eq!((ids(&fourth), fourth.previous_started_event_id), (vec![14, 15, 16], 13));
+}
+
+/// Follows the pages of a listing; with `wait`, one page.
+async fn read(rig: &Rig, unwritten: UnwrittenEvents, size: i32, wait: bool, token: Bytes) -> (Vec<Vec<i64>>, Bytes) {
+    let mut pages = Vec::new();
+    let mut next_page_token = token;
+    loop {
+        let request = wire::GetWorkflowExecutionHistoryRequest {
+            execution: execution("w", ""),
+            maximum_page_size: size,
+            next_page_token,
+            wait_new_event: wait,
+            ..Default::default()
+        };
+        let page = rig.history.get_history(&rig.ctx, unwritten, request, rig.deadline(1)).await.unwrap();
+        pages.push(page.history.unwrap().events.iter().map(|event| event.event_id).collect());
+        next_page_token = page.next_page_token;
+        if wait || next_page_token.is_empty() {
+            return (pages, next_page_token);
+        }
+    }
+}
+
+async fn read_by(rig: &Rig, unwritten: UnwrittenEvents) -> Vec<i64> {
+    read(rig, unwritten, 0, false, Bytes::new()).await.0.concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_attempt_follows_the_last_event_for_a_worker_that_reads_and_not_for_people() {
+    use UnwrittenEvents::{Hidden, Shown};
+    let rig = Rig::new().await;
+    rig.start("w", "transient").await;
+    rig.fail(&rig.poll().await.unwrap()).await;
+    assert_eq!(read_by(&rig, Shown).await, [1, 2, 3, 4, 5], "scheduled");
+    assert_eq!(read_by(&rig, Hidden).await, [1, 2, 3, 4]);
+    let task = rig.poll().await.unwrap();
+    assert_eq!((task.attempt, ids(&task)), (2, vec![1, 2, 3, 4, 5, 6]));
+    assert_eq!(read_by(&rig, Shown).await, [1, 2, 3, 4, 5, 6], "started");
+    assert_eq!(read_by(&rig, Hidden).await, [1, 2, 3, 4]);
+    let described = rig.describe("w").await.unwrap().workflow_execution_info.unwrap();
+    assert_eq!(described.history_length, 4, "it is not in the history");
+
+    let (pages, _) = read(&rig, Shown, 2, false, Bytes::new()).await;
+    assert_eq!(pages, [vec![1, 2], vec![3, 4, 5, 6]], "with the last page");
+    let (pages, token) = read(&rig, Shown, 0, true, Bytes::new()).await;
+    assert_eq!(pages, [vec![1, 2, 3, 4, 5, 6]]);
+    let (pages, token) = read(&rig, Shown, 0, true, token).await;
+    assert_eq!(pages, [Vec::<i64>::new()], "it is no news");
+    rig.complete(&task, vec![]).await;
+    assert_eq!(read(&rig, Shown, 0, true, token).await.0, [vec![5, 6, 7]], "now it is written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_attempt_that_comes_to_nothing_is_not_shown() {
+    let rig = Rig::new().await;
+    rig.start("w", "transient").await;
+    rig.fail(&rig.poll().await.unwrap()).await;
+    let first_page = wire::GetWorkflowExecutionHistoryRequest {
+        execution: execution("w", ""),
+        maximum_page_size: 2,
+        ..Default::default()
+    };
+    let page = rig.history.get_history(&rig.ctx, UnwrittenEvents::Shown, first_page, rig.deadline(1)).await.unwrap();
+    rig.signal("w", "go", "").await.unwrap();
+    assert_eq!(read_by(&rig, UnwrittenEvents::Shown).await, [1, 2, 3, 4, 5], "another event has its place");
+    assert_eq!(types(&rig.events("w", "").await).last(), Some(&"WORKFLOW_EXECUTION_SIGNALED"));
+    let (rest, _) = read(&rig, UnwrittenEvents::Shown, 0, false, page.next_page_token).await;
+    assert_eq!(rest, [vec![3, 4]], "a listing shows the history as its first page found it");
+
+    rig.fail(&rig.poll().await.unwrap()).await;
+    let written = rig.events("w", "").await.len();
+    assert_eq!(read_by(&rig, UnwrittenEvents::Shown).await.len(), written + 1);
+    rig.terminate("w").await;
+    assert_eq!(read_by(&rig, UnwrittenEvents::Shown).await.len(), written + 1, "the end has its place");
+    assert_eq!(types(&rig.events("w", "").await).last(), Some(&"WORKFLOW_EXECUTION_TERMINATED"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -192,7 +270,7 @@ async fn a_long_poll_wakes_with_news_and_ends_empty_without() {
             next_page_token: token,
             ..Default::default()
         };
-        rig.history.get_history(&rig.ctx, request, rig.deadline(seconds))
+        rig.history.get_history(&rig.ctx, UnwrittenEvents::Hidden, request, rig.deadline(seconds))
     };
     let first = wait(Bytes::new(), 20).await.unwrap();
     assert_eq!(first.history.unwrap().events.len(), 2);
@@ -233,8 +311,15 @@ async fn a_page_token_works_for_its_own_workflow_only() {
         next_page_token: token,
         ..Default::default()
     };
-    let page = rig.history.get_history(&rig.ctx, request("w", Bytes::new()), rig.deadline(1)).await.unwrap();
-    let other = rig.history.get_history(&rig.ctx, request("v", page.next_page_token), rig.deadline(1)).await;
+    let page = rig
+        .history
+        .get_history(&rig.ctx, UnwrittenEvents::Hidden, request("w", Bytes::new()), rig.deadline(1))
+        .await
+        .unwrap();
+    let other = rig
+        .history
+        .get_history(&rig.ctx, UnwrittenEvents::Hidden, request("v", page.next_page_token), rig.deadline(1))
+        .await;
     assert!(matches!(other, Err(ServiceError::InvalidArgument(_))));
 }
 
@@ -284,7 +369,7 @@ async fn a_page_reads_little_more_than_it_shows() {
     rig.describe("w").await.unwrap();
     counting.rows.store(0, Ordering::Relaxed);
     let request = wire::GetWorkflowExecutionHistoryRequest { execution: execution("w", ""), ..Default::default() };
-    let page = rig.history.get_history(&rig.ctx, request, rig.deadline(1)).await.unwrap();
+    let page = rig.history.get_history(&rig.ctx, UnwrittenEvents::Hidden, request, rig.deadline(1)).await.unwrap();
     let shown = page.history.unwrap().events.len();
     assert!(shown < 60, "{shown}: two mebibytes end a page");
     let read = counting.rows.load(Ordering::Relaxed);

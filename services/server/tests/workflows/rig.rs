@@ -13,6 +13,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use cluster::token::{ActivityTaskToken, WorkflowTaskToken};
 use cluster::{
     ActivityRef, FixedRing, History, Matching, Namespace, NodeId, Ownership, Ring, ServiceResult, Sharded, TenantCtx,
+    UnwrittenEvents,
 };
 use entities::ShardSettings;
 use history::HistoryService;
@@ -196,6 +197,14 @@ impl Rig {
         self.history.signal_workflow(&self.ctx, request).await.map(drop)
     }
 
+    pub async fn terminate(&self, workflow_id: &str) {
+        let request = wire::TerminateWorkflowExecutionRequest {
+            workflow_execution: execution(workflow_id, ""),
+            ..Default::default()
+        };
+        self.history.terminate_workflow(&self.ctx, request).await.unwrap();
+    }
+
     pub async fn describe(&self, workflow_id: &str) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
         let request =
             wire::DescribeWorkflowExecutionRequest { execution: execution(workflow_id, ""), ..Default::default() };
@@ -224,7 +233,8 @@ impl Rig {
                 next_page_token,
                 ..Default::default()
             };
-            let page = self.history.get_history(&self.ctx, request, self.deadline(10)).await.unwrap();
+            let page =
+                self.history.get_history(&self.ctx, UnwrittenEvents::Hidden, request, self.deadline(10)).await.unwrap();
             pages.push(page.history.unwrap().events);
             next_page_token = page.next_page_token;
             if next_page_token.is_empty() {
@@ -243,7 +253,10 @@ impl Rig {
                 history_event_filter_type: 2,
                 ..Default::default()
             };
-            let page = self.history.get_history(&self.ctx, request, self.deadline(365 * 24 * 3600)).await;
+            let page = self
+                .history
+                .get_history(&self.ctx, UnwrittenEvents::Hidden, request, self.deadline(365 * 24 * 3600))
+                .await;
             if let Ok(page) = page
                 && let Some(event) = page.history.unwrap().events.pop()
             {

@@ -1,0 +1,60 @@
+//! The events of a transient attempt: shown before they are written, and written as they were shown.
+
+use api::temporal::api::enums::v1::EventType;
+use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::history::v1::{
+    HistoryEvent, WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes,
+};
+use ids::Timestamp;
+
+use crate::Run;
+use crate::duration::{to_wire, wire_time};
+use crate::workflow_task::WorkflowTask;
+
+/// What the run's history would go on with if its transient attempt were written now: the scheduled event, and the started
+/// one once it has begun. Nothing without such an attempt, and after events that it has been overtaken by.
+pub fn transient_events(run: &Run) -> Vec<HistoryEvent> {
+    let next = run.core.next_event_id;
+    let task = run.core.task.as_ref().filter(|task| task.is_transient() && task.scheduled_event_id == next);
+    let Some(task) = task else { return Vec::new() };
+    let mut events = vec![scheduled(run, task)];
+    if task.is_started() {
+        events.push(started(task));
+    }
+    events
+}
+
+fn scheduled(run: &Run, task: &WorkflowTask) -> HistoryEvent {
+    let timeout = std::time::Duration::from_nanos(u64::try_from(task.timeout_nanos).unwrap_or(0));
+    let attributes = WorkflowTaskScheduledEventAttributes {
+        task_queue: Some(run.normal_task_queue()),
+        start_to_close_timeout: Some(to_wire(timeout)),
+        attempt: task.attempt,
+    };
+    HistoryEvent {
+        event_id: task.scheduled_event_id,
+        event_time: Some(wire_time(Timestamp::from_nanos(task.scheduled_at))),
+        event_type: EventType::WorkflowTaskScheduled as i32,
+        attributes: Some(Attributes::WorkflowTaskScheduledEventAttributes(attributes)),
+        ..HistoryEvent::default()
+    }
+}
+
+fn started(task: &WorkflowTask) -> HistoryEvent {
+    let attributes = WorkflowTaskStartedEventAttributes {
+        scheduled_event_id: task.scheduled_event_id,
+        identity: task.identity.clone(),
+        request_id: task.request_id.clone(),
+        suggest_continue_as_new: task.suggest_continue_as_new,
+        suggest_continue_as_new_reasons: task.suggest_reasons.clone(),
+        history_size_bytes: task.history_size_bytes,
+        ..WorkflowTaskStartedEventAttributes::default()
+    };
+    HistoryEvent {
+        event_id: task.started_event_id,
+        event_time: Some(wire_time(Timestamp::from_nanos(task.started_at))),
+        event_type: EventType::WorkflowTaskStarted as i32,
+        attributes: Some(Attributes::WorkflowTaskStartedEventAttributes(attributes)),
+        ..HistoryEvent::default()
+    }
+}
