@@ -23,8 +23,6 @@ use crate::service::named;
 use crate::task_response::{Shipped, query_task};
 use crate::watch::Watcher;
 
-/// How long a query waits for a first workflow task to be scheduled.
-const FIRST_TASK_PATIENCE: Duration = Duration::from_secs(1);
 /// A workflow task that has failed this often will not answer soon.
 const HOPELESS_ATTEMPT: i32 = 3;
 /// The most that a sticky worker is given before another is asked.
@@ -36,8 +34,6 @@ enum Way {
     Ask,
     /// A workflow task is on its way.
     Ride,
-    /// The first workflow task is not scheduled yet.
-    TooEarly,
 }
 
 pub(super) async fn query_workflow(
@@ -49,7 +45,6 @@ pub(super) async fn query_workflow(
     let execution = named(request.execution);
     let key = service.key(ctx, &execution.workflow_id);
     let query = request.query.unwrap_or_default();
-    let patience = deadline.min(service.runtime.now() + FIRST_TASK_PATIENCE);
     let mut run_id = execution.run_id;
     loop {
         let mut watcher = watch(service, &key)?;
@@ -68,12 +63,6 @@ pub(super) async fn query_workflow(
                     return Ok(linked(answered(result)?, ctx, &run));
                 }
             }
-            Way::TooEarly => {
-                let left = patience.since(service.runtime.now());
-                if service.runtime.timeout(left, watcher.changed()).await.is_none() {
-                    return Err(ServiceError::WorkflowNotReady("Workflow task is not scheduled yet.".to_owned()));
-                }
-            }
         }
     }
 }
@@ -89,21 +78,17 @@ fn rejected(run: &Run, condition: i32) -> Option<QueryRejected> {
 }
 
 fn way(run: &Run) -> ServiceResult<Way> {
-    let asked_before = run.core.previous_started_event_id != 0;
-    if !run.is_open() {
-        return if asked_before {
-            Ok(Way::Ask)
-        } else {
-            Err(ServiceError::WorkflowNotReady("Workflow closed before workflow task started.".to_owned()))
-        };
-    }
+    let not_ready = |why: &str| Err(ServiceError::WorkflowNotReady(why.to_owned()));
+    let has_run = run.core.previous_started_event_id != 0;
     match &run.core.task {
-        Some(task) if task.attempt >= HOPELESS_ATTEMPT => Err(ServiceError::WorkflowNotReady(
-            "Unable to query workflow due to Workflow Task in failed state.".to_owned(),
-        )),
+        Some(task) if task.attempt >= HOPELESS_ATTEMPT => {
+            not_ready("Unable to query workflow due to Workflow Task in failed state.")
+        }
         Some(_) => Ok(Way::Ride),
-        None if asked_before => Ok(Way::Ask),
-        None => Ok(Way::TooEarly),
+        None if has_run => Ok(Way::Ask),
+        // A start delay, a cron schedule or a backoff puts the first task off.
+        None if run.is_open() => not_ready("Workflow task is not scheduled yet."),
+        None => not_ready("Workflow execution closed before WorkflowTaskStarted event"),
     }
 }
 

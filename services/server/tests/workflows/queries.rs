@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use api::temporal::api::common::v1::Payloads;
 use api::temporal::api::enums::v1::{QueryRejectCondition, QueryResultType, TaskQueueKind, WorkflowExecutionStatus};
+use api::temporal::api::history::v1::HistoryEvent;
+use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::query::v1::{WorkflowQuery, WorkflowQueryResult};
 use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::token::QueryTaskToken;
-use cluster::{History, Matching, ServiceError, ServiceResult};
+use cluster::{History, Matching, ServiceError, ServiceResult, UnwrittenEvents};
 use prost::Message;
 
 use super::commands;
-use super::rig::{QUEUE, Rig, execution, normal, payloads, seconds};
+use super::rig::{QUEUE, Rig, execution, normal, payloads, seconds, start_request, types};
 
 async fn query(
     rig: &Rig,
@@ -228,4 +230,115 @@ async fn conditions_reject_queries_of_closed_workflows() {
     let worker = async { answer(&rig, &rig.poll().await.unwrap(), "clean").await };
     let (answered, ()) = tokio::join!(query(&rig, "w", QueryRejectCondition::NotCompletedCleanly), worker);
     assert_eq!(answered.unwrap().query_result, payloads("clean"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_before_the_first_task_is_due_is_refused_at_once() {
+    let rig = Rig::new().await;
+    let put_off = wire::StartWorkflowExecutionRequest { workflow_start_delay: seconds(60), ..start_request("w", "q") };
+    let cron =
+        wire::StartWorkflowExecutionRequest { cron_schedule: "0 0 1 1 *".to_owned(), ..start_request("cron", "q") };
+    for request in [put_off, cron] {
+        let workflow_id = request.workflow_id.clone();
+        rig.start_with(request).await.unwrap();
+        let before = rig.runtime.now();
+        let refused = ask(&rig, &workflow_id).await;
+        assert_eq!(refused, Err(ServiceError::WorkflowNotReady("Workflow task is not scheduled yet.".to_owned())));
+        assert_eq!(rig.runtime.now(), before, "{workflow_id}");
+        rig.terminate(&workflow_id).await;
+        let refused = ask(&rig, &workflow_id).await;
+        let why = "Workflow execution closed before WorkflowTaskStarted event".to_owned();
+        assert_eq!(refused, Err(ServiceError::WorkflowNotReady(why)));
+    }
+}
+
+/// An SDK that has nothing cached replays up to the previous started event, and fails the query unless that task is there
+/// and completed.
+fn assert_replayable(task: &wire::PollWorkflowTaskQueueResponse, events: &[HistoryEvent]) {
+    let started_event_id = task.previous_started_event_id;
+    let at = usize::try_from(started_event_id).unwrap();
+    assert_eq!(
+        types(&events[at - 1..=at]),
+        ["WORKFLOW_TASK_STARTED", "WORKFLOW_TASK_COMPLETED"],
+        "{:?}",
+        types(events)
+    );
+    match &events[at].attributes {
+        Some(Attributes::WorkflowTaskCompletedEventAttributes(completed)) => {
+            assert_eq!(completed.started_event_id, started_event_id);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_is_replayed_up_to_the_last_task_that_completed_whatever_came_after_it() {
+    let rig = Rig::new().await;
+    for after in ["nothing", "started", "failed", "failed twice", "timed out", "completed", "closed"] {
+        rig.start(after, "q").await;
+        rig.complete(&rig.poll().await.unwrap(), vec![]).await;
+        if after != "nothing" {
+            rig.signal(after, "go", "").await.unwrap();
+            let task = rig.poll().await.unwrap();
+            match after {
+                "failed" => rig.fail(&task).await,
+                "failed twice" => {
+                    rig.fail(&task).await;
+                    rig.fail(&rig.poll().await.unwrap()).await;
+                }
+                "timed out" => rig.runtime.sleep(Duration::from_secs(11)).await,
+                "completed" => rig.complete(&task, vec![]).await,
+                "closed" => rig.complete(&task, vec![commands::complete("")]).await,
+                _ => {}
+            }
+        }
+        if after != "closed" {
+            rig.terminate(after).await;
+        }
+        let worker = async {
+            let task = rig.poll().await.unwrap();
+            let expected = if ["completed", "closed"].contains(&after) { 7 } else { 3 };
+            assert_eq!(task.previous_started_event_id, expected, "{after}");
+            let events = rig.events(after, "").await;
+            assert_eq!(task.history.as_ref().unwrap().events, events, "{after}");
+            assert_replayable(&task, &events);
+            answer(&rig, &task, after).await;
+        };
+        let (answered, ()) = tokio::join!(ask(&rig, after), worker);
+        assert_eq!(answered.unwrap(), payloads(after));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_has_lost_its_cache_finds_the_queried_task_in_a_history_that_has_gone_on() {
+    let rig = Rig::new().await;
+    rig.start("w", "q").await;
+    let sticky =
+        TaskQueue { name: "sticky".to_owned(), kind: TaskQueueKind::Sticky as i32, normal_name: QUEUE.to_owned() };
+    let request = wire::RespondWorkflowTaskCompletedRequest {
+        sticky_attributes: Some(StickyExecutionAttributes {
+            worker_task_queue: Some(sticky.clone()),
+            schedule_to_start_timeout: seconds(5),
+        }),
+        ..Default::default()
+    };
+    rig.complete_with(&rig.poll().await.unwrap(), request).await.unwrap();
+    let worker = async {
+        let task = rig.poll_on(sticky.clone(), 60).await.unwrap();
+        assert!(task.history.as_ref().unwrap().events.is_empty());
+        rig.signal("w", "go", "").await.unwrap();
+        rig.fail(&rig.poll_on(sticky.clone(), 60).await.unwrap()).await;
+        let request = wire::GetWorkflowExecutionHistoryRequest { execution: execution("w", ""), ..Default::default() };
+        let page = rig.history.get_history(&rig.ctx, UnwrittenEvents::Shown, request, rig.deadline(1)).await.unwrap();
+        let events = page.history.unwrap().events;
+        assert_eq!(types(&events)[4..].len(), 5, "signal, scheduled, started, failed, scheduled again");
+        assert_replayable(&task, &events);
+        answer(&rig, &task, "found").await;
+    };
+    let asking = async {
+        rig.runtime.sleep(Duration::from_millis(10)).await;
+        ask(&rig, "w").await
+    };
+    let (answered, ()) = tokio::join!(asking, worker);
+    assert_eq!(answered.unwrap(), payloads("found"));
 }
