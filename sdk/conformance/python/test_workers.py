@@ -3,13 +3,20 @@
 import asyncio
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import TaskQueueType, WorkflowTaskFailedCause
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, ShutdownWorkerRequest
-from temporalio.common import RetryPolicy
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeWorkflowExecutionRequest,
+    ShutdownWorkerRequest,
+)
+from temporalio.common import RetryPolicy, WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import WorkerDeploymentConfig
 
 import laws
 from raw import RawWorker, complete_workflow
@@ -83,6 +90,69 @@ async def test_a_workflow_goes_on_with_every_new_worker(stage: Stage):
 
 
 @pytest.mark.timeouts
+@workflow.defn
+class NotesItsBuilds:
+    """Notes at each signal which build runs it."""
+
+    def __init__(self) -> None:
+        self.allowed = 0
+        self.builds: list[str] = []
+
+    @workflow.signal
+    def next(self) -> None:
+        self.allowed += 1
+
+    @workflow.query
+    def noted(self) -> int:
+        return len(self.builds)
+
+    @workflow.run
+    async def run(self, count: int) -> list[str]:
+        while len(self.builds) < count:
+            await workflow.wait_condition(lambda: self.allowed > len(self.builds))
+            self.builds.append(workflow.info().get_current_build_id())
+        return self.builds
+
+
+@pytest.mark.parametrize("how", ["build id", "deployment"])
+async def test_every_task_keeps_the_build_that_ran_it(stage: Stage, how: str):
+    def said(build: str) -> dict[str, Any]:
+        if how == "build id":
+            return dict(build_id=build)
+        version = WorkerDeploymentVersion("fleet", build)
+        return dict(deployment_config=WorkerDeploymentConfig(version=version, use_worker_versioning=False))
+
+    handle = await stage.start(NotesItsBuilds.run, 3)
+    builds = ["build-1", "build-2", "build-3"]
+    for number, build in enumerate(builds, 1):
+        async with stage.worker([NotesItsBuilds], **said(build)):
+            await handle.signal(NotesItsBuilds.next)
+            if number < len(builds):
+
+                async def noted() -> bool:
+                    return await handle.query(NotesItsBuilds.noted) == number
+
+                await eventually(noted, "the signal is noted")
+            else:
+                # Workers that replay must find the builds of those before them.
+                assert await handle.result() == builds
+    events = await stage.history(handle)
+    started = [task.worker_version.build_id for task in laws.find(events, "WorkflowTaskStarted")]
+    completed = laws.find(events, "WorkflowTaskCompleted")
+    assert started == [task.worker_version.build_id for task in completed]
+    assert sorted(set(started)) == builds
+    described = await stage.service.describe_workflow_execution(
+        DescribeWorkflowExecutionRequest(
+            namespace=stage.namespace, execution=WorkflowExecution(workflow_id=handle.id)
+        )
+    )
+    info = described.workflow_execution_info
+    assert info.most_recent_worker_version_stamp.build_id == "build-3"
+    deployment = "fleet" if how == "deployment" else ""
+    assert info.worker_deployment_name == deployment
+    assert {task.worker_deployment_name for task in completed} == {deployment}
+
+
 async def test_graceful_shutdown_lets_an_activity_finish(stage: Stage):
     worker = stage.worker([OneLongStep], [long_step], graceful_shutdown_timeout=seconds(30))
     running = asyncio.create_task(worker.run())

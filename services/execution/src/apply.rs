@@ -119,6 +119,8 @@ impl Run {
                 self.core.task = None;
                 self.core.task_failures = 0;
                 self.core.previous_started_event_id = completed.started_event_id;
+                self.core.worker_version.clone_from(&completed.worker_version);
+                self.core.worker_deployment_name.clone_from(&completed.worker_deployment_name);
             }
             Some(Attributes::WorkflowTaskFailedEventAttributes(_)) => self.lose_task(true),
             Some(Attributes::WorkflowTaskTimedOutEventAttributes(timed_out)) => {

@@ -1,6 +1,6 @@
 //! What can be asked of a workflow ID.
 
-use api::temporal::api::common::v1::{Header, Link, Payloads, WorkflowExecution};
+use api::temporal::api::common::v1::{Header, Link, Payloads, WorkerVersionStamp, WorkflowExecution};
 use api::temporal::api::enums::v1::{
     CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
     StartChildWorkflowExecutionFailedCause,
@@ -221,6 +221,8 @@ pub struct StartTask {
     pub identity: String,
     /// Names the worker process.
     pub worker_instance_key: String,
+    /// The poller's build, as it said.
+    pub worker_version: Option<WorkerVersionStamp>,
 }
 
 /// A worker's decisions.
@@ -265,6 +267,8 @@ pub struct ActivityResult<T> {
     pub activity: ActivitySelector,
     /// Who says so.
     pub identity: String,
+    /// That worker's build, as it said.
+    pub worker_version: Option<WorkerVersionStamp>,
     /// What.
     pub outcome: T,
 }

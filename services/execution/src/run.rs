@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::temporal::api::common::v1::{Payload, WorkflowExecution};
+use api::temporal::api::common::v1::{Payload, WorkerVersionStamp, WorkflowExecution};
 use api::temporal::api::enums::v1::{TaskQueueKind, WorkflowExecutionStatus};
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEventAttributes};
@@ -119,6 +119,12 @@ pub struct RunCore {
     /// Consecutive failed or timed out workflow tasks.
     #[prost(int32, tag = "20")]
     pub task_failures: i32,
+    /// The build of the worker that completed the last workflow task, as it said.
+    #[prost(message, optional, tag = "21")]
+    pub worker_version: Option<WorkerVersionStamp>,
+    /// The deployment of that worker, as it said; empty for none.
+    #[prost(string, tag = "22")]
+    pub worker_deployment_name: String,
 }
 
 /// The timeouts of a run, resolved.

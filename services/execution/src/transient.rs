@@ -48,6 +48,7 @@ fn started(task: &WorkflowTask) -> HistoryEvent {
         suggest_continue_as_new: task.suggest_continue_as_new,
         suggest_continue_as_new_reasons: task.suggest_reasons.clone(),
         history_size_bytes: task.history_size_bytes,
+        worker_version: task.worker_version.clone(),
         ..WorkflowTaskStartedEventAttributes::default()
     };
     HistoryEvent {

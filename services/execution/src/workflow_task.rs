@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use api::temporal::api::common::v1::WorkerVersionStamp;
 use ids::Timestamp;
 
 /// A workflow task that is scheduled or started. Times in nanoseconds since the epoch, 0 for none.
@@ -66,6 +67,9 @@ pub struct WorkflowTask {
     /// outside, or a workflow that gets them faster than it decides could never close.
     #[prost(bool, tag = "18")]
     pub keeps_signals_out: bool,
+    /// As its started event says.
+    #[prost(message, optional, tag = "19")]
+    pub worker_version: Option<WorkerVersionStamp>,
 }
 
 impl WorkflowTask {

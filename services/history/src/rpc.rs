@@ -19,6 +19,7 @@ mod signal_workflow;
 mod start_workflow;
 mod terminate_workflow;
 
+use api::temporal::api::common::v1::WorkerVersionStamp;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -213,7 +214,12 @@ fn task_id(token: &WorkflowTaskToken) -> TaskId {
 }
 
 /// What a worker says of an activity, and of which workflow's.
-fn activity_result<T>(activity: ActivityRef, identity: String, outcome: T) -> (String, Box<ActivityResult<T>>) {
+fn activity_result<T>(
+    activity: ActivityRef,
+    identity: String,
+    worker_version: Option<WorkerVersionStamp>,
+    outcome: T,
+) -> (String, Box<ActivityResult<T>>) {
     let (workflow_id, run_id, activity) = match activity {
         ActivityRef::Token(token) => {
             let selector =
@@ -224,5 +230,5 @@ fn activity_result<T>(activity: ActivityRef, identity: String, outcome: T) -> (S
             (workflow_id, run_id, ActivitySelector::Id(activity_id))
         }
     };
-    (workflow_id, Box::new(ActivityResult { run_id, activity, identity, outcome }))
+    (workflow_id, Box::new(ActivityResult { run_id, activity, identity, worker_version, outcome }))
 }

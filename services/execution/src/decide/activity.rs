@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::temporal::api::common::v1::Payloads;
+use api::temporal::api::common::v1::{Payloads, WorkerVersionStamp};
 use api::temporal::api::enums::v1::RetryState;
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::history_event::Attributes;
@@ -116,7 +116,7 @@ pub(super) fn complete(
         progress.started_at = draft.time_in(&run_id).nanos();
         progress.identity.clone_from(&result.identity);
     }
-    let started_event_id = write_started(&mut draft, &run_id, &activity);
+    let started_event_id = write_started(&mut draft, &run_id, &activity, result.worker_version);
     let attributes = ActivityTaskCompletedEventAttributes {
         result: result.outcome,
         scheduled_event_id: activity.scheduled_event_id,
@@ -145,7 +145,7 @@ pub(super) fn fail(
         }
         Err(state) => state,
     };
-    let started_event_id = write_started(&mut draft, &run_id, &activity);
+    let started_event_id = write_started(&mut draft, &run_id, &activity, result.worker_version);
     let attributes = ActivityTaskFailedEventAttributes {
         failure: Some(failure),
         scheduled_event_id: activity.scheduled_event_id,
@@ -172,7 +172,7 @@ pub(super) fn accept_cancel(
     }
     let (run_id, activity) = (run.core.run_id.clone(), activity.clone());
     let mut draft = Draft::of(workflow, env);
-    let started_event_id = write_started(&mut draft, &run_id, &activity);
+    let started_event_id = write_started(&mut draft, &run_id, &activity, result.worker_version);
     let attributes = ActivityTaskCanceledEventAttributes {
         details: result.outcome,
         latest_cancel_requested_event_id: activity.progress.cancel_requested_event_id,
@@ -204,8 +204,13 @@ pub(super) fn heartbeat(
 }
 
 /// The started event is written only when the activity ends, with the attempt that ended it: none if that had not started.
-/// 0 for none, and while it is buffered.
-pub(super) fn write_started(draft: &mut Draft<'_>, run_id: &str, activity: &Activity) -> i64 {
+/// 0 for none, and while it is buffered. It says which build reported the end.
+pub(super) fn write_started(
+    draft: &mut Draft<'_>,
+    run_id: &str,
+    activity: &Activity,
+    worker_version: Option<WorkerVersionStamp>,
+) -> i64 {
     let progress = &activity.progress;
     if progress.started_at == 0 {
         return 0;
@@ -216,6 +221,7 @@ pub(super) fn write_started(draft: &mut Draft<'_>, run_id: &str, activity: &Acti
         request_id: progress.request_id.clone(),
         attempt: progress.attempt,
         last_failure: progress.last_failure.clone(),
+        worker_version,
         ..ActivityTaskStartedEventAttributes::default()
     };
     draft.arrive(run_id, Attributes::ActivityTaskStartedEventAttributes(attributes), Notes::default())

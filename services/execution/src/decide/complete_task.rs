@@ -11,7 +11,7 @@ use api::temporal::api::history::v1::{WorkflowTaskCompletedEventAttributes, Work
 use ids::Timestamp;
 
 use super::command::{BadCommand, Commands, Requester};
-use super::task::{self, LostTask};
+use super::task::{self, LostTask, Taker};
 use crate::change::{Fact, Sticky};
 use crate::draft::Draft;
 use crate::duration::{from_wire, nanos};
@@ -149,7 +149,8 @@ fn try_complete(workflow: &Workflow, complete: CompleteWorkflowTask, env: &Env<'
             }
             if request.return_new_workflow_task {
                 let request_id = draft.uuid();
-                task::take_task(&mut draft, &run_id, &request_id, &request.identity);
+                let (identity, worker_version) = (request.identity, request.worker_version_stamp);
+                task::take_task(&mut draft, &run_id, Taker { request_id, identity, worker_version });
                 new_task = true;
             }
         }

@@ -14,6 +14,7 @@ use api::temporal::api::workflow::v1::OnConflictOptions;
 use super::cancel::end_now;
 use super::close::NextRun;
 use super::signal::take_signal;
+use super::task::Taker;
 use super::{task, unchanged};
 use crate::chain::{ChainMove, Current};
 use crate::change::Fact;
@@ -199,8 +200,8 @@ fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Result<Transitio
     }
     task::wake_workflow(&mut draft, &run_id);
     if eager {
-        let task_request_id = draft.uuid();
-        task::take_task(&mut draft, &run_id, &task_request_id, &identity);
+        let request_id = draft.uuid();
+        task::take_task(&mut draft, &run_id, Taker { request_id, identity, worker_version: None });
     }
     Ok(draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: true, eager, signalled }))
 }

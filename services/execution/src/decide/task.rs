@@ -1,5 +1,6 @@
 //! The workflow task: schedule, start, fail, time out, and the sticky queue.
 
+use api::temporal::api::common::v1::WorkerVersionStamp;
 use api::temporal::api::enums::v1::{SuggestContinueAsNewReason, TaskQueueKind, TimeoutType, WorkflowTaskFailedCause};
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::history_event::Attributes;
@@ -96,13 +97,22 @@ pub(super) fn start_task(workflow: &Workflow, start: StartTask, env: &Env<'_>) -
         return stale();
     }
     let mut draft = Draft::of(workflow, env);
-    take_task(&mut draft, &start.run_id, &start.request_id, &start.identity);
+    let taker = Taker { request_id: start.request_id, identity: start.identity, worker_version: start.worker_version };
+    take_task(&mut draft, &start.run_id, taker);
     Ok(draft.finish(|next| Reply::TaskStarted(next.runs[&start.run_id].clone())))
+}
+
+/// The worker that a task is given to.
+pub(super) struct Taker {
+    pub(super) request_id: String,
+    pub(super) identity: String,
+    pub(super) worker_version: Option<WorkerVersionStamp>,
 }
 
 /// Starts the scheduled task of a run. A transient attempt that has been overtaken by new events becomes a first attempt,
 /// so that its scheduled event follows them.
-pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, request_id: &str, identity: &str) {
+pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, taker: Taker) {
+    let Taker { request_id, identity, worker_version } = taker;
     let overtaken = |run: &Run| {
         let task = run.core.task.as_ref();
         task.is_some_and(|task| task.is_transient() && task.scheduled_event_id != run.core.next_event_id)
@@ -124,22 +134,24 @@ pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, request_id: &str, i
             started_event_id: task.scheduled_event_id + 1,
             // Its scheduled event, which is not written yet, is no later.
             started_at: draft.time_in(run_id).nanos().max(task.scheduled_at),
-            request_id: request_id.to_owned(),
-            identity: identity.to_owned(),
+            request_id,
+            identity,
             suggest_continue_as_new: !reasons.is_empty(),
             suggest_reasons: reasons,
             history_size_bytes: run.core.history_bytes,
+            worker_version,
             ..task
         };
         draft.fact(run_id, Fact::Task(started));
     } else {
         let attributes = WorkflowTaskStartedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
-            identity: identity.to_owned(),
-            request_id: request_id.to_owned(),
+            identity,
+            request_id,
             suggest_continue_as_new: !reasons.is_empty(),
             suggest_continue_as_new_reasons: reasons,
             history_size_bytes: run.core.history_bytes,
+            worker_version,
             ..WorkflowTaskStartedEventAttributes::default()
         };
         draft.event(run_id, Attributes::WorkflowTaskStartedEventAttributes(attributes));
@@ -197,7 +209,7 @@ pub(super) struct LostTask {
     pub(super) cause: i32,
     pub(super) failure: Option<Failure>,
     pub(super) identity: String,
-    pub(super) worker_version: Option<api::temporal::api::common::v1::WorkerVersionStamp>,
+    pub(super) worker_version: Option<WorkerVersionStamp>,
     pub(super) binary_checksum: String,
 }
 

@@ -126,7 +126,7 @@ fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, k
             Err(state) => (state, failure),
         },
     };
-    let started_event_id = activity::write_started(draft, run_id, activity);
+    let started_event_id = activity::write_started(draft, run_id, activity, None);
     let attributes = ActivityTaskTimedOutEventAttributes {
         failure: Some(failure),
         scheduled_event_id: activity.scheduled_event_id,

@@ -34,6 +34,10 @@ fn of_run(run: &Run) -> Vec<String> {
         }
         parts.push(text.trim().to_owned());
     }
+    if let Some(version) = &run.core.worker_version {
+        let deployment = &run.core.worker_deployment_name;
+        parts.push(format!("ran on {} of {deployment:?}", version.build_id));
+    }
     if !run.core.sticky_queue.is_empty() {
         parts.push(format!("sticky queue {}", run.core.sticky_queue));
     }

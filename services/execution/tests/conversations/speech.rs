@@ -165,6 +165,7 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
                     stamp,
                     request_id,
                     identity: worker,
+                    worker_version: build(words),
                     ..StartTask::default()
                 })));
             }
@@ -184,9 +185,7 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
                 return_new_workflow_task: words.flag("return-new"),
                 force_create_new_workflow_task: words.flag("force"),
                 binary_checksum: words.text("checksum"),
-                worker_version_stamp: words
-                    .get("build")
-                    .map(|build_id| WorkerVersionStamp { build_id: build_id.to_owned(), use_versioning: false }),
+                worker_version_stamp: build(words),
                 deployment_options: words.get("deployment").map(|name| WorkerDeploymentOptions {
                     deployment_name: name.to_owned(),
                     worker_versioning_mode: WorkerVersioningMode::Unversioned as i32,
@@ -224,6 +223,11 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
     }
 }
 
+fn build(words: &Words) -> Option<WorkerVersionStamp> {
+    let build_id = words.get("build")?.to_owned();
+    Some(WorkerVersionStamp { build_id, use_versioning: false })
+}
+
 fn token(world: &World, words: &Words) -> Result<TaskId, String> {
     let held = world.task.clone();
     Ok(TaskId { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held })
@@ -243,6 +247,7 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
         ActivitySelector::Attempt { scheduled_event_id, attempt }
     };
     let details = || words.payloads("details");
+    let worker_version = build(words);
     Ok(match words.verb.as_str() {
         "take" => Input::StartActivity(Box::new(StartTask {
             run_id,
@@ -261,7 +266,13 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
         }),
         "done" => {
             let outcome = words.payloads("result");
-            Input::CompleteActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome }))
+            Input::CompleteActivity(Box::new(ActivityResult {
+                run_id,
+                activity,
+                identity: worker,
+                worker_version,
+                outcome,
+            }))
         }
         "failed" => {
             let outcome = ActivityFailure {
@@ -269,12 +280,28 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
                 cause: words.number("cause")?.unwrap_or_default(),
                 heartbeat_details: details(),
             };
-            Input::FailActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome }))
+            Input::FailActivity(Box::new(ActivityResult {
+                run_id,
+                activity,
+                identity: worker,
+                worker_version,
+                outcome,
+            }))
         }
-        "canceled" => {
-            Input::CancelActivity(Box::new(ActivityResult { run_id, activity, identity: worker, outcome: details() }))
-        }
-        _ => Input::Heartbeat(Box::new(ActivityResult { run_id, activity, identity: worker, outcome: details() })),
+        "canceled" => Input::CancelActivity(Box::new(ActivityResult {
+            run_id,
+            activity,
+            identity: worker,
+            worker_version,
+            outcome: details(),
+        })),
+        _ => Input::Heartbeat(Box::new(ActivityResult {
+            run_id,
+            activity,
+            identity: worker,
+            worker_version,
+            outcome: details(),
+        })),
     })
 }
 

@@ -286,7 +286,7 @@ fn activity_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
 }
 
 pub fn result<T>(run_id: String, activity: ActivitySelector, outcome: T) -> ActivityResult<T> {
-    ActivityResult { run_id, activity, identity: "worker-2".to_owned(), outcome }
+    ActivityResult { run_id, activity, identity: "worker-2".to_owned(), worker_version: None, outcome }
 }
 
 fn child_closes(run: &Run, dice: &mut Dice) -> Option<Input> {

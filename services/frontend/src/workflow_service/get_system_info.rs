@@ -33,7 +33,9 @@ fn capabilities() -> Capabilities {
         eager_workflow_start: true,
         sdk_metadata: true,
         supports_schedules: false,
-        build_id_based_versioning: false,
+        // Only with this do workers say which build they are, which is kept, and which replay goes by. Versioning itself
+        // is refused when a worker asks for it.
+        build_id_based_versioning: true,
         count_group_by_execution_status: false,
         nexus: false,
         server_scaled_deployments: false,

@@ -101,7 +101,8 @@ async fn capabilities_are_what_is_here() {
     let can = info.capabilities.unwrap();
     assert!(can.signal_and_query_header && can.internal_error_differentiation && can.encoded_failure_attributes);
     assert!(can.activity_failure_include_heartbeat && can.upsert_memo && can.eager_workflow_start && can.sdk_metadata);
-    assert!(!can.supports_schedules && !can.nexus && !can.build_id_based_versioning);
+    assert!(can.build_id_based_versioning, "or workers do not say which build they are");
+    assert!(!can.supports_schedules && !can.nexus);
     assert!(!can.count_group_by_execution_status);
 }
 

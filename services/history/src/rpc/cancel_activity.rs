@@ -15,7 +15,7 @@ pub(super) async fn cancel_activity(
     activity: ActivityRef,
     request: RespondActivityTaskCanceledRequest,
 ) -> ServiceResult<RespondActivityTaskCanceledResponse> {
-    let (workflow_id, result) = activity_result(activity, request.identity, request.details);
+    let (workflow_id, result) = activity_result(activity, request.identity, request.worker_version, request.details);
     let key = service.key(ctx, &workflow_id);
     service.give(&key, Input::CancelActivity(result)).await?;
     Ok(RespondActivityTaskCanceledResponse::default())

@@ -15,7 +15,7 @@ pub(super) async fn complete_activity(
     activity: ActivityRef,
     request: RespondActivityTaskCompletedRequest,
 ) -> ServiceResult<RespondActivityTaskCompletedResponse> {
-    let (workflow_id, result) = activity_result(activity, request.identity, request.result);
+    let (workflow_id, result) = activity_result(activity, request.identity, request.worker_version, request.result);
     let key = service.key(ctx, &workflow_id);
     service.give(&key, Input::CompleteActivity(result)).await?;
     Ok(RespondActivityTaskCompletedResponse::default())

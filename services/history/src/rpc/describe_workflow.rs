@@ -73,6 +73,8 @@ fn info_of(run: &Run) -> WorkflowExecutionInfo {
         state_transition_count: run.core.transitions,
         history_size_bytes: run.core.history_bytes,
         execution_duration: run.closed_at().map(|at| to_wire(at.since(begins(run)))),
+        most_recent_worker_version_stamp: run.core.worker_version.clone(),
+        worker_deployment_name: run.core.worker_deployment_name.clone(),
         root_execution: Some(run.root()),
         first_run_id: start.first_execution_run_id.clone(),
         priority: start.priority.clone(),

@@ -18,7 +18,7 @@ pub(super) async fn fail_activity(
         cause: request.cause,
         heartbeat_details: request.last_heartbeat_details,
     };
-    let (workflow_id, result) = activity_result(activity, request.identity, outcome);
+    let (workflow_id, result) = activity_result(activity, request.identity, request.worker_version, outcome);
     let key = service.key(ctx, &workflow_id);
     service.give(&key, Input::FailActivity(result)).await?;
     Ok(RespondActivityTaskFailedResponse::default())

@@ -16,7 +16,7 @@ pub(super) async fn heartbeat_activity(
     activity: ActivityRef,
     request: RecordActivityTaskHeartbeatRequest,
 ) -> ServiceResult<RecordActivityTaskHeartbeatResponse> {
-    let (workflow_id, result) = activity_result(activity, request.identity, request.details);
+    let (workflow_id, result) = activity_result(activity, request.identity, None, request.details);
     let key = service.key(ctx, &workflow_id);
     match service.give(&key, Input::Heartbeat(result)).await? {
         Reply::Heartbeat { cancel_requested } => {

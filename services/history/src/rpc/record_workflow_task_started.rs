@@ -1,5 +1,6 @@
 //! From matching: a poller is about to be given a workflow task.
 
+use api::temporal::api::common::v1::{WorkerVersionCapabilities, WorkerVersionStamp};
 use api::temporal::api::workflowservice::v1::PollWorkflowTaskQueueResponse;
 use cluster::{OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskQueueKind, TaskStart};
 use entities::EntityKey;
@@ -44,5 +45,12 @@ pub(super) fn start_of(task: &TaskKey, start: TaskStart) -> StartTask {
         request_id: start.request_id,
         identity: start.identity,
         worker_instance_key: start.worker_instance_key,
+        worker_version: start.worker_version.and_then(version_of),
     }
+}
+
+/// The build that a poller says it is.
+fn version_of(says: WorkerVersionCapabilities) -> Option<WorkerVersionStamp> {
+    let WorkerVersionCapabilities { build_id, use_versioning, .. } = says;
+    (!build_id.is_empty()).then_some(WorkerVersionStamp { build_id, use_versioning })
 }
