@@ -4,6 +4,7 @@
 //! Absent on purpose: service traits and clients, which need tonic (crate `grpc`). Pure crates see only this one.
 
 mod held;
+pub mod texts;
 
 #[allow(clippy::all, rustdoc::all)]
 mod generated {

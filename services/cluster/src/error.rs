@@ -18,7 +18,7 @@ pub enum ServiceError {
     #[error("{0}")]
     NotFound(String),
     /// There is no such namespace. NOT_FOUND with NamespaceNotFoundFailure.
-    #[error("Namespace {0} is not found.")]
+    #[error("{}", api::texts::namespace_not_found(.0))]
     NamespaceNotFound(String),
     /// The namespace's name is taken. ALREADY_EXISTS with NamespaceAlreadyExistsFailure.
     #[error("{0}")]

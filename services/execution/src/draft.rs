@@ -10,6 +10,7 @@ use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::sdk::v1::{EventGroupMarker, UserMetadata};
+use api::texts;
 use ids::Timestamp;
 
 use crate::chain::{ChainFact, ChainMove, Current, Seen};
@@ -253,10 +254,9 @@ impl<'a> Draft<'a> {
 pub(crate) fn resolve<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -> Result<&'w Arc<Run>, Rejection> {
     let named = if run_id.is_empty() { &workflow.chain.current_run_id } else { run_id };
     let not_found = || {
-        let workflow_id = env.workflow_id;
         Rejection::NotFound(match run_id {
-            "" => format!("workflow not found for ID: {workflow_id}"),
-            run_id => format!("workflow execution not found for workflow ID {workflow_id:?} and run ID {run_id:?}"),
+            "" => texts::workflow_not_found(env.workflow_id),
+            run_id => texts::run_not_found(env.workflow_id, run_id),
         })
     };
     workflow.runs.get(named).ok_or_else(not_found)

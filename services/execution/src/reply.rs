@@ -74,7 +74,7 @@ pub enum Rejection {
     #[error("{0}")]
     NotFound(String),
     /// The run is closed. NOT_FOUND.
-    #[error("workflow execution already completed")]
+    #[error("{}", api::texts::ALREADY_COMPLETED)]
     AlreadyCompleted,
     /// The id policies forbid a new run.
     #[error("{message}")]

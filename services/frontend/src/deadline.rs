@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use api::texts;
 use cluster::{ServiceError, ServiceResult, UnwrittenEvents};
 use ids::Timestamp;
 use settings::LongPollSettings;
@@ -36,7 +37,8 @@ impl Call {
             && timeout < settings.shortest
         {
             return Err(ServiceError::FailedPrecondition(format!(
-                "Context timeout is too short. grpc-timeout of a poll is {timeout:?}, at least {:?} is needed",
+                "{} grpc-timeout of a poll is {timeout:?}, at least {:?} is needed",
+                texts::POLL_TOO_SHORT,
                 settings.shortest
             )));
         }

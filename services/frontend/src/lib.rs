@@ -33,4 +33,3 @@ mod workflow_service;
 pub use directory::Directory;
 pub use errors::{RpcStatus, to_status};
 pub use frontend::{Frontend, StartError};
-pub use transport::unknown_method_text;

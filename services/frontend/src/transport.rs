@@ -13,5 +13,3 @@ mod server;
 mod unwritten;
 mod watched;
 mod witnessed;
-
-pub use dispatch::unknown_method_text;

@@ -1,5 +1,6 @@
 //! What a refusal by a workflow, a shard or the store means to a caller.
 
+use api::texts;
 use cluster::{ResourceExhaustedCause, ServiceError};
 use entities::{CallError, Corrupt};
 use execution::Rejection;
@@ -9,7 +10,7 @@ use storage::StorageError;
 pub(crate) fn rejected(rejection: Rejection) -> ServiceError {
     match rejection {
         Rejection::NotFound(message) => ServiceError::NotFound(message),
-        Rejection::AlreadyCompleted => ServiceError::NotFound("workflow execution already completed".to_owned()),
+        Rejection::AlreadyCompleted => ServiceError::NotFound(texts::ALREADY_COMPLETED.to_owned()),
         Rejection::AlreadyStarted { message, start_request_id, run_id, first_execution_run_id } => {
             ServiceError::WorkflowAlreadyStarted { message, start_request_id, run_id, first_execution_run_id }
         }

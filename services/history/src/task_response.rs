@@ -6,6 +6,7 @@ use api::temporal::api::common::v1::WorkflowType;
 use api::temporal::api::history::v1::{History, HistoryEvent};
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1::{PollActivityTaskQueueResponse, PollWorkflowTaskQueueResponse};
+use api::texts;
 use cluster::token::{ActivityTaskToken, HistoryPageToken, WorkflowTaskToken};
 use cluster::{ServiceError, ServiceResult};
 use entities::EntityKey;
@@ -156,7 +157,7 @@ pub(crate) async fn task_history(
     }
     if stored_end < end {
         if !run.core.task.as_ref().is_some_and(|task| is_named(task, token)) {
-            return Err(ServiceError::NotFound("Workflow task not found.".to_owned()));
+            return Err(ServiceError::NotFound(texts::WORKFLOW_TASK_NOT_FOUND.to_owned()));
         }
         events.extend(transient_events(run));
     }

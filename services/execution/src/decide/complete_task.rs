@@ -185,3 +185,16 @@ fn remember_first_of_heartbeats(draft: &mut Draft<'_>, run_id: &str, first_sched
         draft.fact(run_id, Fact::Task(WorkflowTask { first_scheduled_at, ..task }));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::temporal::api::enums::v1::WorkflowTaskFailedCause as Cause;
+
+    use super::*;
+
+    #[test]
+    fn what_sdks_compare_is_the_name_of_the_cause_and_nothing_else() {
+        let bad = BadCommand { cause: Cause::UnhandledCommand, message: String::new(), terminates: false };
+        assert_eq!(reason_of(&bad), api::texts::UNHANDLED_COMMAND);
+    }
+}

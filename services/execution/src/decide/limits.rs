@@ -2,14 +2,12 @@
 
 use api::temporal::api::history::v1::WorkflowExecutionTerminatedEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
+use api::texts;
 
 use super::cancel::end_now;
 use super::task::{LostTask, SERVER_IDENTITY, lose_to_failure};
 use crate::draft::{Draft, Notes};
 use crate::reply::{Rejection, Reply, Transition};
-
-/// Why a run whose row would not fit into the store is ended.
-const STATE_TOO_LARGE: &str = "Workflow mutable state size exceeds limit.";
 
 /// What a run may hold in memory for each byte that its row may have. What people write holds two to ten; lists of nothing
 /// hold fifty.
@@ -26,9 +24,9 @@ pub(crate) fn enforce_limits(draft: &mut Draft<'_>) {
         }
         let run = draft.run(&run_id);
         let reason = if run.last_event_id() >= limits.history_max_events {
-            "Workflow history count exceeds limit."
+            texts::HISTORY_TOO_LONG
         } else if run.core.history_bytes >= limits.history_max_bytes {
-            "Workflow history size exceeds limit."
+            texts::HISTORY_TOO_LARGE
         } else {
             continue;
         };
@@ -47,9 +45,9 @@ pub(crate) fn end_instead(draft: &Draft<'_>) -> Option<Transition> {
     let ending: Vec<&str> = touched.filter(was_open).collect();
     let mut end_of = Draft::of(draft.before, draft.env);
     for run_id in &ending {
-        end(&mut end_of, run_id, STATE_TOO_LARGE);
+        end(&mut end_of, run_id, texts::STATE_TOO_LARGE);
     }
-    let refused = |_: &_| Reply::Refused(Rejection::InvalidArgument(STATE_TOO_LARGE.to_owned()));
+    let refused = |_: &_| Reply::Refused(Rejection::InvalidArgument(texts::STATE_TOO_LARGE.to_owned()));
     (!ending.is_empty()).then(|| end_of.close(refused))
 }
 

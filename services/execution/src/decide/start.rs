@@ -10,6 +10,7 @@ use api::temporal::api::history::v1::{
     WorkflowExecutionTerminatedEventAttributes,
 };
 use api::temporal::api::workflow::v1::OnConflictOptions;
+use api::texts;
 
 use super::cancel::end_now;
 use super::close::NextRun;
@@ -151,12 +152,9 @@ fn attach(draft: &mut Draft<'_>, run_id: &str, options: OnConflictOptions, reque
 fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
     let (workflow_id, run_id) = (env.workflow_id, &chain.current_run_id);
     let message = if policy.is_empty() {
-        format!("Workflow execution is already running. WorkflowId: {workflow_id}, RunId: {run_id}.")
+        texts::already_running(workflow_id, run_id)
     } else {
-        format!(
-            "Workflow execution already finished. WorkflowId: {workflow_id}, RunId: {run_id}. \
-             Workflow Id reuse policy: {policy}."
-        )
+        texts::already_finished(workflow_id, run_id, policy)
     };
     Rejection::AlreadyStarted {
         message,

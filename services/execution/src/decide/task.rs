@@ -9,6 +9,7 @@ use api::temporal::api::history::v1::{
     WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes, WorkflowTaskTimedOutEventAttributes,
 };
 use api::temporal::api::taskqueue::v1::TaskQueue;
+use api::texts;
 
 use super::unchanged;
 use crate::change::{Fact, Sticky};
@@ -164,7 +165,7 @@ pub(super) fn started_task<'w>(
     id: &TaskId,
     env: &Env<'_>,
 ) -> Result<(&'w Run, &'w WorkflowTask), Rejection> {
-    let gone = || Rejection::NotFound("Workflow task not found.".to_owned());
+    let gone = || Rejection::NotFound(texts::WORKFLOW_TASK_NOT_FOUND.to_owned());
     let run = resolve_open(workflow, &id.run_id, env)?;
     let task = run.core.task.as_ref().filter(|task| task.is_started()).ok_or_else(gone)?;
     let same = task.scheduled_event_id == id.scheduled_event_id && task.attempt == id.attempt && task.stamp == id.stamp;

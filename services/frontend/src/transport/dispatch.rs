@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use api::texts;
 use cluster::{Deadline, Handover};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -51,11 +52,6 @@ struct Routes {
     reader: Reader,
     settings: TransportSettings,
     runtime: Runtime,
-}
-
-/// What a caller of an RPC that is not served is told. SDKs look for these words.
-pub fn unknown_method_text(service: &str, method: &str) -> String {
-    format!("unknown method {method} for service {service}: not implemented")
 }
 
 impl Dispatch {
@@ -216,7 +212,7 @@ fn closing() -> Response<Body> {
 }
 
 fn unknown(service: &str, method: &str) -> Response<Body> {
-    Status::unimplemented(unknown_method_text(service, method)).into_http()
+    Status::unimplemented(texts::unknown_method(service, method)).into_http()
 }
 
 /// `/package.Service/Method`, in its two parts.

@@ -1,6 +1,7 @@
 //! Ids, names, executions and enum values.
 
 use api::temporal::api::common::v1::{WorkflowExecution, WorkflowType};
+use api::texts;
 use cluster::ServiceResult;
 use settings::RequestLimits;
 
@@ -55,8 +56,7 @@ pub(crate) fn run_id(field: &str, value: &str) -> ServiceResult<()> {
     if value.is_empty() || execution::command_checks::is_uuid(value) {
         return Ok(());
     }
-    // SDK tests and official harnesses look for the first words.
-    invalid(format!("Invalid RunId. {field} is {:?}, a UUID is needed", beginning(value)))
+    invalid(format!("{} {field} is {:?}, a UUID is needed", texts::INVALID_RUN_ID, beginning(value)))
 }
 
 /// A workflow and perhaps its run.

@@ -3,15 +3,12 @@
 use api::Held;
 use api::temporal::api::common::v1::{Header, Memo, Payloads};
 use api::temporal::api::sdk::v1::UserMetadata;
+use api::texts;
 use cluster::ServiceResult;
 use prost::Message;
 use settings::RequestLimits;
 
 use super::invalid;
-
-/// The words of the public server, which SDK tests and official harnesses look for.
-const BLOB: &str = "Blob data size exceeds limit.";
-const MEMO: &str = "Memo size exceeds limit.";
 
 /// Whether `payloads` fit into one blob.
 pub(crate) fn fit(payloads: Option<&Payloads>, limits: &RequestLimits) -> bool {
@@ -21,7 +18,7 @@ pub(crate) fn fit(payloads: Option<&Payloads>, limits: &RequestLimits) -> bool {
 
 /// A list of payloads.
 pub(crate) fn blob(field: &str, payloads: Option<&Payloads>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized(BLOB, field, payloads, limits.blob_bytes, limits)
+    sized(texts::BLOB_TOO_LARGE, field, payloads, limits.blob_bytes, limits)
 }
 
 /// Free text.
@@ -31,12 +28,12 @@ pub(crate) fn text(field: &str, text: &str, limits: &RequestLimits) -> ServiceRe
 
 /// A header.
 pub(crate) fn header(header: Option<&Header>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized(BLOB, "header", header, limits.blob_bytes, limits)
+    sized(texts::BLOB_TOO_LARGE, "header", header, limits.blob_bytes, limits)
 }
 
 /// A memo.
 pub(crate) fn memo(memo: Option<&Memo>, limits: &RequestLimits) -> ServiceResult<()> {
-    sized(MEMO, "memo", memo, limits.memo_bytes, limits)
+    sized(texts::MEMO_TOO_LARGE, "memo", memo, limits.memo_bytes, limits)
 }
 
 /// Summary and details of a workflow.
@@ -53,7 +50,11 @@ pub(crate) fn user_metadata(metadata: Option<&UserMetadata>, limits: &RequestLim
 pub(crate) fn excess(what: &str, payloads: Option<&Payloads>, limits: &RequestLimits) -> String {
     let (bytes, elements) = payloads.map_or((0, 0), |payloads| (payloads.encoded_len(), payloads.elements()));
     if bytes > limits.blob_bytes {
-        return format!("{BLOB} {what} is {bytes} bytes long, at most {} are allowed", limits.blob_bytes);
+        return format!(
+            "{} {what} is {bytes} bytes long, at most {} are allowed",
+            texts::BLOB_TOO_LARGE,
+            limits.blob_bytes
+        );
     }
     format!("{what} has {elements} elements, at most {} are allowed", limits.elements)
 }

@@ -24,7 +24,7 @@ impl Commands<'_> {
         if self.run().buffered.is_empty() {
             return Ok(());
         }
-        // SDKs compare the whole message with the cause's name.
+        // The name of the cause is the whole of the text, as in `texts::UNHANDLED_COMMAND`.
         bad(Cause::UnhandledCommand, String::new())
     }
 
