@@ -15,7 +15,7 @@ DEPTH = 5
 SERVED = (
     "GetSystemInfo GetClusterInfo RegisterNamespace DescribeNamespace ListNamespaces UpdateNamespace StartWorkflowExecution SignalWorkflowExecution "
     "SignalWithStartWorkflowExecution RequestCancelWorkflowExecution TerminateWorkflowExecution DescribeWorkflowExecution "
-    "GetWorkflowExecutionHistory GetWorkflowExecutionHistoryReverse QueryWorkflow PollWorkflowTaskQueue PollActivityTaskQueue "
+    "GetWorkflowExecutionHistory GetWorkflowExecutionHistoryReverse QueryWorkflow PollWorkflowTaskQueue PollActivityTaskQueue PollNexusTaskQueue "
     "RespondWorkflowTaskCompleted RespondWorkflowTaskFailed RespondQueryTaskCompleted RecordActivityTaskHeartbeat RecordActivityTaskHeartbeatById "
     "RespondActivityTaskCompleted RespondActivityTaskCompletedById RespondActivityTaskFailed RespondActivityTaskFailedById "
     "RespondActivityTaskCanceled RespondActivityTaskCanceledById ResetStickyTaskQueue ShutdownWorker DescribeTaskQueue"

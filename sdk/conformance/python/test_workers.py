@@ -6,12 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from nexusrpc import Operation, service
+from nexusrpc.handler import StartOperationContext, service_handler, sync_operation
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import TaskQueueType, WorkflowTaskFailedCause
+from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import (
     DescribeNamespaceRequest,
+    DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
+    PollNexusTaskQueueRequest,
     ShutdownWorkerRequest,
 )
 from temporalio.common import RetryPolicy, WorkerDeploymentVersion
@@ -198,6 +203,13 @@ async def test_three_workers_share_a_queue(stage: Stage):
             assert len(await handle.result()) == 3
 
 
+async def pollers(stage: Stage, task_queue_type: TaskQueueType.ValueType) -> list[str]:
+    request = DescribeTaskQueueRequest(
+        namespace=stage.namespace, task_queue=TaskQueue(name=stage.task_queue), task_queue_type=task_queue_type
+    )
+    return [poller.identity for poller in (await stage.service.describe_task_queue(request)).pollers]
+
+
 # A poll that waits to the end takes so much longer than one that is answered at once that no machine mistakes them.
 POLL_S, AT_ONCE_S = 58, 30
 
@@ -236,6 +248,54 @@ async def test_polls_return_empty_at_once_when_their_worker_shuts_down(stage: St
     await stage.start_raw()
     task = await RawWorker(stage).poll_workflow()
     await worker.complete(task, complete_workflow())
+
+
+@service
+class Greetings:
+    greet: Operation[str, str]
+
+
+@service_handler(service=Greetings)
+class GreetingsHandler:
+    @sync_operation
+    async def greet(self, _: StartOperationContext, name: str) -> str:
+        return f"hello {name}"
+
+
+@pytest.mark.once
+async def test_a_worker_with_nexus_handlers_works_and_is_down_at_once(stage: Stage):
+    worker = stage.worker([Steps], [step], nexus_service_handlers=[GreetingsHandler()])
+    running = asyncio.create_task(worker.run())
+    handle = await stage.start(Steps.run, 1)
+    await handle.signal(Steps.next)
+    assert await handle.result() == ["step 0"]
+
+    async def polled():
+        return await pollers(stage, TaskQueueType.TASK_QUEUE_TYPE_NEXUS)
+
+    await eventually(polled, "the worker polls for Nexus tasks")
+    began = time.monotonic()
+    await worker.shutdown()
+    await running
+    assert time.monotonic() - began < AT_ONCE_S
+
+
+@pytest.mark.once
+async def test_a_poll_for_nexus_tasks_ends_empty_and_one_that_is_too_short_is_refused(stage: Stage):
+    def poll(wait_s: float, **fields):
+        request = PollNexusTaskQueueRequest(
+            namespace=stage.namespace, task_queue=TaskQueue(name=stage.task_queue), identity="raw", **fields
+        )
+        return stage.service.poll_nexus_task_queue(request, timeout=timedelta(seconds=wait_s))
+
+    began = time.monotonic()
+    response = await poll(8)
+    assert not response.task_token
+    assert time.monotonic() - began >= 6
+    with pytest.raises(RPCError) as refused:
+        await poll(1.5)
+    assert refused.value.status == RPCStatusCode.FAILED_PRECONDITION
+    assert str(refused.value).startswith("Context timeout is too short.")
 
 
 @pytest.mark.once

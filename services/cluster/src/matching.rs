@@ -18,6 +18,19 @@ pub enum TaskQueueKind {
     StickyWorkflow,
     /// Activity tasks.
     Activity,
+    /// Nexus tasks. Nothing offers any yet: who polls waits in vain. In memory only.
+    Nexus,
+}
+
+impl TaskQueueKind {
+    /// Whether what waits in such a queue is kept durably.
+    #[must_use]
+    pub fn is_durable(self) -> bool {
+        match self {
+            Self::Workflow | Self::Activity => true,
+            Self::StickyWorkflow | Self::Nexus => false,
+        }
+    }
 }
 
 /// Names a task queue.
@@ -133,6 +146,14 @@ pub trait Matching: Send + Sync + 'static {
         request: wire::PollActivityTaskQueueRequest,
         deadline: Timestamp,
     ) -> ServiceResult<wire::PollActivityTaskQueueResponse>;
+
+    /// Waits for a Nexus task; likewise.
+    async fn poll_nexus_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollNexusTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse>;
 
     /// A worker's answer to a query task. `token` is the request's, opened.
     async fn respond_query_task_completed(

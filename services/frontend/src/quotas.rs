@@ -16,11 +16,13 @@ pub(crate) enum Poll {
     WorkflowTask,
     /// PollActivityTaskQueue.
     ActivityTask,
+    /// PollNexusTaskQueue.
+    NexusTask,
     /// GetWorkflowExecutionHistory that waits.
     History,
 }
 
-const POLLS: usize = 3;
+const POLLS: usize = 4;
 
 /// What a poll beyond the bound is to wait. Polls end with a task or after a minute, so of many some end each second.
 const PLACE_WITHIN: Duration = Duration::from_secs(1);

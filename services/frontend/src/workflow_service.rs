@@ -106,6 +106,7 @@ served! {
     QueryWorkflow: query_workflow(QueryWorkflowRequest) -> QueryWorkflowResponse;
     PollWorkflowTaskQueue: poll_workflow_task_queue(PollWorkflowTaskQueueRequest) -> PollWorkflowTaskQueueResponse;
     PollActivityTaskQueue: poll_activity_task_queue(PollActivityTaskQueueRequest) -> PollActivityTaskQueueResponse;
+    PollNexusTaskQueue: poll_nexus_task_queue(PollNexusTaskQueueRequest) -> PollNexusTaskQueueResponse;
     RespondWorkflowTaskCompleted:
         respond_workflow_task_completed(RespondWorkflowTaskCompletedRequest) -> RespondWorkflowTaskCompletedResponse;
     RespondWorkflowTaskFailed:

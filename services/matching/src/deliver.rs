@@ -16,6 +16,7 @@ use taskqueue::{Input, ItemId, Match, Origin, Position, Task};
 
 use crate::kind::ShardError;
 use crate::observed::PollerDescription;
+use crate::offer::no_nexus_tasks;
 use crate::service::Core;
 use crate::task_queue::{Content, Handed, QueueState, TaskQueue};
 
@@ -175,6 +176,7 @@ impl Core {
                 TaskQueueKind::Activity => {
                     recorded(history.record_activity_task_started(offered, start).await, Content::Activity)
                 }
+                TaskQueueKind::Nexus => Recorded::NoAnswer(no_nexus_tasks()),
             }
         };
         // A panic is history's bug; here it must not leave a task in nobody's hands.

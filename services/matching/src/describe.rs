@@ -50,8 +50,7 @@ impl Core {
         }
         let kind = match TaskQueueType::try_from(request.task_queue_type) {
             Ok(TaskQueueType::Activity) => TaskQueueKind::Activity,
-            // Nobody polls for Nexus tasks here yet.
-            Ok(TaskQueueType::Nexus) => return Ok(wire::DescribeTaskQueueResponse::default()),
+            Ok(TaskQueueType::Nexus) => TaskQueueKind::Nexus,
             Ok(_) if is_sticky => TaskQueueKind::StickyWorkflow,
             Ok(_) => TaskQueueKind::Workflow,
             Err(_) => {
@@ -94,11 +93,17 @@ impl Core {
         name: impl Fn(TaskQueueKind) -> QueueName,
     ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
         let mut types_info = BTreeMap::new();
+        let unless_named = [TaskQueueType::Workflow as i32, TaskQueueType::Activity as i32];
+        let wanted = match &request.task_queue_types[..] {
+            [] => &unless_named[..],
+            named => named,
+        };
         for (kind, number) in [
             (TaskQueueKind::Workflow, TaskQueueType::Workflow as i32),
             (TaskQueueKind::Activity, TaskQueueType::Activity as i32),
+            (TaskQueueKind::Nexus, TaskQueueType::Nexus as i32),
         ] {
-            if !request.task_queue_types.is_empty() && !request.task_queue_types.contains(&number) {
+            if !wanted.contains(&number) {
                 continue;
             }
             let portrait = self.portray(name(kind), request.report_stats).await?;
@@ -113,7 +118,6 @@ impl Core {
 
     async fn portray(self: &Arc<Self>, name: QueueName, with_backlog: bool) -> ServiceResult<Portrait> {
         let now = self.runtime.now();
-        let is_sticky = name.kind == TaskQueueKind::StickyWorkflow;
         let mut portrait = Portrait { partitions: self.settings.partitions, ..Default::default() };
         if let Some(queue) = self.find_queue(&name) {
             let mut state = queue.lock();
@@ -126,7 +130,7 @@ impl Core {
             portrait.rate = state.queue.rate();
             portrait.partitions = state.queue.partitions();
         }
-        if with_backlog && !is_sticky {
+        if with_backlog && name.kind.is_durable() {
             for number in 0..portrait.partitions {
                 let standing = self.standing_of(&PartitionName { queue: name.clone(), number }).await?;
                 for level in Level::all() {

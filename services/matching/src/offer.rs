@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{OfferOutcome, OfferedTask, ServiceError, ServiceResult};
+use cluster::{OfferOutcome, OfferedTask, ServiceError, ServiceResult, TaskQueueKind};
 use ids::Timestamp;
 use taskqueue::{Input, ItemId, Reply, Task, Withdrawal};
 use tokio::sync::oneshot;
@@ -49,6 +49,9 @@ impl Core {
         if self.closing.is_cancelled() {
             return Err(closing());
         }
+        if offered.queue.kind == TaskQueueKind::Nexus {
+            return Err(no_nexus_tasks());
+        }
         self.check_served(&offered.queue)?;
         let task = Arc::new(task_of(&offered));
         match self.arrive(&offered, &task)? {
@@ -68,7 +71,7 @@ impl Core {
 
     fn arrive(self: &Arc<Self>, offered: &OfferedTask, task: &Arc<Task>) -> ServiceResult<Arrival<'_>> {
         let now = self.runtime.now();
-        let is_sticky = offered.queue.kind == cluster::TaskQueueKind::StickyWorkflow;
+        let is_sticky = offered.queue.kind == TaskQueueKind::StickyWorkflow;
         if task.is_expired(now) {
             return Ok(Arrival::Ends(if is_sticky { OfferOutcome::Refused } else { OfferOutcome::Taken }));
         }
@@ -211,6 +214,11 @@ impl Offer<'_> {
             }
         }
     }
+}
+
+/// What is said of a Nexus task, which nobody has any reason to offer.
+pub(crate) fn no_nexus_tasks() -> ServiceError {
+    ServiceError::Unimplemented("Nexus tasks are not served".to_owned())
 }
 
 fn closing() -> ServiceError {

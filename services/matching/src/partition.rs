@@ -17,6 +17,7 @@ impl PartitionName {
             TaskQueueKind::Workflow => 'w',
             TaskQueueKind::StickyWorkflow => 's',
             TaskQueueKind::Activity => 'a',
+            TaskQueueKind::Nexus => 'n',
         };
         EntityKey {
             namespace: self.queue.namespace.clone(),
@@ -32,6 +33,7 @@ impl PartitionName {
             "w" => TaskQueueKind::Workflow,
             "s" => TaskQueueKind::StickyWorkflow,
             "a" => TaskQueueKind::Activity,
+            "n" => TaskQueueKind::Nexus,
             _ => return None,
         };
         let queue = QueueName { namespace: key.namespace.clone(), name: name.to_owned(), kind };

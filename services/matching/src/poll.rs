@@ -108,6 +108,27 @@ impl Core {
         }
     }
 
+    /// Always ends empty: there are no Nexus tasks yet.
+    pub(crate) async fn poll_nexus_task_queue(
+        self: &Arc<Self>,
+        ctx: &TenantCtx,
+        request: wire::PollNexusTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+        let name = queue_name(ctx, request.task_queue.unwrap_or_default().name, TaskQueueKind::Nexus)?;
+        let poller = PollerDescription {
+            identity: request.identity,
+            worker_instance_key: request.worker_instance_key,
+            capabilities: request.worker_version_capabilities,
+            deployment: request.deployment_options,
+            rate: None,
+        };
+        match self.poll(&name, poller, deadline).await? {
+            None => Ok(Default::default()),
+            Some(_) => Err(ServiceError::Internal("a task of another kind came from a Nexus task queue".to_owned())),
+        }
+    }
+
     /// Waits for something to do; also says how much more waits in the partition.
     async fn poll(
         self: &Arc<Self>,

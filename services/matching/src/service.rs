@@ -212,6 +212,15 @@ impl Matching for MatchingService {
         self.core.poll_activity_task_queue(ctx, request, deadline).await
     }
 
+    async fn poll_nexus_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollNexusTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+        self.core.poll_nexus_task_queue(ctx, request, deadline).await
+    }
+
     async fn respond_query_task_completed(
         &self,
         ctx: &TenantCtx,

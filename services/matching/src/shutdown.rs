@@ -48,7 +48,7 @@ impl Core {
 }
 
 /// The queues that a shutdown is about: its task queue with the types that it names (all, if none) and its sticky queue.
-/// `None` stands for the whole worker. An empty list is none of them: the type that it names is not served.
+/// `None` stands for the whole worker.
 fn places(request: &wire::ShutdownWorkerRequest) -> Option<Vec<(String, TaskQueueKind)>> {
     if request.task_queue.is_empty() {
         return None;
@@ -65,6 +65,9 @@ fn places(request: &wire::ShutdownWorkerRequest) -> Option<Vec<(String, TaskQueu
     }
     if wanted(TaskQueueType::Activity) {
         places.push(queue(TaskQueueKind::Activity));
+    }
+    if wanted(TaskQueueType::Nexus) {
+        places.push(queue(TaskQueueKind::Nexus));
     }
     Some(places)
 }

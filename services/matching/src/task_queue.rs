@@ -115,7 +115,7 @@ impl TaskQueue {
             partitions: if is_sticky { 1 } else { core.settings.partitions },
             fan_out: core.settings.fan_out,
             window: WINDOW,
-            durable: !is_sticky,
+            durable: name.kind.is_durable(),
         };
         let state = QueueState {
             queue: Queue::new(shape),

@@ -112,6 +112,7 @@ macro_rules! poll {
 impl matching_server::Matching for MatchingEndpoint {
     type PollWorkflowTaskQueueStream = BoxStream<'static, Result<proto::PollWorkflowTaskQueueReply, Status>>;
     type PollActivityTaskQueueStream = BoxStream<'static, Result<proto::PollActivityTaskQueueReply, Status>>;
+    type PollNexusTaskQueueStream = BoxStream<'static, Result<proto::PollNexusTaskQueueReply, Status>>;
 
     async fn poll_workflow_task_queue(
         &self,
@@ -125,6 +126,13 @@ impl matching_server::Matching for MatchingEndpoint {
         request: Request<Streaming<proto::PollActivityTaskQueueRequest>>,
     ) -> Result<Response<Self::PollActivityTaskQueueStream>, Status> {
         poll!(self, request, poll_activity_task_queue -> PollActivityTaskQueueReply)
+    }
+
+    async fn poll_nexus_task_queue(
+        &self,
+        request: Request<Streaming<proto::PollNexusTaskQueueRequest>>,
+    ) -> Result<Response<Self::PollNexusTaskQueueStream>, Status> {
+        poll!(self, request, poll_nexus_task_queue -> PollNexusTaskQueueReply)
     }
 
     async fn offer(&self, request: Request<proto::OfferRequest>) -> Result<Response<proto::OfferReply>, Status> {

@@ -43,6 +43,7 @@ methods! {
     Query = "matching/query",
     PollWorkflowTaskQueue = "matching/poll_workflow_task_queue",
     PollActivityTaskQueue = "matching/poll_activity_task_queue",
+    PollNexusTaskQueue = "matching/poll_nexus_task_queue",
     RespondQueryTaskCompleted = "matching/respond_query_task_completed",
     DescribeTaskQueue = "matching/describe_task_queue",
     ShutdownWorker = "matching/shutdown_worker",

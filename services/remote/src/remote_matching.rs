@@ -87,6 +87,12 @@ impl AwaitsReceipt for proto::PollActivityTaskQueueReply {
     }
 }
 
+impl AwaitsReceipt for proto::PollNexusTaskQueueReply {
+    fn awaits_receipt(&self) -> bool {
+        self.awaits_receipt
+    }
+}
+
 /// Sends a message with the given fields to a method, and waits until `until` (the call's own deadline, if none is given).
 macro_rules! ask {
     ($self:ident.$method:ident($message:ident { $($field:ident: $value:expr),* })) => {
@@ -149,6 +155,15 @@ impl Matching for RemoteMatching {
         deadline: Timestamp,
     ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
         poll!(self.poll_activity_task_queue(PollActivityTaskQueueRequest, ctx, request) until deadline)
+    }
+
+    async fn poll_nexus_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollNexusTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+        poll!(self.poll_nexus_task_queue(PollNexusTaskQueueRequest, ctx, request) until deadline)
     }
 
     async fn respond_query_task_completed(

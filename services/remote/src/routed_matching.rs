@@ -112,6 +112,21 @@ impl Matching for RoutedMatching {
         or_empty(self.router.route(route, poll).await)
     }
 
+    async fn poll_nexus_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollNexusTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+        let slot = slot_of(ctx, request.task_queue.as_ref());
+        let route = Route { method: Method::PollNexusTaskQueue, slot, bound: Bound::Kept(deadline) };
+        let request = &request;
+        let poll = |matching: Arc<dyn Matching>| async move {
+            matching.poll_nexus_task_queue(ctx, request.clone(), deadline).await
+        };
+        or_empty(self.router.route(route, poll).await)
+    }
+
     /// The queue of the token is the one whose owner asked; if it moved, the question went with it and this is NotFound.
     async fn respond_query_task_completed(
         &self,

@@ -87,6 +87,7 @@ requests! {
 waiting! {
     PollWorkflowTaskQueueRequest: |_| true;
     PollActivityTaskQueueRequest: |_| true;
+    PollNexusTaskQueueRequest: |_| true;
     QueryWorkflowRequest: |_| true;
     GetWorkflowExecutionHistoryRequest: |request| request.wait_new_event;
 }

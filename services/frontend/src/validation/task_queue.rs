@@ -10,17 +10,33 @@ use super::{fields, invalid};
 /// Names that begin so are for queues within the server.
 const RESERVED: &str = "/_sys/";
 
-/// A task queue to poll or describe: normal or sticky; or to run workflows on, which is the normal one of that name.
+/// A task queue to poll for workflow or activity tasks, or to describe as one of those: normal or sticky; or to run workflows
+/// on, which is the normal one of that name.
 pub(crate) fn task_queue(queue: Option<&TaskQueue>, limits: &RequestLimits) -> ServiceResult<()> {
-    let Some(queue) = queue else { return invalid("task_queue is not set".to_owned()) };
-    name("task_queue.name", &queue.name, limits)?;
-    fields::optional_id("task_queue.normal_name", &queue.normal_name, limits)?;
-    match fields::known::<TaskQueueKind>("task_queue.kind", queue.kind)? {
+    match named(queue, limits)? {
         TaskQueueKind::Unspecified | TaskQueueKind::Normal | TaskQueueKind::Sticky => Ok(()),
         TaskQueueKind::WorkerCommands => {
             invalid("task_queue.kind is WORKER_COMMANDS, NORMAL and STICKY are allowed".to_owned())
         }
     }
+}
+
+/// A task queue of Nexus tasks: anybody's, or the one on which the server would tell one worker what to do.
+pub(crate) fn nexus_task_queue(queue: Option<&TaskQueue>, limits: &RequestLimits) -> ServiceResult<()> {
+    match named(queue, limits)? {
+        TaskQueueKind::Unspecified | TaskQueueKind::Normal | TaskQueueKind::WorkerCommands => Ok(()),
+        TaskQueueKind::Sticky => {
+            invalid("task_queue.kind is STICKY, NORMAL and WORKER_COMMANDS are allowed".to_owned())
+        }
+    }
+}
+
+/// The kind of a task queue whose name is one.
+fn named(queue: Option<&TaskQueue>, limits: &RequestLimits) -> ServiceResult<TaskQueueKind> {
+    let Some(queue) = queue else { return invalid("task_queue is not set".to_owned()) };
+    name("task_queue.name", &queue.name, limits)?;
+    fields::optional_id("task_queue.normal_name", &queue.normal_name, limits)?;
+    fields::known::<TaskQueueKind>("task_queue.kind", queue.kind)
 }
 
 fn name(field: &str, value: &str, limits: &RequestLimits) -> ServiceResult<()> {
@@ -60,5 +76,11 @@ mod tests {
             text(Some(queue("/_sys/orders/1", 1))),
             "task_queue.name is \"/_sys/orders/1\", names that begin with /_sys/ are reserved"
         );
+        let text = |kind| match nexus_task_queue(Some(&queue("orders", kind)), &limits) {
+            Ok(()) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        assert_eq!([text(0), text(1), text(3)], ["", "", ""]);
+        assert_eq!(text(2), "task_queue.kind is STICKY, NORMAL and WORKER_COMMANDS are allowed");
     }
 }

@@ -10,12 +10,14 @@ use crate::deadline::Call;
 use crate::validation::{fields, task_queue};
 
 pub(crate) fn check(request: &mut wire::DescribeTaskQueueRequest, limits: &RequestLimits) -> ServiceResult<()> {
-    task_queue::task_queue(request.task_queue.as_ref(), limits)?;
+    match fields::known("task_queue_type", request.task_queue_type)? {
+        TaskQueueType::Nexus => task_queue::nexus_task_queue(request.task_queue.as_ref(), limits)?,
+        _ => task_queue::task_queue(request.task_queue.as_ref(), limits)?,
+    }
     fields::known::<DescribeTaskQueueMode>("api_mode", request.api_mode)?;
     for task_queue_type in &request.task_queue_types {
         fields::known::<TaskQueueType>("task_queue_types", *task_queue_type)?;
     }
-    fields::known::<TaskQueueType>("task_queue_type", request.task_queue_type)?;
     Ok(())
 }
 

@@ -27,6 +27,7 @@ const SERVED: &[&str] = &[
     "QueryWorkflow",
     "PollWorkflowTaskQueue",
     "PollActivityTaskQueue",
+    "PollNexusTaskQueue",
     "RespondWorkflowTaskCompleted",
     "RespondWorkflowTaskFailed",
     "RespondQueryTaskCompleted",

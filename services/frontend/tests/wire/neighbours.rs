@@ -380,6 +380,19 @@ impl Matching for Neighbours {
         self.note_until("poll_activity_task_queue", ctx, &request, Some(deadline), activity_task(ctx))
     }
 
+    async fn poll_nexus_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollNexusTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+        let answer = self.note_until("poll_nexus_task_queue", ctx, &request, Some(deadline), Default::default())?;
+        if request.task_queue.is_some_and(|queue| queue.name == "waits") {
+            std::future::pending::<()>().await;
+        }
+        Ok(answer)
+    }
+
     async fn respond_query_task_completed(
         &self,
         ctx: &TenantCtx,

@@ -147,6 +147,38 @@ async fn polls_above_the_bound_are_refused_and_a_poll_that_left_gives_its_place_
     }
 }
 
+/// A service that is not served, and yet workers poll for it: the rules are those of any other poll.
+#[tokio::test]
+async fn polls_for_nexus_tasks_wait_are_bounded_and_end_with_the_server() {
+    let quotas = QuotaSettings { waiting_polls: 1, ..QuotaSettings::default() };
+    let server = Server::on(MemoryStore::new(), FrontendSettings { quotas, ..FrontendSettings::default() }).await;
+    let client = &mut server.client().await;
+    let poll = |name: &str, timeout| {
+        let mut request = Request::new(wire::PollNexusTaskQueueRequest {
+            namespace: "default".to_owned(),
+            task_queue: Some(TaskQueue { name: name.to_owned(), ..TaskQueue::default() }),
+            ..Default::default()
+        });
+        request.set_timeout(Duration::from_millis(timeout));
+        request
+    };
+    let before = Runtime::system().now();
+    client.poll_nexus_task_queue(poll("empty", 40_000)).await.unwrap();
+    let told = server.neighbours.last("poll_nexus_task_queue").deadline.unwrap().since(before);
+    assert!(about(told, 39), "{told:?}");
+    let mut waits = client.clone();
+    let waiting = poll("waits", 300_000);
+    let waiting = Runtime::system().spawn(async move { waits.poll_nexus_task_queue(waiting).await });
+    while server.neighbours.last("poll_nexus_task_queue").request.contains("empty") {
+        tokio::task::yield_now().await;
+    }
+    let status = client.poll_nexus_task_queue(poll("empty", 40_000)).await.unwrap_err();
+    assert_eq!(status.message(), "namespace \"default\" has 1 polls of this kind waiting, 1 are allowed");
+    server.shutdown.cancel();
+    let answer = waiting.await.unwrap().unwrap().into_inner();
+    assert_eq!(answer, wire::PollNexusTaskQueueResponse::default());
+}
+
 #[tokio::test]
 async fn a_namespace_above_its_rate_is_told_so() {
     let quotas = QuotaSettings { namespace_rps: 1.0, ..QuotaSettings::default() };

@@ -161,7 +161,9 @@ async fn ask_on(
 ) -> ServiceResult<QueryOutcome> {
     let (name, shipped) = match kind {
         TaskQueueKind::StickyWorkflow => (run.core.sticky_queue.clone(), Shipped::New),
-        TaskQueueKind::Workflow | TaskQueueKind::Activity => (run.task_queue_name().to_owned(), Shipped::Whole),
+        TaskQueueKind::Workflow | TaskQueueKind::Activity | TaskQueueKind::Nexus => {
+            (run.task_queue_name().to_owned(), Shipped::Whole)
+        }
     };
     let offered = OfferedQuery {
         queue: QueueName { namespace: key.namespace.clone(), name, kind },

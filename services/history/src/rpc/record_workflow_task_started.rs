@@ -18,7 +18,7 @@ pub(super) async fn record_workflow_task_started(
     let key = entity_of(task);
     let shipped = match task.queue.kind {
         TaskQueueKind::StickyWorkflow => Shipped::New,
-        TaskQueueKind::Workflow | TaskQueueKind::Activity => Shipped::Whole,
+        TaskQueueKind::Workflow | TaskQueueKind::Activity | TaskQueueKind::Nexus => Shipped::Whole,
     };
     match service.give(&key, Input::StartWorkflowTask(Box::new(start_of(&task.task, start)))).await {
         Ok(Reply::TaskStarted(run)) => {

@@ -78,6 +78,15 @@ impl Matching for Keep {
         not_here()
     }
 
+    async fn poll_nexus_task_queue(
+        &self,
+        _: &TenantCtx,
+        _: wire::PollNexusTaskQueueRequest,
+        _: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+        not_here()
+    }
+
     async fn respond_query_task_completed(
         &self,
         _: &TenantCtx,

@@ -5,10 +5,10 @@ use std::time::Duration;
 use api::temporal::api::enums::v1::TaskQueueType;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Matching, OfferOutcome, OfferedTask, TaskQueueKind};
+use cluster::{Matching, OfferOutcome, OfferedTask, ServiceError, TaskQueueKind};
 use settings::MatchingSettings;
 
-use crate::world::World;
+use crate::world::{PollTask, World};
 
 async fn shut_down(world: &World, worker: &str, sticky: &str) {
     let request = wire::ShutdownWorkerRequest {
@@ -82,8 +82,73 @@ async fn the_sticky_queue_of_a_leaving_worker_refuses_what_waits_and_what_comes(
     assert_eq!(late.await.expect("a poll"), Ok(Default::default()));
 }
 
-/// The TypeScript SDK 1.18 has a part that polls a queue of its own for Nexus tasks, under the worker's key, and shuts it down
-/// when the server does not serve it.
+fn nexus_poll(world: &World, queue: &str) -> PollTask<wire::PollNexusTaskQueueResponse> {
+    let request = wire::PollNexusTaskQueueRequest {
+        task_queue: Some(TaskQueue { name: queue.to_owned(), ..Default::default() }),
+        identity: "worker".to_owned(),
+        worker_instance_key: "worker".to_owned(),
+        ..Default::default()
+    };
+    let (world, deadline) = (world.clone(), world.in_a(Duration::from_secs(30)));
+    world.runtime.clone().spawn(async move { world.service.poll_nexus_task_queue(&world.ctx, request, deadline).await })
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_for_nexus_tasks_wait_in_vain_and_are_shown_meanwhile() {
+    let world = World::new().await;
+    let began = world.runtime.now();
+    let poll = nexus_poll(&world, "q");
+    world.settle().await;
+    let describe = |types: &[i32], mode| wire::DescribeTaskQueueRequest {
+        task_queue: Some(TaskQueue { name: "q".to_owned(), ..Default::default() }),
+        task_queue_type: TaskQueueType::Nexus as i32,
+        task_queue_types: types.to_vec(),
+        api_mode: mode,
+        report_pollers: true,
+        report_stats: true,
+        ..Default::default()
+    };
+    let shown = world.service.describe_task_queue(&world.ctx, describe(&[], 0)).await.expect("a description");
+    assert_eq!(shown.pollers.len(), 1);
+    assert_eq!(shown.pollers[0].identity, "worker");
+    assert_eq!(shown.stats.expect("stats").approximate_backlog_count, 0);
+    // Asked for by version, only if it is named.
+    for (types, expected) in [(&[][..], &[1, 2][..]), (&[3], &[3]), (&[2, 3], &[2, 3])] {
+        let shown = world.service.describe_task_queue(&world.ctx, describe(types, 1)).await.expect("a description");
+        assert_eq!(shown.versions_info[""].types_info.keys().copied().collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(poll.await.expect("a poll"), Ok(Default::default()));
+    assert_eq!(world.runtime.now().since(began), Duration::from_millis(29_900));
+    let task = world.task(TaskQueueKind::Nexus, "q", 1);
+    assert_eq!(
+        world.service.offer(task).await,
+        Err(ServiceError::Unimplemented("Nexus tasks are not served".to_owned()))
+    );
+}
+
+/// A worker in Python with a Nexus handler waits for this poll before it is down.
+#[tokio::test(start_paused = true)]
+async fn a_workers_polls_for_nexus_tasks_end_when_it_shuts_down() {
+    let world = World::new().await;
+    for types in [vec![], vec![TaskQueueType::Nexus as i32]] {
+        let request = wire::ShutdownWorkerRequest {
+            worker_instance_key: "worker".to_owned(),
+            task_queue: if types.is_empty() { String::new() } else { "q".to_owned() },
+            task_queue_types: types,
+            ..Default::default()
+        };
+        let (poll, before) = (nexus_poll(&world, "q"), world.runtime.now());
+        world.runtime.sleep(Duration::from_secs(1)).await;
+        world.service.shutdown_worker(&world.ctx, request).await.expect("an answer");
+        assert_eq!(poll.await.expect("a poll"), Ok(Default::default()));
+        assert_eq!(world.runtime.now().since(before), Duration::from_secs(1));
+        // Until it is forgotten that it has left.
+        world.runtime.sleep(Duration::from_secs(700)).await;
+    }
+}
+
+/// The TypeScript SDK 1.18 has a part that polls a queue of its own for Nexus tasks, under the worker's key, and shuts it
+/// down when the server has no use for it.
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_for_nexus_tasks_leaves_the_workers_other_polls_alone() {
     let world = World::new().await;

@@ -64,6 +64,7 @@ replies! {
     matching::QueryReply: matching::QueryOutcome;
     matching::PollWorkflowTaskQueueReply: wire::PollWorkflowTaskQueueResponse;
     matching::PollActivityTaskQueueReply: wire::PollActivityTaskQueueResponse;
+    matching::PollNexusTaskQueueReply: wire::PollNexusTaskQueueResponse;
     matching::RespondQueryTaskCompletedReply: wire::RespondQueryTaskCompletedResponse;
     matching::DescribeTaskQueueReply: wire::DescribeTaskQueueResponse;
     matching::ShutdownWorkerReply: wire::ShutdownWorkerResponse;

@@ -13,6 +13,7 @@ pub(super) fn to_queue(queue: QueueName) -> proto::QueueName {
         TaskQueueKind::Workflow => proto::QueueKind::Workflow,
         TaskQueueKind::StickyWorkflow => proto::QueueKind::StickyWorkflow,
         TaskQueueKind::Activity => proto::QueueKind::Activity,
+        TaskQueueKind::Nexus => proto::QueueKind::Nexus,
     };
     proto::QueueName { namespace_id: queue.namespace.as_str().to_owned(), name: queue.name, kind: kind.into() }
 }
@@ -23,6 +24,7 @@ pub(super) fn from_queue(queue: Option<proto::QueueName>) -> ServiceResult<Queue
         proto::QueueKind::Workflow => TaskQueueKind::Workflow,
         proto::QueueKind::StickyWorkflow => TaskQueueKind::StickyWorkflow,
         proto::QueueKind::Activity => TaskQueueKind::Activity,
+        proto::QueueKind::Nexus => TaskQueueKind::Nexus,
         proto::QueueKind::Unspecified => return Err(unreadable("queue.kind")),
     };
     Ok(QueueName { namespace: queue.namespace_id.into(), name: queue.name, kind })

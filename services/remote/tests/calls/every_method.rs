@@ -172,7 +172,9 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
 async fn every_matching_method(matching: &dyn Matching, deadline: Timestamp) -> Vec<String> {
     let ctx = &ctx();
     let mut answers: Vec<Box<dyn Debug>> = Vec::new();
-    for kind in [TaskQueueKind::Workflow, TaskQueueKind::StickyWorkflow, TaskQueueKind::Activity] {
+    let kinds =
+        [TaskQueueKind::Workflow, TaskQueueKind::StickyWorkflow, TaskQueueKind::Activity, TaskQueueKind::Nexus];
+    for kind in kinds {
         for attempt in [1, 2] {
             answers.push(Box::new(matching.offer(task(kind, attempt)).await));
         }
@@ -184,6 +186,8 @@ async fn every_matching_method(matching: &dyn Matching, deadline: Timestamp) -> 
     answers.push(Box::new(matching.poll_workflow_task_queue(ctx, poll, deadline).await));
     let poll = wire::PollActivityTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
     answers.push(Box::new(matching.poll_activity_task_queue(ctx, poll, deadline).await));
+    let poll = wire::PollNexusTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
+    answers.push(Box::new(matching.poll_nexus_task_queue(ctx, poll, deadline).await));
     let token =
         QueryTaskToken { namespace_id: "n".to_owned(), task_queue: "orders".to_owned(), query_id: "q".to_owned() };
     let answer = wire::RespondQueryTaskCompletedRequest { query_result: Some(payloads()), ..Default::default() };
@@ -211,7 +215,7 @@ async fn arguments_and_answers_of_every_method_survive_the_trip() {
     assert!(remote.iter().all(|answer| answer.starts_with("Ok")), "{remote:#?}");
 
     assert_eq!(process.fake.asked(), direct.asked());
-    assert_eq!(direct.calls(), 13 + 8 + 4 + 3 + 6 + 3 + 2 + 3);
+    assert_eq!(direct.calls(), 13 + 8 + 4 + 3 + 8 + 3 + 3 + 3);
     assert!(cluster.local.asked().is_empty());
 }
 

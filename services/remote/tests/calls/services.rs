@@ -262,7 +262,7 @@ impl Matching for Fake {
         let answer = match task.queue.kind {
             TaskQueueKind::Workflow => OfferOutcome::Taken,
             TaskQueueKind::StickyWorkflow => OfferOutcome::Refused,
-            TaskQueueKind::Activity => OfferOutcome::Kept,
+            TaskQueueKind::Activity | TaskQueueKind::Nexus => OfferOutcome::Kept,
         };
         self.answer("offer", &task, None, answer).await
     }
@@ -307,6 +307,15 @@ impl Matching for Fake {
             self.hand_out();
         }
         Ok(answer)
+    }
+
+    async fn poll_nexus_task_queue(
+        &self,
+        ctx: &TenantCtx,
+        request: wire::PollNexusTaskQueueRequest,
+        deadline: Timestamp,
+    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+        self.answer("poll_nexus_task_queue", &(&ctx.namespace, request), Some(deadline), Default::default()).await
     }
 
     async fn respond_query_task_completed(
