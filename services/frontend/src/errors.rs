@@ -10,6 +10,7 @@ use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
 
+use crate::client_versions::Mismatch;
 use crate::frontend::proto_duration;
 use crate::validation::failures;
 
@@ -35,7 +36,35 @@ pub fn to_status(error: &ServiceError, message_chars: usize) -> Status {
     let message = cut(&error.to_string(), message_chars);
     let (code, detail) = row(error);
     // SDKs branch on the first detail.
-    let details: Vec<Any> = detail.into_iter().chain(retry_after(error).map(retry_info)).collect();
+    status(code, message, detail.into_iter().chain(retry_after(error).map(retry_info)).collect())
+}
+
+/// The gRPC status of a client and a server that do not go together.
+pub(crate) fn mismatch_to_status(mismatch: &Mismatch, message_chars: usize) -> Status {
+    let message = cut(&mismatch.to_string(), message_chars);
+    match mismatch {
+        Mismatch::Unreadable(_) => Status::new(Code::InvalidArgument, message),
+        Mismatch::Client { name, version, supported } => {
+            let failure = details::ClientVersionNotSupportedFailure {
+                client_version: cut(version, 1000),
+                client_name: name.clone(),
+                supported_versions: supported.clone(),
+            };
+            let detail = detail("ClientVersionNotSupportedFailure", &failure);
+            status(Code::FailedPrecondition, message, detail.into_iter().collect())
+        }
+        Mismatch::Server { version, supported } => {
+            let failure = details::ServerVersionNotSupportedFailure {
+                server_version: version.clone(),
+                client_supported_server_versions: cut(supported, 1000),
+            };
+            let detail = detail("ServerVersionNotSupportedFailure", &failure);
+            status(Code::FailedPrecondition, message, detail.into_iter().collect())
+        }
+    }
+}
+
+fn status(code: Code, message: String, details: Vec<Any>) -> Status {
     if details.is_empty() {
         return Status::new(code, message);
     }

@@ -31,6 +31,9 @@ pub enum StartError {
     /// The API's descriptors cannot be served.
     #[error("the reflection service cannot be built: {0}")]
     Reflection(String),
+    /// What the server calls itself is no version.
+    #[error("server_version {0}")]
+    ServerVersion(String),
     /// The socket.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),

@@ -4,10 +4,10 @@
 //!
 //! Absent on purpose: any state of workflows or queues, and any knowledge of where shards live.
 //!
-//! A request passes, in this order: [`transport`] (HTTP/2, unknown methods, deadlines, panics, and its message read
-//! within what [`memory`] there is, [`decoded`] size included), the table in
-//! `workflow_service.rs` (rate limit, then the RPC's `check`), and the RPC's own file under `workflow_service/`, which
-//! resolves the tenant, opens tokens, calls on, and seals tokens on the way out.
+//! A request passes, in this order: [`transport`] (HTTP/2, unknown methods, [`client_versions`], deadlines, panics, and
+//! its message read within what [`memory`] there is, [`decoded`] size included), the table in `workflow_service.rs` (rate
+//! limit, then the RPC's `check`), and the RPC's own file under `workflow_service/`, which resolves the tenant, opens
+//! tokens, calls on, and seals tokens on the way out.
 //!
 //! Start at [`Frontend`].
 
@@ -15,6 +15,7 @@
 #![allow(deprecated)]
 
 mod admission;
+mod client_versions;
 mod deadline;
 pub mod decoded;
 mod directory;

@@ -8,6 +8,8 @@ mod activities;
 mod admission;
 #[path = "wire/bad_requests.rs"]
 mod bad_requests;
+#[path = "wire/client_versions.rs"]
+mod client_versions;
 #[path = "wire/connections.rs"]
 mod connections;
 #[path = "wire/error_table.rs"]

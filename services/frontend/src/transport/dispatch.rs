@@ -28,8 +28,9 @@ use super::request_metrics::RequestMetrics;
 use super::unwritten::Unwritten;
 use super::watched::ConnectInfo;
 use super::witnessed::witnessed;
+use crate::client_versions::ClientVersions;
 use crate::deadline::parse_timeout;
-use crate::errors::to_status;
+use crate::errors::{mismatch_to_status, to_status};
 use crate::memory::{Account, ConnectionShare, RequestMemory};
 use crate::workflow_service;
 
@@ -47,6 +48,7 @@ struct Routes {
     workflow_service: Handler,
     /// By the full name of the service, such as `grpc.health.v1.Health`.
     others: Vec<(&'static str, Handler)>,
+    clients: ClientVersions,
     metrics: RequestMetrics,
     memory: Arc<RequestMemory>,
     reader: Reader,
@@ -58,13 +60,14 @@ impl Dispatch {
     pub(super) fn new(
         workflow_service: Handler,
         others: Vec<(&'static str, Handler)>,
+        clients: ClientVersions,
         memory: Arc<RequestMemory>,
         settings: TransportSettings,
         runtime: Runtime,
     ) -> Self {
         let metrics = RequestMetrics::new(workflow_service::SERVED);
         let reader = Reader::new(settings.clone(), runtime.clone());
-        Self(Arc::new(Routes { workflow_service, others, metrics, memory, reader, settings, runtime }))
+        Self(Arc::new(Routes { workflow_service, others, clients, metrics, memory, reader, settings, runtime }))
     }
 }
 
@@ -97,14 +100,26 @@ impl Routes {
                 return unknown(service, method);
             };
             let began = self.runtime.now();
-            let response = self.guarded(number, request, charged).await;
+            let response = match self.refusal(&request) {
+                Some(refusal) => refusal,
+                None => self.guarded(number, request, charged).await,
+            };
             self.metrics.record(number, self.runtime.now().since(began), &response);
             return response;
         }
         match self.others.iter().find(|(name, _)| *name == service) {
-            Some((_, handler)) => self.small(handler.clone(), request, charged).await,
+            Some((_, handler)) => match self.refusal(&request) {
+                Some(refusal) => refusal,
+                None => self.small(handler.clone(), request, charged).await,
+            },
             None => unknown(service, method),
         }
+    }
+
+    /// The answer to a client that does not go together with this server, before anything of its message is read.
+    fn refusal(&self, request: &Request<Body>) -> Option<Response<Body>> {
+        let mismatch = self.clients.check(request.headers()).err()?;
+        Some(mismatch_to_status(&mismatch, self.settings.error_message_chars).into_http())
     }
 
     /// Runs a handler until the caller stops waiting. The transport would drop it then as well, but call it CANCELLED.
@@ -252,6 +267,7 @@ mod tests {
         let mut dispatch = Dispatch::new(
             BoxCloneSyncService::new(stuck),
             Vec::new(),
+            ClientVersions::new("1.0.0").unwrap(),
             RequestMemory::new(Bounds::of(&TransportSettings::default())),
             TransportSettings::default(),
             runtime.clone(),
@@ -295,6 +311,7 @@ mod tests {
         let mut dispatch = Dispatch::new(
             BoxCloneSyncService::new(hands_out),
             Vec::new(),
+            ClientVersions::new("1.0.0").unwrap(),
             RequestMemory::new(Bounds::of(&TransportSettings::default())),
             TransportSettings::default(),
             Runtime::system(),

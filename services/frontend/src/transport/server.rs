@@ -16,6 +16,7 @@ use super::connections;
 use super::dispatch::Dispatch;
 use super::reflection;
 use super::watched::watched;
+use crate::client_versions::ClientVersions;
 use crate::frontend::{Frontend, StartError};
 use crate::workflow_service;
 
@@ -74,6 +75,7 @@ impl Frontend {
         ];
         let workflow_service = BoxCloneSyncService::new(workflow_service);
         let (memory, settings) = (Arc::clone(self.memory()), self.settings().transport.clone());
-        Ok(Dispatch::new(workflow_service, others, memory, settings, self.runtime().clone()))
+        let clients = ClientVersions::new(&self.settings().server_version).map_err(StartError::ServerVersion)?;
+        Ok(Dispatch::new(workflow_service, others, clients, memory, settings, self.runtime().clone()))
     }
 }

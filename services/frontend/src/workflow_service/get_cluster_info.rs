@@ -8,21 +8,8 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
+use crate::client_versions::CLIENTS;
 use crate::deadline::Call;
-
-/// Clients that are known to work, with the versions that their own checks ask for.
-const CLIENTS: &[(&str, &str)] = &[
-    ("temporal-cli", "<2.0.0"),
-    ("temporal-dotnet", "<2.0.0"),
-    ("temporal-go", "<2.0.0"),
-    ("temporal-java", "<2.0.0"),
-    ("temporal-php", "<3.0.0"),
-    ("temporal-python", "<2.0.0"),
-    ("temporal-ruby", "<2.0.0"),
-    ("temporal-server", "<2.0.0"),
-    ("temporal-typescript", "<2.0.0"),
-    ("temporal-ui", "<3.0.0"),
-];
 
 pub(crate) fn check(_: &mut wire::GetClusterInfoRequest, _: &RequestLimits) -> ServiceResult<()> {
     Ok(())

@@ -42,7 +42,12 @@ impl Decoder for Raw {
 
 /// Sends `message` to `path`.
 pub async fn call(channel: &Channel, path: &str, message: impl Into<Bytes>) -> Result<Response<Bytes>, Status> {
-    send(Grpc::new(channel.clone()), path, message.into()).await
+    send(channel, path, Request::new(message.into())).await
+}
+
+/// Sends `request` to `path`.
+pub async fn send(channel: &Channel, path: &str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
+    send_by(Grpc::new(channel.clone()), path, request).await
 }
 
 /// Sends `message` to `path`, compressed.
@@ -52,10 +57,10 @@ pub async fn call_compressed(
     message: impl Into<Bytes>,
 ) -> Result<Response<Bytes>, Status> {
     let grpc = Grpc::new(channel.clone()).send_compressed(CompressionEncoding::Gzip);
-    send(grpc, path, message.into()).await
+    send_by(grpc, path, Request::new(message.into())).await
 }
 
-async fn send(mut grpc: Grpc<Channel>, path: &str, message: Bytes) -> Result<Response<Bytes>, Status> {
+async fn send_by(mut grpc: Grpc<Channel>, path: &str, request: Request<Bytes>) -> Result<Response<Bytes>, Status> {
     grpc.ready().await.unwrap();
-    grpc.unary(Request::new(message), path.parse().unwrap(), Raw).await
+    grpc.unary(request, path.parse().unwrap(), Raw).await
 }
