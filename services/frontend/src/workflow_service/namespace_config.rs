@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use api::temporal::api::enums::v1::ArchivalState;
-use api::temporal::api::namespace::v1::NamespaceInfo;
+use api::temporal::api::enums::v1::{ArchivalState, ReplicationState};
 use api::temporal::api::namespace::v1::namespace_info::{Capabilities, Limits};
+use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use api::temporal::api::replication::v1::{ClusterReplicationConfig, NamespaceReplicationConfig};
 use api::temporal::api::workflowservice::v1 as wire;
 use cluster::{Namespace, ServiceResult};
@@ -59,11 +59,17 @@ pub(super) fn data(field: &str, data: &BTreeMap<String, String>, limits: &Reques
 pub(super) fn shown(namespace: &Namespace, settings: &FrontendSettings) -> wire::DescribeNamespaceResponse {
     wire::DescribeNamespaceResponse {
         namespace_info: Some(shown_info(namespace, settings)),
-        config: Some(namespace.config.clone()),
+        config: Some(shown_config(namespace)),
         replication_config: Some(shown_replication(settings)),
         is_global_namespace: false,
         ..wire::DescribeNamespaceResponse::default()
     }
+}
+
+/// Its config. Clients look into `bad_binaries` without asking whether it is there.
+pub(super) fn shown_config(namespace: &Namespace) -> NamespaceConfig {
+    let bad_binaries = Some(namespace.config.bad_binaries.clone().unwrap_or_default());
+    NamespaceConfig { bad_binaries, ..namespace.config.clone() }
 }
 
 /// Its info, with what this server can do for it.
@@ -91,6 +97,7 @@ pub(super) fn shown_replication(settings: &FrontendSettings) -> NamespaceReplica
     NamespaceReplicationConfig {
         active_cluster_name: settings.cluster_name.clone(),
         clusters: vec![cluster],
+        state: ReplicationState::Normal as i32,
         ..NamespaceReplicationConfig::default()
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn serve(
         .await?;
     Ok(wire::UpdateNamespaceResponse {
         namespace_info: Some(namespace_config::shown_info(&namespace, settings)),
-        config: Some(namespace.config.clone()),
+        config: Some(namespace_config::shown_config(&namespace)),
         replication_config: Some(namespace_config::shown_replication(settings)),
         ..wire::UpdateNamespaceResponse::default()
     })
