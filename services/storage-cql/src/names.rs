@@ -22,6 +22,11 @@ impl Names {
         [self.prefix.as_bytes(), partition].concat()
     }
 
+    /// The partition of this store that has this key; `None` for one of another store.
+    pub(crate) fn partition_of<'a>(&self, key: &'a [u8]) -> Option<&'a [u8]> {
+        key.strip_prefix(self.prefix.as_bytes())
+    }
+
     /// The partition of all registry entries.
     pub(crate) fn registry(&self) -> &str {
         &self.prefix

@@ -13,12 +13,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use scylla::errors::SerializationError;
+use scylla::response::PagingState;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 use scylla::statement::prepared::PreparedStatement;
 use storage::{
-    PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult, Table,
-    Version, checksum,
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageError, StorageResult, Table, Version, checksum,
 };
 use tokio::sync::Semaphore;
 
@@ -50,6 +51,7 @@ pub(crate) struct CqlTable {
     put: PreparedStatement,
     delete: PreparedStatement,
     drop: PreparedStatement,
+    walk: PreparedStatement,
     scans: Scans,
     /// Bounds the writes of this process that are under way.
     in_flight: Semaphore,
@@ -79,6 +81,7 @@ impl CqlTable {
             drop: requests
                 .prepare(Kind::PartitionDelete, &format!("DELETE FROM {table} WHERE partition_key = ?"))
                 .await?,
+            walk: requests.prepare(Kind::Read, &format!("SELECT DISTINCT partition_key FROM {table}")).await?,
             scans: Scans::prepare(requests, &table).await?,
             in_flight: Semaphore::new(settings.table_writes_in_flight),
         })
@@ -238,6 +241,28 @@ impl Table for CqlTable {
         limit: usize,
     ) -> StorageResult<ScanPage> {
         self.scans.scan(&self.requests, self.names.partition(partition), range, order, limit).await
+    }
+
+    /// The cursor is the database's own: the walk is one statement, page by page around the ring of its nodes.
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        let from = from.map_or_else(PagingState::start, |from| PagingState::new_from_raw_bytes(&from[..]));
+        let mut walk = self.walk.clone();
+        walk.set_page_size(i32::try_from(limit).unwrap_or(i32::MAX).max(1));
+        let (rows, next) = self.requests.page(&walk, (), from).await.map_err(Failure::of_read)?;
+        let names = rows.rows::<(&[u8],)>().map_err(|error| Failure::of_read(Failure::unreadable(error)))?;
+        let mut partitions = Vec::new();
+        for name in names {
+            let (name,) = name.map_err(|error| Failure::of_read(Failure::unreadable(error)))?;
+            let ours = self.names.partition_of(name).filter(|partition| partition.starts_with(prefix));
+            partitions.extend(ours.map(Bytes::copy_from_slice));
+        }
+        let next = next.and_then(|state| state.as_bytes_slice().map(|bytes| Bytes::copy_from_slice(bytes)));
+        Ok(PartitionPage { partitions, next })
     }
 
     /// One tombstone for the partition, at the time of day: it also holds back whatever is still under way to the

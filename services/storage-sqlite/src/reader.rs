@@ -9,8 +9,8 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 use storage::checksum::{self, readable};
 use storage::{
-    Epoch, Group, GroupId, LogId, PartitionKey, RegistryEntry, Row, RowKey, ScanOrder, ScanPage, ScanRange, Seq,
-    StorageResult,
+    Epoch, Group, GroupId, LogId, PartitionCursor, PartitionKey, PartitionPage, RegistryEntry, Row, RowKey, ScanOrder,
+    ScanPage, ScanRange, Seq, StorageResult,
 };
 use tokio::sync::oneshot;
 
@@ -33,6 +33,7 @@ type Answer<T> = oneshot::Sender<StorageResult<T>>;
 pub(crate) enum Request {
     Row { partition: PartitionKey, key: RowKey, answer: Answer<Option<Row>> },
     Scan { partition: PartitionKey, range: ScanRange, order: ScanOrder, limit: usize, answer: Answer<ScanPage> },
+    Partitions { prefix: Bytes, from: Option<PartitionCursor>, limit: usize, answer: Answer<PartitionPage> },
     Groups { log: LogId, log_number: i64, from: Seq, to: Seq, answer: Answer<Vec<Group>> },
     Entry { key: String, answer: Answer<Option<RegistryEntry>> },
     Entries { prefix: String, answer: Answer<Vec<RegistryEntry>> },
@@ -108,6 +109,11 @@ fn answer(connection: &Connection, request: Request) {
         }
         Request::Scan { partition, range, order, limit, answer } => {
             drop(answer.send(scan(connection, &partition, &range, order, limit)));
+        }
+        Request::Partitions { prefix, from, limit, answer } => {
+            let what = || format!("a walk over the partitions from \"{}\"", readable(&prefix));
+            let found = partitions(connection, &prefix, from, limit).map_err(|error| read_error(error.into(), what));
+            drop(answer.send(found));
         }
         Request::Groups { log, log_number, from, to, answer } => {
             drop(answer.send(groups(connection, &log, log_number, from, to)));
@@ -219,6 +225,30 @@ fn scanned(partition: &[u8], row: &rusqlite::Row<'_>) -> StorageResult<Row> {
     let value = checked(row, 2, 3, |value| checksum::of_row(partition, &key, version, value));
     let value = value.map_err(|error| read_error(error, || row_name(partition, &key)))?;
     Ok(Row { key, version, value })
+}
+
+/// Goes from each partition to the next, whatever they hold. The cursor is the last one named.
+fn partitions(
+    connection: &Connection,
+    prefix: &[u8],
+    from: Option<PartitionCursor>,
+    limit: usize,
+) -> rusqlite::Result<PartitionPage> {
+    let mut first = connection.prepare_cached("SELECT min(partition) FROM row WHERE partition >= ?1")?;
+    let mut next = connection.prepare_cached("SELECT min(partition) FROM row WHERE partition > ?1")?;
+    let mut page = PartitionPage { partitions: Vec::new(), next: from };
+    while page.partitions.len() < limit {
+        let found = match &page.next {
+            None => first.query_row([prefix], |row| row.get::<_, Option<Vec<u8>>>(0))?,
+            Some(last) => next.query_row([&last[..]], |row| row.get(0))?,
+        };
+        page.next = found.filter(|found| found.starts_with(prefix)).map(Bytes::from);
+        match &page.next {
+            Some(found) => page.partitions.push(found.clone()),
+            None => break,
+        }
+    }
+    Ok(page)
 }
 
 fn groups(connection: &Connection, log: &LogId, log_number: i64, from: Seq, to: Seq) -> StorageResult<Vec<Group>> {

@@ -57,6 +57,7 @@ macro_rules! conformance_suite {
             scans_skip_tombstones,
             partitions_are_apart,
             one_write_spans_partitions,
+            a_walk_names_every_partition,
             dropping_a_partition_forgets_its_tombstones,
             odd_keys_and_values_survive,
             rows_survive_a_restart,

@@ -19,7 +19,10 @@ mod table;
 pub use error::{StorageError, StorageResult};
 pub use log::{Append, Epoch, Group, GroupId, Head, Log, LogId, Opened, OwnerNonce, Reopen, Seq};
 pub use registry::{CompareAndSet, Registry, RegistryEntry};
-pub use table::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, Table, Version};
+pub use table::{
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, Table,
+    Version,
+};
 
 use std::sync::Arc;
 

@@ -71,6 +71,18 @@ pub struct ScanPage {
     pub more: bool,
 }
 
+/// Where a walk over partitions goes on: bytes that mean something to the adapter that gave them.
+pub type PartitionCursor = Bytes;
+
+/// Names of partitions, from a walk over all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct PartitionPage {
+    /// About as many as asked for; there may be none and yet more to come.
+    pub partitions: Vec<PartitionKey>,
+    /// Where the walk goes on; `None` at its end.
+    pub next: Option<PartitionCursor>,
+}
+
 /// Versioned rows in partitions.
 #[async_trait]
 pub trait Table: Send + Sync + 'static {
@@ -90,6 +102,16 @@ pub trait Table: Send + Sync + 'static {
         order: ScanOrder,
         limit: usize,
     ) -> StorageResult<ScanPage>;
+
+    /// Walks over the partitions whose names begin with `prefix`, in an order of the adapter's own: from the beginning, or from
+    /// where a page before ended. What has rows throughout the walk is named in it. Expensive: every partition of the
+    /// store may be passed over, so it is for what happens rarely and has time.
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage>;
 
     /// Removes a whole partition with its tombstones. Only for partitions that nobody will write again.
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()>;

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entities::{Host, Shard};
 use storage::{
-    LogId, PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult,
-    Store, Table,
+    LogId, PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageError, StorageResult, Store, Table,
 };
 
 use crate::ledger::{Input, Ledger, Reply};
@@ -138,6 +138,10 @@ impl Table for Replicas {
         let more = rows.len() > limit;
         rows.truncate(limit);
         Ok(ScanPage { rows, more })
+    }
+
+    async fn partitions(&self, _: &[u8], _: Option<PartitionCursor>, _: usize) -> StorageResult<PartitionPage> {
+        unreachable!("nothing is damaged here")
     }
 
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {

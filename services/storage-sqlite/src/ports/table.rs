@@ -1,8 +1,10 @@
 //! The table port.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use storage::{
-    PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult, Table,
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageError, StorageResult, Table,
 };
 
 use crate::command::{Bulk, Command};
@@ -46,6 +48,16 @@ impl Table for Shared {
     ) -> StorageResult<ScanPage> {
         let partition = partition.clone();
         self.request(|answer| Request::Scan { partition, range, order, limit, answer }).await
+    }
+
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        let prefix = Bytes::copy_from_slice(prefix);
+        self.request(|answer| Request::Partitions { prefix, from, limit, answer }).await
     }
 
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {

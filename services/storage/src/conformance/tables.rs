@@ -232,6 +232,32 @@ pub async fn one_write_spans_partitions(subject: &mut dyn Subject) {
     assert_eq!(value(&*table, "q", "a").await.as_deref(), Some("nine"));
 }
 
+/// A walk over partitions, however small its pages are, names all whose names begin as asked for and no others.
+pub async fn a_walk_names_every_partition(subject: &mut dyn Subject) {
+    let table = subject.store().table;
+    let mut expected = Vec::new();
+    for number in 0..25 {
+        let (inside, outside) = (format!("walked/{number}\0x"), format!("walker/{number}"));
+        write(&*table, put(&inside, 1, &[("a", "1"), ("b", "2")])).await;
+        write(&*table, put(&outside, 1, &[("a", "1")])).await;
+        expected.push(text(&inside));
+    }
+    expected.sort();
+    for limit in [1, 7, 100] {
+        let (mut found, mut from) = (Vec::new(), None);
+        loop {
+            let page = table.partitions(b"walked/", from, limit).await.unwrap();
+            found.extend(page.partitions);
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        found.sort();
+        assert_eq!(found, expected, "in pages of {limit}");
+    }
+}
+
 /// A dropped partition is as if it had never been written; others stay.
 pub async fn dropping_a_partition_forgets_its_tombstones(subject: &mut dyn Subject) {
     let table = subject.store().table;

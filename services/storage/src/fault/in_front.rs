@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 
-use crate::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Table};
+use crate::{
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageResult, Table,
+};
 
 /// A table in front of another: what it does not do itself, the other does.
 #[async_trait]
@@ -31,6 +34,16 @@ pub trait TableInFront: Send + Sync + 'static {
         self.behind().scan(partition, range, order, limit).await
     }
 
+    /// As [`Table::partitions`].
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        self.behind().partitions(prefix, from, limit).await
+    }
+
     /// As [`Table::drop_partition`].
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
         self.behind().drop_partition(partition).await
@@ -55,6 +68,15 @@ impl<T: TableInFront> Table for T {
         limit: usize,
     ) -> StorageResult<ScanPage> {
         TableInFront::scan(self, partition, range, order, limit).await
+    }
+
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        TableInFront::partitions(self, prefix, from, limit).await
     }
 
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {

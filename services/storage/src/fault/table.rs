@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Fate, FaultControl, Method, lost, refused};
-use crate::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Table};
+use crate::{
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageResult, Table,
+};
 
 pub(super) struct FaultyTable {
     pub(super) inner: Arc<dyn Table>,
@@ -48,6 +51,18 @@ impl Table for FaultyTable {
     ) -> StorageResult<ScanPage> {
         match self.control.meet_at(Method::Scan, std::iter::once(partition)).await.fate {
             Fate::Passes => self.inner.scan(partition, range, order, limit).await,
+            Fate::Fails | Fate::FailsAfterEffect => Err(refused(Method::Scan)),
+        }
+    }
+
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        match self.control.meet(Method::Scan).await.fate {
+            Fate::Passes => self.inner.partitions(prefix, from, limit).await,
             Fate::Fails | Fate::FailsAfterEffect => Err(refused(Method::Scan)),
         }
     }

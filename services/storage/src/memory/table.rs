@@ -1,17 +1,20 @@
 //! Rows in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Table, Version};
+use crate::{
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageResult, Table, Version,
+};
 
 #[derive(Default)]
 pub(super) struct MemoryTable {
-    partitions: Mutex<HashMap<PartitionKey, Partition>>,
+    partitions: Mutex<BTreeMap<PartitionKey, Partition>>,
 }
 
 type Partition = BTreeMap<RowKey, Cell>;
@@ -51,7 +54,7 @@ fn live_row((key, cell): (&RowKey, &Cell)) -> Option<Row> {
 }
 
 impl MemoryTable {
-    fn lock(&self) -> MutexGuard<'_, HashMap<PartitionKey, Partition>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PartitionKey, Partition>> {
         // Nothing panics while holding the lock, and if it did, each row would still be whole.
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,6 +103,21 @@ impl Table for MemoryTable {
         let more = rows.len() > limit;
         rows.truncate(limit);
         Ok(ScanPage { rows, more })
+    }
+
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        let from = from.map_or_else(|| Bound::Included(Bytes::copy_from_slice(prefix)), Bound::Excluded);
+        let partitions = self.lock();
+        let named = partitions.range((from, Bound::Unbounded)).map(|(partition, _)| partition);
+        let named = named.take_while(|partition| partition.starts_with(prefix)).take(limit);
+        let page: Vec<_> = named.cloned().collect();
+        let next = page.last().filter(|_| page.len() == limit).cloned();
+        Ok(PartitionPage { partitions: page, next })
     }
 
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {

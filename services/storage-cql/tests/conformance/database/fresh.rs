@@ -10,7 +10,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use storage::{PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageResult, Table};
+use storage::{
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageResult, Table,
+};
 
 /// How often each partition has been dropped.
 #[derive(Clone, Default)]
@@ -55,6 +58,21 @@ impl Table for FreshTable {
         limit: usize,
     ) -> StorageResult<ScanPage> {
         self.inner.scan(&self.fresh.name(partition), range, order, limit).await
+    }
+
+    /// Names that a partition had in its former lives are left out.
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        let mut page = self.inner.partitions(&[], from, limit).await?;
+        let named = page.partitions.iter().map(|name| name.slice(std::mem::size_of::<u32>()..));
+        let named: Vec<_> = named.filter(|partition| partition.starts_with(prefix)).collect();
+        page.partitions.retain(|name| named.iter().any(|partition| self.fresh.name(partition) == *name));
+        page.partitions.iter_mut().for_each(|name| *name = name.slice(std::mem::size_of::<u32>()..));
+        Ok(page)
     }
 
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()> {
