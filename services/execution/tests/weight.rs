@@ -1,10 +1,9 @@
 //! What a workflow is said to hold follows what the allocator says that it holds, for runs of odd shapes. Alone in its
 //! binary, since it counts what is allocated.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::sync::Arc;
 
+use allocated::allocated;
 use api::temporal::api::common::v1::{Header, Memo, Payload, Payloads, SearchAttributes};
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::history_event::Attributes;
@@ -13,32 +12,8 @@ use bytes::Bytes;
 use execution::{Batch, ChainFact, ChainMove, Change, Fact, RunChange, RunRow, Seen, Step, Workflow};
 use prost::Message;
 
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: usize, sign: isize) {
-    // The thread's own may be gone when it ends.
-    let _ = HELD.try_with(|held| held.set(held.get() + sign * bytes.cast_signed()));
-}
-
-#[allow(unsafe_code, reason = "an allocator that counts can only be made this way; it hands all calls on as they are")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 1);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(layout.size(), -1);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: allocated::Counting = allocated::Counting;
 
 const RUN: &str = "018f2b1c-1111-7222-8333-444455556666";
 
@@ -246,9 +221,8 @@ fn what_is_said_to_be_held_is_within_a_quarter_of_what_is() {
     ];
     let mut off = Vec::new();
     for (name, shape) in shapes {
-        let before = HELD.get();
-        let workflow = shape();
-        let held = HELD.get() - before;
+        let (workflow, allocated) = allocated(shape);
+        let held = allocated.held.cast_signed();
         let said = workflow.held_bytes().cast_signed();
         println!("{name}: {held} held, {said} said, {:.2}", said as f64 / held as f64);
         if (said - held).abs() * 4 > held {

@@ -1,11 +1,10 @@
 //! What a request takes once decoded, by the allocator's own count, against what was told from its undecoded bytes: for
 //! every list and map that a served request can have, at all levels.
 
-#[path = "decoded/counted.rs"]
-mod counted;
 #[path = "decoded/flood.rs"]
 mod flood;
 
+use allocated::{Allocated, allocated};
 use api::temporal::api::command::v1::{Command, ScheduleActivityTaskCommandAttributes, command::Attributes};
 use api::temporal::api::common::v1::{Header, Payload, Payloads};
 use api::temporal::api::workflowservice::v1 as wire;
@@ -13,6 +12,9 @@ use bytes::Bytes;
 use flood::{Flood, floods};
 use frontend::decoded::{self, Limits, Size};
 use prost::Message;
+
+#[global_allocator]
+static ALLOCATOR: allocated::Counting = allocated::Counting;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -30,7 +32,7 @@ fn bound(flood: &Flood, message: &[u8], limits: Limits) -> Result<usize, decoded
 /// Decodes, and checks that no more was allocated than was told. Returns what was held at the end, and at most.
 fn decoded_within(flood: &Flood, message: Vec<u8>, told: usize) -> (usize, usize) {
     let message = Bytes::from(message);
-    let (decoded, kept, peak) = counted::allocated(|| decoded::decode_of(&flood.rpc, message));
+    let (decoded, Allocated { held: kept, peak }) = allocated(|| decoded::decode_of(&flood.rpc, message));
     let is_a_request = decoded.is_some();
     assert!(is_a_request, "{}: not a request", flood.name);
     assert!(kept <= told + HANDLE, "{}: {kept} bytes are held, {told} were told", flood.name);

@@ -1,40 +1,15 @@
 //! What a partition is said to hold follows what the allocator says that it holds. Alone in its binary, since it counts what
 //! is allocated.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 
+use allocated::allocated;
 use bytes::Bytes;
 use ids::{RunId, Timestamp, WorkflowId};
 use taskqueue::{Backlog, Input, Task};
 
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: usize, sign: isize) {
-    // The thread's own may be gone when it ends.
-    let _ = HELD.try_with(|held| held.set(held.get() + sign * bytes.cast_signed()));
-}
-
-#[allow(unsafe_code, reason = "an allocator that counts can only be made this way; it hands all calls on as they are")]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 1);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        count(layout.size(), -1);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: allocated::Counting = allocated::Counting;
 
 fn task(number: usize) -> Task {
     Task {
@@ -84,9 +59,8 @@ fn what_is_said_to_be_held_is_within_a_quarter_of_what_is() {
     ];
     let mut off = Vec::new();
     for (name, shape) in shapes {
-        let before = HELD.get();
-        let backlog = shape();
-        let held = HELD.get() - before;
+        let (backlog, allocated) = allocated(shape);
+        let held = allocated.held.cast_signed();
         let said = backlog.weight().cast_signed();
         println!("{name}: {held} held, {said} said");
         if (said - held).abs() * 4 > held {

@@ -44,6 +44,8 @@ pub enum Layer {
     Binary,
     /// Drives the API from outside.
     Outside,
+    /// What only tests use.
+    Tests,
     /// This crate.
     Tidy,
 }
@@ -51,6 +53,7 @@ pub enum Layer {
 /// The layer of every crate.
 pub const LAYERS: &[(&str, Layer)] = &[
     ("admin", Layer::Adapter),
+    ("allocated", Layer::Tests),
     ("api", Layer::Messages),
     ("cli", Layer::Binary),
     ("cluster", Layer::Port),
@@ -109,7 +112,7 @@ const IMPURE: &[&str] = &[
 fn may_use(layer: Layer) -> &'static [Layer] {
     use Layer::{Adapter, Host, Ids, Messages, Port, Pure, Runtime, Server, Settings, Shell, Telemetry, Transport};
     match layer {
-        Messages | Ids | Telemetry | Layer::Tidy => &[],
+        Messages | Ids | Telemetry | Layer::Tests | Layer::Tidy => &[],
         Transport => &[Messages],
         Pure => &[Messages, Ids],
         Settings | Runtime => &[Ids],

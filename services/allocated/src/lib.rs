@@ -1,4 +1,10 @@
-//! An allocator that counts what each thread holds.
+//! An allocator that counts what each thread holds, for tests that hold an estimate of memory against it. Only tests use it, each in
+//! a binary of its own:
+//!
+//! ```ignore
+//! #[global_allocator]
+//! static ALLOCATOR: allocated::Counting = allocated::Counting;
+//! ```
 #![allow(unsafe_code, reason = "an allocator is unsafe by its nature; this one passes everything on")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,16 +15,19 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-struct Counted;
+/// The system's allocator, counted.
+pub struct Counting;
 
 fn count(change: isize) {
-    let held = HELD.get() + change;
-    HELD.set(held);
-    PEAK.set(PEAK.get().max(held));
+    // The thread's own may be gone when it ends.
+    let _ = HELD.try_with(|held| {
+        held.set(held.get() + change);
+        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
+    });
 }
 
 // SAFETY: the system's allocator does all the work.
-unsafe impl GlobalAlloc for Counted {
+unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());
         unsafe { System.alloc(layout) }
@@ -38,14 +47,20 @@ unsafe impl GlobalAlloc for Counted {
     }
 }
 
-#[global_allocator]
-static ALLOCATOR: Counted = Counted;
+/// What a job has allocated on its thread, in bytes beyond what was held before.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocated {
+    /// What is held at its end, its result included.
+    pub held: usize,
+    /// The most that was held meanwhile.
+    pub peak: usize,
+}
 
-/// The result of `job`, the bytes that this thread holds more than before, and the most it held more meanwhile.
-pub fn allocated<T>(job: impl FnOnce() -> T) -> (T, usize, usize) {
+/// The result of `job` and what it has allocated. All zero in a binary whose allocator is another.
+pub fn allocated<T>(job: impl FnOnce() -> T) -> (T, Allocated) {
     let before = HELD.get();
     PEAK.set(before);
     let result = job();
     let more = |held: isize| usize::try_from(held - before).unwrap_or_default();
-    (result, more(HELD.get()), more(PEAK.get()))
+    (result, Allocated { held: more(HELD.get()), peak: more(PEAK.get()) })
 }
