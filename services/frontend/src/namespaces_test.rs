@@ -265,7 +265,10 @@ async fn no_snapshot_goes_back_while_two_frontends_change_and_list() {
 
 #[tokio::test(start_paused = true)]
 async fn there_are_no_more_namespaces_than_allowed() {
-    let namespaces = over(slow_listings().store().registry);
+    // So slow that all are asked for before any is there.
+    let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(30), ..Faults::default() };
+    let faulty = FaultyStore::wrap(MemoryStore::new().store(), FaultPlan::new(1).on(Method::CompareAndSet, slow));
+    let namespaces = over(faulty.store().registry);
     let names: Vec<_> = (0..20).map(|number| format!("n-{number}")).collect();
     let create = |name| namespaces.create_below(5, namespace(name));
     let created = futures::future::join_all(names.iter().map(|name| create(name))).await;

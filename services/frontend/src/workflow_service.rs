@@ -11,8 +11,8 @@ mod outgoing;
 use api::temporal::api::workflowservice::v1 as wire;
 use bytes::Bytes;
 use cluster::ServiceResult;
-pub(crate) use decoded::Decoded;
 use decoded::message;
+pub(crate) use decoded::{Decoded, MessageBytes};
 use grpc::workflow_service_server::WorkflowService;
 use prost::{DecodeError, Message};
 use settings::RequestLimits;
@@ -41,10 +41,9 @@ macro_rules! served {
                     request: Request<wire::$request>,
                 ) -> Result<Response<wire::$response>, Status> {
                     let call = self.call(&request);
-                    let mut request = message(request);
+                    let (mut request, bytes) = message(request);
                     let answer = async {
                         self.quotas().admit(call.arrived)?;
-                        let bytes = request.encoded_len();
                         $module::check(&mut request, &self.settings().limits)?;
                         let _turn = self.turn(&request, bytes).await?;
                         $module::serve(self, call, request).await

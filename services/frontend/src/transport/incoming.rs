@@ -17,7 +17,7 @@ use super::oversize;
 use crate::decoded::{self, Limits, TooLarge};
 use crate::errors::to_status;
 use crate::memory::{self, Account};
-use crate::workflow_service::{self, Decoded};
+use crate::workflow_service::{self, Decoded, MessageBytes};
 
 /// Whether a message is compressed, and its length.
 pub(super) const PREFIX: usize = 5;
@@ -49,20 +49,25 @@ struct Framed {
 pub(super) enum Message {
     /// To be decoded where it is handled. With its prefix, not compressed.
     Framed(Bytes),
-    /// Decoded.
-    Decoded(Decoded),
+    /// Decoded, and how long it was before that.
+    Decoded(Decoded, MessageBytes),
 }
 
 impl Message {
-    /// The body to hand on. What is decoded goes along as an extension, and its body is that of an empty message.
+    /// The body to hand on; the message's length goes along as an extension. So does what is decoded, and its body is that of
+    /// an empty message.
     pub(super) fn into_body(self, extensions: &mut Extensions) -> Body {
-        let bytes = match self {
-            Self::Framed(bytes) => bytes,
-            Self::Decoded(decoded) => {
+        let (bytes, length) = match self {
+            Self::Framed(bytes) => {
+                let length = MessageBytes(bytes.len() - PREFIX);
+                (bytes, length)
+            }
+            Self::Decoded(decoded, length) => {
                 extensions.insert(decoded);
-                Bytes::from_static(&[0; PREFIX])
+                (Bytes::from_static(&[0; PREFIX]), length)
             }
         };
+        extensions.insert(length);
         Body::new(http_body_util::Full::new(bytes))
     }
 }
@@ -261,8 +266,11 @@ fn decode(number: usize, message: &Bytes) -> Result<Message, Refused> {
     // Fields of type `bytes` share this copy. What the connection reads into is its own.
     let message =
         if message.len() <= LARGE { Bytes::copy_from_slice(&message[PREFIX..]) } else { message.slice(PREFIX..) };
+    let length = MessageBytes(message.len());
     let decoded = workflow_service::decode(number, message);
-    decoded.map(Message::Decoded).map_err(|error| Refused::Status(Status::internal(error.to_string())))
+    decoded
+        .map(|decoded| Message::Decoded(decoded, length))
+        .map_err(|error| Refused::Status(Status::internal(error.to_string())))
 }
 
 /// The message as if it had never been compressed, with its prefix; what it expands to is charged as it does. `None` when

@@ -90,7 +90,10 @@ async fn a_message_is_the_same_wherever_frames_end() {
         let read = reading(MIB).read(body(&framed(0, &message), part), false).await.unwrap();
         assert!(matches!(read, Message::Framed(bytes) if bytes == framed(0, &message)));
         let read = reading(MIB).read(body(&framed(1, &gzipped(&message)), part), true).await.unwrap();
-        assert!(matches!(read, Message::Framed(bytes) if bytes == framed(0, &message)));
+        assert!(matches!(&read, Message::Framed(bytes) if *bytes == framed(0, &message)));
+        let mut extensions = Extensions::new();
+        read.into_body(&mut extensions);
+        assert_eq!(extensions.get::<MessageBytes>().map(|bytes| bytes.0), Some(message.len()));
     }
 }
 
@@ -101,11 +104,12 @@ async fn what_is_large_is_decoded_before_it_is_handled() {
         let sent = if flag == 1 { gzipped(message) } else { message.clone() };
         let reading = reading(8 * MIB);
         let read = reading.read(body(&framed(flag, &sent), 16_384), true).await.unwrap();
-        assert!(matches!(read, Message::Decoded(_)), "{} bytes", message.len());
+        assert!(matches!(read, Message::Decoded(..)), "{} bytes", message.len());
         let mut extensions = Extensions::new();
         let rest = read.into_body(&mut extensions).collect().await.unwrap().to_bytes();
         assert_eq!(rest, [0; 5][..]);
         assert!(extensions.get::<Decoded>().is_some());
+        assert_eq!(extensions.get::<MessageBytes>().map(|bytes| bytes.0), Some(message.len()));
     }
 }
 

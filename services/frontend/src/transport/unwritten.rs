@@ -1,5 +1,8 @@
 //! Parts of answers that a connection was given and has not written yet. A peer that does not read keeps them, so once
-//! one is too old its connection ends: a stream cannot be ended by itself, since nobody asks its body for more.
+//! one is too old its connection ends.
+//!
+//! Not the stream alone: that would take a RST_STREAM from our side, and hyper sends one only when a body fails. While a part waits for
+//! the peer's window hyper asks the body for nothing (`PipeToSendStream` of 1.12), and what `h2` has of the stream is hyper's own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
