@@ -1,6 +1,6 @@
 //! What comes back to the shard's task from the work that it has others do.
 
-use storage::{Append, Epoch, Opened, Seq, StorageResult};
+use storage::{Append, Epoch, Opened, PartitionPage, Seq, StorageResult};
 
 use crate::checkpoint::Written;
 use crate::entity_slot::SlotId;
@@ -36,6 +36,8 @@ pub(crate) enum Arrival<K: Kind> {
     Trimmed { epoch: Epoch, below: Seq, outcome: Append },
     /// Wake-up rows.
     WakeUps(WakeUpPage),
+    /// Partitions of entities, some of which may be the shard's.
+    Partitions(PartitionPage),
     /// The rows that must outlive a bucket were written again, and the watermark has an outcome.
     Watermark { epoch: Epoch, at: Bucket, outcome: Append },
     /// Passed buckets are gone.

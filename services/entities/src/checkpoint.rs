@@ -334,7 +334,7 @@ impl<K: Kind> ShardTask<K> {
                 self.checkpoints.due(&self.settings, &self.share, now, self.oldest_dirty(), urgent);
         }
         if let Some(below) = self.round_with_room() {
-            self.take_batch(below, now);
+            self.take_batch(below);
         }
         self.write_batches();
         self.try_again();
@@ -352,7 +352,7 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// Takes the oldest dirty entities; ends the round when nothing dirty is left below `below`.
-    fn take_batch(&mut self, below: Seq, now: Timestamp) {
+    fn take_batch(&mut self, below: Seq) {
         let (mut parts, mut bytes) = (Vec::new(), 0);
         while parts.len() < self.settings.checkpoint_batch && bytes < BATCH_BYTES {
             let id = match self.checkpoints.dirty.first() {
@@ -364,7 +364,7 @@ impl<K: Kind> ShardTask<K> {
             };
             self.checkpoints.dirty.pop_first();
             if let Some(mut part) = self.take(id) {
-                part.wake_up_rows = self.wake_up_rows(&part, now);
+                part.wake_up_rows = self.wake_up_rows(&part);
                 bytes += part.writes.iter().flat_map(|write| &write.puts).map(|(_, value)| value.len()).sum::<usize>();
                 parts.push(part);
             }

@@ -62,6 +62,14 @@ pub enum Refusal<K: Kind> {
 #[error("{0}")]
 pub struct Corrupt(pub String);
 
+impl EntityKey {
+    /// The entity whose namespace and id are written there, with a zero byte between.
+    pub fn of_name(name: &[u8]) -> Option<Self> {
+        let (namespace, id) = std::str::from_utf8(name).ok()?.split_once('\0')?;
+        Some(Self { namespace: namespace.into(), id: id.into() })
+    }
+}
+
 /// Where a row lies.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RowAddress {
@@ -112,6 +120,13 @@ pub trait Kind: Send + Sync + Sized + 'static {
     fn slot(&self, key: &EntityKey) -> Slot {
         Slot::of(&key.namespace, &WorkflowId::new(&*key.id))
     }
+
+    /// What the names begin with of the partitions by which all entities can be found: an entity that has rows has one of them, and
+    /// no other partition is named so.
+    fn entity_partitions(&self) -> &'static [u8];
+
+    /// Whose such a partition is; `None` for a name that is nobody's.
+    fn entity_of(&self, partition: &[u8]) -> Option<EntityKey>;
 
     /// The state of an entity that has never existed.
     fn vacant(&self, key: &EntityKey) -> Self::State;

@@ -43,3 +43,9 @@ pub use memory_use::MemoryUse;
 pub use settings::ShardSettings;
 pub use shard::Shard;
 pub use shards::{ShardOpener, Shards};
+
+/// Holds a row of the shard's own against what it is by its address; `None` for one of a kind's.
+pub fn check_row(partition: &[u8], key: &[u8], value: &bytes::Bytes) -> Option<Result<(), Corrupt>> {
+    let is_sound = wake_ups::check_row(partition, key).or_else(|| quarantine::check_row(partition, key, value))?;
+    Some(if is_sound { Ok(()) } else { Err(Corrupt("it is no row of a shard".to_owned())) })
+}

@@ -16,14 +16,26 @@ use bytes::{BufMut, Bytes, BytesMut};
 use storage::{GroupId, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageResult, Table};
 
 use crate::entity_slot::{Residence, Slot, SlotId};
-use crate::group::GroupBuffer;
+use crate::group::{GroupBuffer, decode_group};
 use crate::held_replies::HeldReply;
 use crate::request::{Origin, Outcome, Request};
 use crate::shard::ShardTask;
 use crate::{CallError, EntityKey, Kind};
 
+/// What the names of its partitions begin with.
+const ROWS: &[u8] = b"quarantine/";
+
 fn partition(log: &LogId) -> PartitionKey {
-    Bytes::from(format!("quarantine/{}", log.0))
+    [ROWS, log.0.as_bytes()].concat().into()
+}
+
+/// Whether a row is one of an entity that is set aside; `None` for a row of another partition.
+pub(crate) fn check_row(partition: &[u8], key: &[u8], value: &Bytes) -> Option<bool> {
+    partition.starts_with(ROWS).then(|| match parse_row_key(key) {
+        Some((_, Seq(0))) => true,
+        Some(_) => decode_group(value.clone()).is_ok(),
+        None => false,
+    })
 }
 
 /// The row of what was changed at `seq`; at 0 the row that says why the entity is here.

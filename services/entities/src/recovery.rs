@@ -9,7 +9,7 @@
 //! it recovered with a version below the position of that group.
 
 use bytes::Bytes;
-use storage::{LogId, Opened, Seq, StorageError, StorageResult};
+use storage::{Head, Log, LogId, Opened, OwnerNonce, Seq, StorageError, StorageResult};
 
 use crate::group::{EntryRecord, decode_group};
 use crate::shard::ShardTask;
@@ -22,8 +22,23 @@ pub(crate) struct TailGroup {
     pub(crate) entries: Vec<EntryRecord>,
 }
 
-/// Reads the tail; refuses one with holes or with groups that this release cannot read.
-pub(crate) fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailGroup>> {
+/// Opens the log and reads its tail; refuses one with holes or with groups that cannot be read. Which entities such a group is
+/// about is said by nothing but its bytes, and what comes after may build on it, so no part of the shard can be served.
+pub(crate) async fn open(log: &LogId, nonce: OwnerNonce, store: &dyn Log) -> StorageResult<(Head, Vec<TailGroup>)> {
+    let opened = match store.open(log, nonce).await {
+        Ok(opened) => read_tail(log, &opened).map(|tail| (opened.head, tail)),
+        Err(error) => Err(error),
+    };
+    opened.map_err(|error| match error {
+        StorageError::Corrupt(what) => StorageError::Corrupt(format!(
+            "{what}; the whole shard is refused until its log can be read: restore a backup of the store"
+        )),
+        error => error,
+    })
+}
+
+/// Reads the tail.
+fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailGroup>> {
     let corrupt = |what: String| StorageError::Corrupt(format!("log {}: {what}", log.0));
     let mut expected = opened.head.trimmed_below;
     let mut tail = Vec::with_capacity(opened.tail.len());
@@ -31,13 +46,8 @@ pub(crate) fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailG
         if group.seq != expected {
             return Err(corrupt(format!("a hole, position {} where {} is due", group.seq.0, expected.0)));
         }
-        // What comes after may build on it, so no part of the shard can be served.
-        let record = decode_group(Bytes::clone(&group.bytes)).map_err(|reason| {
-            corrupt(format!(
-                "position {}: {reason}; the whole shard is refused until this group can be read",
-                group.seq.0
-            ))
-        })?;
+        let record = decode_group(Bytes::clone(&group.bytes))
+            .map_err(|reason| corrupt(format!("position {}: {reason}", group.seq.0)))?;
         tail.push(TailGroup { seq: group.seq, bytes: group.bytes.len(), entries: record.entries });
         expected = expected.next();
     }
@@ -136,6 +146,6 @@ mod tests {
         let mut opened = opened(1, &[1], 1);
         opened.tail[0].bytes = Bytes::from_static(b"\xff\xff");
         let error = read_tail(&LogId("test".to_owned()), &opened).err().map(|error| error.to_string());
-        assert!(error.is_some_and(|text| text.contains("position 1") && text.contains("the whole shard")));
+        assert!(error.is_some_and(|text| text.contains("log test: position 1: undecodable group")));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ids::Timestamp;
+use ids::{ShardId, Slot, Timestamp};
 use runtime::Runtime;
 use storage::{Epoch, LogId, OwnerNonce, StorageError, StorageResult, Store};
 use tokio::task::{JoinError, JoinSet};
@@ -25,7 +25,7 @@ use crate::log_writer::LogWriter;
 use crate::measures::Measures;
 use crate::memory_use::{Holding, Share};
 use crate::quarantine::{SetAside, read_quarantined};
-use crate::recovery::read_tail;
+use crate::recovery;
 use crate::request::Request;
 use crate::wake_ups::{Index, WakeUps, ensure_watermark};
 use crate::{EntityKey, Host, Kind, ShardSettings};
@@ -52,11 +52,24 @@ pub(crate) enum Stop {
     Abandoned,
 }
 
+/// Which shard of how many, and so which entities are its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) number: u32,
+    pub(crate) of: u32,
+}
+
+impl Place {
+    pub(crate) fn holds(self, slot: Slot) -> bool {
+        slot.shard(self.of) == ShardId(self.number)
+    }
+}
+
 /// Opens shards.
 pub struct Shard;
 
 impl Shard {
-    /// Takes the log over, fencing every earlier owner, and serves as soon as its tail is read. Fails with
+    /// Takes over the log of a service's only shard, fencing every earlier owner, and serves as soon as its tail is read. Fails with
     /// [`StorageError::Corrupt`] if the tail has a hole or cannot be read, and with other errors when it makes sense to try
     /// again.
     pub async fn open<K: Kind>(
@@ -69,7 +82,8 @@ impl Shard {
     ) -> StorageResult<ShardHandle<K>> {
         let retry_after = settings.shed_age / 4;
         let message = format!("log {} was opened by somebody else meanwhile", log.0);
-        let opened = Self::open_unless_fenced(log, kind, host, store, runtime, settings).await?;
+        let place = Place { number: 0, of: 1 };
+        let opened = Self::open_unless_fenced(log, place, kind, host, store, runtime, settings).await?;
         opened.ok_or(StorageError::Unavailable { message, retry_after })
     }
 
@@ -77,6 +91,7 @@ impl Shard {
     /// behind but a higher epoch.
     pub(crate) async fn open_unless_fenced<K: Kind>(
         log: LogId,
+        place: Place,
         kind: Arc<K>,
         host: Arc<dyn Host<K>>,
         store: Store,
@@ -84,15 +99,13 @@ impl Shard {
         settings: ShardSettings,
     ) -> StorageResult<Option<ShardHandle<K>>> {
         let nonce = OwnerNonce(runtime.seed());
-        let mut opened = store.log.open(&log, nonce).await?;
-        let tail = read_tail(&log, &opened)?;
-        opened.tail = Vec::new();
-        if !ensure_watermark(&store, &log, &mut opened.head, runtime.now()).await? {
+        let (mut head, tail) = recovery::open(&log, nonce, &*store.log).await?;
+        if !ensure_watermark(&store, &log, &mut head, runtime.now()).await? {
             return Ok(None);
         }
         let quarantined = read_quarantined(&*store.table, &log).await?;
-        let index = Index::read(&*store.table, &log, opened.head.watermark).await?;
-        tracing::info!(log = %log.0, epoch = opened.head.epoch.0, last = opened.head.last.0, tail = tail.len(), "shard opened");
+        let index = Index::read(&*store.table, &log).await?;
+        tracing::info!(log = %log.0, epoch = head.epoch.0, last = head.last.0, tail = tail.len(), "shard opened");
 
         let inbox = Arc::new(Inbox::new(settings.inbox_calls, settings.inbox_tells));
         let lifeline = Lifeline { inbox, stopped: CancellationToken::new() };
@@ -107,20 +120,21 @@ impl Shard {
         let mut task = ShardTask {
             metrics: Measures::new(kind.name(), &log),
             log,
+            place,
             kind,
             host,
             store,
             share: settings.memory.join(),
             settings,
             nonce,
-            epoch: opened.head.epoch,
+            epoch: head.epoch,
             resolving: false,
-            writer: LogWriter::new(opened.head.last, 0),
+            writer: LogWriter::new(head.last, 0),
             fences: FenceChecks::new(),
             entities: Entities::new(),
             quarantined,
-            checkpoints: Checkpoints::new(opened.head.trimmed_below),
-            wake_ups: WakeUps::new(&opened.head, index),
+            checkpoints: Checkpoints::new(head.trimmed_below),
+            wake_ups: WakeUps::new(&head, index),
             loads: Loads::default(),
             mailboxed: 0,
             memory_is_short: false,
@@ -138,7 +152,7 @@ impl Shard {
             why: Arc::clone(&handle.why),
             lifeline,
         };
-        task.writer = LogWriter::new(opened.head.last, task.settings.group_bytes);
+        task.writer = LogWriter::new(head.last, task.settings.group_bytes);
         task.recover(tail);
         task.publish_stats();
         runtime.spawn(task.run());
@@ -188,6 +202,7 @@ impl Alarm {
 /// Everything that a shard is. Its parts are in the files named for them.
 pub(crate) struct ShardTask<K: Kind> {
     pub(crate) log: LogId,
+    pub(crate) place: Place,
     pub(crate) kind: Arc<K>,
     pub(crate) host: Arc<dyn Host<K>>,
     pub(crate) store: Store,
@@ -327,6 +342,7 @@ impl<K: Kind> ShardTask<K> {
             Arrival::Checkpointed(written) => self.on_checkpointed(written),
             Arrival::Trimmed { epoch, below, outcome } => self.on_trimmed(epoch, below, outcome),
             Arrival::WakeUps(page) => self.on_wake_ups(page),
+            Arrival::Partitions(page) => self.on_partitions(page),
             Arrival::Watermark { epoch, at, outcome } => self.on_watermark(epoch, at, outcome),
             Arrival::BucketsDropped => self.on_buckets_dropped(),
             Arrival::CarriedOut { slot, id, input } => self.on_carried_out(slot, id, input),

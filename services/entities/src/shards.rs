@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use self::confirmation::Confirmation;
 use self::keeper::Keeper;
+use crate::shard::Place;
 use crate::{CallError, EntityKey, EntityView, Host, Kind, Shard, ShardHandle, ShardSettings, ShardStats};
 
 /// What it takes to open a shard. The log of shard 3 of history is named `history/3`.
@@ -67,10 +68,11 @@ enum Standing<K: Kind> {
 
 impl<K: Kind> ShardOpener<K> {
     /// `None` when somebody else has opened it meanwhile.
-    async fn open(&self, number: u32) -> StorageResult<Option<ShardHandle<K>>> {
+    async fn open(&self, number: u32, of: u32) -> StorageResult<Option<ShardHandle<K>>> {
         let log = LogId(format!("{}/{number}", self.ownership.service.name()));
         let (kind, host, store) = (Arc::clone(&self.kind), Arc::clone(&self.host), self.store.clone());
-        Shard::open_unless_fenced(log, kind, host, store, self.runtime.clone(), self.settings.clone()).await
+        let place = Place { number, of };
+        Shard::open_unless_fenced(log, place, kind, host, store, self.runtime.clone(), self.settings.clone()).await
     }
 }
 
@@ -222,12 +224,27 @@ impl<K: Kind> Shards<K> {
         self.handle(self.shard_of(key)?)
     }
 
-    /// A user's request: refused under overload.
-    pub async fn call(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
-        self.handle_of(key).ok_or(CallError::NotOwner)?.call(key.clone(), input).await
+    /// Why an entity's shard is not served, if that is because of what is stored.
+    fn damage_at(&self, key: &EntityKey) -> Option<String> {
+        let number = self.shard_of(key)?;
+        match &*self.place(number)?.read().unwrap_or_else(PoisonError::into_inner) {
+            Standing::Corrupt(error) => {
+                Some(format!("shard {number} of {} is not served: {error}", self.opener.ownership.service.name()))
+            }
+            Standing::Open(_) | Standing::Closed => None,
+        }
     }
 
-    /// How something ended that was begun before: never refused under overload.
+    /// A user's request: refused under overload.
+    pub async fn call(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
+        match self.handle_of(key) {
+            Some(handle) => handle.call(key.clone(), input).await,
+            None => Err(self.damage_at(key).map_or(CallError::NotOwner, CallError::Quarantined)),
+        }
+    }
+
+    /// How something ended that was begun before: never refused under overload. While what is stored of the shard cannot be read,
+    /// it is [`CallError::NotOwner`], since nothing must be taken for final then.
     pub async fn tell(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
         self.handle_of(key).ok_or(CallError::NotOwner)?.tell(key.clone(), input).await
     }

@@ -12,6 +12,7 @@
 //! what was acknowledged to an owner that was not fenced yet.
 
 mod buckets;
+mod damaged;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -28,6 +29,7 @@ use storage::{
 };
 
 pub(crate) use self::buckets::{Bucket, Index};
+use self::damaged::Damaged;
 use crate::arrival::Arrival;
 use crate::checkpoint::Part;
 use crate::entity_slot::{Residence, Slot, SlotId};
@@ -37,13 +39,15 @@ use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
 use crate::{EntityKey, Env, Kind, RowAddress};
 
+/// The time in rows of entities that are to be looked at as soon as somebody reads them, whatever clock that is read by.
+const AT_ONCE: Timestamp = Timestamp::EPOCH;
 /// How many rows one read brings.
 const PAGE: usize = 1000;
 /// How many due wake-ups one turn of the shard's task delivers.
 const PER_TURN: usize = 128;
 /// How long to wait at most before looking again at what waits for the wall clock, which may be set meanwhile.
 const HELD_REST: Duration = Duration::from_secs(5);
-/// How long to wait before looking again at wake-ups that do not match their checksums: only an operator mends them.
+/// How long to wait before looking again at what does not match its checksums: only an operator mends it.
 const CORRUPT_REST: Duration = Duration::from_secs(60);
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
@@ -68,11 +72,21 @@ fn parse_row_key(row: &[u8]) -> Option<(Timestamp, EntityKey)> {
     Some((due, EntityKey { namespace, id: std::str::from_utf8(id).ok()?.into() }))
 }
 
+/// Whether a row's key is one of wake-ups or of their index; `None` for a row of another partition.
+pub(crate) fn check_row(partition: &[u8], key: &[u8]) -> Option<bool> {
+    if partition.starts_with(buckets::INDEX) {
+        Some(Bucket::of_index_key(key).is_some())
+    } else {
+        partition.starts_with(buckets::ROWS).then(|| parse_row_key(key).is_some())
+    }
+}
+
 /// Rows that were read ahead.
 pub(crate) struct WakeUpPage {
     bucket: Bucket,
     due: Vec<(Timestamp, EntityKey)>,
-    unreadable: usize,
+    /// Whether some of its rows cannot be read.
+    is_damaged: bool,
     /// Where to go on within the bucket; `None` at its end.
     after: Option<RowKey>,
 }
@@ -102,6 +116,7 @@ pub(crate) struct WakeUps {
     not_before: Timestamp,
     passed: VecDeque<Passed>,
     dropping: bool,
+    damaged: Damaged,
 }
 
 impl WakeUps {
@@ -125,6 +140,7 @@ impl WakeUps {
             not_before: Timestamp::EPOCH,
             passed,
             dropping: false,
+            damaged: Damaged::default(),
         }
     }
 
@@ -268,9 +284,10 @@ impl<K: Kind> ShardTask<K> {
         [first, (upkeep > now).then_some(upkeep)].into_iter().flatten().min()
     }
 
-    /// Reads ahead, moves the watermark, and drops what it has passed.
+    /// Reads ahead, makes up for what cannot be read, moves the watermark, and drops what it has passed.
     pub(crate) fn keep_wake_ups(&mut self, now: Timestamp) {
         self.read_wake_ups(now);
+        self.look_at_all_entities();
         self.move_watermark(now);
         self.drop_passed();
     }
@@ -292,8 +309,10 @@ impl<K: Kind> ShardTask<K> {
 
     pub(crate) fn on_wake_ups(&mut self, page: WakeUpPage) {
         self.wake_ups.read_running = false;
-        if page.unreadable > 0 {
-            tracing::error!(log = %self.log.0, bucket = page.bucket.number(), rows = page.unreadable, "unreadable wake-up rows");
+        if page.is_damaged {
+            let (from, to) = (page.bucket.start(), page.bucket.next().start());
+            tracing::error!(log = %self.log.0, %from, %to, "wake-ups are damaged: looking for their timers at all entities of the shard");
+            self.wake_ups.damaged.add(page.bucket);
         }
         for (due, key) in page.due {
             let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
@@ -320,12 +339,13 @@ impl<K: Kind> ShardTask<K> {
         let firsts = [wake_ups.pending.first(), wake_ups.to_load.first()];
         let first = firsts.into_iter().flatten().map(|(due, _)| *due).min().unwrap_or(Timestamp::MAX);
         let limit = Bucket::of(now.min(first)).min(wake_ups.reading);
+        let limit = wake_ups.damaged.first().map_or(limit, |damaged| limit.min(damaged));
         let target = wake_ups.index.stride(wake_ups.watermark, limit);
         if target <= wake_ups.watermark {
             self.wake_ups.not_before = now + WATERMARK_REST;
             return;
         }
-        let rows = self.standing_rows(target, now);
+        let rows = self.standing_rows(target);
         self.wake_ups.moving = true;
         // From now on checkpoints write beyond it, whether or not the move succeeds.
         let batch = self.checkpoints.next_batch();
@@ -334,7 +354,7 @@ impl<K: Kind> ShardTask<K> {
         self.wake_ups.passed.push_back(Passed { buckets, batch });
         let writes = self.rewritten(target, rows);
         let (store, name, epoch) = (self.store.clone(), self.log.clone(), self.epoch);
-        let to = self.wake_ups.index.watermark(target);
+        let to = target.start();
         self.outside.spawn(async move {
             let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
             Arrival::Watermark { epoch, at: target, outcome: moving.await.unwrap_or(Append::Unknown) }
@@ -345,7 +365,7 @@ impl<K: Kind> ShardTask<K> {
     /// has changes that are not durable: they may come to nothing, and what a row in that bucket says is then true again.
     /// And for whoever is set aside: the next owner may be able to serve it. Looks at every slot; the watermark moves a few
     /// times an hour.
-    fn standing_rows(&self, target: Bucket, now: Timestamp) -> Vec<(RowKey, Bytes)> {
+    fn standing_rows(&self, target: Bucket) -> Vec<(RowKey, Bytes)> {
         let durable = self.writer.durable();
         let standing = self.entities.iter().filter(|slot| {
             let is_due = slot.next_wake_up.is_some_and(|at| Bucket::of(at) < target);
@@ -353,7 +373,7 @@ impl<K: Kind> ShardTask<K> {
             is_due || is_loading || slot.waking || !slot.owed.is_empty() || slot.last_change > durable
         });
         let keys = standing.map(|slot| &slot.key).chain(self.quarantined.keys());
-        keys.map(|key| (row_key(now, key), Bytes::new())).collect()
+        keys.map(|key| (row_key(AT_ONCE, key), Bytes::new())).collect()
     }
 
     /// What is to be written before the watermark moves to `target`.
@@ -368,7 +388,6 @@ impl<K: Kind> ShardTask<K> {
     }
 
     pub(crate) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
-        let now = self.runtime.now();
         match outcome {
             Append::Appended => {
                 self.wake_ups.moving = false;
@@ -381,7 +400,8 @@ impl<K: Kind> ShardTask<K> {
         }
         let (store, name, runtime) = (self.store.clone(), self.log.clone(), self.runtime.clone());
         let epoch = self.epoch;
-        let (writes, to) = (self.rewritten(at, self.standing_rows(at, now)), self.wake_ups.index.watermark(at));
+        let writes = self.rewritten(at, self.standing_rows(at));
+        let to = at.start();
         self.outside.spawn(async move {
             runtime.sleep(Duration::from_secs(1)).await;
             let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
@@ -430,9 +450,9 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// The wake-up rows that go with a part of a checkpoint.
-    pub(crate) fn wake_up_rows(&mut self, part: &Part, now: Timestamp) -> Vec<RowAddress> {
+    pub(crate) fn wake_up_rows(&mut self, part: &Part) -> Vec<RowAddress> {
         let Some(slot) = part.slot.and_then(|id| self.entities.get(id)) else { return Vec::new() };
-        let dues = part.wake_up.into_iter().chain(part.owes.then_some(now));
+        let dues = part.wake_up.into_iter().chain(part.owes.then_some(AT_ONCE));
         let mut rows = Vec::new();
         for due in dues {
             let bucket = Bucket::of(due).max(self.wake_ups.watermark);
@@ -451,8 +471,7 @@ fn held_until<K: Kind>(kind: &K, slot: &Slot<K>, runtime: &Runtime) -> Option<Ti
     caught(|| kind.held_until(state, &env)).unwrap_or_default()
 }
 
-/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on. It says
-/// that the log has an index of its buckets, which is empty.
+/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.
 /// False when somebody else has opened the log.
 pub(crate) async fn ensure_watermark(
     store: &Store,
@@ -463,7 +482,7 @@ pub(crate) async fn ensure_watermark(
     if head.watermark != Timestamp::EPOCH {
         return Ok(true);
     }
-    let at = Index::first_watermark(now);
+    let at = Bucket::of(now).start();
     match store.log.set_watermark(log, head.epoch, at).await {
         Append::Appended => {
             head.watermark = at;
@@ -497,9 +516,8 @@ async fn read_page(
         match AssertUnwindSafe(table.scan(&partition, range, ScanOrder::Ascending, PAGE)).catch_unwind().await {
             Ok(Ok(page)) => break page,
             Ok(Err(error @ StorageError::Corrupt(_))) => {
-                let partition = partition.escape_ascii();
-                tracing::error!(%partition, %error, "wake-ups cannot be read: timers of entities that are not in memory do not ring until they can");
-                runtime.sleep(CORRUPT_REST).await;
+                tracing::error!(partition = %partition.escape_ascii(), %error, "wake-ups cannot be read");
+                return WakeUpPage { bucket, due: Vec::new(), is_damaged: true, after: None };
             }
             Ok(Err(error)) => tracing::warn!(%error, "cannot read wake-ups yet"),
             Err(_) => tracing::error!("reading wake-ups panicked"),
@@ -511,9 +529,8 @@ async fn read_page(
         next.put_u8(0);
         next.freeze()
     });
-    let total = page.rows.len();
     let due: Vec<_> = page.rows.iter().filter_map(|row| parse_row_key(&row.key)).collect();
-    WakeUpPage { bucket, unreadable: total - due.len(), due, after }
+    WakeUpPage { bucket, is_damaged: due.len() < page.rows.len(), due, after }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use ids::Timestamp;
 use prost::Message;
 use storage::{PartitionWrite, Version};
 
+pub use rows::{chain_of_run, check_row};
 pub(crate) use rows::{history_key, history_range, run_partition};
 pub use state::WorkflowState;
 
@@ -48,6 +49,14 @@ impl Kind for WorkflowKind {
 
     fn name(&self) -> &'static str {
         "workflow"
+    }
+
+    fn entity_partitions(&self) -> &'static [u8] {
+        rows::CHAINS
+    }
+
+    fn entity_of(&self, partition: &[u8]) -> Option<EntityKey> {
+        EntityKey::of_name(partition.strip_prefix(rows::CHAINS)?)
     }
 
     fn vacant(&self, _key: &EntityKey) -> WorkflowState {

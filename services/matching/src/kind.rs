@@ -21,9 +21,12 @@ pub(crate) struct PartitionKind;
 /// While tasks wait, somebody must try to deliver them.
 pub(crate) struct DeliverBacklog;
 
+/// What the names of partitions begin with, one for each entity.
+const ROWS: &[u8] = b"task-queue/";
+
 fn rows_of(key: &EntityKey) -> PartitionKey {
     let mut bytes = BytesMut::with_capacity(16 + key.namespace.as_str().len() + key.id.len());
-    bytes.put_slice(b"task-queue/");
+    bytes.put_slice(ROWS);
     bytes.put_slice(key.namespace.as_str().as_bytes());
     bytes.put_u8(0);
     bytes.put_slice(key.id.as_bytes());
@@ -39,6 +42,19 @@ fn supply_page(backlog: &mut Backlog, found: &StoredRow) -> Result<(), Corrupt> 
         return Err(Corrupt(format!("{:?} is no row of a task queue partition", found.address.key)));
     };
     backlog.supply(page, found.row.as_ref().map(|row| &*row.value)).map_err(corrupt)
+}
+
+/// Holds a row against what it is by its address; `None` for one that is not matching's.
+pub fn check_row(partition: &[u8], key: &[u8], value: &[u8]) -> Option<Result<(), Corrupt>> {
+    partition.starts_with(ROWS).then(|| {
+        if *key == Backlog::header_key() {
+            return Backlog::from_header(value).map(drop).map_err(corrupt);
+        }
+        match PageId::of_row_key(key) {
+            Some(page) => Backlog::default().supply(page, Some(value)).map_err(corrupt),
+            None => Err(Corrupt("no row of a task queue has such a key".to_owned())),
+        }
+    })
 }
 
 fn corrupt(found: taskqueue::Corrupt) -> Corrupt {
@@ -61,6 +77,14 @@ impl Kind for PartitionKind {
     fn slot(&self, key: &EntityKey) -> Slot {
         let queue = PartitionName::of_key(key).map(|partition| partition.queue);
         queue.map_or_else(|| Slot::of(&key.namespace, &WorkflowId::new(&*key.id)), |queue| queue.slot())
+    }
+
+    fn entity_partitions(&self) -> &'static [u8] {
+        ROWS
+    }
+
+    fn entity_of(&self, partition: &[u8]) -> Option<EntityKey> {
+        EntityKey::of_name(partition.strip_prefix(ROWS)?)
     }
 
     fn vacant(&self, _key: &EntityKey) -> Backlog {

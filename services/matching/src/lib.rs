@@ -32,4 +32,5 @@ mod task_queue;
 mod upkeep;
 mod workers;
 
+pub use kind::check_row;
 pub use service::{InMemory, MatchingService};

@@ -127,7 +127,7 @@ impl<K: Kind> Keeper<K> {
             let attempt = async {
                 let _permit = shards.openings.acquire().await;
                 counter!("outlast_shard_openings_total", "service" => self.service()).increment(1);
-                shards.opener.open(self.number).await
+                shards.opener.open(self.number, shards.count() as u32).await
             };
             let opened = tokio::select! {
                 biased;

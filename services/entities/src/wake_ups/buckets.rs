@@ -5,16 +5,16 @@
 //! row in the index goes after the bucket. One that is left behind, or was written for rows that never came, costs
 //! a look and nothing else.
 //!
-//! Whether a log has an index is said by its watermark, which is then a nanosecond after the start of its bucket. A log from
-//! before there were indexes has none, and its buckets are gone through one by one; so are those of one whose watermark such a
-//! release has moved.
+//! Where the index is damaged, any bucket may have rows, and they are gone through one by one. Its damaged rows go with the
+//! buckets that they are about.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ids::Timestamp;
-use storage::{LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, StorageResult, Table, Version};
+use storage::{
+    LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, StorageError, StorageResult, Table, Version,
+};
 
 use crate::RowAddress;
 
@@ -25,8 +25,10 @@ const STRIDE: usize = 16;
 /// How many rows one read of the index brings.
 const PAGE: usize = 1000;
 
-/// By how much the watermark of a log with an index is after the start of its bucket. Part of the stored format.
-const HAS_INDEX: Duration = Duration::from_nanos(1);
+/// What the names of the partitions of indexes begin with.
+pub(super) const INDEX: &[u8] = b"wake-up-buckets/";
+/// What the names of buckets' partitions begin with.
+pub(super) const ROWS: &[u8] = b"wake-ups/";
 
 /// A span of time whose wake-up rows share a partition.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -45,12 +47,8 @@ impl Bucket {
         Self(self.0 + 1)
     }
 
-    pub(super) fn number(self) -> i64 {
-        self.0
-    }
-
     pub(super) fn partition(self, log: &LogId) -> PartitionKey {
-        Bytes::from(format!("wake-ups/{}/{}", log.0, self.0))
+        [ROWS, log.0.as_bytes(), b"/", self.0.to_string().as_bytes()].concat().into()
     }
 
     fn index_key(self) -> RowKey {
@@ -58,51 +56,49 @@ impl Bucket {
         Bytes::copy_from_slice(&(self.0.cast_unsigned() ^ (1 << 63)).to_be_bytes())
     }
 
-    fn of_index_key(key: &[u8]) -> Option<Self> {
+    pub(super) fn of_index_key(key: &[u8]) -> Option<Self> {
         let number = <[u8; 8]>::try_from(key).ok()?;
         Some(Self((u64::from_be_bytes(number) ^ (1 << 63)).cast_signed()))
     }
 }
 
 fn index_partition(log: &LogId) -> PartitionKey {
-    Bytes::from(format!("wake-up-buckets/{}", log.0))
+    [INDEX, log.0.as_bytes()].concat().into()
 }
 
 /// Which buckets of a log may have rows.
 pub(crate) struct Index {
     partition: PartitionKey,
-    /// Whether all of them are here.
-    is_complete: bool,
+    /// Whether it may lack some.
+    is_damaged: bool,
     buckets: BTreeSet<Bucket>,
     /// Those whose row in the index this owner has written durably. What it found when it opened the log may lie on one replica.
     stored: BTreeSet<Bucket>,
 }
 
 impl Index {
-    /// An index without buckets, for a log in which nothing was ever written.
-    #[cfg(test)]
-    pub(super) fn complete(log: &LogId, buckets: impl IntoIterator<Item = i64>) -> Self {
-        let buckets: BTreeSet<_> = buckets.into_iter().map(Bucket).collect();
-        Self { partition: index_partition(log), is_complete: true, stored: BTreeSet::new(), buckets }
+    fn of(log: &LogId, buckets: impl IntoIterator<Item = i64>) -> Self {
+        let buckets = buckets.into_iter().map(Bucket).collect();
+        Self { partition: index_partition(log), is_damaged: false, stored: BTreeSet::new(), buckets }
     }
 
     /// Reads a log's index. Only its owner writes it, so it stays true until the log is opened by another.
-    pub(crate) async fn read(table: &dyn Table, log: &LogId, watermark: Timestamp) -> StorageResult<Self> {
-        let is_complete = watermark == Self::first_watermark(watermark);
-        let partition = index_partition(log);
-        let mut index = Self { partition, is_complete, buckets: BTreeSet::new(), stored: BTreeSet::new() };
-        if !is_complete {
-            return Ok(index);
-        }
+    pub(crate) async fn read(table: &dyn Table, log: &LogId) -> StorageResult<Self> {
+        let mut index = Self::of(log, []);
         let mut range = ScanRange::default();
         loop {
-            let page = table.scan(&index.partition, range.clone(), ScanOrder::Ascending, PAGE).await?;
-            for row in &page.rows {
-                match Bucket::of_index_key(&row.key) {
-                    Some(bucket) => index.buckets.extend([bucket]),
-                    None => tracing::error!(log = %log.0, key = ?row.key, "unreadable row of a wake-up index"),
+            let scanned = table.scan(&index.partition, range.clone(), ScanOrder::Ascending, PAGE).await;
+            let page = match scanned {
+                Err(error @ StorageError::Corrupt(_)) => {
+                    tracing::error!(log = %log.0, %error, "the index of wake-ups is damaged, looking at each bucket");
+                    index.is_damaged = true;
+                    return Ok(index);
                 }
-            }
+                scanned => scanned?,
+            };
+            let buckets = page.rows.iter().map(|row| Bucket::of_index_key(&row.key));
+            index.is_damaged |= buckets.clone().any(|bucket| bucket.is_none());
+            index.buckets.extend(buckets.flatten());
             match page.rows.last() {
                 Some(last) if page.more => range.from = [&last.key[..], &[0]].concat().into(),
                 _ => break,
@@ -111,21 +107,8 @@ impl Index {
         Ok(index)
     }
 
-    /// The watermark of a log in which nothing was ever written.
-    pub(super) fn first_watermark(now: Timestamp) -> Timestamp {
-        Bucket::of(now).start() + HAS_INDEX
-    }
-
-    /// The watermark that says that it has come to this bucket.
-    pub(super) fn watermark(&self, at: Bucket) -> Timestamp {
-        if self.is_complete { at.start() + HAS_INDEX } else { at.start() }
-    }
-
     /// A row is about to be written into this bucket. What must be written with it, if anything.
     pub(super) fn add(&mut self, bucket: Bucket) -> Option<RowAddress> {
-        if !self.is_complete {
-            return None;
-        }
         self.buckets.insert(bucket);
         let address = || RowAddress { partition: self.partition.clone(), key: bucket.index_key() };
         (!self.stored.contains(&bucket)).then(address)
@@ -139,7 +122,7 @@ impl Index {
 
     /// The first bucket from this one on that may have rows; `end` if there is none before.
     pub(super) fn first_from(&self, from: Bucket, end: Bucket) -> Bucket {
-        if !self.is_complete || from >= end {
+        if self.is_damaged || from >= end {
             return from;
         }
         self.buckets.range(from..end).next().copied().unwrap_or(end)
@@ -147,21 +130,21 @@ impl Index {
 
     /// How far a watermark may move at once on its way to `limit`.
     pub(super) fn stride(&self, watermark: Bucket, limit: Bucket) -> Bucket {
-        if !self.is_complete {
-            return Bucket(limit.0.min(watermark.0 + STRIDE as i64));
-        }
         if watermark >= limit {
             return limit;
+        }
+        if self.is_damaged {
+            return Bucket(limit.0.min(watermark.0 + STRIDE as i64));
         }
         self.buckets.range(watermark..limit).nth(STRIDE).copied().unwrap_or(limit)
     }
 
     /// Takes out the buckets that a watermark passes, to be dropped.
     pub(super) fn pass(&mut self, from: Bucket, to: Bucket) -> Vec<Bucket> {
-        if !self.is_complete {
-            return (from.0..to.0).map(Bucket).collect();
-        }
-        let passed: Vec<_> = self.buckets.range(from..to).copied().collect();
+        let passed: Vec<_> = match self.is_damaged {
+            true => (from.0..to.0).map(Bucket).collect(),
+            false => self.buckets.range(from..to).copied().collect(),
+        };
         self.buckets.retain(|bucket| !(from..to).contains(bucket));
         self.stored.retain(|bucket| *bucket >= to);
         passed
@@ -169,13 +152,13 @@ impl Index {
 
     /// What an owner before this one may have passed without getting to drop it.
     pub(super) fn pass_left_behind(&mut self, watermark: Bucket) -> Vec<Bucket> {
-        let from = if self.is_complete { i64::MIN } else { watermark.0 - STRIDE as i64 };
+        let from = if self.is_damaged { watermark.0 - STRIDE as i64 } else { i64::MIN };
         self.pass(Bucket(from), watermark)
     }
 
     /// Takes the rows of dropped buckets out of the index.
     pub(super) fn without(&self, dropped: &[Bucket], version: Version) -> Option<PartitionWrite> {
-        (self.is_complete && !dropped.is_empty()).then(|| PartitionWrite {
+        (!dropped.is_empty()).then(|| PartitionWrite {
             partition: self.partition.clone(),
             version,
             puts: Vec::new(),
@@ -200,7 +183,7 @@ mod tests {
     #[test]
     fn a_stride_passes_a_bounded_number_of_buckets_and_any_amount_of_time() {
         let log = LogId("test".to_owned());
-        let mut index = Index::complete(&log, (0..20).map(|n| n * 1000));
+        let mut index = Index::of(&log, (0..20).map(|n| n * 1000));
         assert_eq!(index.stride(Bucket(0), Bucket(10_000_000)), Bucket(16_000));
         assert_eq!(index.pass(Bucket(0), Bucket(16_000)).len(), 16);
         assert_eq!(index.stride(Bucket(16_000), Bucket(10_000_000)), Bucket(10_000_000));
@@ -212,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_written_to_the_index_until_that_is_durable() {
-        let mut index = Index::complete(&LogId("test".to_owned()), []);
+        let mut index = Index::of(&LogId("test".to_owned()), []);
         let row = index.add(Bucket(7)).unwrap();
         assert_eq!(index.add(Bucket(7)), Some(row.clone()));
         index.written(&[row]);
@@ -220,13 +203,12 @@ mod tests {
     }
 
     #[test]
-    fn without_an_index_every_bucket_may_have_rows() {
-        let mut index = Index { is_complete: false, ..Index::complete(&LogId("test".to_owned()), [5]) };
+    fn where_the_index_is_damaged_every_bucket_may_have_rows_and_it_is_mended_as_they_pass() {
+        let mut index = Index { is_damaged: true, ..Index::of(&LogId("test".to_owned()), [5]) };
         assert_eq!(index.first_from(Bucket(2), Bucket(9)), Bucket(2));
         assert_eq!(index.stride(Bucket(0), Bucket(100)), Bucket(16));
         assert_eq!(index.pass_left_behind(Bucket(3)).len(), STRIDE);
-        assert_eq!(index.add(Bucket(1)), None);
-        assert_eq!(index.without(&[Bucket(1)], 1), None);
-        assert_eq!(index.watermark(Bucket(2)), Bucket(2).start());
+        assert!(index.add(Bucket(1)).is_some());
+        assert_eq!(index.without(&[Bucket(1)], 1).unwrap().deletes, [Bucket(1).index_key()]);
     }
 }

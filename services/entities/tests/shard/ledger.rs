@@ -150,7 +150,7 @@ pub struct State {
 }
 
 pub fn partition(key: &EntityKey) -> PartitionKey {
-    Bytes::from(format!("ledger/{}/{}", key.namespace, key.id))
+    Bytes::from(format!("ledger/{}\0{}", key.namespace, key.id))
 }
 
 pub fn account_row() -> RowKey {
@@ -221,6 +221,14 @@ impl Kind for Ledger {
 
     fn name(&self) -> &'static str {
         "ledger"
+    }
+
+    fn entity_partitions(&self) -> &'static [u8] {
+        b"ledger/"
+    }
+
+    fn entity_of(&self, partition: &[u8]) -> Option<EntityKey> {
+        EntityKey::of_name(partition.strip_prefix(b"ledger/")?)
     }
 
     fn vacant(&self, _: &EntityKey) -> State {

@@ -11,7 +11,7 @@ use storage::{GroupId, LogId, OwnerNonce, Seq, StorageError};
 
 use crate::ledger::{Input, Reply};
 use crate::ring::{Leader, Node, routed};
-use crate::world::{DONE, START, deposit, key};
+use crate::world::{DONE, Damaged, START, deposit, key};
 
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -56,6 +56,41 @@ async fn what_the_ring_gives_is_opened_and_what_it_takes_away_is_closed() {
     assert_eq!((a.door.closed.lock().unwrap().len(), b.door.closed.lock().unwrap().len()), (16, 8));
     a.shards.close().await;
     b.shards.close().await;
+}
+
+/// To find the timers of a damaged bucket a shard goes through the entities of all shards, and must leave others' alone.
+#[tokio::test(start_paused = true)]
+async fn a_shard_with_a_damaged_bucket_looks_at_its_own_entities_only() {
+    let (runtime, leader, memory) = (runtime(), Leader::new(4), MemoryStore::new());
+    leader.turn(|_| Some("a"));
+    let at = START + Duration::from_secs(5 * 3600);
+    let node = Node::start("a", &leader, memory.store(), &runtime);
+    node.shards.settled().await.unwrap();
+    let keys: Vec<_> = (0..100).map(|n| key(&n.to_string())).collect();
+    for key in &keys {
+        assert_eq!(node.call(key, Input::SetAlarm { name: 1, at }).await, DONE);
+    }
+    // So that their versions lie far above those of the first shard.
+    let busy = in_shard(&node, 3);
+    for n in 0..200 {
+        assert_eq!(node.call(&busy, deposit(n, 1)).await, DONE);
+    }
+    node.shards.close().await;
+    let mut store = memory.store();
+    let bucket = at.nanos() / 600_000_000_000;
+    store.table = Damaged::of(store.table, format!("wake-ups/history/0/{bucket}").into());
+    let node = Node::start("a", &leader, store, &runtime);
+    node.shards.settled().await.unwrap();
+    runtime.sleep_until(at - Duration::from_secs(60)).await;
+    let loaded = node.shards.stats().into_iter().map(|(number, stats)| (number, stats.loaded_entities));
+    let own = |shard| keys.iter().filter(|key| node.shards.shard_of(key) == Some(shard)).count();
+    assert_eq!(loaded.take(2).collect::<Vec<_>>(), [(0, own(0)), (1, 0)]);
+    runtime.sleep_until(at + Duration::from_secs(1)).await;
+    for key in &keys {
+        let view = node.call(key, Input::Read).await.unwrap().view();
+        assert!(view.rang[&1][0].1.since(at) < Duration::from_millis(300), "{key:?} {view:?}");
+    }
+    node.shards.close().await;
 }
 
 const CLIENTS: u64 = 8;
@@ -313,12 +348,19 @@ async fn a_corrupt_log_is_reported_and_does_not_keep_others_from_being_served() 
         matches!(&error, StorageError::Corrupt(reason) if reason.contains("history/2") && reason.contains("position 1"))
     );
     assert_eq!((a.open_shards(), a.shards.unserved()), (3, 1));
-    assert_eq!(a.call(&in_shard(&a, 2), Input::Read).await, Err(CallError::NotOwner));
+    let lost = in_shard(&a, 2);
+    let said = a.call(&lost, Input::Read).await.unwrap_err().to_string();
+    for expected in ["shard 2 of history is not served", "position 1", "restore a backup"] {
+        assert!(said.contains(expected), "{said}");
+    }
+    // Nothing that follows from work done elsewhere is given up for good.
+    assert_eq!(a.shards.tell(&lost, Input::Read).await, Err(CallError::NotOwner));
     assert_eq!(a.call(&in_shard(&a, 3), deposit(1, 1)).await, DONE);
     // Taken away, it is nobody's trouble here any more.
     leader.turn(|shard| (shard != 2).then_some("a"));
     runtime.sleep(MOMENT).await;
     a.shards.settled().await.unwrap();
+    assert_eq!(a.call(&lost, Input::Read).await, Err(CallError::NotOwner));
     a.shards.close().await;
 }
 

@@ -43,6 +43,14 @@ impl Kind for Drawer {
         "drawer"
     }
 
+    fn entity_partitions(&self) -> &'static [u8] {
+        b"drawer/"
+    }
+
+    fn entity_of(&self, _: &[u8]) -> Option<EntityKey> {
+        None
+    }
+
     fn vacant(&self, _: &EntityKey) -> State {
         State::default()
     }

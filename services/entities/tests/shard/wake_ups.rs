@@ -10,10 +10,10 @@ use entities::Shard;
 use ids::Timestamp;
 use runtime::Runtime;
 use storage::fault::{FaultPlan, Faults, Method, TableInFront};
-use storage::{Append, OwnerNonce, PartitionKey, ScanOrder, ScanPage, ScanRange, StorageResult, Store, Table};
+use storage::{PartitionKey, ScanOrder, ScanPage, ScanRange, StorageResult, Store, Table};
 
 use crate::ledger::{Input, Ledger};
-use crate::world::{DONE, Handle, START, World, key, read};
+use crate::world::{DONE, Handle, START, World, deposit, key, read};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -61,23 +61,75 @@ async fn alarms_ring_on_time() {
     }
 }
 
-/// Whose timers they are cannot be read either, so nobody is quarantined for them; and nothing is passed over.
+fn bucket_of(at: Timestamp) -> Bytes {
+    Bytes::from(format!("wake-ups/test/0/{}", at.nanos() / 600_000_000_000))
+}
+
+/// Whose timers they are cannot be read either: every entity is asked when it wants to be woken.
 #[tokio::test(start_paused = true)]
-async fn wake_ups_that_do_not_match_their_checksums_are_neither_lost_nor_in_the_way_of_others() {
+async fn timers_of_a_damaged_bucket_ring_on_time_and_those_behind_it_too() {
     let world = World::new();
     let shard = world.open().await;
-    set(&shard, "away", 1, START + HOUR * 5).await;
+    for n in 0..600 {
+        set(&shard, &format!("in it {n}"), 1, START + HOUR * 5 + SECOND * (n % 500)).await;
+        set(&shard, &format!("behind {n}"), 1, START + HOUR * 6 + SECOND * n).await;
+    }
+    assert_eq!(shard.call(key("nothing to wait for"), deposit(1, 1)).await, DONE);
     shard.close().await;
-    let bucket = (START + HOUR * 5).nanos() / (600 * 1_000_000_000);
-    let (shard, damaged) = world.open_damaged(Bytes::from(format!("wake-ups/test/0/{bucket}"))).await;
-    world.runtime.sleep_until(START + HOUR * 6).await;
-    assert_eq!(shard.stats().loaded_entities, 0, "nobody has touched it");
-    set(&shard, "here", 1, START + HOUR * 6 + SECOND).await;
-    world.pass(SECOND * 2).await;
-    assert!(lateness(&shard, "here", 1).await <= SECOND);
+    let (shard, _) = world.open_damaged(bucket_of(START + HOUR * 5)).await;
+    world.runtime.sleep_until(START + HOUR * 4).await;
+    assert_eq!(shard.stats().loaded_entities, 0, "nobody has touched them");
+    // Some have rung when the next owner comes, who finds the bucket as damaged.
+    world.runtime.sleep_until(START + HOUR * 5 + SECOND * 200).await;
+    shard.abandon().await;
+    let (shard, damaged) = world.open_damaged(bucket_of(START + HOUR * 5)).await;
+    world.runtime.sleep_until(START + HOUR * 8).await;
+    for n in 0..600 {
+        assert!(lateness(&shard, &format!("in it {n}"), 1).await <= Duration::from_millis(300), "{n}");
+        assert!(lateness(&shard, &format!("behind {n}"), 1).await <= Duration::from_millis(10), "{n}");
+    }
+    // It is passed and dropped like any other.
+    world.pass(DAY).await;
     damaged.mend();
-    world.pass(SECOND * 120).await;
-    assert!(lateness(&shard, "away", 1).await > HOUR);
+    assert_eq!(wake_up_rows(&world).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_bucket_is_kept_until_its_timers_are_found() {
+    let world = World::new();
+    let shard = world.open().await;
+    set(&shard, "a", 1, START + HOUR * 5).await;
+    shard.close().await;
+    let (shard, damaged) = world.open_damaged(bucket_of(START + HOUR * 5)).await;
+    damaged.hide();
+    world.runtime.sleep_until(START + DAY).await;
+    shard.abandon().await;
+    let next = world.open().await;
+    world.pass(SECOND).await;
+    assert!(lateness(&next, "a", 1).await > HOUR * 18);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_timer_needs_the_index_of_buckets_and_a_damaged_one_is_mended_in_time() {
+    let world = World::new();
+    let shard = world.open().await;
+    for (name, due) in [HOUR, DAY, DAY * 30].iter().enumerate() {
+        set(&shard, &format!("{name}"), 1, START + *due).await;
+    }
+    shard.close().await;
+    let (shard, damaged) = world.open_damaged(Bytes::from("wake-up-buckets/test/0")).await;
+    set(&shard, "3", 1, START + DAY * 40).await;
+    for name in 0..3 {
+        world.runtime.sleep_until(START + [HOUR, DAY, DAY * 30][name] + SECOND).await;
+        assert!(lateness(&shard, &format!("{name}"), 1).await <= Duration::from_millis(10));
+    }
+    shard.close().await;
+    damaged.mend();
+    let (shard, table) = open_counting(&world, &world.runtime).await;
+    world.runtime.sleep_until(START + DAY * 40 + SECOND).await;
+    assert!(lateness(&shard, "3", 1).await <= Duration::from_millis(10), "it was added to the damaged index");
+    let scans = table.scans.lock().unwrap().iter().filter(|scan| scan.starts_with("wake-ups/")).count();
+    assert!(scans <= 3, "{scans} buckets were looked at");
 }
 
 #[tokio::test(start_paused = true)]
@@ -351,25 +403,22 @@ async fn opening_a_shard_after_two_centuries_reads_the_buckets_that_there_are() 
     assert!(lateness(&shard, "5", 1).await <= SECOND * 2, "the index has kept what was to come");
 }
 
-/// A log that an earlier release has written has no index.
+/// What is owed has nothing to do with the time of day.
 #[tokio::test(start_paused = true)]
-async fn a_log_without_an_index_loses_no_alarm() {
-    let world = World::new();
-    let epoch = world.store().log.open(&world.log(), OwnerNonce(1)).await.unwrap().head.epoch;
-    let bucket = Timestamp::from_nanos(START.nanos() / 600_000_000_000 * 600_000_000_000);
-    assert_eq!(world.store().log.set_watermark(&world.log(), epoch, bucket).await, Append::Appended);
-    let shard = world.open().await;
-    for (name, due) in [HOUR, DAY, DAY * 30].iter().enumerate() {
-        set(&shard, &format!("{name}"), 1, START + *due).await;
-    }
-    shard.close().await;
-    let index = Bytes::from("wake-up-buckets/test/0");
-    let page = world.store().table.scan(&index, ScanRange::default(), ScanOrder::Ascending, 10).await.unwrap();
-    assert_eq!(page.rows, []);
-    let shard = world.open().await;
-    set(&shard, "3", 1, START + DAY * 40).await;
-    for name in 0..4 {
-        world.runtime.sleep_until(START + [HOUR, DAY, DAY * 30, DAY * 40][name] + SECOND).await;
-        assert!(lateness(&shard, &format!("{name}"), 1).await <= Duration::from_millis(10));
+async fn a_debt_does_not_wait_for_a_clock_that_was_set_back_before_the_next_owner_came() {
+    for passes in [SECOND * 60, HOUR] {
+        let mut world = World::new();
+        world.bank.refuses.store(true, std::sync::atomic::Ordering::Relaxed);
+        let shard = world.open().await;
+        assert_eq!(shard.call(key("a"), Input::Owe(7)).await, DONE);
+        // A checkpoint has written it, and within an hour the watermark has passed what that wrote.
+        world.pass(passes).await;
+        assert_eq!(shard.stats().log_depth, 0);
+        shard.abandon().await;
+        world.bank.refuses.store(false, std::sync::atomic::Ordering::Relaxed);
+        world.runtime = Runtime::virtual_from(START - DAY);
+        let next = world.open().await;
+        world.pass(SECOND).await;
+        assert!(read(&next, "a").await.owed.is_empty(), "after {passes:?}");
     }
 }

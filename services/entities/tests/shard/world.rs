@@ -13,8 +13,8 @@ use runtime::Runtime;
 use storage::fault::{FaultControl, FaultPlan, FaultyStore, TableInFront};
 use storage::memory::MemoryStore;
 use storage::{
-    LogId, PartitionKey, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange, StorageError, StorageResult,
-    Store, Table, Version,
+    LogId, PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    StorageError, StorageResult, Store, Table, Version,
 };
 use tokio::task::JoinHandle;
 
@@ -120,7 +120,7 @@ impl World {
     /// Opens on a store in which a partition is damaged until it is mended.
     pub async fn open_damaged(&self, partition: PartitionKey) -> (Handle, Arc<Damaged>) {
         let mut store = self.faulty.store();
-        let damaged = Arc::new(Damaged { inner: store.table, partition: Mutex::new(Some(partition)) });
+        let damaged = Damaged::of(store.table, partition);
         store.table = Arc::clone(&damaged) as _;
         let (kind, host) = (Arc::new(Ledger), Arc::clone(&self.bank) as Arc<dyn Host<Ledger>>);
         let opened = Shard::open(self.log(), kind, host, store, self.runtime.clone(), self.settings.clone()).await;
@@ -226,11 +226,21 @@ impl TableInFront for Witness {
 pub struct Damaged {
     inner: Arc<dyn Table>,
     partition: Mutex<Option<PartitionKey>>,
+    /// Whether nobody can go through its partitions.
+    is_hidden: AtomicBool,
 }
 
 impl Damaged {
+    pub fn of(inner: Arc<dyn Table>, partition: PartitionKey) -> Arc<Self> {
+        Arc::new(Self { inner, partition: Mutex::new(Some(partition)), is_hidden: AtomicBool::new(false) })
+    }
+
     pub fn mend(&self) {
         *self.partition.lock().unwrap() = None;
+    }
+
+    pub fn hide(&self) {
+        self.is_hidden.store(true, Ordering::Relaxed);
     }
 
     fn look(&self, partition: &PartitionKey) -> StorageResult<()> {
@@ -261,6 +271,18 @@ impl TableInFront for Damaged {
     ) -> StorageResult<ScanPage> {
         self.look(partition)?;
         self.inner.scan(partition, range, order, limit).await
+    }
+
+    async fn partitions(
+        &self,
+        prefix: &[u8],
+        from: Option<PartitionCursor>,
+        limit: usize,
+    ) -> StorageResult<PartitionPage> {
+        if self.is_hidden.load(Ordering::Relaxed) {
+            return Err(StorageError::Unknown("hidden".to_owned()));
+        }
+        self.inner.partitions(prefix, from, limit).await
     }
 }
 

@@ -17,6 +17,14 @@ const FORMAT: u32 = 1;
 /// What a history row takes, unless a single event is larger. Far below what any store takes, as readers hold whole rows.
 const HISTORY_ROW_BYTES: usize = 1 << 20;
 
+/// What the names of the partitions of chains begin with.
+pub(crate) const CHAINS: &[u8] = b"chain/";
+/// What the names of the partitions of runs begin with.
+pub(crate) const RUNS: &[u8] = b"run/";
+
+/// How long the key of a history row is.
+const HISTORY_KEY_BYTES: usize = 9;
+
 /// The row of a chain.
 #[derive(Clone, PartialEq, Message)]
 struct StoredChain {
@@ -31,12 +39,12 @@ struct StoredChain {
 
 /// The chain's partition.
 pub(crate) fn chain_partition(key: &EntityKey) -> PartitionKey {
-    name(b"chain/", &[key.namespace.as_str(), &key.id])
+    name(CHAINS, &[key.namespace.as_str(), &key.id])
 }
 
 /// A run's partition.
 pub(crate) fn run_partition(key: &EntityKey, run_id: &str) -> PartitionKey {
-    name(b"run/", &[key.namespace.as_str(), run_id, &key.id])
+    name(RUNS, &[key.namespace.as_str(), run_id, &key.id])
 }
 
 fn name(prefix: &[u8], parts: &[&str]) -> PartitionKey {
@@ -59,7 +67,7 @@ pub(crate) fn state_key() -> RowKey {
 
 /// The key of the history row that begins with this event.
 pub(crate) fn history_key(first_event_id: i64) -> RowKey {
-    let mut bytes = BytesMut::with_capacity(9);
+    let mut bytes = BytesMut::with_capacity(HISTORY_KEY_BYTES);
     bytes.put_u8(b'h');
     bytes.put_i64(first_event_id);
     bytes.freeze()
@@ -113,7 +121,7 @@ pub(crate) fn run_address(key: &EntityKey, run_id: &str) -> RowAddress {
 
 /// The run whose state is at an address; `None` for any other row.
 pub(crate) fn run_id_of(key: &EntityKey, address: &RowAddress) -> Option<String> {
-    let prefix = name(b"run/", &[key.namespace.as_str(), ""]);
+    let prefix = name(RUNS, &[key.namespace.as_str(), ""]);
     let rest = address.partition.strip_prefix(prefix.as_ref())?;
     let end = rest.iter().position(|byte| *byte == 0)?;
     String::from_utf8(rest[..end].to_vec()).ok()
@@ -147,6 +155,28 @@ pub(crate) fn decode_run(bytes: &Bytes) -> Result<Run, Corrupt> {
     row.into_run().map_err(|error| Corrupt(format!("run row: {error}")))
 }
 
+/// Holds a row against what it is by its address; `None` for one that is not history's.
+pub fn check_row(partition: &[u8], key: &[u8], value: &Bytes) -> Option<Result<(), Corrupt>> {
+    let is_run = partition.starts_with(RUNS);
+    if !is_run && !partition.starts_with(CHAINS) {
+        return None;
+    }
+    Some(match key {
+        b"s" if is_run => decode_run(value).map(drop),
+        b"s" => decode_chain(value).map(drop),
+        [b'h', ..] if is_run && key.len() == HISTORY_KEY_BYTES => super::decode_history(value.clone()).map(drop),
+        _ => Err(Corrupt("no row of a workflow has such a key".to_owned())),
+    })
+}
+
+/// The row without which a run is not found, by the run's partition; `None` for any other partition.
+pub fn chain_of_run(partition: &[u8]) -> Option<RowAddress> {
+    let name = std::str::from_utf8(partition.strip_prefix(RUNS)?).ok()?;
+    let mut parts = name.splitn(3, '\0');
+    let (namespace, _, id) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(chain_address(&EntityKey { namespace: namespace.into(), id: id.into() }))
+}
+
 #[cfg(test)]
 mod tests {
     use api::temporal::api::common::v1::Payload;
@@ -160,6 +190,38 @@ mod tests {
         let key = |id: &str| EntityKey { namespace: "n".into(), id: id.into() };
         assert_ne!(run_partition(&key("b\0c"), "a"), run_partition(&key("c"), "a\0b\0"));
         assert_ne!(chain_partition(&key("a")), chain_partition(&key("b")));
+    }
+
+    #[test]
+    fn rows_are_known_by_their_address_and_a_run_by_its_chain() {
+        let key = EntityKey { namespace: "n".into(), id: "b\0c".into() };
+        let (chain, run) = (chain_partition(&key), run_partition(&key, "r"));
+        let row = encode_chain(&Chain::default(), std::iter::empty());
+        let is_sound = |partition: &[u8], key: &[u8], value: &Bytes| check_row(partition, key, value).unwrap().is_ok();
+        assert!(is_sound(&chain, b"s", &row));
+        assert!(is_sound(&run, &history_key(1), &Bytes::new()));
+        let damaged = Bytes::from_static(b"\xff\xff");
+        for (partition, key) in [(&chain, state_key()), (&run, state_key()), (&run, history_key(1))] {
+            assert!(!is_sound(partition, &key, &damaged), "{key:?}");
+        }
+        for key in [&b"t"[..], b"h", b""] {
+            assert!(!is_sound(&run, key, &Bytes::new()), "{key:?}");
+        }
+        assert!(!is_sound(&chain, &history_key(1), &Bytes::new()));
+        assert!(check_row(b"task-queue/n", b"h", &row).is_none());
+        assert_eq!(chain_of_run(&run), Some(chain_address(&key)));
+        assert_eq!(chain_of_run(&chain), None);
+    }
+
+    #[test]
+    fn a_chains_partition_names_its_entity() {
+        use entities::Kind;
+        let kind = crate::WorkflowKind::new(execution::Limits::default());
+        for id in ["a", "b\0c", "größe"] {
+            let key = EntityKey { namespace: "n".into(), id: id.into() };
+            assert_eq!(kind.entity_of(&chain_partition(&key)), Some(key));
+        }
+        assert_eq!(kind.entity_of(&run_partition(&EntityKey { namespace: "n".into(), id: "a".into() }, "r")), None);
     }
 
     #[test]
