@@ -32,7 +32,7 @@ NO_API := --exclude api --exclude grpc --exclude internal-api
 # What `make test-long` has more of: cases of every property, seeds of every simulated crash, trials of damaged files.
 # A hundred thousand closed workflows in half a gibibyte.
 # And the log on three Cassandra nodes, with both variants of Paxos, and under every fault; the model of it, further.
-MORE := PROPTEST_CASES=20000 SHARD_SEEDS=2000 DAMAGE_TRIALS=1000 OUTLAST_MEMORY_LONG=1 OUTLAST_CASSANDRA_LONG=1 OUTLAST_MODEL_DEPTH=long
+MORE := PROPTEST_CASES=20000 OUTLAST_FAKETIME=1 SHARD_SEEDS=2000 DAMAGE_TRIALS=1000 OUTLAST_MEMORY_LONG=1 OUTLAST_CASSANDRA_LONG=1 OUTLAST_MODEL_DEPTH=long
 CARGO_TEST := cargo test --workspace $(LOCKED)
 
 .PHONY: help dev dev-cluster test test-long check bench bench-cassandra bench-scale bench-neighbours bench-against fmt build laws sdk ratchet

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cluster::Sharded;
 use internal_api::admin as wire;
 use tonic::Status;
@@ -10,7 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::endpoint::LARGEST_MESSAGE;
 use crate::fan_out::{causes, told};
 use crate::wire::{members, ring_view, service, shard_rows, unreachable, voter};
-use crate::{Flushed, Members, RingView, ShardRows, VoterReport};
+use crate::{Flushed, Members, RingView, ShardRows, VerifiedPage, VoterReport};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,17 @@ impl AdminClient {
     pub async fn flush(&mut self, local_only: bool) -> Result<Flushed, AdminError> {
         let of = answer(self.node.flush_shards(wire::FlushShardsRequest { local_only, callee: None }).await)?;
         Ok(Flushed { flushed: of.flushed, unreachable: of.unreachable.into_iter().map(unreachable).collect() })
+    }
+
+    /// Has the node look through the next part of what is stored.
+    ///
+    /// # Errors
+    /// When the node does not answer, or the store cannot be read.
+    pub async fn verify(&mut self, from: Option<Bytes>) -> Result<VerifiedPage, AdminError> {
+        let of = answer(self.node.verify(wire::VerifyRequest { from: from.unwrap_or_default() }).await)?;
+        let wire::VerifyResponse { partitions, rows, registry_entries, problems, next } = of;
+        let next = Some(next).filter(|next| !next.is_empty());
+        Ok(VerifiedPage { partitions, rows, entries: registry_entries, problems, next })
     }
 
     /// Gives a shard to a node; to nobody undoes an earlier move. Returns a version of the ring that shows it.

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status};
 use crate::fan_out::{self, FLUSH_WITHIN, LIST_WITHIN, Peer};
 use crate::status::status;
 use crate::wire::{members_response, ring_response, served, service, sharded, voter_message};
-use crate::{Process, VoterReport};
+use crate::{Process, VerifiedPage, VoterReport};
 
 /// One message. A workflow's dump is the largest: its history may have 50 MiB, and text takes more.
 pub(crate) const LARGEST_MESSAGE: usize = 512 << 20;
@@ -107,6 +107,14 @@ impl Admin for AdminService {
         // A node that could not flush says so of itself.
         unreachable.extend(answers.into_iter().filter_map(|(_, answer)| answer.ok()).flat_map(|of| of.unreachable));
         Ok(Response::new(wire::FlushShardsResponse { flushed, unreachable }))
+    }
+
+    async fn verify(&self, request: Request<wire::VerifyRequest>) -> Answer<wire::VerifyResponse> {
+        let from = Some(request.into_inner().from).filter(|from| !from.is_empty());
+        let verified = self.process.verify(from).await.map_err(|error| status(&error))?;
+        let VerifiedPage { partitions, rows, entries, problems, next } = verified;
+        let next = next.unwrap_or_default();
+        Ok(Response::new(wire::VerifyResponse { partitions, rows, registry_entries: entries, problems, next }))
     }
 
     async fn move_shard(&self, request: Request<wire::MoveShardRequest>) -> Answer<wire::RingChange> {

@@ -20,5 +20,5 @@ pub use endpoint::{AdminService, admin_server};
 pub use process::Process;
 pub use report::{
     Flushed, LeaderReport, Member, Members, RingView, Serving, SessionReport, ShardReport, ShardRow, ShardRows,
-    Unreachable, VoterReport,
+    Unreachable, VerifiedPage, VoterReport,
 };

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cluster::{NodeId, Ring, ServiceResult, Sharded};
 use ids::{NamespaceId, WorkflowId};
 
-use crate::{LeaderReport, ShardReport, VoterReport};
+use crate::{LeaderReport, ShardReport, VerifiedPage, VoterReport};
 
 /// A process, as far as operators have to do with it.
 #[async_trait]
@@ -34,6 +35,13 @@ pub trait Process: Send + Sync + 'static {
     /// # Errors
     /// When the store does not take it.
     async fn flush_shards(&self) -> ServiceResult<()>;
+
+    /// Holds the next part of what is stored against its checksums, and against what it should look like: from the beginning, or
+    /// from where a page before ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read now.
+    async fn verify(&self, from: Option<Bytes>) -> ServiceResult<VerifiedPage>;
 
     /// Gives a shard to a node; to `None` undoes an earlier move. Returns a version of the ring that shows it.
     ///

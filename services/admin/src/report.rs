@@ -188,3 +188,18 @@ pub struct Flushed {
     /// Those that have not, as far as is known.
     pub unreachable: Vec<Unreachable>,
 }
+
+/// What a part of a walk over all that is stored has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifiedPage {
+    /// Partitions of rows.
+    pub partitions: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Entries of the registry.
+    pub entries: u64,
+    /// What is wrong.
+    pub problems: Vec<String>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<bytes::Bytes>,
+}

@@ -4,6 +4,7 @@ mod drain;
 mod show;
 mod store;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use admin::{AdminClient, AdminError, Sharded};
@@ -116,6 +117,16 @@ enum Command {
         #[command(subcommand)]
         command: Option<VotersCommand>,
     },
+    /// Hold everything that is stored against its checksums, and against what it should look like: in a file, beside the server
+    /// that uses it or without one; or in the store of a running cluster, through one of its nodes.
+    Verify {
+        /// The file, as given to `server start-dev`.
+        #[arg(long, short = 'f')]
+        db_filename: Option<PathBuf>,
+        /// How many partitions of a cluster's store to look at in a second: about one for each run and each workflow ID.
+        #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+        per_second: u32,
+    },
     #[command(flatten)]
     Store(store::StoreCommand),
     /// Look into workflows.
@@ -156,8 +167,10 @@ enum WorkflowCommand {
 
 /// Asks, and prints the answer. The commands about a file ask nobody.
 pub(crate) fn run(flags: Flags) -> Result<()> {
-    if let Command::Store(command) = &flags.command {
-        return store::run(command, flags.output);
+    match &flags.command {
+        Command::Store(command) => return store::run(command, flags.output),
+        Command::Verify { db_filename: Some(file), per_second: _ } => return store::verify(file, flags.output),
+        _ => {}
     }
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the threads")?;
     threads.block_on(async move {
@@ -174,7 +187,7 @@ fn usual_patience(command: &Command) -> Duration {
     match command {
         Command::Voters { command: Some(VotersCommand::Add { .. } | VotersCommand::Remove { .. }) } => VOTER_CHANGE,
         Command::Drain { wait: true, .. } => HAND_OVER,
-        Command::Flush { .. } => FLUSH,
+        Command::Flush { .. } | Command::Verify { .. } => FLUSH,
         Command::Voters { command: None }
         | Command::Drain { wait: false, .. }
         | Command::Members
@@ -188,6 +201,15 @@ fn usual_patience(command: &Command) -> Duration {
 
 fn refusal(error: AdminError) -> anyhow::Error {
     anyhow!("{error}")
+}
+
+/// What a walk through a cluster's store has found.
+#[derive(Default, Serialize)]
+struct Found {
+    partitions: u64,
+    rows: u64,
+    registry_entries: u64,
+    problems: Vec<String>,
 }
 
 struct Asking {
@@ -216,6 +238,7 @@ impl Asking {
             Command::Drain { node, wait } => self.drain(node, wait).await,
             Command::Voters { command } => self.voters(command).await,
             Command::Store(command) => store::run(&command, self.output),
+            Command::Verify { db_filename: _, per_second } => self.verify(per_second).await,
             Command::Workflow { command: WorkflowCommand::Dump { namespace_id, workflow_id } } => {
                 let dump = self.node.dump_workflow(namespace_id, workflow_id).await.map_err(refusal)?;
                 self.print(&dump, || dump.clone())
@@ -240,6 +263,34 @@ impl Asking {
             Ok(())
         } else {
             bail!("not every node has written its shards to their tables")
+        }
+    }
+
+    /// Goes through the store, page by page, no faster than asked for.
+    async fn verify(&mut self, per_second: u32) -> Result<()> {
+        // What only logs have yet, because it is new or could not be written before, is looked at in the tables.
+        let flushed = self.node.flush(false).await.map_err(refusal)?;
+        if !flushed.unreachable.is_empty() {
+            show::flushed(&flushed).lines().for_each(|line| say(std::io::stderr(), line));
+            bail!("not every node has written its shards to their tables, so what is there cannot be judged");
+        }
+        let (mut found, mut from) = (Found::default(), None);
+        loop {
+            let page = self.node.verify(from).await.map_err(refusal)?;
+            found.partitions += page.partitions;
+            found.rows += page.rows;
+            found.registry_entries += page.entries;
+            found.problems.extend(page.problems);
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+            Runtime::system().sleep(Duration::from_secs(1) * page.partitions as u32 / per_second).await;
+        }
+        self.print(&found, || show::found(&found))?;
+        match found.problems.len() {
+            0 => Ok(()),
+            problems => bail!("the store is damaged: {problems} problems"),
         }
     }
 

@@ -94,3 +94,49 @@ fn damage_is_said_and_no_server_starts_on_a_damaged_log() {
     std::fs::write(&log, whole).unwrap();
     assert_eq!(run(&["admin", "verify", "--db-filename", file]).0, 0);
 }
+
+/// A process with all roles, on a store that `start-dev` might have made; its internal address.
+fn cluster(directory: &Path, file: &str) -> (Running, String) {
+    let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (internal, public, http) = (port(), port(), port());
+    let text = format!(
+        "\
+cluster: {{ name: test, history_shards: 4, matching_shards: 1 }}
+node: {{ id: one, roles: [frontend, history, matching, membership] }}
+internal: {{ listen: '{internal}', advertise: '{internal}' }}
+frontend: {{ listen: '{public}', namespaces: [default] }}
+http: {{ listen: '{http}' }}
+membership: {{ data_dir: '{}', initial_voters: [{{ id: one, address: '{internal}' }}] }}
+store: {{ sqlite: {{ path: '{file}' }} }}
+log: {{ level: warn, format: text }}
+",
+        directory.join("membership").display()
+    );
+    let config = directory.join("outlast.yaml");
+    std::fs::write(&config, text).unwrap();
+    let mut server = outlast(&["server", "start", "--config", config.to_str().unwrap()]);
+    let child = server.stdout(Stdio::null()).spawn().unwrap();
+    (Running(child), internal.to_string())
+}
+
+#[test]
+fn a_running_process_is_asked_to_go_through_its_store() {
+    let (directory, path) = fresh();
+    let (_server, address) = cluster(directory.path(), path.to_str().unwrap());
+    let verify = ["admin", "verify", "--address", &address];
+    let (code, said, error) = loop {
+        let (code, said, error) = run(&verify);
+        // It is starting.
+        if code == 0 || !(error.contains("nobody answers") || error.contains("cannot reach")) {
+            break (code, said, error);
+        }
+    };
+    assert!(
+        code == 0 && said.ends_with("everything matches its checksums and reads as what it should be\n"),
+        "{error}"
+    );
+    let (_, said, _) = run(&[&verify[..], &["--output", "json"]].concat());
+    let shown: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(shown["partitions"].as_u64() >= Some(1) && shown["registry_entries"].as_u64() >= Some(1), "{said}");
+    assert_eq!(shown["problems"], serde_json::json!([]));
+}

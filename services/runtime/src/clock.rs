@@ -1,6 +1,7 @@
 //! The clocks.
 
 mod anchored;
+mod resumed;
 mod wall_dial;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,10 @@ pub use self::wall_dial::WallDial;
 pub trait Clock: Send + Sync + 'static {
     /// The time that the process goes by, which never goes back, and what the wall clock shows at the same moment.
     fn read(&self) -> (Timestamp, WallClock);
+    /// Goes on where the clocks of a process before this one were, if they were ahead of the wall clock.
+    fn go_on_from(&self, before: (Timestamp, WallClock)) {
+        let _ = before;
+    }
     /// The longest one may sleep before looking at the clock again, since it may be set.
     fn longest_nap(&self) -> Duration;
 }

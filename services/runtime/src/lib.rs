@@ -57,6 +57,12 @@ impl Runtime {
         self.clock.read()
     }
 
+    /// Goes on where the [`clocks`](Self::clocks) of a process before this one were, if its time was ahead of what the wall clock
+    /// shows now, as long as the wall clock was not set back long ago or by very much. Before anything else reads the time.
+    pub fn go_on_from(&self, before: (Timestamp, WallClock)) {
+        self.clock.go_on_from(before);
+    }
+
     /// Returns once [`Runtime::now`] is at or past `at`, never before, even if the wall clock is set meanwhile.
     pub async fn sleep_until(&self, at: Timestamp) {
         loop {

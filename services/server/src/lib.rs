@@ -8,6 +8,7 @@
 mod from_config;
 mod front;
 mod joined;
+mod last_clock;
 mod memory_bounds;
 mod operating;
 mod patience;
@@ -19,9 +20,11 @@ mod shard_numbers;
 mod stop_time;
 mod store;
 mod store_owner;
+mod verifying;
 
 pub use from_config::cql_settings;
 pub use joined::ClusterError;
 pub use server::{Server, StartError};
 pub use settings::{ClusterSettings, ServerSettings, StoreChoice};
 pub use store_owner::StoreOwnerError;
+pub use verifying::check_row;

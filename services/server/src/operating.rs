@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
-use admin::{LeaderReport, SessionReport, ShardReport, VoterReport};
+use admin::{LeaderReport, SessionReport, ShardReport, VerifiedPage, VoterReport};
 use async_trait::async_trait;
+use bytes::Bytes;
 use cluster::{Membership, NodeId, Ring, ServiceError, ServiceResult, Sharded};
 use entities::ShardStats;
 use ids::{NamespaceId, WorkflowId};
@@ -11,6 +12,7 @@ use membership::{Admin, CallError, Member, VoterInfo};
 use runtime::Runtime;
 
 use crate::services::Services;
+use crate::verifying;
 
 /// This process, to its operators. Holds nothing that would keep it from ending.
 pub(crate) struct Operated {
@@ -105,6 +107,12 @@ impl admin::Process for Operated {
     async fn flush_shards(&self) -> ServiceResult<()> {
         self.services()?.flush().await;
         Ok(())
+    }
+
+    async fn verify(&self, from: Option<Bytes>) -> ServiceResult<VerifiedPage> {
+        let services = self.services()?;
+        let verified = verifying::next_page(&services.store, from, &self.runtime).await;
+        verified.map_err(|error| ServiceError::Unavailable(error.to_string()))
     }
 
     async fn move_shard(&self, service: Sharded, shard: u32, to: Option<NodeId>) -> ServiceResult<u64> {

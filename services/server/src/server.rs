@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::front::Front;
 use crate::joined::{ClusterError, Joined, Joining};
+use crate::last_clock::Keeping;
 use crate::patience::patiently;
 use crate::services::Services;
 use crate::shard_numbers::{self, ShardNumberError};
@@ -93,6 +94,7 @@ pub struct Server {
     front: Option<Front>,
     /// Names of namespaces, where there is no frontend to ask.
     directory: Option<Arc<Directory>>,
+    last_clock: Option<Keeping>,
     store: OpenStore,
 }
 
@@ -165,6 +167,7 @@ impl Server {
             Some(joining) => (joining.node().clone(), joining.membership()),
             None => alone(&settings),
         };
+        let last_clock = Keeping::begin(&store.table, &node, &runtime).await;
         let services = Arc::new(Services::open(&settings, &node, &membership, &store, &runtime));
         readiness::show(&board, &membership, &services);
         let mut server = Self {
@@ -174,6 +177,7 @@ impl Server {
             joined: joining.map(|joining| joining.serve(&services, &runtime)),
             front: None,
             directory: None,
+            last_clock: Some(last_clock),
             store: open_store,
             settings,
             runtime,
@@ -210,20 +214,15 @@ impl Server {
         if let Some(joined) = &self.joined {
             joined.take_part().await;
         }
-        self.settle().await?;
+        self.settle().await;
         self.open_front(front, store).await?;
         self.name_namespaces(store).await
     }
 
-    /// Waits for all shards of this node. One that cannot be read stops a server that is alone; in a cluster it is told
-    /// by metrics and readiness, and the others are served.
-    async fn settle(&self) -> Result<(), StartError> {
-        match self.services.settle().await {
-            Err(error) if self.joined.is_some() => {
-                tracing::error!(%error, "a shard of this node is not served");
-                Ok(())
-            }
-            settled => settled,
+    /// Waits for all shards of this node. One that cannot be read is told by metrics and readiness, and the others are served.
+    async fn settle(&self) {
+        if let Err(error) = self.services.settle().await {
+            tracing::error!(%error, "a shard of this node is not served");
         }
     }
 
@@ -317,6 +316,9 @@ impl Server {
             time.spend(Step::Leave, joined.leave(goodbye, &self.runtime)).await;
         }
         self.directory = None;
+        if let Some(last_clock) = self.last_clock.take() {
+            time.spend(Step::Leave, last_clock.end()).await;
+        }
         time.spend(Step::Leave, self.store.close()).await;
         self.gone.cancel();
     }
@@ -336,6 +338,9 @@ impl Server {
         self.services.abandon().await;
         if let Some(joined) = self.joined.take() {
             joined.leave(GOODBYE, &self.runtime).await;
+        }
+        if let Some(last_clock) = self.last_clock.take() {
+            self.runtime.timeout(GOODBYE, last_clock.end()).await;
         }
         self.store.close().await;
         self.gone.cancel();

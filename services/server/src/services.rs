@@ -25,6 +25,7 @@ pub(crate) struct Services {
     pub(crate) matching: Option<Arc<MatchingService>>,
     pub(crate) any_history: Arc<dyn History>,
     pub(crate) any_matching: Arc<dyn Matching>,
+    pub(crate) store: Store,
 }
 
 impl Services {
@@ -63,7 +64,7 @@ impl Services {
             runtime.clone(),
             remote,
         ));
-        Self { history, matching, any_history, any_matching }
+        Self { history, matching, any_history, any_matching, store: store.clone() }
     }
 
     /// Acquaints the services with each other: from now on tasks are handed out.
@@ -78,13 +79,14 @@ impl Services {
 
     /// Waits until all shards of this node are open.
     pub(crate) async fn settle(&self) -> Result<(), StartError> {
-        if let Some(history) = &self.history {
-            history.settled().await.map_err(StartError::History)?;
-        }
+        let of_history = match &self.history {
+            Some(history) => history.settled().await.map_err(StartError::History),
+            None => Ok(()),
+        };
         if let Some(matching) = &self.matching {
             matching.settled().await.map_err(StartError::Matching)?;
         }
-        Ok(())
+        of_history
     }
 
     /// Writes what is dirty to the tables while serving on, so that whoever takes the shards over has little to read.

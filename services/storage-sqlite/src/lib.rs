@@ -41,4 +41,4 @@ pub use error::{FileChange, OpenError, WriteFailure};
 pub use options::{SqliteOptions, Step, Synchronous};
 pub use stats::SqliteStats;
 pub use store::SqliteStore;
-pub use verify::{Verified, verify};
+pub use verify::{RowCheck, Verified, verify};

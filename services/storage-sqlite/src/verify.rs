@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use rusqlite::{Connection, OpenFlags, Row};
 use storage::checksum;
 use storage::{Epoch, GroupId, LogId, Seq};
@@ -57,12 +58,15 @@ impl Verified {
     }
 }
 
-/// Verifies the store at `path`, whether or not a server has it open. What is damaged is among the problems; blocks for as
-/// long as it takes to read the whole file.
+/// What is wrong with a row, by its partition, key and value, for somebody who knows what rows are there.
+pub type RowCheck = fn(&[u8], &[u8], &Bytes) -> Result<(), String>;
+
+/// Verifies the store at `path`, whether or not a server has it open. What is damaged is among the problems, and so is what
+/// `check` says of rows that match their checksums. Blocks for as long as it takes to read the whole file.
 ///
 /// # Errors
 /// When there is no store at `path`, or it cannot be read at all.
-pub fn verify(path: &Path) -> Result<Verified, OpenError> {
+pub fn verify(path: &Path, check: RowCheck) -> Result<Verified, OpenError> {
     let lock = lock_unless_served(path)?;
     if lock.is_some()
         && let Err(error) = first_page::check(path)
@@ -76,7 +80,7 @@ pub fn verify(path: &Path) -> Result<Verified, OpenError> {
         };
     }
     let connection = open(path)?;
-    walk(&connection).map_err(|error| Cause::from(error).at(path))
+    walk(&connection, check).map_err(|error| Cause::from(error).at(path))
 }
 
 /// Locks a store that no server has open, so that none takes it meanwhile. Creates no store where there is none.
@@ -100,10 +104,13 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
 }
 
 /// Everything, as of one moment.
-pub(crate) fn walk(connection: &Connection) -> rusqlite::Result<Verified> {
+pub(crate) fn walk(connection: &Connection, check: RowCheck) -> rusqlite::Result<Verified> {
     let mut verified = Verified::default();
     let mut walked = Ok(());
-    for step in [check_structure, check_logs, check_rows, check_entries, count] {
+    let check_rows = |connection: &Connection, verified: &mut Verified| check_rows(connection, verified, check);
+    let steps: [&dyn Fn(&Connection, &mut Verified) -> rusqlite::Result<()>; 5] =
+        [&check_structure, &check_logs, &check_rows, &check_entries, &count];
+    for step in steps {
         // A page that cannot be read ends the transaction; what comes after it is of a later moment.
         walked =
             walked.and_then(|()| if connection.is_autocommit() { connection.execute_batch("BEGIN") } else { Ok(()) });
@@ -198,13 +205,18 @@ fn check_group(log: &LogId, seq: Seq, row: &Row<'_>, verified: &mut Verified) ->
     Ok(())
 }
 
-fn check_rows(connection: &Connection, verified: &mut Verified) -> rusqlite::Result<()> {
+fn check_rows(connection: &Connection, verified: &mut Verified, check: RowCheck) -> rusqlite::Result<()> {
     let sql = "SELECT partition, key, version, value, sum FROM row";
     each_row(connection, verified, "rows", sql, |row, verified| {
         verified.rows += 1;
         let (partition, key) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
-        let sum = checksum::of_row(partition, key, row.get(2)?, row.get_ref(3)?.as_blob()?);
-        note(verified, sum, row.get(4)?, || row_name(partition, key));
+        let value = row.get_ref(3)?.as_blob()?;
+        let sum = checksum::of_row(partition, key, row.get(2)?, value);
+        if sum != row.get::<_, i64>(4)?.cast_unsigned() {
+            verified.problem(format!("{}: its checksum does not match", row_name(partition, key)));
+        } else if let Err(what) = check(partition, key, &Bytes::copy_from_slice(value)) {
+            verified.problem(what);
+        }
         Ok(())
     })
 }

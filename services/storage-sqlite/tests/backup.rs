@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use storage::{Append, Epoch, GroupId, LogId, OwnerNonce, PartitionWrite, Seq, Store};
-use storage_sqlite::{BackupError, OpenError, SqliteOptions, SqliteStore, Synchronous, backup, verify};
+use storage_sqlite::{BackupError, OpenError, RowCheck, SqliteOptions, SqliteStore, Synchronous, backup, verify};
 use tempfile::TempDir;
+
+/// Any row is what it should be.
+const ANY: RowCheck = |_, _, _| Ok(());
 
 fn fresh() -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
@@ -132,9 +135,11 @@ async fn damage_is_found_named_and_not_copied() {
         write(&sqlite.store(), epoch, seq).await;
     }
     sqlite.close().await;
-    assert!(verify(&path).unwrap().is_whole());
+    assert!(verify(&path, ANY).unwrap().is_whole());
+    let judged = verify(&path, |_, key, _| if key.ends_with(b"1") { Err("odd".to_owned()) } else { Ok(()) });
+    assert!(judged.unwrap().problems.iter().all(|problem| problem == "odd"));
     change(&path, &[77; 100]);
-    let found = verify(&path).unwrap();
+    let found = verify(&path, ANY).unwrap();
     assert!(found.problems.iter().any(|what| what.contains("page") && what.contains("checksum")), "{found:?}");
     let to = directory.path().join("copy.db");
     let error = backup(&path, &to).unwrap_err();
@@ -159,7 +164,7 @@ async fn a_row_a_group_and_an_entry_that_do_not_match_are_named() {
                    UPDATE registry SET value = CAST('other' AS BLOB); DELETE FROM log_group WHERE rowid % 16 = 2;";
     connection.execute_batch(changes).unwrap();
     drop(connection);
-    let problems = verify(&path).unwrap().problems;
+    let problems = verify(&path, ANY).unwrap().problems;
     let expected = [
         "log history/0: a hole, position 3 where 2 is due",
         "log history/0, position 3: its checksum does not match",
@@ -185,8 +190,8 @@ async fn a_row_a_group_and_an_entry_that_do_not_match_are_named() {
 #[test]
 fn what_is_no_store_is_neither_verified_nor_made() {
     let (_directory, path) = fresh();
-    assert!(matches!(verify(&path), Err(OpenError::Io { .. })));
+    assert!(matches!(verify(&path, ANY), Err(OpenError::Io { .. })));
     assert!(!path.exists());
     std::fs::write(&path, "a shopping list").unwrap();
-    assert!(matches!(verify(&path), Err(OpenError::NotAStore(_))));
+    assert!(matches!(verify(&path, ANY), Err(OpenError::NotAStore(_))));
 }

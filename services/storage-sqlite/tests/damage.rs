@@ -390,7 +390,7 @@ async fn undamaged_files_are_read_back_whole() {
         let path = directory.path().join("store.db");
         write_files(&files, &path);
         SqliteStore::open(&path).unwrap().close().await;
-        let found = storage_sqlite::verify(&path).unwrap();
+        let found = storage_sqlite::verify(&path, |_, _, _| Ok(())).unwrap();
         assert!(found.is_whole() && found.rows > 300 && found.groups > 30 && found.entries == 3, "{found:?}");
     }
 }

@@ -4,8 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
-use admin::{LeaderReport, Process, SessionReport, ShardReport, VoterReport, admin_server};
+use admin::{LeaderReport, Process, SessionReport, ShardReport, VerifiedPage, VoterReport, admin_server};
 use async_trait::async_trait;
+use bytes::Bytes;
 use cluster::{Node, NodeId, NodeState, Ring, Role, ServiceError, ServiceResult, Sharded};
 use ids::{NamespaceId, WorkflowId};
 use runtime::Runtime;
@@ -225,6 +226,14 @@ impl Process for FakeProcess {
 
     async fn flush_shards(&self) -> ServiceResult<()> {
         self.command("flush".into()).map(drop)
+    }
+
+    /// Three pages, the last of which has a problem.
+    async fn verify(&self, from: Option<Bytes>) -> ServiceResult<VerifiedPage> {
+        let page = from.map_or(0, |from| from[0]);
+        let problems = if page == 2 { vec!["a row is damaged".to_owned()] } else { Vec::new() };
+        let next = (page < 2).then(|| vec![page + 1].into());
+        Ok(VerifiedPage { partitions: 10, rows: 25, entries: u64::from(page == 0), problems, next })
     }
 
     async fn move_shard(&self, service: Sharded, shard: u32, to: Option<NodeId>) -> ServiceResult<u64> {

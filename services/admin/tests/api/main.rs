@@ -31,6 +31,23 @@ async fn shards(fake: &Fake, only: Option<Sharded>, unreachable: &[&str]) -> Sha
 }
 
 #[tokio::test]
+async fn what_is_stored_is_verified_page_by_page() {
+    let fakes = Fakes::start(&["a"], 1, 1).await;
+    let mut node = client(fakes.of("a")).await;
+    let (mut from, mut pages) = (None, Vec::new());
+    loop {
+        let page = node.verify(from).await.unwrap();
+        from = page.next.clone();
+        pages.push((page.partitions, page.rows, page.entries, page.problems));
+        if from.is_none() {
+            break;
+        }
+    }
+    let damaged = vec!["a row is damaged".to_owned()];
+    assert_eq!(pages, [(10, 25, 1, vec![]), (10, 25, 0, vec![]), (10, 25, 0, damaged)]);
+}
+
+#[tokio::test]
 async fn any_node_tells_of_all_shards() {
     let fakes = Fakes::start(&["a", "b", "c"], 6, 2).await;
     fakes.assign(Sharded::History, &["a", "a", "b", "b", "c", ""]);

@@ -4,12 +4,20 @@ use std::collections::BTreeMap;
 
 use admin::{Flushed, Members, RingView, ShardRow, ShardRows, Unreachable, VoterReport};
 
+use super::Found;
 use crate::table::{bytes, milliseconds, ranges, table};
 
 const NONE: &str = "-";
 
 fn or_none(text: &str) -> String {
     if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
+}
+
+pub(super) fn found(of: &Found) -> String {
+    let Found { partitions, rows, registry_entries, problems } = of;
+    let head = format!("{partitions} partitions with {rows} rows, {registry_entries} registry entries");
+    let end = problems.is_empty().then(|| "everything matches its checksums and reads as what it should be".to_owned());
+    [head].into_iter().chain(problems.iter().cloned()).chain(end).collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn members(of: &Members) -> String {

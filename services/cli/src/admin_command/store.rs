@@ -12,12 +12,6 @@ use crate::say;
 
 #[derive(Subcommand)]
 pub(super) enum StoreCommand {
-    /// Hold everything in a file against its checksums. Works beside the server that uses the file, and without one.
-    Verify {
-        /// The file, as given to `server start-dev`.
-        #[arg(long, short = 'f')]
-        db_filename: PathBuf,
-    },
     /// Copy a file, whether or not a server uses it. The copy is verified, and a server can be started on it.
     Backup {
         /// The file, as given to `server start-dev`.
@@ -44,16 +38,17 @@ struct Shown<'a> {
     more_problems: u64,
 }
 
+pub(super) fn verify(file: &Path, output: Output) -> Result<()> {
+    let verified = storage_sqlite::verify(file, server::check_row)?;
+    show(file, &verified, output)?;
+    match verified.problems.len() as u64 + verified.more_problems {
+        0 => Ok(()),
+        problems => bail!("{} is damaged: {problems} problems", file.display()),
+    }
+}
+
 pub(super) fn run(command: &StoreCommand, output: Output) -> Result<()> {
     match command {
-        StoreCommand::Verify { db_filename } => {
-            let verified = storage_sqlite::verify(db_filename)?;
-            show(db_filename, &verified, output)?;
-            match verified.problems.len() as u64 + verified.more_problems {
-                0 => Ok(()),
-                problems => bail!("{} is damaged: {problems} problems", db_filename.display()),
-            }
-        }
         StoreCommand::Backup { db_filename, to } => {
             let verified = storage_sqlite::backup(db_filename, to)?;
             show(to, &verified, output)

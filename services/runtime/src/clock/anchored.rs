@@ -1,6 +1,6 @@
 //! The time that a process goes by: a monotonic clock, anchored to the wall clock.
 //!
-//! It begins as the wall clock shows. When that is set forward, it follows at once; when that is set back, it goes on, and is
+//! It begins as the wall clock shows, or where a process before it was ahead of that ([`resumed`](super::resumed)). When that is set forward, it follows at once; when that is set back, it goes on, and is
 //! ahead until the wall clock has caught up or the process ends. So it never goes back, never runs slower than a second a
 //! second, and is never behind the wall clock.
 
@@ -10,6 +10,7 @@ use std::time::Duration;
 use ids::{Timestamp, WallClock};
 
 use super::Clock;
+use super::resumed::resumed;
 
 /// A wall clock that is set by more is noticed. What adjusts a clock without setting it changes both clocks alike.
 const NOTICED_NANOS: u64 = 5_000_000;
@@ -118,6 +119,17 @@ impl<S: Source> Clock for AnchoredClock<S> {
         (Timestamp::from_nanos(now), WallClock { shows, set_back_at })
     }
 
+    fn go_on_from(&self, before: (Timestamp, WallClock)) {
+        let reading = Reading::of(&self.source);
+        let Some((now, set_back_at)) = resumed(before, Timestamp::from_nanos(reading.wall)) else { return };
+        let ahead = now.nanos().saturating_sub(reading.wall).max(0) as f64 / 1e9;
+        if ahead >= 1.0 {
+            tracing::warn!(ahead, "the wall clock was set back, going on with the time of the process before");
+        }
+        self.set_back_at.fetch_max(set_back_at.nanos(), Ordering::AcqRel);
+        self.anchor.fetch_max(now.nanos().saturating_sub(reading.monotonic), Ordering::AcqRel);
+    }
+
     fn longest_nap(&self) -> Duration {
         Duration::from_secs(1)
     }
@@ -173,6 +185,23 @@ mod tests {
             let millis = |at: Timestamp| at.nanos() / 1_000_000;
             assert_eq!((millis(now), millis(wall.shows), millis(wall.set_back_at)), expected);
         }
+    }
+
+    #[test]
+    fn a_clock_goes_on_where_that_of_the_process_before_it_was() {
+        let set = Set::default();
+        set.wall.store(10 * HOUR, Ordering::Relaxed);
+        let before = AnchoredClock::new(set.clone());
+        set.wall.fetch_sub(HOUR, Ordering::Relaxed);
+        let shown = before.read();
+        set.wall.fetch_add(5_000, Ordering::Relaxed);
+        let clock = AnchoredClock::new(set.clone());
+        clock.go_on_from(shown);
+        let (now, wall) = clock.read();
+        assert_eq!(now, Timestamp::from_millis(10 * HOUR + 5_000));
+        assert_eq!((wall.shows, wall.set_back_at), (Timestamp::from_millis(9 * HOUR + 5_000), shown.1.set_back_at));
+        set.wall.fetch_add(2 * HOUR, Ordering::Relaxed);
+        assert_eq!(clock.read().0, Timestamp::from_millis(11 * HOUR + 5_000), "and follows the wall clock forward");
     }
 
     /// A source whose wall clock is read long after the monotonic one, as when the thread is stopped in between.
