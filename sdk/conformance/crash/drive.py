@@ -1,7 +1,7 @@
 """The crash suite: workflows of every kind on an SDK worker, while the server is killed again and again.
 
 When the kills are over and everything has had time to close, the server is started once more from its file, and the
-histories are judged by what was acknowledged.
+histories are judged by what was acknowledged. So is what a server makes of a backup from the middle of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "python")]
 from temporalio.client import Client  # noqa: E402
 
 from load import Load, workers  # noqa: E402
+from restored import Backup  # noqa: E402
 from server_process import ServerProcess  # noqa: E402
 from verdict import Disturbance, Verdict  # noqa: E402
 
@@ -31,6 +32,7 @@ class Driver:
         self.folder = pathlib.Path(arguments.folder)
         self.server = ServerProcess(arguments.binary, self.folder)
         self.kills: list[Disturbance] = []
+        self.backup = Backup(arguments.binary, self.folder)
         self.load: Load
 
     async def kill_again_and_again(self) -> None:
@@ -49,6 +51,8 @@ class Driver:
             # Whoever calls in vain waits longer each time, in the end about as long as the server was away.
             self.kills.append(Disturbance(killed, again + max(1.0, again - killed)))
             self.load.note("kill", str(number), f"back after {again - killed:.3f} s")
+            if number == self.arguments.kills // 2:
+                await self.backup.make(self.load)
         print(f"crash: {len(self.kills)} kills, slowest start {slowest:.2f} s", flush=True)
 
     async def run(self) -> bool:
@@ -74,6 +78,7 @@ class Driver:
         await verdict.judge(self.load.started)
         verdict.problems[:0] = self.load.problems
         self.server.stop()
+        verdict.problems += await self.backup.restore(arguments.seed, self.kills)
         self.report(verdict)
         return not verdict.problems
 

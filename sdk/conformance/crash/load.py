@@ -201,6 +201,7 @@ class Load:
 
     async def signalled_workflow(self, rng: random.Random, workflow_id: str, with_sender: bool) -> Started:
         one = self.expect(workflow_id, await self.start("Collects", workflow_id, [], rng.randint(2, 6)))
+        one.waits = True
         sender = None
         if with_sender:
             tokens = [f"{workflow_id}-external-{n}" for n in range(4)]

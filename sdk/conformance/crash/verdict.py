@@ -33,6 +33,8 @@ class Started:
     result: str | None
     # token -> True: acknowledged, so exactly once; False: the answer was lost, so once at most.
     signals: dict[str, bool]
+    # Whether it goes on until it is told to finish.
+    waits: bool = False
 
 
 @dataclasses.dataclass
