@@ -172,8 +172,7 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
 async fn every_matching_method(matching: &dyn Matching, deadline: Timestamp) -> Vec<String> {
     let ctx = &ctx();
     let mut answers: Vec<Box<dyn Debug>> = Vec::new();
-    let kinds =
-        [TaskQueueKind::Workflow, TaskQueueKind::StickyWorkflow, TaskQueueKind::Activity, TaskQueueKind::Nexus];
+    let kinds = [TaskQueueKind::Workflow, TaskQueueKind::StickyWorkflow, TaskQueueKind::Activity, TaskQueueKind::Nexus];
     for kind in kinds {
         for attempt in [1, 2] {
             answers.push(Box::new(matching.offer(task(kind, attempt)).await));
