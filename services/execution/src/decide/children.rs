@@ -46,7 +46,8 @@ pub(super) fn started(
                 cause: cause as i32,
                 control: initiated.control.clone(),
                 initiated_event_id,
-                workflow_task_completed_event_id: initiated.workflow_task_completed_event_id,
+                // As the public server does, it does not say which task asked for it.
+                ..StartChildWorkflowExecutionFailedEventAttributes::default()
             };
             let attributes = Attributes::StartChildWorkflowExecutionFailedEventAttributes(attributes);
             draft.arrive(run_id, attributes, Notes::default());
