@@ -97,6 +97,23 @@ async def test_a_workflow_that_blocks_its_worker_loses_the_task_and_gets_it_agai
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("cause", [Cause.WORKFLOW_TASK_FAILED_CAUSE_EXTERNAL_STORAGE_FAILURE, 99])
+async def test_why_a_worker_failed_is_kept_also_where_its_api_is_newer(stage: Stage, cause: int):
+    await stage.start_raw()
+    task = await RawWorker(stage).poll_workflow()
+    await stage.service.respond_workflow_task_failed(
+        RespondWorkflowTaskFailedRequest(
+            namespace=stage.namespace,
+            task_token=task.task_token,
+            cause=cause,  # type: ignore[arg-type]
+            failure=Failure(message="no", application_failure_info=ApplicationFailureInfo()),
+        )
+    )
+    [failed] = laws.find(await stage.history(stage.id()), "WorkflowTaskFailed")
+    assert failed.cause == cause
+
+
+@pytest.mark.once
 async def test_later_attempts_of_a_failing_task_leave_no_events(stage: Stage):
     await stage.start_raw()
     worker = RawWorker(stage)

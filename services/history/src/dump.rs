@@ -119,6 +119,9 @@ fn show_run(state: &WorkflowState, run: &Run) -> Value {
     value["children"] = run.children.values().map(|child| show_child(child)).collect();
     value["signals_to_others"] = run.signals.keys().copied().collect();
     value["cancels_of_others"] = run.cancels.keys().copied().collect();
+    let attached = run.attached.values();
+    value["attached_requests"] =
+        attached.map(|attached| json!({"id": attached.request_id, "event_id": attached.event_id})).collect();
     value["buffered_events"] = run.buffered.iter().map(|event| event.event_type().as_str_name()).collect();
     value["memo_bytes"] = sizes(&run.memo);
     value["search_attribute_bytes"] = sizes(&run.search_attributes);

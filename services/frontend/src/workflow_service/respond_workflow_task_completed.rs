@@ -64,6 +64,7 @@ pub(crate) async fn serve(
     let (ctx, token): (_, WorkflowTaskToken) =
         frontend.tenant_and_token(Kind::WorkflowTask, &request.namespace, &request.task_token).await?;
     for namespace in namespaces_of(&request.commands) {
+        fields::required_id("commands[].namespace", namespace, &frontend.settings().limits)?;
         frontend.namespaces().by_name(namespace).await?;
     }
     let mut response = frontend.history().complete_workflow_task(&ctx, token, request).await?;
