@@ -55,6 +55,11 @@ pub(crate) fn unavailable(message: impl Into<String>) -> StorageError {
     StorageError::Unavailable { message: message.into(), retry_after: Duration::from_millis(100) }
 }
 
+/// Whether the node did not know the statement, and so has done nothing.
+pub(crate) fn was_forgotten(error: &ExecutionError) -> bool {
+    matches!(error, ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unprepared { .. }, _)))
+}
+
 fn may_have_happened(error: &ExecutionError) -> bool {
     match error {
         ExecutionError::BadQuery(_)

@@ -19,7 +19,7 @@ use scylla::statement::{Consistency, SerialConsistency};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::answer::Answer;
-use crate::failure::Failure;
+use crate::failure::{Failure, was_forgotten};
 use crate::settings::CqlSettings;
 use crate::stats::{Counters, Kind};
 
@@ -77,6 +77,9 @@ impl Profiles {
     }
 }
 
+/// How often a statement is prepared again that its node has forgotten.
+const PREPARED_AGAIN: usize = 20;
+
 /// The session, with what it takes to send a statement the right way.
 pub(crate) struct Requests {
     /// `None` once the store is closed.
@@ -133,16 +136,16 @@ impl Requests {
         values: impl SerializeRow,
     ) -> Result<Answer, Failure> {
         let kind = Kind::ConditionalUpdate;
-        let session = self.session().await?;
-        let answered = self.counted(kind, session.execute_unpaged(statement, values)).await;
+        let session = &*self.session().await?;
+        let answered = self.counted(kind, || session.execute_unpaged(statement, &values)).await;
         self.answer(kind, answered)
     }
 
     /// A conditional write of several statements. Sent once: no answer, no second try.
     pub(crate) async fn conditional_batch(&self, batch: &Batch, values: impl BatchValues) -> Result<Answer, Failure> {
         let kind = Kind::ConditionalBatch;
-        let session = self.session().await?;
-        let answered = self.counted(kind, session.batch(batch, values)).await;
+        let session = &*self.session().await?;
+        let answered = self.counted(kind, || session.batch(batch, &values)).await;
         self.answer(kind, answered)
     }
 
@@ -161,14 +164,14 @@ impl Requests {
         statement: &PreparedStatement,
         values: impl SerializeRow,
     ) -> Result<(), Failure> {
-        let session = self.session().await?;
-        self.counted(kind, session.execute_unpaged(statement, values)).await.map(drop)
+        let session = &*self.session().await?;
+        self.counted(kind, || session.execute_unpaged(statement, &values)).await.map(drop)
     }
 
     /// A batch that may be repeated.
     pub(crate) async fn write_batch(&self, kind: Kind, batch: &Batch, values: impl BatchValues) -> Result<(), Failure> {
-        let session = self.session().await?;
-        self.counted(kind, session.batch(batch, values)).await.map(drop)
+        let session = &*self.session().await?;
+        self.counted(kind, || session.batch(batch, &values)).await.map(drop)
     }
 
     /// All rows at once: for statements whose answer is small.
@@ -178,8 +181,8 @@ impl Requests {
         statement: &PreparedStatement,
         values: impl SerializeRow,
     ) -> Result<QueryRowsResult, Failure> {
-        let session = self.session().await?;
-        let result = self.counted(kind, session.execute_unpaged(statement, values)).await?;
+        let session = &*self.session().await?;
+        let result = self.counted(kind, || session.execute_unpaged(statement, &values)).await?;
         result.into_rows_result().map_err(Failure::unreadable)
     }
 
@@ -190,8 +193,9 @@ impl Requests {
         values: impl SerializeRow,
         from: PagingState,
     ) -> Result<(QueryRowsResult, Option<PagingState>), Failure> {
-        let session = self.session().await?;
-        let (result, next) = self.counted(Kind::Read, session.execute_single_page(statement, values, from)).await?;
+        let session = &*self.session().await?;
+        let page = || session.execute_single_page(statement, &values, from.clone());
+        let (result, next) = self.counted(Kind::Read, page).await?;
         let next = match next {
             PagingStateResponse::HasMorePages { state } => Some(state),
             PagingStateResponse::NoMorePages => None,
@@ -199,13 +203,21 @@ impl Requests {
         Ok((result.into_rows_result().map_err(Failure::unreadable)?, next))
     }
 
-    async fn counted<T>(
-        &self,
-        kind: Kind,
-        request: impl Future<Output = Result<T, ExecutionError>>,
-    ) -> Result<T, Failure> {
+    /// Sends a request, and again if its node did not know the statement: then it has done nothing. The driver prepares the
+    /// statement anew each time, but a node whose cache is full of statements that are asked for more often forgets it again at
+    /// once, until it was asked for often enough itself.
+    async fn counted<T, F>(&self, kind: Kind, send: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, ExecutionError>>,
+    {
         let began = self.runtime.now();
-        let answered = request.await;
+        let mut answered = send().await;
+        for _ in 0..PREPARED_AGAIN {
+            match &answered {
+                Err(error) if was_forgotten(error) => answered = send().await,
+                _ => break,
+            }
+        }
         self.counters.requested(kind, self.runtime.now().since(began));
         answered.map_err(|error| Failure::of(&error))
     }

@@ -4,6 +4,7 @@
 mod clusters;
 mod database;
 mod layout;
+mod prepared;
 mod proxied;
 mod schemas;
 mod secured;
