@@ -45,7 +45,7 @@ pub struct CassandraArgs {
 
 impl CassandraArgs {
     fn conditions(&self) -> String {
-        format!("one Cassandra 5.0.6 node, RF 1, Paxos {}, commit log {}", self.paxos, self.commitlog)
+        format!("one Cassandra 5.0.9 node, RF 1, Paxos {}, commit log {}", self.paxos, self.commitlog)
     }
 }
 

@@ -96,7 +96,7 @@ class Cluster:
             raise Failed(f"node {number} runs already")
         folder = self.node_folder(number)
         configuration.write(self.facts, self.node(number), folder)
-        base = jars.fetch()
+        base = jars.fetch(self.facts["version"])
         flags = configuration.jvm_flags(self.facts, folder, RING_DELAY_MS)
         archive = jars.class_archive(base)
         if archive.exists() and not more_flags:
@@ -148,6 +148,11 @@ class Cluster:
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         return f"the last lines of {path}:\n" + "\n".join(lines[-count:])
 
+    def move(self, number: int, address: str) -> None:
+        """Gives a node that does not run another address. The others hear of it when it comes back."""
+        self.node(number)["address"] = address
+        self.save()
+
     def signal(self, number: int, what: signal.Signals) -> None:
         pid = self.pid(number)
         if pid is None:
@@ -177,7 +182,7 @@ class Cluster:
 
     def status(self) -> dict[str, Any]:
         return {
-            **{key: self.facts[key] for key in ("name", "port", "datacenter", "paxos", "commitlog", "heap", "jit")},
+            **{key: self.facts[key] for key in ("name", "version", "port", "datacenter", "paxos", "commitlog", "heap", "jit")},
             "dir": str(self.folder),
             "contact_points": [f"{node['address']}:{self.facts['port']}" for node in self.facts["nodes"]],
             # What `cql-proxy --route` takes, if the nodes tell drivers of other addresses than their own.

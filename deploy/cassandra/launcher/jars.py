@@ -17,13 +17,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-VERSION = "5.0.6"
+# What is started unless another release is named.
+VERSION = "5.0.9"
 DEPENDENCY_PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>outlast</groupId><artifactId>cassandra-jars</artifactId><version>1</version><packaging>pom</packaging>
   <dependencies>
-    <dependency><groupId>org.apache.cassandra</groupId><artifactId>cassandra-all</artifactId><version>{VERSION}</version></dependency>
+    <dependency><groupId>org.apache.cassandra</groupId><artifactId>cassandra-all</artifactId><version>%s</version></dependency>
   </dependencies>
 </project>
 """
@@ -33,9 +34,9 @@ class Unfetched(Exception):
     """The jars are not there and could not be made to be."""
 
 
-def home() -> pathlib.Path:
-    """Where the jars are, or will be: in $OUTLAST_CACHE, unless the cache that CI keeps between runs has them already."""
-    name = f"cassandra-{VERSION}"
+def home(version: str) -> pathlib.Path:
+    """Where a release's jars are, or will be: in $OUTLAST_CACHE, unless the cache that CI keeps between runs has them."""
+    name = f"cassandra-{version}"
     kept = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "outlast-ci" / name
     named = os.environ.get("OUTLAST_CACHE")
     if named and not (kept / "lib").is_dir():
@@ -44,11 +45,11 @@ def home() -> pathlib.Path:
 
 
 def java() -> str:
-    """The Java that runs the nodes: Cassandra 5.0 accepts 11 and 17."""
+    """The Java that runs the nodes: Cassandra 5.0 accepts 11 and 17, 6.0 accepts 17."""
     named = os.environ.get("JAVA_HOME")
     found = str(pathlib.Path(named) / "bin" / "java") if named else shutil.which("java")
     if not found or not os.access(found, os.X_OK):
-        raise Unfetched("no java found: Cassandra 5.0 needs a JDK 17 (or 11) on the PATH or in JAVA_HOME")
+        raise Unfetched("no java found: Cassandra needs a JDK 17 on the PATH or in JAVA_HOME")
     return found
 
 
@@ -61,26 +62,26 @@ def alone(base: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def fetch() -> pathlib.Path:
-    """The folder with the jars, downloaded if need be."""
-    base = home()
+def fetch(version: str) -> pathlib.Path:
+    """The folder with a release's jars, downloaded if need be."""
+    base = home(version)
     if (base / "lib").is_dir():
         return base
     with alone(base):
         if not (base / "lib").is_dir():
-            download(base)
+            download(version, base)
     return base
 
 
-def download(base: pathlib.Path) -> None:
+def download(version: str, base: pathlib.Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise Unfetched("no mvn found: Cassandra's jars come from Maven Central by it (Debian: apt-get install maven)")
-    print(f"cassandra: fetching cassandra-all {VERSION} and what it needs into {base}", file=sys.stderr, flush=True)
+    print(f"cassandra: fetching cassandra-all {version} and what it needs into {base}", file=sys.stderr, flush=True)
     base.mkdir(parents=True, exist_ok=True)
     work = pathlib.Path(tempfile.mkdtemp(prefix="fetch-", dir=base))
     try:
-        (work / "pom.xml").write_text(POM)
+        (work / "pom.xml").write_text(POM % version)
         command = [maven, "-B", "-q", f"{DEPENDENCY_PLUGIN}:copy-dependencies", f"-DoutputDirectory={work / 'lib'}"]
         # A registry that drops a connection should not fail a build: a few tries, then give up.
         for attempt in range(4):
@@ -89,7 +90,7 @@ def download(base: pathlib.Path) -> None:
                 break
             time.sleep(5 * (attempt + 1))
         else:
-            raise Unfetched(f"maven could not fetch cassandra-all {VERSION}:\n{(done.stdout + done.stderr)[-2000:]}")
+            raise Unfetched(f"maven could not fetch cassandra-all {version}:\n{(done.stdout + done.stderr)[-2000:]}")
         (work / "lib").rename(base / "lib")
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -6,7 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use cql_proxy::{Class, Fault, Rule};
+use runtime::Runtime;
+use storage::{Append, Epoch, GroupId, Log, LogId, OwnerNonce, Seq};
 
+use crate::connect;
 use crate::database::{Database, Start};
 use crate::proxied::proxy_before;
 
@@ -19,6 +22,8 @@ pub fn is_wanted(what: &str) -> bool {
     }
     wanted
 }
+
+const OWNER: OwnerNonce = OwnerNonce(1);
 
 /// The suite, and the suite alone.
 const SUITE: &[&str] = &["as_served::", "always_rolling::"];
@@ -48,6 +53,18 @@ fn one_node_with_paxos_v1() {
     if is_wanted("the suite on one node with Paxos v1") {
         let database = Database::start(Start { name: "v1", paxos: "v1", ..Start::ONE });
         run(SUITE_AND_FAULTS, &database.contact_points, "one node, Paxos v1");
+        database.stop();
+    }
+}
+
+/// What comes after the release that `make test` runs on.
+#[test]
+fn one_node_of_the_next_release() {
+    const NEXT: &str = "6.0-alpha2";
+    if is_wanted(&format!("the suite on one node of Cassandra {NEXT}")) {
+        let more = vec!["--version".to_owned(), NEXT.to_owned()];
+        let database = Database::start(Start { name: "next", more, ..Start::ONE });
+        run(SUITE_AND_FAULTS, &database.contact_points, &format!("one node, Cassandra {NEXT}"));
         database.stop();
     }
 }
@@ -106,6 +123,43 @@ fn three_nodes_of_which_one_fails() {
     }
     assert!(storm.join().is_ok(), "the storm failed");
     database.stop();
+}
+
+/// As nodes in containers do: each comes back under another address, until nobody is left where the store has first asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_that_all_move() {
+    if !is_wanted("a store whose nodes come back under other addresses") {
+        return;
+    }
+    let database = Database::start(Start { name: "moving", nodes: 3, ..Start::ONE });
+    database.apply_schema().await;
+    let store = connect(&database.settings()).await;
+    let (log, id) = (store.store().log, LogId("moving".into()));
+    let mut epoch = log.open(&id, OWNER).await.expect("three nodes serve").head.epoch;
+    for number in 1..=3 {
+        database.move_node(number);
+        let appending = append_somehow(&*log, &id, &mut epoch, number);
+        let appended = Runtime::system().timeout(Duration::from_secs(120), appending).await;
+        appended.unwrap_or_else(|| panic!("node {number} has moved, and nothing can be appended"));
+    }
+    let tail = log.open(&id, OwnerNonce(2)).await.expect("three nodes serve").tail;
+    assert_eq!(tail.len(), 3);
+    database.stop();
+}
+
+/// The group of this number, appended once, however long that takes: at once, or when it is known where the nodes are now.
+async fn append_somehow(log: &dyn Log, id: &LogId, epoch: &mut Epoch, number: u32) {
+    let group = GroupId(u128::from(number));
+    while log.append(id, *epoch, Seq(u64::from(number)), group, "a group".into()).await != Append::Appended {
+        // What was unknown is settled by opening the log again.
+        if let Ok(opened) = log.open(id, OWNER).await {
+            *epoch = opened.head.epoch;
+            if opened.tail.iter().any(|found| found.id == group) {
+                return;
+            }
+        }
+        Runtime::system().sleep(Duration::from_millis(500)).await;
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "other processes are given time to fail")]

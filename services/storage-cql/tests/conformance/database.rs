@@ -109,6 +109,17 @@ impl Database {
         assert!(status.is_ok_and(|status| status.success()), "stop");
     }
 
+    /// Starts a node again on its data, under an address that no node had before.
+    pub fn move_node(&self, number: u32) {
+        let directory = self.directory.as_deref().expect("a database that we started");
+        let host = self.contact_points[0].split(':').next().expect("an address");
+        let (net, _) = host.rsplit_once('.').expect("an address of four numbers");
+        let address = format!("{net}.{}", 50 + number);
+        let status =
+            launcher("restart", directory).args(["--node", &number.to_string(), "--address", &address]).status();
+        assert!(status.is_ok_and(|status| status.success()), "restart node {number} at {address}");
+    }
+
     /// What the launcher does with one node: `kill`, `pause`, `resume` or `restart`.
     pub fn node(&self, command: &str, number: u32) {
         let directory = self.directory.as_deref().expect("a database that we started");
