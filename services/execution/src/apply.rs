@@ -6,7 +6,9 @@ use std::sync::Arc;
 use api::temporal::api::common::v1::Payload;
 use api::temporal::api::enums::v1::{TaskQueueKind, TimeoutType, WorkflowExecutionStatus};
 use api::temporal::api::history::v1::history_event::Attributes;
-use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionStartedEventAttributes};
+use api::temporal::api::history::v1::{
+    HistoryEvent, WorkflowExecutionStartedEventAttributes, WorkflowTaskScheduledEventAttributes,
+};
 use ids::Timestamp;
 
 use crate::change::{Batch, Change, Fact, RunChange, Step};
@@ -86,24 +88,7 @@ impl Run {
         let at = event_nanos(event);
         match &event.attributes {
             Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => self.begin(started, at),
-            Some(Attributes::WorkflowTaskScheduledEventAttributes(scheduled)) => {
-                self.core.first_task_at = 0;
-                self.core.last_stamp += 1;
-                self.core.task_failures = scheduled.attempt - 1;
-                let sticky =
-                    scheduled.task_queue.as_ref().is_some_and(|queue| queue.kind == TaskQueueKind::Sticky as i32);
-                self.core.task = Some(WorkflowTask {
-                    scheduled_event_id: id,
-                    attempt: scheduled.attempt,
-                    scheduled_at: at,
-                    first_scheduled_at: at,
-                    timeout_nanos: from_wire(scheduled.start_to_close_timeout.as_ref()).map_or(0, nanos),
-                    stamp: self.core.last_stamp,
-                    sticky,
-                    sticky_deadline: if sticky { at.saturating_add(self.core.sticky_timeout_nanos) } else { 0 },
-                    ..WorkflowTask::default()
-                });
-            }
+            Some(Attributes::WorkflowTaskScheduledEventAttributes(scheduled)) => self.schedule_task(scheduled, id, at),
             Some(Attributes::WorkflowTaskStartedEventAttributes(started)) => {
                 if let Some(task) = &mut self.core.task {
                     task.started_event_id = id;
@@ -129,11 +114,7 @@ impl Run {
             Some(Attributes::WorkflowExecutionSignaledEventAttributes(_)) if !buffered => self.core.signal_count += 1,
             Some(Attributes::WorkflowExecutionCancelRequestedEventAttributes(_)) => self.core.cancel_requested = true,
             Some(Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(updated)) => {
-                let request_id = updated.attached_request_id.clone();
-                if !request_id.is_empty() {
-                    let attached = AttachedRequest { request_id: request_id.clone(), event_id: id };
-                    self.attached.insert(request_id, Arc::new(attached));
-                }
+                self.attach(&updated.attached_request_id, id);
             }
             Some(Attributes::UpsertWorkflowSearchAttributesEventAttributes(upsert)) => {
                 let changed = upsert.search_attributes.clone().unwrap_or_default().indexed_fields;
@@ -151,6 +132,32 @@ impl Run {
                 }
             }
             None => {}
+        }
+    }
+
+    fn schedule_task(&mut self, scheduled: &WorkflowTaskScheduledEventAttributes, id: i64, at: i64) {
+        self.core.first_task_at = 0;
+        self.core.last_stamp += 1;
+        self.core.task_failures = scheduled.attempt - 1;
+        let sticky = scheduled.task_queue.as_ref().is_some_and(|queue| queue.kind == TaskQueueKind::Sticky as i32);
+        self.core.task = Some(WorkflowTask {
+            scheduled_event_id: id,
+            attempt: scheduled.attempt,
+            scheduled_at: at,
+            first_scheduled_at: at,
+            timeout_nanos: from_wire(scheduled.start_to_close_timeout.as_ref()).map_or(0, nanos),
+            stamp: self.core.last_stamp,
+            sticky,
+            sticky_deadline: if sticky { at.saturating_add(self.core.sticky_timeout_nanos) } else { 0 },
+            ..WorkflowTask::default()
+        });
+    }
+
+    /// A request whose id is to be known as one that led to this run; empty for none.
+    fn attach(&mut self, request_id: &str, event_id: i64) {
+        if !request_id.is_empty() {
+            let attached = AttachedRequest { request_id: request_id.to_owned(), event_id };
+            self.attached.insert(request_id.to_owned(), Arc::new(attached));
         }
     }
 
@@ -237,7 +244,9 @@ impl Run {
 
     fn lose_task(&mut self, failed: bool) {
         self.core.task = None;
-        self.core.task_failures += i32::from(failed);
+        if failed {
+            self.core.task_failures = self.failures_with_this_task();
+        }
         self.forget_sticky();
     }
 

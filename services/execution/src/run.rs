@@ -182,6 +182,12 @@ impl Run {
         self.status() == WorkflowExecutionStatus::Running
     }
 
+    /// Consecutive failures once the task fails that a worker has now. The one of a worker that has the run cached does not
+    /// count, as in the public server: its cache may be what is wrong, and the next worker begins anew.
+    pub(crate) fn failures_with_this_task(&self) -> i32 {
+        self.core.task_failures + i32::from(self.core.sticky_queue.is_empty())
+    }
+
     /// The workflow's type.
     pub fn type_name(&self) -> &str {
         self.start.workflow_type.as_ref().map_or("", |kind| &kind.name)

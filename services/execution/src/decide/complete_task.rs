@@ -92,13 +92,14 @@ fn time_out_heartbeats(workflow: &Workflow, complete: &CompleteWorkflowTask, env
     let mut draft = Draft::of(workflow, env);
     task::write_transient(&mut draft, run_id);
     let task = draft.run(run_id).core.task.clone().unwrap_or_default();
+    let failures = draft.run(run_id).failures_with_this_task();
     let attributes = WorkflowTaskTimedOutEventAttributes {
         scheduled_event_id: task.scheduled_event_id,
         started_event_id: task.started_event_id,
         timeout_type: TimeoutType::StartToClose as i32,
     };
     draft.event(run_id, Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
-    task::after_loss(&mut draft, run_id, task.attempt, false);
+    task::after_loss(&mut draft, run_id, failures, false);
     draft.finish(|_| Reply::Refused(Rejection::NotFound("workflow task heartbeat timeout".to_owned())))
 }
 

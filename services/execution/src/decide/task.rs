@@ -229,7 +229,7 @@ impl LostTask {
 
 /// Fails the started task, takes in what was buffered, and schedules the next attempt.
 pub(super) fn lose_to_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
-    let failures = draft.run(run_id).core.task_failures + 1;
+    let failures = draft.run(run_id).failures_with_this_task();
     fail_without_retry(draft, run_id, lost);
     after_loss(draft, run_id, failures, true);
 }
@@ -295,12 +295,13 @@ pub(super) fn after_loss(draft: &mut Draft<'_>, run_id: &str, failures: i32, del
 /// The worker's time is up.
 pub(super) fn time_out(draft: &mut Draft<'_>, run_id: &str) {
     let Some(task) = draft.run(run_id).core.task.clone() else { return };
+    let failures = draft.run(run_id).failures_with_this_task();
     if task.is_transient() {
         drop_transient(draft, run_id, &task);
     } else {
         write_time_out(draft, run_id, &task, TimeoutType::StartToClose);
     }
-    after_loss(draft, run_id, task.attempt, false);
+    after_loss(draft, run_id, failures, false);
 }
 
 /// The sticky worker did not come: the task goes to the normal queue, as a task of its own, so that the history shows why.
