@@ -9,7 +9,7 @@ import pytest
 import official_cli
 
 NOT_SERVED = "a feature that is not served yet, and says so"
-VERSIONING = "workers tell their build id as binary_checksum while worker versioning is not served, and nothing is made of it"
+LINKED = "an answer says which run gave it"
 CHECKED = "the refusal names field, value and what is allowed; it begins as the public server's where clients compare it"
 
 # Where outputs may differ, as a pattern of `step: path`, and why. One that explains nothing any more fails the test.
@@ -20,7 +20,8 @@ EXPLAINED = {
     r".*: .*namespaceInfo\.capabilities\.workerPollCompleteOnShutdown": "served here, and off by default there",
     r"list: .*": NOT_SERVED,
     r".*: .*autoResetPoints.*": "resets are not served yet",
-    r".*: .*(searchAttributes|mostRecentWorkerVersionStamp|binaryChecksum|workerVersion)(\..*)?": VERSIONING,
+    r".*: .*searchAttributes(\..*)?": NOT_SERVED,
+    r"query.*: out\.link\..*": LINKED,
     r".*: .*(taskId|historySizeBytes|stateTransitionCount)": "how a server counts what it has stored is its own affair",
     r"(show|describe) .*: .*workflowExecutionSignaledEventAttributes\.requestId": "a signal without a request id is given one, so that nodes may try again",
     r"task queue .*: out\.pollers\[\d\]\.ratePerSecond": "there is no limit unless a worker asks for one",
