@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	taskqueuepb "go.temporal.io/api/taskqueue/v1"
+	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
@@ -133,6 +135,45 @@ func TestQueriesOpenAndClosed(t *testing.T) {
 	})
 	require.NoError(s, err)
 	require.Equal(s, enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED, response.QueryRejected.GetStatus())
+}
+
+// SDK 1.51 refuses a query whose task does not say up to which completed task the history goes.
+func TestQueriesOfClosedRunsWhoseLastTaskWasLost(t *testing.T) {
+	for _, how := range []string{"failed", "timed out"} {
+		t.Run(how, func(t *testing.T) {
+			s := newStage(t, messageFlows)
+			w := s.worker(worker.Options{})
+			run := s.start(collects, taskTimeout(2*time.Second), []string{"given"}, 0)
+			soFar := func() []string {
+				var answer []string
+				value, err := s.client.QueryWorkflow(s.context(), run.GetID(), run.GetRunID(), "so far")
+				require.NoError(s, err)
+				require.NoError(s, value.Get(&answer))
+				return answer
+			}
+			require.Equal(s, []string{"given"}, soFar())
+			w.Stop()
+			require.NoError(s, s.client.SignalWorkflow(s.context(), run.GetID(), "", "add", "x"))
+			task, err := s.client.WorkflowService().PollWorkflowTaskQueue(s.context(), &workflowservice.PollWorkflowTaskQueueRequest{
+				Namespace: "default", TaskQueue: &taskqueuepb.TaskQueue{Name: s.queue}, Identity: "one that loses its task",
+			})
+			require.NoError(s, err)
+			require.NotEmpty(s, task.GetTaskToken())
+			lost := enumspb.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT
+			if how == "failed" {
+				lost = enumspb.EVENT_TYPE_WORKFLOW_TASK_FAILED
+				_, err = s.client.WorkflowService().RespondWorkflowTaskFailed(s.context(), &workflowservice.RespondWorkflowTaskFailedRequest{
+					Namespace: "default", TaskToken: task.GetTaskToken(),
+					Cause: enumspb.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE,
+				})
+				require.NoError(s, err)
+			}
+			s.eventually("the task is lost", func() bool { return count(s.history(run.GetID(), run.GetRunID()), lost) == 1 })
+			require.NoError(s, s.client.TerminateWorkflow(s.context(), run.GetID(), "", "enough"))
+			s.worker(worker.Options{})
+			require.Contains(s, soFar(), "given")
+		})
+	}
 }
 
 func TestAnUpdateIsServedOrRefusedInSoManyWords(t *testing.T) {
