@@ -115,11 +115,11 @@ fn fresh() -> (tempfile::TempDir, PathBuf) {
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Damage {
     /// The pages that only it has do not match their sums.
-    OfPages,
+    Pages,
     /// Pages have been given sums again: it is the value that does not match.
-    OfValue,
+    Value,
     /// Of another file, which does not consist of pages.
-    OfLog,
+    Log,
 }
 
 /// Flips a bit wherever a workflow's payload is in the file.
@@ -128,11 +128,11 @@ fn flip(path: &Path, id: &str, damage: Damage) {
     let marker = marker(id).into_bytes();
     let places: Vec<_> = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(&marker)).collect();
     let in_page = |at: usize| places.iter().filter(|other| **other / PAGE == at / PAGE).count();
-    let is_alone = |at: &&usize| damage != Damage::OfPages || (in_page(**at) + 2) * marker.len() > PAGE;
+    let is_alone = |at: &&usize| damage != Damage::Pages || (in_page(**at) + 2) * marker.len() > PAGE;
     let flipped: Vec<_> = places.iter().filter(is_alone).collect();
     assert!(flipped.len() > PAYLOAD / marker.len() / 2, "{} of {id}", flipped.len());
     flipped.iter().for_each(|at| bytes[**at] ^= 1);
-    if damage == Damage::OfValue {
+    if damage == Damage::Value {
         for (number, page) in (1..).zip(bytes.chunks_exact_mut(PAGE)) {
             let sum = xxh3_64_with_seed(&page[..PAGE - SUM], number).to_le_bytes();
             page[PAGE - SUM..].copy_from_slice(&sum);
@@ -170,7 +170,7 @@ async fn damaged_file(path: &Path, damage: Damage) {
 async fn a_workflow_whose_row_is_damaged_is_lost_and_all_others_are_served() {
     let names = ["row \"s\" of partition \"run/", "x00victim\": its checksum does not match"];
     let (_directory, path) = fresh();
-    damaged_file(&path, Damage::OfValue).await;
+    damaged_file(&path, Damage::Value).await;
     for restart in 0..2 {
         let mut server = Server::on(&path).await;
         assert!(is_lost(server.read("victim").await, &names));
@@ -192,7 +192,7 @@ async fn a_workflow_whose_row_is_damaged_is_lost_and_all_others_are_served() {
 #[tokio::test]
 async fn a_workflow_whose_pages_are_damaged_is_lost_and_nobody_is_served_anything_else() {
     let (_directory, path) = fresh();
-    damaged_file(&path, Damage::OfPages).await;
+    damaged_file(&path, Damage::Pages).await;
     for _ in 0..2 {
         let mut server = Server::on(&path).await;
         let names = ["page", "of the file does not match its checksum"];
@@ -221,7 +221,7 @@ async fn a_damaged_group_of_a_log_costs_its_shard_and_all_others_are_served() {
     let copy = directory.path().join("copy.db");
     let backup = outlast(&["admin", "backup"], &path).arg("--to").arg(&copy).output().unwrap();
     assert!(backup.status.success(), "{backup:?}");
-    flip(&copy, "victim", Damage::OfValue);
+    flip(&copy, "victim", Damage::Value);
 
     let names = ["is not served", "log history/", "its checksum does not match", "restore a backup"];
     let mut served = Vec::new();
@@ -255,7 +255,7 @@ async fn no_server_starts_on_a_damaged_write_ahead_log_and_undamaged_it_has_ever
     drop(server);
     let log = path.with_extension("db-wal");
     let whole = std::fs::read(&log).unwrap();
-    flip(&log, "victim", Damage::OfLog);
+    flip(&log, "victim", Damage::Log);
     let refused = outlast(&["server", "start-dev", "--port", "0"], &path).output().unwrap();
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(refused.status.code() == Some(1) && said.contains("of its write-ahead log is damaged"), "{said}");

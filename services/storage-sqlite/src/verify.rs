@@ -103,13 +103,15 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// A part of the walk.
+type Step<'a> = dyn Fn(&Connection, &mut Verified) -> rusqlite::Result<()> + 'a;
+
 /// Everything, as of one moment.
 pub(crate) fn walk(connection: &Connection, check: RowCheck) -> rusqlite::Result<Verified> {
     let mut verified = Verified::default();
     let mut walked = Ok(());
     let check_rows = |connection: &Connection, verified: &mut Verified| check_rows(connection, verified, check);
-    let steps: [&dyn Fn(&Connection, &mut Verified) -> rusqlite::Result<()>; 5] =
-        [&check_structure, &check_logs, &check_rows, &check_entries, &count];
+    let steps: [&Step<'_>; 5] = [&check_structure, &check_logs, &check_rows, &check_entries, &count];
     for step in steps {
         // A page that cannot be read ends the transaction; what comes after it is of a later moment.
         walked =

@@ -98,6 +98,5 @@ pub(super) fn shown_replication(settings: &FrontendSettings) -> NamespaceReplica
         active_cluster_name: settings.cluster_name.clone(),
         clusters: vec![cluster],
         state: ReplicationState::Normal as i32,
-        ..NamespaceReplicationConfig::default()
     }
 }
