@@ -3,9 +3,8 @@
 //!
 //! Runs with `OUTLAST_FAKETIME=1` (`make test-long`) where libfaketime is installed (Debian: `apt-get install faketime`).
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use api::temporal::api::command::v1::command::Attributes;
@@ -18,6 +17,10 @@ use grpc::workflow_service_client::WorkflowServiceClient;
 use runtime::Runtime;
 use tonic::transport::Channel;
 
+mod process;
+
+use self::process::Process;
+
 /// How long what takes seconds may take on a busy machine. The clock is set by an hour.
 const SOON: Duration = Duration::from_secs(30);
 const TASK_TIMEOUT: i64 = 3;
@@ -27,17 +30,10 @@ fn library() -> Option<PathBuf> {
     folders.iter().map(|folder| Path::new(folder).join("libfaketimeMT.so.1")).find(|path| path.exists())
 }
 
-/// A server whose wall clock is what a file says; killed when dropped.
+/// A server whose wall clock is what a file says.
 struct Server {
-    child: Child,
+    _process: Process,
     client: WorkflowServiceClient<Channel>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 /// Sets the wall clock of the servers: by how much it differs from the machine's.
@@ -47,21 +43,17 @@ fn set(folder: &Path, by: &str) {
 
 impl Server {
     async fn on(folder: &Path, library: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_outlast"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_outlast"));
+        command
             .args(["server", "start-dev", "--port", "0", "--db-filename"])
             .arg(folder.join("outlast.db"))
             .env("LD_PRELOAD", library)
             .env("FAKETIME_TIMESTAMP_FILE", folder.join("time"))
             .env("FAKETIME_NO_CACHE", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .env("DONT_FAKE_MONOTONIC", "1")
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let address = lines.find_map(|line| line.strip_prefix("server:  ").map(str::to_owned)).unwrap();
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { child, client: WorkflowServiceClient::new(channel) }
+            .env("DONT_FAKE_MONOTONIC", "1");
+        let process = Process::run(&mut command);
+        Self { client: process.client().await, _process: process }
     }
 
     async fn start(&mut self, id: &str) {

@@ -1,9 +1,8 @@
 //! One flipped bit in the file of a server, in what its users stored: whoever asks for that hears of it, nobody is served anything
 //! else, and everybody else is served.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use api::temporal::api::common::v1::{Payload, Payloads, WorkflowExecution, WorkflowType};
 use api::temporal::api::history::v1::history_event::Attributes;
@@ -14,23 +13,19 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+mod process;
+
+use self::process::Process;
+
 const PAGE: usize = 4096;
 /// How many bytes at a page's end are its sum.
 const SUM: usize = 8;
 /// Five pages: nobody shares the pages of its payload with anybody.
 const PAYLOAD: usize = 5 * PAGE;
 
-/// A server that runs; killed when dropped.
 struct Server {
-    child: Child,
+    process: Process,
     client: WorkflowServiceClient<Channel>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 fn outlast(arguments: &[&str], path: &Path) -> Command {
@@ -49,17 +44,14 @@ fn payload(id: &str) -> Vec<u8> {
 
 impl Server {
     async fn on(path: &Path) -> Self {
-        let mut child = outlast(&["server", "start-dev", "--port", "0"], path).stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let address = lines.find_map(|line| line.strip_prefix("server:  ").map(str::to_owned)).unwrap();
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        Self { child, client: WorkflowServiceClient::new(channel) }
+        let process = Process::run(&mut outlast(&["server", "start-dev", "--port", "0"], path));
+        Self { client: process.client().await, process }
     }
 
     /// Ends as an operator ends it: everything is in tables then, and in one file.
     fn stop(mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(told.success() && self.child.wait().unwrap().success());
+        let told = Command::new("kill").args(["-TERM", &self.process.child.id().to_string()]).status().unwrap();
+        assert!(told.success() && self.process.child.wait().unwrap().success());
     }
 
     async fn start(&mut self, id: &str) -> Result<(), Status> {

@@ -3,10 +3,10 @@
 //!
 //! `OUTLAST_MEMORY_LONG=1` runs 100,000 workflows instead of 1,600.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use api::temporal::api::command::v1::command::Attributes;
@@ -18,6 +18,10 @@ use api::temporal::api::workflowservice::v1 as wire;
 use grpc::workflow_service_client::WorkflowServiceClient;
 use runtime::Runtime;
 use tonic::transport::Channel;
+
+mod process;
+
+use self::process::Process;
 
 const MIB: usize = 1 << 20;
 const GROUP_BYTES: usize = 512 * MIB;
@@ -50,20 +54,12 @@ impl Drop for Group {
     }
 }
 
-/// A server that runs; killed when dropped.
+/// A server in a control group.
 struct Server {
-    child: Child,
-    address: String,
+    process: Process,
     metrics_port: u16,
     _group: Option<Group>,
     _directory: tempfile::TempDir,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 impl Server {
@@ -74,22 +70,19 @@ impl Server {
         println!("in a control group: {}", group.is_some());
         let joining =
             group.as_ref().map_or(String::new(), |group| format!("echo $$ > {}/cgroup.procs;", group.0.display()));
-        let mut child = Command::new("sh")
+        let mut command = Command::new("sh");
+        command
             .args(["-c", &format!("{joining} exec \"$@\""), "sh", env!("CARGO_BIN_EXE_outlast"), "server", "start-dev"])
             .args(["--port", "0", "--metrics-port", &metrics_port.to_string(), "--memory-total", memory_total])
             .arg("--db-filename")
-            .arg(directory.path().join("outlast.db"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let address = lines.find_map(|line| line.strip_prefix("server:  ").map(str::to_owned)).unwrap();
-        Self { child, address, metrics_port, _group: group, _directory: directory }
+            .arg(directory.path().join("outlast.db"));
+        let process = Process::run(&mut command);
+        Self { process, metrics_port, _group: group, _directory: directory }
     }
 
     /// Resident bytes of its own: pages of files do not count.
     fn resident(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<usize>().unwrap() * 1024
     }
@@ -160,15 +153,12 @@ async fn closed_workflows_leave_nothing_in_memory() {
     let count = if long { 100_000 } else { 1_600 };
     let runtime = Runtime::system();
     let server = Server::start("128MiB");
-    let channel = Channel::from_shared(format!("http://{}", server.address)).unwrap().connect().await.unwrap();
+    let client = server.process.client().await;
     let mut marks = Vec::new();
     const MARKS: usize = 4;
     for mark in 0..MARKS {
         let each = count / MARKS / WORKERS;
-        let working = (0..WORKERS).map(|worker| {
-            let client = WorkflowServiceClient::new(channel.clone());
-            runtime.spawn(work(client, format!("{mark}-{worker}"), each))
-        });
+        let working = (0..WORKERS).map(|worker| runtime.spawn(work(client.clone(), format!("{mark}-{worker}"), each)));
         for worker in working.collect::<Vec<_>>() {
             worker.await.unwrap();
         }
