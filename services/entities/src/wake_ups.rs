@@ -49,6 +49,8 @@ const PER_TURN: usize = 128;
 const HELD_REST: Duration = Duration::from_secs(5);
 /// How long to wait before looking again at what does not match its checksums: only an operator mends it.
 const CORRUPT_REST: Duration = Duration::from_secs(60);
+/// Between the attempts to read what cannot be reached.
+const READ_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
 
@@ -510,7 +512,7 @@ async fn read_page(
     from: RowKey,
     runtime: &Runtime,
 ) -> WakeUpPage {
-    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
+    let mut backoff = READ_BACKOFF;
     let page = loop {
         let range = ScanRange { from: from.clone(), to: None };
         match AssertUnwindSafe(table.scan(&partition, range, ScanOrder::Ascending, PAGE)).catch_unwind().await {

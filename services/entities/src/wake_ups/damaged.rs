@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use ids::Timestamp;
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use storage::{PartitionCursor, PartitionPage, StorageError, Table};
 
-use super::{Bucket, CORRUPT_REST};
+use super::{Bucket, CORRUPT_REST, READ_BACKOFF};
 use crate::Kind;
 use crate::arrival::Arrival;
 use crate::entity_slot::Residence;
@@ -106,7 +106,7 @@ async fn read_partitions(
     from: Option<PartitionCursor>,
     runtime: &Runtime,
 ) -> PartitionPage {
-    let mut rest = Duration::from_millis(20);
+    let mut backoff = READ_BACKOFF;
     loop {
         match AssertUnwindSafe(table.partitions(prefix, from.clone(), PAGE)).catch_unwind().await {
             Ok(Ok(page)) => return page,
@@ -117,7 +117,6 @@ async fn read_partitions(
             Ok(Err(error)) => tracing::warn!(%error, "cannot go through entities yet"),
             Err(_) => tracing::error!("going through entities panicked"),
         }
-        runtime.sleep(rest).await;
-        rest = (rest * 2).min(Duration::from_secs(5));
+        runtime.sleep(backoff.next_delay()).await;
     }
 }

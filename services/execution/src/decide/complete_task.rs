@@ -6,8 +6,8 @@ use std::sync::Arc;
 use api::temporal::api::enums::v1::{TimeoutType, WorkflowTaskFailedCause};
 use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::failure::v1::{Failure, ServerFailureInfo};
+use api::temporal::api::history::v1::WorkflowTaskCompletedEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
-use api::temporal::api::history::v1::{WorkflowTaskCompletedEventAttributes, WorkflowTaskTimedOutEventAttributes};
 use ids::Timestamp;
 
 use super::command::{BadCommand, Commands, Requester};
@@ -93,12 +93,7 @@ fn time_out_heartbeats(workflow: &Workflow, complete: &CompleteWorkflowTask, env
     task::write_transient(&mut draft, run_id);
     let task = draft.run(run_id).core.task.clone().unwrap_or_default();
     let failures = draft.run(run_id).failures_with_this_task();
-    let attributes = WorkflowTaskTimedOutEventAttributes {
-        scheduled_event_id: task.scheduled_event_id,
-        started_event_id: task.started_event_id,
-        timeout_type: TimeoutType::StartToClose as i32,
-    };
-    draft.event(run_id, Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
+    task::write_time_out(&mut draft, run_id, &task, TimeoutType::StartToClose);
     task::after_loss(&mut draft, run_id, failures, false);
     draft.finish(|_| Reply::Refused(Rejection::NotFound("workflow task heartbeat timeout".to_owned())))
 }

@@ -311,7 +311,7 @@ pub(super) fn time_out_sticky(draft: &mut Draft<'_>, run_id: &str) {
     schedule(draft, run_id);
 }
 
-fn write_time_out(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask, kind: TimeoutType) {
+pub(super) fn write_time_out(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask, kind: TimeoutType) {
     let attributes = WorkflowTaskTimedOutEventAttributes {
         scheduled_event_id: task.scheduled_event_id,
         started_event_id: task.started_event_id,
