@@ -13,6 +13,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+#[path = "process/server.rs"]
 mod process;
 
 use self::process::Process;

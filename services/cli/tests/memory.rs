@@ -19,6 +19,7 @@ use grpc::workflow_service_client::WorkflowServiceClient;
 use runtime::Runtime;
 use tonic::transport::Channel;
 
+#[path = "process/server.rs"]
 mod process;
 
 use self::process::Process;
