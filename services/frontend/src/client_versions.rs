@@ -5,6 +5,8 @@
 
 mod range;
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use range::Range;
 use semver::Version;
@@ -60,7 +62,11 @@ impl ClientVersions {
                 Mismatch::Unreadable(format!("Unable to parse client version: client-version {error}"))
             })?;
             if !range.contains(&client) {
-                return Err(Mismatch::Client { name, version: said, supported: (*supported).to_owned() });
+                return Err(Mismatch::Client {
+                    name: name.into_owned(),
+                    version: said.into_owned(),
+                    supported: (*supported).to_owned(),
+                });
             }
         }
         let Some(supported) = value(headers, "supported-server-versions") else { return Ok(()) };
@@ -72,14 +78,14 @@ impl ClientVersions {
         if range.contains(&self.server) {
             return Ok(());
         }
-        Err(Mismatch::Server { version: self.server.to_string(), supported })
+        Err(Mismatch::Server { version: self.server.to_string(), supported: supported.into_owned() })
     }
 }
 
 /// The first header of this name, unless it is empty.
-fn value(headers: &HeaderMap, name: &str) -> Option<String> {
+fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
     let value = headers.get(name).filter(|value| !value.is_empty())?;
-    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    Some(String::from_utf8_lossy(value.as_bytes()))
 }
 
 fn version(text: &str) -> Result<Version, String> {
