@@ -102,13 +102,9 @@ pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageR
                 None => tracing::error!(log = %log.0, key = ?row.key, "unreadable quarantine row"),
             }
         }
-        match page.rows.last() {
-            Some(last) if page.more => {
-                let mut next = BytesMut::from(&last.key[..]);
-                next.put_u8(0);
-                from = next.freeze();
-            }
-            _ => return Ok(quarantined),
+        match page.next_from() {
+            Some(next) => from = next,
+            None => return Ok(quarantined),
         }
     }
 }

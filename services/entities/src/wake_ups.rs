@@ -526,11 +526,7 @@ async fn read_page(
         }
         runtime.sleep(backoff.next_delay()).await;
     };
-    let after = page.rows.last().filter(|_| page.more).map(|row| {
-        let mut next = BytesMut::from(&row.key[..]);
-        next.put_u8(0);
-        next.freeze()
-    });
+    let after = page.next_from();
     let due: Vec<_> = page.rows.iter().filter_map(|row| parse_row_key(&row.key)).collect();
     WakeUpPage { bucket, is_damaged: due.len() < page.rows.len(), due, after }
 }

@@ -79,14 +79,14 @@ fn noted<T>(read: StorageResult<T>, verified: &mut VerifiedPage) -> StorageResul
 async fn verify_partition(store: &Store, partition: &PartitionKey, verified: &mut VerifiedPage) -> StorageResult<()> {
     let mut range = ScanRange::default();
     loop {
-        let page = store.table.scan(partition, range, ScanOrder::Ascending, ROWS).await;
+        let page = store.table.scan(partition, range.clone(), ScanOrder::Ascending, ROWS).await;
         // What follows a damaged row in its partition is not looked at.
         let Some(page) = noted(page, verified)? else { return Ok(()) };
         verified.rows += count(page.rows.len());
         verified.problems.extend(page.rows.iter().filter_map(|row| check_row(partition, &row.key, &row.value).err()));
-        match page.rows.last() {
-            Some(last) if page.more => range = ScanRange { from: [&last.key[..], &[0]].concat().into(), to: None },
-            _ => return Ok(()),
+        match page.next_from() {
+            Some(next) => range.from = next,
+            None => return Ok(()),
         }
     }
 }

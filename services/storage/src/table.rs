@@ -67,8 +67,18 @@ pub enum ScanOrder {
 pub struct ScanPage {
     /// At most as many as asked for. A short page is not the end: only `more` tells.
     pub rows: Vec<Row>,
-    /// Whether rows may remain beyond the last one returned. To go on, scan from just after it.
+    /// Whether rows may remain beyond the last one returned.
     pub more: bool,
+}
+
+impl ScanPage {
+    /// Where an ascending scan goes on: the least key above the last one, which is that key with a zero byte behind it. `None`
+    /// at the end.
+    #[must_use]
+    pub fn next_from(&self) -> Option<RowKey> {
+        let last = self.rows.last().filter(|_| self.more)?;
+        Some([&last.key[..], &[0]].concat().into())
+    }
 }
 
 /// Where a walk over partitions goes on: bytes that mean something to the adapter that gave them.

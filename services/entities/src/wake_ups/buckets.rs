@@ -99,9 +99,9 @@ impl Index {
             let buckets = page.rows.iter().map(|row| Bucket::of_index_key(&row.key));
             index.is_damaged |= buckets.clone().any(|bucket| bucket.is_none());
             index.buckets.extend(buckets.flatten());
-            match page.rows.last() {
-                Some(last) if page.more => range.from = [&last.key[..], &[0]].concat().into(),
-                _ => break,
+            match page.next_from() {
+                Some(next) => range.from = next,
+                None => break,
             }
         }
         Ok(index)

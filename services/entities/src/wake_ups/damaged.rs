@@ -7,11 +7,10 @@
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use ids::Timestamp;
-use runtime::{Backoff, Runtime};
+use runtime::Runtime;
 use storage::{PartitionCursor, PartitionPage, StorageError, Table};
 
 use super::{Bucket, CORRUPT_REST, READ_BACKOFF};
