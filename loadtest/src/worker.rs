@@ -15,7 +15,7 @@ use api::temporal::api::common::v1::ActivityType;
 use api::temporal::api::enums::v1::{CommandType, EventType, TaskQueueKind};
 use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
 use api::temporal::api::workflowservice::v1::{
-    PollActivityTaskQueueRequest, PollActivityTaskQueueResponse, PollWorkflowTaskQueueRequest,
+    GetWorkflowExecutionHistoryRequest, PollActivityTaskQueueRequest, PollActivityTaskQueueResponse, PollWorkflowTaskQueueRequest,
     PollWorkflowTaskQueueResponse, RespondActivityTaskCompletedRequest, RespondWorkflowTaskCompletedRequest,
 };
 use tokio::task::JoinHandle;
@@ -98,6 +98,7 @@ async fn work_on(client: &mut Client, shared: &Arc<Shared>, progress: &Progress,
         if task.task_token.is_empty() {
             return;
         }
+        let Ok(task) = with_all_pages(client, shared, task).await else { return };
         let Some(decided) = decide(shared, progress, &task) else { return };
         let request = RespondWorkflowTaskCompletedRequest {
             namespace: shared.namespace.clone(),
@@ -126,6 +127,27 @@ async fn work_on(client: &mut Client, shared: &Arc<Shared>, progress: &Progress,
             Err(status) => shared.failed("RespondWorkflowTaskCompleted", &status),
         }
     }
+}
+
+/// `task` with the events that are on further pages of its history.
+async fn with_all_pages(
+    client: &mut Client,
+    shared: &Shared,
+    mut task: PollWorkflowTaskQueueResponse,
+) -> Result<PollWorkflowTaskQueueResponse, tonic::Status> {
+    while !task.next_page_token.is_empty() {
+        let request = GetWorkflowExecutionHistoryRequest {
+            namespace: shared.namespace.clone(),
+            execution: task.workflow_execution.clone(),
+            next_page_token: std::mem::take(&mut task.next_page_token),
+            ..Default::default()
+        };
+        let page = client.get_workflow_execution_history(request).await;
+        let page = page.inspect_err(|status| shared.failed("GetWorkflowExecutionHistory", status))?.into_inner();
+        task.history.get_or_insert_default().events.extend(page.history.unwrap_or_default().events);
+        task.next_page_token = page.next_page_token;
+    }
+    Ok(task)
 }
 
 struct Decided {
