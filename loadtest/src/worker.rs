@@ -124,6 +124,8 @@ async fn work_on(client: &mut Client, shared: &Arc<Shared>, progress: &Progress,
                 }
                 next = response.workflow_task;
             }
+            // The server gave the task up meanwhile, as it does when a hundred events have come; there is another.
+            Err(status) if status.code() == tonic::Code::NotFound => {}
             Err(status) => shared.failed("RespondWorkflowTaskCompleted", &status),
         }
     }
