@@ -3,6 +3,8 @@
 
 #[path = "build/held.rs"]
 mod held;
+#[path = "build/requests.rs"]
+mod requests;
 
 use std::path::{Path, PathBuf};
 
@@ -39,14 +41,16 @@ fn main() -> Result<()> {
     std::fs::write(&descriptors, compiler.encode_file_descriptor_set())?;
     println!("cargo:descriptor_path={}", descriptors.display());
 
-    let mut files = prost_types::FileDescriptorSet::decode(&*std::fs::read(&descriptors)?)?;
+    let described = prost_types::FileDescriptorSet::decode(&*std::fs::read(&descriptors)?)?;
+    let mut files = described.clone();
     for file in &mut files.file {
         file.service.clear();
         file.message_type.iter_mut().for_each(forget_deprecation);
         file.enum_type.iter_mut().for_each(forget_deprecation_of_values);
     }
     prost_build::Config::new().bytes(["."]).btree_map(["."]).include_file("all.rs").compile_fds(files)?;
-    held::add_to(&out)
+    held::add_to(&out)?;
+    requests::add_to(&out, &described)
 }
 
 /// A server reads and writes deprecated fields for as long as clients do: no warnings about them.

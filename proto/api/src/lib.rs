@@ -4,6 +4,7 @@
 //! Absent on purpose: service traits and clients, which need tonic (crate `grpc`). Pure crates see only this one.
 
 mod held;
+mod requests;
 pub mod texts;
 
 #[allow(clippy::all, rustdoc::all)]
@@ -13,6 +14,7 @@ mod generated {
 
 pub use generated::*;
 pub use held::{Held, map_bytes, shared_bytes};
+pub use requests::{HasTaskToken, InNamespace};
 
 /// The encoded `FileDescriptorSet` of every file, with options (such as `google.api.http`) kept.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api.bin"));

@@ -7,7 +7,6 @@
 
 mod fair_queue;
 mod limit;
-mod requests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::fair_queue::Class;
 use self::fair_queue::FairQueue;
 use self::limit::Limit;
-pub(crate) use self::requests::Request;
 
 /// How often the lag is measured while namespaces contend.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);

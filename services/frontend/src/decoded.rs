@@ -15,16 +15,19 @@ use std::sync::LazyLock;
 use table::Table;
 pub use walk::{Limits, Size, TooLarge};
 
-use crate::workflow_service;
+use crate::methods::{Method, methods};
 
-static TABLE: LazyLock<Table> = LazyLock::new(|| Table::of(workflow_service::NAME, workflow_service::SERVED));
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let rows = methods().rows();
+    Table::of(rows.iter().map(|Method { service, name, .. }| (*service, *name)))
+});
 
 /// Makes the table now, which takes some milliseconds, instead of at the first request.
 pub(crate) fn prepare() {
     LazyLock::force(&TABLE);
 }
 
-/// An upper bound of what the request to the `number`th RPC takes once decoded. `message` itself, which the fields of
+/// An upper bound of what the request to the `number`th method takes once decoded. `message` itself, which the fields of
 /// type `bytes` share, is not counted.
 pub(crate) fn bound(number: usize, message: &[u8], limits: Limits) -> Result<Size, TooLarge> {
     TABLE.bound(number, message, limits)
@@ -32,12 +35,12 @@ pub(crate) fn bound(number: usize, message: &[u8], limits: Limits) -> Result<Siz
 
 /// The same by the name of the RPC, for tests. `None` when it is not served.
 pub fn bound_of(rpc: &str, message: &[u8], limits: Limits) -> Option<Result<Size, TooLarge>> {
-    let number = workflow_service::SERVED.iter().position(|served| *served == rpc)?;
+    let number = methods().named(rpc)?;
     Some(bound(number, message, limits))
 }
 
 /// Decodes `message` as the server does with a large one, for tests. `None` when it is no request to this RPC.
 pub fn decode_of(rpc: &str, message: bytes::Bytes) -> Option<Box<dyn std::any::Any + Send>> {
-    let number = workflow_service::SERVED.iter().position(|served| *served == rpc)?;
-    workflow_service::decode(number, message).ok().map(|decoded| Box::new(decoded) as Box<dyn std::any::Any + Send>)
+    let method = methods().rows().get(methods().named(rpc)?)?;
+    method.decode(message).ok().map(|decoded| Box::new(decoded) as Box<dyn std::any::Any + Send>)
 }

@@ -13,7 +13,7 @@ use settings::FrontendSettings;
 use storage::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Asking, Request, Turn};
+use crate::admission::{Admission, Asking, Class, Turn};
 use crate::deadline::Call;
 use crate::memory::{self, Bounds, RequestMemory};
 use crate::namespaces::Namespaces;
@@ -176,13 +176,11 @@ impl Frontend {
         &self.0.memory
     }
 
-    /// A request's turn, when it has come. `None` for calls that wait for something to happen: they only stand in line.
-    pub(crate) async fn turn<R: Request>(&self, request: &R, bytes: usize) -> ServiceResult<Option<Turn>> {
-        let name = request.namespace();
+    /// The turn of a request of `bytes` to the namespace `name`, when it has come.
+    pub(crate) async fn turn(&self, name: &str, class: Class, bytes: usize) -> ServiceResult<Turn> {
         // Unknown names share one lane: inventing them gains nothing.
         let namespace = self.0.namespaces.known_by_name(name).unwrap_or_else(|| self.0.no_namespace.clone());
-        let turn = self.0.admission.enter(Asking { namespace: &namespace, name, class: R::CLASS, bytes }).await?;
-        Ok((!request.waits()).then_some(turn))
+        self.0.admission.enter(Asking { namespace: &namespace, name, class, bytes }).await
     }
 
     pub(crate) fn cluster_id(&self) -> &str {

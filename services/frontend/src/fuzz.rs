@@ -1,16 +1,13 @@
-//! What a fuzzer calls: arbitrary bytes as a request to any RPC, through everything that needs no history.
+//! What a fuzzer calls: arbitrary bytes as a request to any method, through everything that needs no history.
 
 use bytes::Bytes;
 use cluster::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
 use settings::RequestLimits;
 
+use crate::methods::methods;
 use crate::tokens::{self, Content, Keys, Kind};
-use crate::workflow_service;
 
-/// How many RPCs [`decode_and_check`] chooses from.
-pub const RPCS: usize = workflow_service::SERVED.len();
-
-/// Takes the first byte as the number of an RPC, the rest as its request; decodes and checks it, and opens the rest as
+/// Takes the first byte as the number of a method, the rest as its request; decodes and checks it, and opens the rest as
 /// each kind of token. Returns whether the request was understood and accepted. Must never panic.
 pub fn decode_and_check(input: &[u8]) -> bool {
     let Some((&number, bytes)) = input.split_first() else { return false };
@@ -18,7 +15,9 @@ pub fn decode_and_check(input: &[u8]) -> bool {
     open_as_token::<ActivityTaskToken>(Kind::ActivityTask, bytes);
     open_as_token::<QueryTaskToken>(Kind::QueryTask, bytes);
     open_as_token::<HistoryPageToken>(Kind::HistoryPage, bytes);
-    let checked = workflow_service::decode_and_check(usize::from(number), bytes, &RequestLimits::default());
+    let rows = methods().rows();
+    let method = &rows[usize::from(number) % rows.len()];
+    let checked = method.decode_and_check(bytes, &RequestLimits::default());
     checked.is_some_and(|result| result.is_ok())
 }
 

@@ -5,9 +5,9 @@
 //! Absent on purpose: any state of workflows or queues, and any knowledge of where shards live.
 //!
 //! A request passes, in this order: [`transport`] (HTTP/2, unknown methods, [`client_versions`], deadlines, panics, and
-//! its message read within what [`memory`] there is, [`decoded`] size included), the table in `workflow_service.rs` (rate
-//! limit, then the RPC's `check`), and the RPC's own file under `workflow_service/`, which resolves the tenant, opens
-//! tokens, calls on, and seals tokens on the way out.
+//! its message read within what [`memory`] there is, [`decoded`] size included), the table in `methods.rs` (rate
+//! limit, the method's `check`, its turn, its namespace and token), and the method's own file, such as those under
+//! `workflow_service/`, which calls on, and seals tokens on the way out.
 //!
 //! Start at [`Frontend`].
 
@@ -23,7 +23,9 @@ mod errors;
 mod frontend;
 pub mod fuzz;
 mod memory;
+mod methods;
 mod namespaces;
+mod operator_service;
 mod quotas;
 mod stored;
 mod tokens;

@@ -1,161 +1,81 @@
-//! The RPCs of WorkflowService that are served: one file each, and the one table that names them.
-//!
-//! Every file has `check`, which judges a request by itself and may tidy it up, and `serve`, which answers it.
+//! WorkflowService: its rows of the table of methods, and a file for each method.
 
 mod activity;
-mod decoded;
+mod describe_namespace;
+mod describe_task_queue;
+mod describe_workflow_execution;
+mod get_cluster_info;
+mod get_system_info;
+mod get_workflow_execution_history;
+mod get_workflow_execution_history_reverse;
 mod history_page;
+mod list_namespaces;
 mod namespace_config;
 mod outgoing;
+mod poll_activity_task_queue;
+mod poll_nexus_task_queue;
+mod poll_workflow_task_queue;
+mod query_workflow;
+mod record_activity_task_heartbeat;
+mod record_activity_task_heartbeat_by_id;
+mod register_namespace;
+mod request_cancel_workflow_execution;
+mod reset_sticky_task_queue;
+mod respond_activity_task_canceled;
+mod respond_activity_task_canceled_by_id;
+mod respond_activity_task_completed;
+mod respond_activity_task_completed_by_id;
+mod respond_activity_task_failed;
+mod respond_activity_task_failed_by_id;
+mod respond_query_task_completed;
+mod respond_workflow_task_completed;
+mod respond_workflow_task_failed;
+mod shutdown_worker;
+mod signal_with_start_workflow_execution;
+mod signal_workflow_execution;
+mod start_workflow_execution;
+mod terminate_workflow_execution;
+mod update_namespace;
 
-use api::temporal::api::workflowservice::v1 as wire;
-use bytes::Bytes;
-use cluster::ServiceResult;
-use decoded::message;
-pub(crate) use decoded::{Decoded, MessageBytes};
-use grpc::workflow_service_server::WorkflowService;
-use prost::{DecodeError, Message};
-use settings::RequestLimits;
-use tonic::{Request, Response, Status};
-
-use crate::Frontend;
-use crate::errors::to_status;
+use crate::methods::{Method, row};
 
 /// The full name of the service.
 pub(crate) const NAME: &str = "temporal.api.workflowservice.v1.WorkflowService";
 
-/// Makes the modules, the trait, the list of names and the fuzz entry out of one table: RPC, its module, and the names
-/// of its messages.
-macro_rules! served {
-    ($($rpc:ident: $module:ident($request:ident) -> $response:ident;)*) => {
-        $(mod $module;)*
-
-        /// The names of the RPCs that are served.
-        pub(crate) const SERVED: &[&str] = &[$(stringify!($rpc)),*];
-
-        #[tonic::async_trait]
-        impl WorkflowService for Frontend {
-            $(
-                async fn $module(
-                    &self,
-                    request: Request<wire::$request>,
-                ) -> Result<Response<wire::$response>, Status> {
-                    let call = self.call(&request);
-                    let (mut request, bytes) = message(request);
-                    let answer = async {
-                        self.quotas().admit(call.arrived)?;
-                        $module::check(&mut request, &self.settings().limits)?;
-                        let _turn = self.turn(&request, bytes).await?;
-                        $module::serve(self, call, request).await
-                    };
-                    self.respond(answer.await)
-                }
-            )*
-        }
-
-        /// Decodes `bytes` as the request of the `number`th RPC. Its fields of type `bytes` share them.
-        pub(crate) fn decode(number: usize, bytes: Bytes) -> Result<Decoded, DecodeError> {
-            let rpcs: &[fn(Bytes) -> Result<Decoded, DecodeError>] =
-                &[$(|bytes| wire::$request::decode(bytes).map(Decoded::new)),*];
-            rpcs.get(number).map_or_else(|| Ok(Decoded::new(())), |rpc| rpc(bytes))
-        }
-
-        /// Decodes `bytes` as the request of the `number`th RPC and checks it. `None` when they are no such request.
-        pub(crate) fn decode_and_check(
-            number: usize,
-            bytes: &[u8],
-            limits: &RequestLimits,
-        ) -> Option<ServiceResult<()>> {
-            let rpcs: &[fn(&[u8], &RequestLimits) -> Option<ServiceResult<()>>] = &[$(
-                |bytes, limits| {
-                    let mut request = wire::$request::decode(bytes).ok()?;
-                    Some($module::check(&mut request, limits))
-                }
-            ),*];
-            rpcs.get(number % rpcs.len()).and_then(|rpc| rpc(bytes, limits))
-        }
-    };
-}
-
-served! {
-    GetSystemInfo: get_system_info(GetSystemInfoRequest) -> GetSystemInfoResponse;
-    GetClusterInfo: get_cluster_info(GetClusterInfoRequest) -> GetClusterInfoResponse;
-    RegisterNamespace: register_namespace(RegisterNamespaceRequest) -> RegisterNamespaceResponse;
-    DescribeNamespace: describe_namespace(DescribeNamespaceRequest) -> DescribeNamespaceResponse;
-    ListNamespaces: list_namespaces(ListNamespacesRequest) -> ListNamespacesResponse;
-    UpdateNamespace: update_namespace(UpdateNamespaceRequest) -> UpdateNamespaceResponse;
-    StartWorkflowExecution: start_workflow_execution(StartWorkflowExecutionRequest) -> StartWorkflowExecutionResponse;
-    SignalWorkflowExecution:
-        signal_workflow_execution(SignalWorkflowExecutionRequest) -> SignalWorkflowExecutionResponse;
-    SignalWithStartWorkflowExecution:
-        signal_with_start_workflow_execution(SignalWithStartWorkflowExecutionRequest)
-        -> SignalWithStartWorkflowExecutionResponse;
-    RequestCancelWorkflowExecution:
-        request_cancel_workflow_execution(RequestCancelWorkflowExecutionRequest)
-        -> RequestCancelWorkflowExecutionResponse;
-    TerminateWorkflowExecution:
-        terminate_workflow_execution(TerminateWorkflowExecutionRequest) -> TerminateWorkflowExecutionResponse;
-    DescribeWorkflowExecution:
-        describe_workflow_execution(DescribeWorkflowExecutionRequest) -> DescribeWorkflowExecutionResponse;
-    GetWorkflowExecutionHistory:
-        get_workflow_execution_history(GetWorkflowExecutionHistoryRequest) -> GetWorkflowExecutionHistoryResponse;
-    GetWorkflowExecutionHistoryReverse:
-        get_workflow_execution_history_reverse(GetWorkflowExecutionHistoryReverseRequest)
-        -> GetWorkflowExecutionHistoryReverseResponse;
-    QueryWorkflow: query_workflow(QueryWorkflowRequest) -> QueryWorkflowResponse;
-    PollWorkflowTaskQueue: poll_workflow_task_queue(PollWorkflowTaskQueueRequest) -> PollWorkflowTaskQueueResponse;
-    PollActivityTaskQueue: poll_activity_task_queue(PollActivityTaskQueueRequest) -> PollActivityTaskQueueResponse;
-    PollNexusTaskQueue: poll_nexus_task_queue(PollNexusTaskQueueRequest) -> PollNexusTaskQueueResponse;
-    RespondWorkflowTaskCompleted:
-        respond_workflow_task_completed(RespondWorkflowTaskCompletedRequest) -> RespondWorkflowTaskCompletedResponse;
-    RespondWorkflowTaskFailed:
-        respond_workflow_task_failed(RespondWorkflowTaskFailedRequest) -> RespondWorkflowTaskFailedResponse;
-    RespondQueryTaskCompleted:
-        respond_query_task_completed(RespondQueryTaskCompletedRequest) -> RespondQueryTaskCompletedResponse;
-    RecordActivityTaskHeartbeat:
-        record_activity_task_heartbeat(RecordActivityTaskHeartbeatRequest) -> RecordActivityTaskHeartbeatResponse;
-    RecordActivityTaskHeartbeatById:
-        record_activity_task_heartbeat_by_id(RecordActivityTaskHeartbeatByIdRequest)
-        -> RecordActivityTaskHeartbeatByIdResponse;
-    RespondActivityTaskCompleted:
-        respond_activity_task_completed(RespondActivityTaskCompletedRequest) -> RespondActivityTaskCompletedResponse;
-    RespondActivityTaskCompletedById:
-        respond_activity_task_completed_by_id(RespondActivityTaskCompletedByIdRequest)
-        -> RespondActivityTaskCompletedByIdResponse;
-    RespondActivityTaskFailed:
-        respond_activity_task_failed(RespondActivityTaskFailedRequest) -> RespondActivityTaskFailedResponse;
-    RespondActivityTaskFailedById:
-        respond_activity_task_failed_by_id(RespondActivityTaskFailedByIdRequest)
-        -> RespondActivityTaskFailedByIdResponse;
-    RespondActivityTaskCanceled:
-        respond_activity_task_canceled(RespondActivityTaskCanceledRequest) -> RespondActivityTaskCanceledResponse;
-    RespondActivityTaskCanceledById:
-        respond_activity_task_canceled_by_id(RespondActivityTaskCanceledByIdRequest)
-        -> RespondActivityTaskCanceledByIdResponse;
-    ResetStickyTaskQueue: reset_sticky_task_queue(ResetStickyTaskQueueRequest) -> ResetStickyTaskQueueResponse;
-    ShutdownWorker: shutdown_worker(ShutdownWorkerRequest) -> ShutdownWorkerResponse;
-    DescribeTaskQueue: describe_task_queue(DescribeTaskQueueRequest) -> DescribeTaskQueueResponse;
-}
-
-impl Frontend {
-    /// What goes over the wire. Small messages travel as they are: compressing them costs more than it saves.
-    fn respond<T: Message>(&self, answer: ServiceResult<T>) -> Result<Response<T>, Status> {
-        let transport = &self.settings().transport;
-        match answer {
-            Ok(message) => {
-                let small = message.encoded_len() < transport.compress_from_bytes;
-                let mut response = Response::new(message);
-                if small {
-                    response.disable_compression();
-                }
-                Ok(response)
-            }
-            Err(error) => {
-                if matches!(error, cluster::ServiceError::Internal(_) | cluster::ServiceError::DataLoss(_)) {
-                    tracing::error!(%error, "a request failed through no fault of its caller");
-                }
-                Err(to_status(&error, transport.error_message_chars))
-            }
-        }
-    }
+/// The methods that are served.
+pub(crate) fn methods() -> Vec<Method> {
+    vec![
+        row!(GetSystemInfo, get_system_info, Read),
+        row!(GetClusterInfo, get_cluster_info, Read),
+        row!(RegisterNamespace, register_namespace, Admin),
+        row!(DescribeNamespace, describe_namespace, Read),
+        row!(ListNamespaces, list_namespaces, Read),
+        row!(UpdateNamespace, update_namespace, Admin),
+        row!(StartWorkflowExecution, start_workflow_execution, Write),
+        row!(SignalWorkflowExecution, signal_workflow_execution, Write),
+        row!(SignalWithStartWorkflowExecution, signal_with_start_workflow_execution, Write),
+        row!(RequestCancelWorkflowExecution, request_cancel_workflow_execution, Write),
+        row!(TerminateWorkflowExecution, terminate_workflow_execution, Write),
+        row!(DescribeWorkflowExecution, describe_workflow_execution, Read),
+        row!(GetWorkflowExecutionHistory, get_workflow_execution_history, Read, waits if |request| request.wait_new_event),
+        row!(GetWorkflowExecutionHistoryReverse, get_workflow_execution_history_reverse, Read),
+        row!(QueryWorkflow, query_workflow, Read, waits),
+        row!(PollWorkflowTaskQueue, poll_workflow_task_queue, Worker, waits),
+        row!(PollActivityTaskQueue, poll_activity_task_queue, Worker, waits),
+        row!(PollNexusTaskQueue, poll_nexus_task_queue, Worker, waits),
+        row!(RespondWorkflowTaskCompleted, respond_workflow_task_completed, Worker),
+        row!(RespondWorkflowTaskFailed, respond_workflow_task_failed, Worker),
+        row!(RespondQueryTaskCompleted, respond_query_task_completed, Worker),
+        row!(RecordActivityTaskHeartbeat, record_activity_task_heartbeat, Worker),
+        row!(RecordActivityTaskHeartbeatById, record_activity_task_heartbeat_by_id, Worker),
+        row!(RespondActivityTaskCompleted, respond_activity_task_completed, Worker),
+        row!(RespondActivityTaskCompletedById, respond_activity_task_completed_by_id, Worker),
+        row!(RespondActivityTaskFailed, respond_activity_task_failed, Worker),
+        row!(RespondActivityTaskFailedById, respond_activity_task_failed_by_id, Worker),
+        row!(RespondActivityTaskCanceled, respond_activity_task_canceled, Worker),
+        row!(RespondActivityTaskCanceledById, respond_activity_task_canceled_by_id, Worker),
+        row!(ResetStickyTaskQueue, reset_sticky_task_queue, Worker),
+        row!(ShutdownWorker, shutdown_worker, Worker),
+        row!(DescribeTaskQueue, describe_task_queue, Read),
+    ]
 }

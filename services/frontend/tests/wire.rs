@@ -22,6 +22,8 @@ mod methods;
 mod namespaces;
 #[path = "wire/neighbours.rs"]
 mod neighbours;
+#[path = "wire/operators.rs"]
+mod operators;
 #[path = "wire/polls.rs"]
 mod polls;
 #[path = "wire/raw.rs"]

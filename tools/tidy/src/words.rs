@@ -8,6 +8,7 @@ const MACROS: &[(&str, &str)] = &[
     (concat!("to", "do!("), "finish it, or leave it out and say so"),
     (concat!("unimple", "mented!("), "finish it, or leave it out and say so"),
     (concat!("db", "g!("), "use tracing, or remove it"),
+    (concat!("mod", " $"), "list modules plainly: rustfmt does not follow those that a macro declares"),
 ];
 
 /// A test that does not run proves nothing. One that another test runs, in a process of its own, says so as its reason.
@@ -112,6 +113,13 @@ mod tests {
     #[test]
     fn a_banned_macro_in_a_comment_is_a_word_only() {
         let text = concat!("//! x\n// to", "do!()\nfn a() { to", "do!() }\n");
+        let file = SourceFile::new("a/src/b.rs", text.to_owned());
+        assert_eq!(search(&file, &file.code, MACROS).len(), 1);
+    }
+
+    #[test]
+    fn a_module_that_a_macro_declares_is_found() {
+        let text = concat!("//! x\nmod a;\nmacro_rules! b { ($m:ident) => { mod", " $m; } }\n");
         let file = SourceFile::new("a/src/b.rs", text.to_owned());
         assert_eq!(search(&file, &file.code, MACROS).len(), 1);
     }

@@ -18,6 +18,8 @@ const BYTES: usize = 32;
 /// Descriptors by full name with a dot in front, as fields refer to them.
 pub(super) struct Layout<'a> {
     messages: HashMap<String, &'a DescriptorProto>,
+    /// What each method takes, by its path without the first slash.
+    requests: HashMap<String, &'a str>,
 }
 
 /// Size and whether an `Option` of it is as large.
@@ -29,19 +31,30 @@ struct Shape {
 
 impl<'a> Layout<'a> {
     pub(super) fn of(files: &'a FileDescriptorSet) -> Self {
-        let mut messages = HashMap::new();
+        let (mut messages, mut requests) = (HashMap::new(), HashMap::new());
         for file in &files.file {
             let package = file.package().split('.').filter(|part| !part.is_empty());
             let package = package.map(|part| format!(".{part}")).collect::<String>();
             for message in &file.message_type {
                 add(&mut messages, &package, message);
             }
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("{}.{}/{}", file.package(), service.name(), method.name());
+                    requests.insert(path, method.input_type());
+                }
+            }
         }
-        Self { messages }
+        Self { messages, requests }
     }
 
     pub(super) fn message(&self, name: &str) -> Option<&'a DescriptorProto> {
         self.messages.get(name).copied()
+    }
+
+    /// The name of what a method takes, by the full name of its service and its own.
+    pub(super) fn request(&self, service: &str, method: &str) -> Option<&'a str> {
+        self.requests.get(&format!("{service}/{method}")).copied()
     }
 
     /// The size of the struct.

@@ -19,7 +19,7 @@ const EDGES: usize = 12 * 8;
 /// The messages that requests are made of, by number.
 pub(super) struct Table {
     pub(super) messages: Vec<Message>,
-    /// The number of each RPC's request.
+    /// The number of each method's request.
     pub(super) requests: Vec<usize>,
 }
 
@@ -65,14 +65,15 @@ struct Builder<'a> {
 }
 
 impl Table {
-    /// For the RPCs of these names of a service.
-    pub(super) fn of(service: &str, rpcs: &[&str]) -> Self {
+    /// For these methods: the full name of the service of each, and its own.
+    pub(super) fn of<'a>(methods: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         // Compiled in, and read by a test: an empty set would refuse nothing.
         let files = FileDescriptorSet::decode(api::DESCRIPTORS).unwrap_or_default();
         let layout = Layout::of(&files);
         let mut builder = Builder { layout: &layout, numbers: HashMap::new(), messages: Vec::new() };
-        let package = service.rsplit_once('.').map_or("", |(package, _)| package);
-        let requests = rpcs.iter().map(|rpc| builder.number(&format!(".{package}.{rpc}Request"))).collect();
+        let requests =
+            methods.map(|(service, method)| builder.number(layout.request(service, method).unwrap_or_default()));
+        let requests = requests.collect();
         Self { messages: builder.messages, requests }
     }
 }

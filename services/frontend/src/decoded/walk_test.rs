@@ -10,7 +10,7 @@ const NO_LIMITS: Limits = Size { bytes: usize::MAX, elements: usize::MAX };
 
 fn table() -> &'static Table {
     static TABLE: LazyLock<Table> =
-        LazyLock::new(|| Table::of(crate::workflow_service::NAME, &["SignalWorkflowExecution"]));
+        LazyLock::new(|| Table::of([(crate::workflow_service::NAME, "SignalWorkflowExecution")].into_iter()));
     &TABLE
 }
 

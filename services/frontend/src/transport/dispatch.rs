@@ -16,7 +16,6 @@ use runtime::Runtime;
 use settings::TransportSettings;
 use tonic::Status;
 use tonic::body::Body;
-use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
 use super::announced::Announced;
@@ -32,21 +31,19 @@ use crate::client_versions::ClientVersions;
 use crate::deadline::parse_timeout;
 use crate::errors::{mismatch_to_status, to_status};
 use crate::memory::{Account, ConnectionShare, RequestMemory};
-use crate::workflow_service;
+use crate::methods::{Handler, methods};
 
 /// An error should reach its caller before the caller's patience ends, since it says more than a deadline that passed.
 const LAST_MOMENT: Duration = Duration::from_millis(200);
 
-/// A service that answers requests to one gRPC service.
-pub(super) type Handler = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
-
-/// Sends each request to the service that its path names.
+/// Sends each request to the method, or to the small service, that its path names.
 #[derive(Clone)]
 pub(super) struct Dispatch(Arc<Routes>);
 
 struct Routes {
-    workflow_service: Handler,
-    /// By the full name of the service, such as `grpc.health.v1.Health`.
+    /// Of the table's methods, by number.
+    methods: Vec<Handler>,
+    /// Small services, by the full name of the service, such as `grpc.health.v1.Health`.
     others: Vec<(&'static str, Handler)>,
     clients: ClientVersions,
     metrics: RequestMetrics,
@@ -58,16 +55,16 @@ struct Routes {
 
 impl Dispatch {
     pub(super) fn new(
-        workflow_service: Handler,
+        methods: Vec<Handler>,
         others: Vec<(&'static str, Handler)>,
         clients: ClientVersions,
         memory: Arc<RequestMemory>,
         settings: TransportSettings,
         runtime: Runtime,
     ) -> Self {
-        let metrics = RequestMetrics::new(workflow_service::SERVED);
+        let metrics = RequestMetrics::new(crate::methods::methods().rows().iter().map(|method| method.name));
         let reader = Reader::new(settings.clone(), runtime.clone());
-        Self(Arc::new(Routes { workflow_service, others, clients, metrics, memory, reader, settings, runtime }))
+        Self(Arc::new(Routes { methods, others, clients, metrics, memory, reader, settings, runtime }))
     }
 }
 
@@ -94,11 +91,7 @@ impl Service<Request<Body>> for Dispatch {
 impl Routes {
     async fn answer(&self, request: Request<Body>, charged: Charged) -> Response<Body> {
         let path = request.uri().path();
-        let (service, method) = split_path(path);
-        if service == workflow_service::NAME {
-            let Some(number) = workflow_service::SERVED.iter().position(|served| *served == method) else {
-                return unknown(service, method);
-            };
+        if let Some(number) = methods().number(path) {
             let began = self.runtime.now();
             let response = match self.refusal(&request) {
                 Some(refusal) => refusal,
@@ -107,6 +100,7 @@ impl Routes {
             self.metrics.record(number, self.runtime.now().since(began), &response);
             return response;
         }
+        let (service, method) = split_path(path);
         match self.others.iter().find(|(name, _)| *name == service) {
             Some((_, handler)) => match self.refusal(&request) {
                 Some(refusal) => refusal,
@@ -132,7 +126,7 @@ impl Routes {
         let answer = async {
             match self.read(number, request, &account).await {
                 Ok(request) => {
-                    let handled = caught(self.workflow_service.clone().oneshot(request));
+                    let handled = caught(self.methods[number].clone().oneshot(request));
                     account.watch(handover.watch(handled)).await
                 }
                 Err(status) => status.into_http(),
@@ -252,6 +246,10 @@ mod tests {
         Body::new(Full::new(Bytes::from_static(&[0; 5])))
     }
 
+    fn all_answered_by(handler: Handler) -> Vec<Handler> {
+        methods().rows().iter().map(|_| handler.clone()).collect()
+    }
+
     #[test]
     fn paths_are_a_service_and_a_method() {
         assert_eq!(split_path("/grpc.health.v1.Health/Check"), ("grpc.health.v1.Health", "Check"));
@@ -265,7 +263,7 @@ mod tests {
         let runtime = Runtime::virtual_from(Timestamp::from_millis(1_000_000));
         let stuck = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
         let mut dispatch = Dispatch::new(
-            BoxCloneSyncService::new(stuck),
+            all_answered_by(Handler::new(stuck)),
             Vec::new(),
             ClientVersions::new("1.0.0").unwrap(),
             RequestMemory::new(Bounds::of(&TransportSettings::default())),
@@ -309,7 +307,7 @@ mod tests {
             }
         });
         let mut dispatch = Dispatch::new(
-            BoxCloneSyncService::new(hands_out),
+            all_answered_by(Handler::new(hands_out)),
             Vec::new(),
             ClientVersions::new("1.0.0").unwrap(),
             RequestMemory::new(Bounds::of(&TransportSettings::default())),

@@ -17,7 +17,7 @@ use super::oversize;
 use crate::decoded::{self, Limits, TooLarge};
 use crate::errors::to_status;
 use crate::memory::{self, Account};
-use crate::workflow_service::{self, Decoded, MessageBytes};
+use crate::methods::{Decoded, MessageBytes, methods};
 
 /// Whether a message is compressed, and its length.
 pub(super) const PREFIX: usize = 5;
@@ -79,7 +79,7 @@ impl Reader {
         Self { settings, runtime, places: Semaphore::new(places) }
     }
 
-    /// Reads the one message of a request to the `number`th RPC. `gzip` says that it may be compressed.
+    /// Reads the one message of a request to the `number`th method. `gzip` says that it may be compressed.
     pub(super) async fn read(
         &self,
         number: usize,
@@ -267,7 +267,7 @@ fn decode(number: usize, message: &Bytes) -> Result<Message, Refused> {
     let message =
         if message.len() <= LARGE { Bytes::copy_from_slice(&message[PREFIX..]) } else { message.slice(PREFIX..) };
     let length = MessageBytes(message.len());
-    let decoded = workflow_service::decode(number, message);
+    let decoded = methods().rows()[number].decode(message);
     decoded
         .map(|decoded| Message::Decoded(decoded, length))
         .map_err(|error| Refused::Status(Status::internal(error.to_string())))

@@ -49,7 +49,7 @@ impl Reading {
 }
 
 fn signal_number() -> usize {
-    workflow_service::SERVED.iter().position(|rpc| *rpc == "SignalWorkflowExecution").unwrap()
+    methods().named("SignalWorkflowExecution").unwrap()
 }
 
 fn signal(payloads: usize, bytes: usize) -> Vec<u8> {

@@ -3,14 +3,15 @@
 use tonic_reflection::server::{Builder, v1, v1alpha};
 
 use crate::frontend::StartError;
+use crate::methods::methods;
 
 /// The services that are told of; what is not served of them answers so.
 fn builder() -> Builder<'static> {
-    Builder::configure()
+    let builder = Builder::configure()
         .register_encoded_file_descriptor_set(api::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(crate::workflow_service::NAME)
-        .with_service_name("grpc.health.v1.Health")
+        .with_service_name("grpc.health.v1.Health");
+    methods().services().into_iter().fold(builder, Builder::with_service_name)
 }
 
 /// `grpc.reflection.v1.ServerReflection`.

@@ -18,16 +18,16 @@ struct Rpc {
 }
 
 impl RequestMetrics {
-    pub(super) fn new(names: &[&'static str]) -> Self {
-        let rpcs = names.iter().map(|name| Rpc {
+    pub(super) fn new(names: impl Iterator<Item = &'static str>) -> Self {
+        let rpcs = names.map(|name| Rpc {
             name,
-            requests: metrics::counter!("outlast_frontend_requests_total", "rpc" => *name),
-            seconds: metrics::histogram!("outlast_frontend_request_seconds", "rpc" => *name),
+            requests: metrics::counter!("outlast_frontend_requests_total", "rpc" => name),
+            seconds: metrics::histogram!("outlast_frontend_request_seconds", "rpc" => name),
         });
         Self { rpcs: rpcs.collect() }
     }
 
-    /// Counts the answer to the `number`th RPC.
+    /// Counts the answer to the `number`th method.
     pub(super) fn record(&self, number: usize, took: Duration, response: &Response<Body>) {
         let Some(rpc) = self.rpcs.get(number) else { return };
         rpc.requests.increment(1);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use grpc::workflow_service_server::WorkflowServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
@@ -18,14 +17,16 @@ use super::reflection;
 use super::watched::watched;
 use crate::client_versions::ClientVersions;
 use crate::frontend::{Frontend, StartError};
-use crate::workflow_service;
+use crate::methods::methods;
 
 impl Frontend {
     /// Serves on `listener` until `shutdown`. Then polls answer empty at once, other requests get the shutdown grace to
     /// finish, and no new connections are taken.
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Result<(), StartError> {
         let (reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_service_status(workflow_service::NAME, ServingStatus::Serving).await;
+        for service in methods().services() {
+            reporter.set_service_status(service, ServingStatus::Serving).await;
+        }
         let dispatch = self.dispatch(health)?;
         let transport = &self.settings().transport;
         let connections = connections::accept(listener, transport, self.runtime().clone());
@@ -41,8 +42,9 @@ impl Frontend {
             .serve_with_incoming_shutdown(dispatch, connections, shutdown.clone().cancelled_owned());
         let grace = async {
             shutdown.cancelled().await;
-            reporter.set_service_status("", ServingStatus::NotServing).await;
-            reporter.set_service_status(workflow_service::NAME, ServingStatus::NotServing).await;
+            for service in methods().services().into_iter().chain([""]) {
+                reporter.set_service_status(service, ServingStatus::NotServing).await;
+            }
             self.stopping().cancel();
             self.runtime().sleep(transport.shutdown_grace).await;
         };
@@ -57,11 +59,6 @@ impl Frontend {
 
     fn dispatch(&self, health: HealthServer<impl Health>) -> Result<Dispatch, StartError> {
         const GZIP: CompressionEncoding = CompressionEncoding::Gzip;
-        let request_bytes = self.settings().transport.request_bytes;
-        let workflow_service = WorkflowServiceServer::new(self.clone())
-            .accept_compressed(GZIP)
-            .send_compressed(GZIP)
-            .max_decoding_message_size(request_bytes);
         // The limit holds for what compressed messages expand to as well.
         let health = health.accept_compressed(GZIP).send_compressed(GZIP).max_decoding_message_size(LIMIT);
         let current =
@@ -73,9 +70,9 @@ impl Frontend {
             ("grpc.reflection.v1.ServerReflection", BoxCloneSyncService::new(current)),
             ("grpc.reflection.v1alpha.ServerReflection", BoxCloneSyncService::new(former)),
         ];
-        let workflow_service = BoxCloneSyncService::new(workflow_service);
         let (memory, settings) = (Arc::clone(self.memory()), self.settings().transport.clone());
         let clients = ClientVersions::new(&self.settings().server_version).map_err(StartError::ServerVersion)?;
-        Ok(Dispatch::new(workflow_service, others, clients, memory, settings, self.runtime().clone()))
+        let handlers = methods().rows().iter().map(|method| method.handler(self)).collect();
+        Ok(Dispatch::new(handlers, others, clients, memory, settings, self.runtime().clone()))
     }
 }

@@ -4,23 +4,11 @@
 use api::temporal::api::common::v1::Payloads;
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::ActivityTaskToken;
 use cluster::{ActivityRef, ServiceResult, TenantCtx};
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::tokens::Kind;
 use crate::validation::{failures, fields, payloads};
-
-/// The activity of a token.
-pub(super) async fn by_token(
-    frontend: &Frontend,
-    namespace: &str,
-    token: &bytes::Bytes,
-) -> ServiceResult<(TenantCtx, ActivityRef)> {
-    let (ctx, token): (_, ActivityTaskToken) = frontend.tenant_and_token(Kind::ActivityTask, namespace, token).await?;
-    Ok((ctx, ActivityRef::Token(token)))
-}
 
 /// Checks the three ids that name an activity.
 pub(super) fn check_ids(
@@ -32,18 +20,6 @@ pub(super) fn check_ids(
     fields::required_id("workflow_id", workflow_id, limits)?;
     fields::run_id("run_id", run_id)?;
     fields::required_id("activity_id", activity_id, limits)
-}
-
-/// The activity of three ids.
-pub(super) async fn by_id(
-    frontend: &Frontend,
-    namespace: &str,
-    workflow_id: String,
-    run_id: String,
-    activity_id: String,
-) -> ServiceResult<(TenantCtx, ActivityRef)> {
-    let ctx = frontend.tenant(namespace).await?;
-    Ok((ctx, ActivityRef::Id { workflow_id, run_id, activity_id }))
 }
 
 /// Records a heartbeat.

@@ -6,7 +6,7 @@ use settings::RequestLimits;
 
 use super::namespace_config;
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::AboutNamespace;
 use crate::validation::{fields, invalid};
 
 pub(crate) fn check(request: &mut wire::DescribeNamespaceRequest, limits: &RequestLimits) -> ServiceResult<()> {
@@ -18,8 +18,8 @@ pub(crate) fn check(request: &mut wire::DescribeNamespaceRequest, limits: &Reque
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    _: AboutNamespace,
     request: wire::DescribeNamespaceRequest,
 ) -> ServiceResult<wire::DescribeNamespaceResponse> {
     let namespaces = frontend.namespaces();

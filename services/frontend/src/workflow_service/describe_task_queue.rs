@@ -6,7 +6,7 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::{fields, task_queue};
 
 pub(crate) fn check(request: &mut wire::DescribeTaskQueueRequest, limits: &RequestLimits) -> ServiceResult<()> {
@@ -22,10 +22,9 @@ pub(crate) fn check(request: &mut wire::DescribeTaskQueueRequest, limits: &Reque
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     request: wire::DescribeTaskQueueRequest,
 ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     frontend.matching().describe_task_queue(&ctx, request).await
 }

@@ -5,21 +5,17 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::fields;
 
-pub(crate) fn check(
-    request: &mut wire::DescribeWorkflowExecutionRequest,
-    limits: &RequestLimits,
-) -> ServiceResult<()> {
+pub(crate) fn check(request: &mut wire::DescribeWorkflowExecutionRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::execution("execution", request.execution.as_ref(), limits)
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     request: wire::DescribeWorkflowExecutionRequest,
 ) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     frontend.history().describe_workflow(&ctx, request).await
 }

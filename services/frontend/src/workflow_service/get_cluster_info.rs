@@ -16,7 +16,7 @@ pub(crate) fn check(_: &mut wire::GetClusterInfoRequest, _: &RequestLimits) -> S
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
+    frontend: Frontend,
     _: Call,
     _: wire::GetClusterInfoRequest,
 ) -> ServiceResult<wire::GetClusterInfoResponse> {

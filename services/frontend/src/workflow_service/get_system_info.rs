@@ -14,7 +14,7 @@ pub(crate) fn check(_: &mut wire::GetSystemInfoRequest, _: &RequestLimits) -> Se
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
+    frontend: Frontend,
     _: Call,
     _: wire::GetSystemInfoRequest,
 ) -> ServiceResult<wire::GetSystemInfoResponse> {

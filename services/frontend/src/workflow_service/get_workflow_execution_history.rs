@@ -7,7 +7,7 @@ use settings::RequestLimits;
 
 use super::history_page;
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::quotas::Poll;
 use crate::tokens::{self, Kind};
 use crate::validation::fields;
@@ -23,14 +23,13 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    call: Call,
+    frontend: Frontend,
+    Tenant { call, ctx }: Tenant,
     mut request: wire::GetWorkflowExecutionHistoryRequest,
 ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     let kind = Kind::HistoryPage;
     let execution = request.execution.as_ref();
-    request.next_page_token = history_page::open(frontend, &ctx, kind, execution, &request.next_page_token).await?;
+    request.next_page_token = history_page::open(&frontend, &ctx, kind, execution, &request.next_page_token).await?;
 
     let long_polls = &frontend.settings().long_polls;
     let deadline = call.deadline(long_polls.history, long_polls.margin);

@@ -4,9 +4,9 @@ use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use settings::RequestLimits;
 
-use crate::Frontend;
-use crate::deadline::Call;
 use super::history_page;
+use crate::Frontend;
+use crate::methods::Tenant;
 use crate::tokens::{self, Kind};
 use crate::validation::fields;
 
@@ -19,14 +19,13 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     mut request: wire::GetWorkflowExecutionHistoryReverseRequest,
 ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     let kind = Kind::ReverseHistoryPage;
     let execution = request.execution.as_ref();
-    request.next_page_token = history_page::open(frontend, &ctx, kind, execution, &request.next_page_token).await?;
+    request.next_page_token = history_page::open(&frontend, &ctx, kind, execution, &request.next_page_token).await?;
     let mut response = frontend.history().get_history_reverse(&ctx, request).await?;
     response.next_page_token = tokens::seal(&frontend.keys(), kind, &response.next_page_token);
     Ok(response)

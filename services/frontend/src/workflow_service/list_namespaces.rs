@@ -20,16 +20,18 @@ pub(crate) fn check(request: &mut wire::ListNamespacesRequest, limits: &RequestL
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
+    frontend: Frontend,
     _: Call,
     request: wire::ListNamespacesRequest,
 ) -> ServiceResult<wire::ListNamespacesResponse> {
     let after = match request.next_page_token.is_empty() {
         true => None,
-        false => match String::from_utf8(frontend.open(Kind::NamespacePage, &request.next_page_token).await?.to_vec()) {
-            Ok(name) => Some(name),
-            Err(_) => return invalid("next_page_token cannot be read by this server".to_owned()),
-        },
+        false => {
+            match String::from_utf8(frontend.open(Kind::NamespacePage, &request.next_page_token).await?.to_vec()) {
+                Ok(name) => Some(name),
+                Err(_) => return invalid("next_page_token cannot be read by this server".to_owned()),
+            }
+        }
     };
     let size = match usize::try_from(request.page_size) {
         Ok(0) | Err(_) => DEFAULT_PAGE,

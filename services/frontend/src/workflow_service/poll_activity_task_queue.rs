@@ -4,9 +4,9 @@ use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use settings::RequestLimits;
 
-use crate::Frontend;
-use crate::deadline::Call;
 use super::outgoing;
+use crate::Frontend;
+use crate::methods::Tenant;
 use crate::quotas::Poll;
 use crate::validation::{fields, invalid, task_queue, versioning};
 
@@ -27,12 +27,11 @@ pub(crate) fn check(request: &mut wire::PollActivityTaskQueueRequest, limits: &R
 
 /// An empty response says that there was nothing to do; workers poll again.
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    call: Call,
+    frontend: Frontend,
+    Tenant { call, ctx }: Tenant,
     request: wire::PollActivityTaskQueueRequest,
 ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
     let deadline = call.poll_deadline(&frontend.settings().long_polls)?;
-    let ctx = frontend.tenant(&request.namespace).await?;
     let _place = frontend.wait(&ctx, Poll::ActivityTask)?;
     let mut task = tokio::select! {
         task = frontend.matching().poll_activity_task_queue(&ctx, request, deadline) => task?,

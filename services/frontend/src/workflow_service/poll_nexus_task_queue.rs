@@ -6,7 +6,7 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::quotas::Poll;
 use crate::validation::{fields, task_queue, versioning};
 
@@ -20,12 +20,11 @@ pub(crate) fn check(request: &mut wire::PollNexusTaskQueueRequest, limits: &Requ
 
 /// An empty response says that there was nothing to do; workers poll again.
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    call: Call,
+    frontend: Frontend,
+    Tenant { call, ctx }: Tenant,
     request: wire::PollNexusTaskQueueRequest,
 ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
     let deadline = call.poll_deadline(&frontend.settings().long_polls)?;
-    let ctx = frontend.tenant(&request.namespace).await?;
     let _place = frontend.wait(&ctx, Poll::NexusTask)?;
     tokio::select! {
         task = frontend.matching().poll_nexus_task_queue(&ctx, request, deadline) => task,

@@ -4,9 +4,9 @@ use api::temporal::api::workflowservice::v1 as wire;
 use cluster::ServiceResult;
 use settings::RequestLimits;
 
-use crate::Frontend;
-use crate::deadline::Call;
 use super::outgoing;
+use crate::Frontend;
+use crate::methods::Tenant;
 use crate::quotas::Poll;
 use crate::validation::{fields, task_queue, versioning};
 
@@ -20,12 +20,11 @@ pub(crate) fn check(request: &mut wire::PollWorkflowTaskQueueRequest, limits: &R
 
 /// An empty response says that there was nothing to do; workers poll again.
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    call: Call,
+    frontend: Frontend,
+    Tenant { call, ctx }: Tenant,
     request: wire::PollWorkflowTaskQueueRequest,
 ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
     let deadline = call.poll_deadline(&frontend.settings().long_polls)?;
-    let ctx = frontend.tenant(&request.namespace).await?;
     let _place = frontend.wait(&ctx, Poll::WorkflowTask)?;
     let mut task = tokio::select! {
         task = frontend.matching().poll_workflow_task_queue(&ctx, request, deadline) => task?,

@@ -6,7 +6,7 @@ use cluster::{ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::{fields, invalid, payloads};
 
 pub(crate) fn check(request: &mut wire::QueryWorkflowRequest, limits: &RequestLimits) -> ServiceResult<()> {
@@ -19,11 +19,10 @@ pub(crate) fn check(request: &mut wire::QueryWorkflowRequest, limits: &RequestLi
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    call: Call,
+    frontend: Frontend,
+    Tenant { call, ctx }: Tenant,
     request: wire::QueryWorkflowRequest,
 ) -> ServiceResult<wire::QueryWorkflowResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     let long_polls = &frontend.settings().long_polls;
     let deadline = call.deadline(call.timeout.unwrap_or(long_polls.query), long_polls.margin);
     // Its worker's polls end with the server, so nobody would answer.

@@ -1,23 +1,27 @@
 //! RecordActivityTaskHeartbeat: an activity is alive.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use cluster::token::ActivityTaskToken;
+use cluster::{ActivityRef, ServiceResult};
 use settings::RequestLimits;
 
 use super::activity;
 use crate::Frontend;
-use crate::deadline::Call;
-use crate::validation::{fields};
+use crate::methods::OfTask;
+use crate::validation::fields;
 
-pub(crate) fn check(request: &mut wire::RecordActivityTaskHeartbeatRequest, limits: &RequestLimits) -> ServiceResult<()> {
+pub(crate) fn check(
+    request: &mut wire::RecordActivityTaskHeartbeatRequest,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
     fields::optional_id("identity", &request.identity, limits)
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    OfTask { ctx, token }: OfTask<ActivityTaskToken>,
     request: wire::RecordActivityTaskHeartbeatRequest,
 ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
-    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
-    activity::heartbeat(frontend, &ctx, activity, request).await
+    let activity = ActivityRef::Token(token);
+    activity::heartbeat(&frontend, &ctx, activity, request).await
 }

@@ -34,7 +34,7 @@ pub(crate) fn check(request: &mut wire::RegisterNamespaceRequest, limits: &Reque
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
+    frontend: Frontend,
     _: Call,
     request: wire::RegisterNamespaceRequest,
 ) -> ServiceResult<wire::RegisterNamespaceResponse> {

@@ -5,7 +5,7 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::{fields, labels, payloads};
 
 pub(crate) fn check(
@@ -21,11 +21,10 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     mut request: wire::RequestCancelWorkflowExecutionRequest,
 ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

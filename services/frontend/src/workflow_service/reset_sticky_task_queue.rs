@@ -5,7 +5,7 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::fields;
 
 pub(crate) fn check(request: &mut wire::ResetStickyTaskQueueRequest, limits: &RequestLimits) -> ServiceResult<()> {
@@ -13,10 +13,9 @@ pub(crate) fn check(request: &mut wire::ResetStickyTaskQueueRequest, limits: &Re
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     request: wire::ResetStickyTaskQueueRequest,
 ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     frontend.history().reset_sticky_task_queue(&ctx, request).await
 }

@@ -1,26 +1,30 @@
 //! RespondActivityTaskCanceled: an activity accepted its cancellation.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use cluster::token::ActivityTaskToken;
+use cluster::{ActivityRef, ServiceResult};
 use settings::RequestLimits;
 
 use super::activity;
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::OfTask;
 use crate::validation::{fields, versioning};
 
-pub(crate) fn check(request: &mut wire::RespondActivityTaskCanceledRequest, limits: &RequestLimits) -> ServiceResult<()> {
+pub(crate) fn check(
+    request: &mut wire::RespondActivityTaskCanceledRequest,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
     fields::optional_id("identity", &request.identity, limits)?;
     versioning::stamp("worker_version", request.worker_version.as_ref(), limits)?;
     versioning::deployment_options(request.deployment_options.as_ref(), limits)
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    OfTask { ctx, token }: OfTask<ActivityTaskToken>,
     request: wire::RespondActivityTaskCanceledRequest,
 ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
-    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
-    activity::cancel(frontend, &ctx, activity, request).await?;
+    let activity = ActivityRef::Token(token);
+    activity::cancel(&frontend, &ctx, activity, request).await?;
     Ok(wire::RespondActivityTaskCanceledResponse {})
 }

@@ -1,27 +1,29 @@
 //! RespondActivityTaskCompletedById: an activity's result, told by somebody who knows its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use cluster::{ActivityRef, ServiceResult};
 use settings::RequestLimits;
 
 use super::activity;
 use crate::Frontend;
-use crate::deadline::Call;
-use crate::validation::{fields};
+use crate::methods::Tenant;
+use crate::validation::fields;
 
-pub(crate) fn check(request: &mut wire::RespondActivityTaskCompletedByIdRequest, limits: &RequestLimits) -> ServiceResult<()> {
+pub(crate) fn check(
+    request: &mut wire::RespondActivityTaskCompletedByIdRequest,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
     activity::check_ids(&request.workflow_id, &request.run_id, &request.activity_id, limits)?;
     fields::optional_id("identity", &request.identity, limits)
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     request: wire::RespondActivityTaskCompletedByIdRequest,
 ) -> ServiceResult<wire::RespondActivityTaskCompletedByIdResponse> {
     let (workflow_id, run_id) = (request.workflow_id, request.run_id);
-    let (ctx, activity) =
-        activity::by_id(frontend, &request.namespace, workflow_id, run_id, request.activity_id).await?;
+    let activity = ActivityRef::Id { workflow_id, run_id, activity_id: request.activity_id };
     let by_token = wire::RespondActivityTaskCompletedRequest {
         result: request.result,
         identity: request.identity,
@@ -29,6 +31,6 @@ pub(crate) async fn serve(
         resource_id: request.resource_id,
         ..wire::RespondActivityTaskCompletedRequest::default()
     };
-    activity::complete(frontend, &ctx, activity, by_token).await?;
+    activity::complete(&frontend, &ctx, activity, by_token).await?;
     Ok(wire::RespondActivityTaskCompletedByIdResponse {})
 }

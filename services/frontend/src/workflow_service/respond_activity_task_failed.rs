@@ -1,12 +1,13 @@
 //! RespondActivityTaskFailed: an activity's failure.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use cluster::token::ActivityTaskToken;
+use cluster::{ActivityRef, ServiceResult};
 use settings::RequestLimits;
 
 use super::activity;
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::OfTask;
 use crate::validation::{failures, fields, versioning};
 
 pub(crate) fn check(request: &mut wire::RespondActivityTaskFailedRequest, limits: &RequestLimits) -> ServiceResult<()> {
@@ -17,10 +18,10 @@ pub(crate) fn check(request: &mut wire::RespondActivityTaskFailedRequest, limits
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    OfTask { ctx, token }: OfTask<ActivityTaskToken>,
     request: wire::RespondActivityTaskFailedRequest,
 ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
-    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
-    activity::fail(frontend, &ctx, activity, request).await
+    let activity = ActivityRef::Token(token);
+    activity::fail(&frontend, &ctx, activity, request).await
 }

@@ -1,28 +1,30 @@
 //! RespondActivityTaskFailedById: an activity's failure, told by somebody who knows its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use cluster::{ActivityRef, ServiceResult};
 use settings::RequestLimits;
 
 use super::activity;
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::{failures, fields};
 
-pub(crate) fn check(request: &mut wire::RespondActivityTaskFailedByIdRequest, limits: &RequestLimits) -> ServiceResult<()> {
+pub(crate) fn check(
+    request: &mut wire::RespondActivityTaskFailedByIdRequest,
+    limits: &RequestLimits,
+) -> ServiceResult<()> {
     activity::check_ids(&request.workflow_id, &request.run_id, &request.activity_id, limits)?;
     failures::fit(request.failure.as_mut(), limits);
     fields::optional_id("identity", &request.identity, limits)
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     request: wire::RespondActivityTaskFailedByIdRequest,
 ) -> ServiceResult<wire::RespondActivityTaskFailedByIdResponse> {
     let (workflow_id, run_id) = (request.workflow_id, request.run_id);
-    let (ctx, activity) =
-        activity::by_id(frontend, &request.namespace, workflow_id, run_id, request.activity_id).await?;
+    let activity = ActivityRef::Id { workflow_id, run_id, activity_id: request.activity_id };
     let by_token = wire::RespondActivityTaskFailedRequest {
         failure: request.failure,
         last_heartbeat_details: request.last_heartbeat_details,
@@ -32,6 +34,6 @@ pub(crate) async fn serve(
         resource_id: request.resource_id,
         ..wire::RespondActivityTaskFailedRequest::default()
     };
-    let response = activity::fail(frontend, &ctx, activity, by_token).await?;
+    let response = activity::fail(&frontend, &ctx, activity, by_token).await?;
     Ok(wire::RespondActivityTaskFailedByIdResponse { failures: response.failures })
 }

@@ -7,14 +7,10 @@ use cluster::token::QueryTaskToken;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
-use crate::tokens::Kind;
+use crate::methods::OfTask;
 use crate::validation::{failures, fields, payloads};
 
-pub(crate) fn check(
-    request: &mut wire::RespondQueryTaskCompletedRequest,
-    limits: &RequestLimits,
-) -> ServiceResult<()> {
+pub(crate) fn check(request: &mut wire::RespondQueryTaskCompletedRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::known::<QueryResultType>("completed_type", request.completed_type)?;
     failures::fit(request.failure.as_mut(), limits);
     // Somebody waits for an answer: tell them that there is none, rather than the worker that it may not answer.
@@ -27,11 +23,9 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    OfTask { ctx, token }: OfTask<QueryTaskToken>,
     request: wire::RespondQueryTaskCompletedRequest,
 ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
-    let (ctx, token): (_, QueryTaskToken) =
-        frontend.tenant_and_token(Kind::QueryTask, &request.namespace, &request.task_token).await?;
     frontend.matching().respond_query_task_completed(&ctx, token, request).await
 }

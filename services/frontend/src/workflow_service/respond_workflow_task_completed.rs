@@ -9,8 +9,7 @@ use settings::RequestLimits;
 
 use super::outgoing;
 use crate::Frontend;
-use crate::deadline::Call;
-use crate::tokens::Kind;
+use crate::methods::OfTask;
 use crate::validation::{durations, failures, fields, task_queue, versioning};
 
 pub(crate) fn check(
@@ -57,12 +56,10 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    OfTask { ctx, token }: OfTask<WorkflowTaskToken>,
     request: wire::RespondWorkflowTaskCompletedRequest,
 ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
-    let (ctx, token): (_, WorkflowTaskToken) =
-        frontend.tenant_and_token(Kind::WorkflowTask, &request.namespace, &request.task_token).await?;
     for namespace in namespaces_of(&request.commands) {
         fields::required_id("commands[].namespace", namespace, &frontend.settings().limits)?;
         frontend.namespaces().by_name(namespace).await?;

@@ -6,14 +6,10 @@ use cluster::token::WorkflowTaskToken;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
-use crate::tokens::Kind;
+use crate::methods::OfTask;
 use crate::validation::{failures, fields, versioning};
 
-pub(crate) fn check(
-    request: &mut wire::RespondWorkflowTaskFailedRequest,
-    limits: &RequestLimits,
-) -> ServiceResult<()> {
+pub(crate) fn check(request: &mut wire::RespondWorkflowTaskFailedRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::optional_id("identity", &request.identity, limits)?;
     fields::optional_id("binary_checksum", &request.binary_checksum, limits)?;
     versioning::stamp("worker_version", request.worker_version.as_ref(), limits)?;
@@ -23,11 +19,9 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    OfTask { ctx, token }: OfTask<WorkflowTaskToken>,
     request: wire::RespondWorkflowTaskFailedRequest,
 ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
-    let (ctx, token): (_, WorkflowTaskToken) =
-        frontend.tenant_and_token(Kind::WorkflowTask, &request.namespace, &request.task_token).await?;
     frontend.history().fail_workflow_task(&ctx, token, request).await
 }

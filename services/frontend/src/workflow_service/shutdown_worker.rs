@@ -6,7 +6,7 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::{fields, payloads};
 
 pub(crate) fn check(request: &mut wire::ShutdownWorkerRequest, limits: &RequestLimits) -> ServiceResult<()> {
@@ -22,10 +22,9 @@ pub(crate) fn check(request: &mut wire::ShutdownWorkerRequest, limits: &RequestL
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     request: wire::ShutdownWorkerRequest,
 ) -> ServiceResult<wire::ShutdownWorkerResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     frontend.matching().shutdown_worker(&ctx, request).await
 }

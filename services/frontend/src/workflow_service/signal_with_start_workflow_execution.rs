@@ -5,7 +5,7 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::NewWork;
 use crate::validation::{fields, payloads, start};
 
 pub(crate) fn check(
@@ -19,11 +19,10 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    NewWork { ctx }: NewWork,
     mut request: wire::SignalWithStartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
-    let ctx = frontend.tenant_for_new_work(&request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

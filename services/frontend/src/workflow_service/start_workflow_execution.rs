@@ -6,7 +6,7 @@ use settings::RequestLimits;
 
 use super::outgoing;
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::NewWork;
 use crate::validation::{failures, invalid, payloads, start, versioning};
 
 pub(crate) fn check(request: &mut wire::StartWorkflowExecutionRequest, limits: &RequestLimits) -> ServiceResult<()> {
@@ -32,11 +32,10 @@ pub(crate) fn check(request: &mut wire::StartWorkflowExecutionRequest, limits: &
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    NewWork { ctx }: NewWork,
     mut request: wire::StartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
-    let ctx = frontend.tenant_for_new_work(&request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

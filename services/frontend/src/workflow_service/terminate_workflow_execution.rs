@@ -5,7 +5,7 @@ use cluster::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::Tenant;
 use crate::validation::{fields, labels, payloads};
 
 /// What a termination without reason or identity is recorded with, as by the public server.
@@ -31,10 +31,9 @@ pub(crate) fn check(
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    Tenant { ctx, .. }: Tenant,
     request: wire::TerminateWorkflowExecutionRequest,
 ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
     frontend.history().terminate_workflow(&ctx, request).await
 }

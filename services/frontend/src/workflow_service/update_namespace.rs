@@ -7,7 +7,7 @@ use settings::{FrontendSettings, RequestLimits};
 
 use super::namespace_config;
 use crate::Frontend;
-use crate::deadline::Call;
+use crate::methods::AboutNamespace;
 use crate::validation::{durations, fields, invalid, payloads};
 
 /// How many binaries a namespace may mark as bad: the reference server's default.
@@ -46,8 +46,8 @@ pub(crate) fn check(request: &mut wire::UpdateNamespaceRequest, limits: &Request
 }
 
 pub(crate) async fn serve(
-    frontend: &Frontend,
-    _: Call,
+    frontend: Frontend,
+    _: AboutNamespace,
     request: wire::UpdateNamespaceRequest,
 ) -> ServiceResult<wire::UpdateNamespaceResponse> {
     let settings = frontend.settings();
@@ -109,7 +109,8 @@ fn change(
         }
     }
     if !request.delete_bad_binary.is_empty() {
-        let known = config_binaries(namespace).is_some_and(|binaries| binaries.remove(&request.delete_bad_binary).is_some());
+        let known =
+            config_binaries(namespace).is_some_and(|binaries| binaries.remove(&request.delete_bad_binary).is_some());
         if !known {
             return invalid(format!(
                 "delete_bad_binary is {:?}, which is not marked as bad",
