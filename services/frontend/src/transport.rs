@@ -12,4 +12,4 @@ mod request_metrics;
 mod server;
 mod unwritten;
 mod watched;
-mod witnessed;
+mod notify_on_write;

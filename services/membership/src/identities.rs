@@ -32,7 +32,7 @@ struct Known {
     /// By the replicated state.
     agreed: BTreeMap<String, String>,
     /// By first meeting.
-    met: BTreeMap<String, String>,
+    first_seen: BTreeMap<String, String>,
 }
 
 impl Identities {
@@ -42,9 +42,9 @@ impl Identities {
         uuid: String,
         disk: Disk,
         cluster_id: String,
-        met: BTreeMap<String, String>,
+        first_seen: BTreeMap<String, String>,
     ) -> Self {
-        let known = Known { cluster_id, agreed: BTreeMap::new(), met };
+        let known = Known { cluster_id, agreed: BTreeMap::new(), first_seen };
         Self { cluster, node, uuid, disk, known: Mutex::new(known) }
     }
 
@@ -61,7 +61,7 @@ impl Identities {
     pub(crate) fn unnamed(&self) -> Vec<(String, String)> {
         let known = self.known();
         known
-            .met
+            .first_seen
             .iter()
             .filter(|(id, _)| !known.agreed.contains_key(*id))
             .map(|(i, u)| (i.clone(), u.clone()))
@@ -85,14 +85,14 @@ impl Identities {
             state.voters.iter().map(|(id, voter)| (id.clone(), voter.uuid.clone())).collect();
         let before = std::mem::replace(&mut known.agreed, agreed);
         for gone in before.keys().filter(|id| !state.voters.contains_key(*id)) {
-            known.met.remove(gone);
+            known.first_seen.remove(gone);
             self.disk.write_lazily(vec![Write::Peer(gone.clone(), None)]);
         }
     }
 
     fn expected(&self, voter: &str) -> Option<String> {
         let known = self.known();
-        known.agreed.get(voter).or_else(|| known.met.get(voter)).cloned()
+        known.agreed.get(voter).or_else(|| known.first_seen.get(voter)).cloned()
     }
 
     /// What a message to another voter says about both.
@@ -159,9 +159,9 @@ impl Identities {
         }
         let known = {
             let mut known = self.known();
-            let expected = known.agreed.get(voter).or_else(|| known.met.get(voter)).cloned();
+            let expected = known.agreed.get(voter).or_else(|| known.first_seen.get(voter)).cloned();
             if expected.is_none() {
-                known.met.insert(voter.to_owned(), uuid.to_owned());
+                known.first_seen.insert(voter.to_owned(), uuid.to_owned());
             }
             expected
         };

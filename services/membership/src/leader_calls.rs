@@ -128,7 +128,7 @@ impl LeaderCalls {
                 self.runtime.sleep(self.timings.retry_pause).await;
             }
         };
-        let patience = self.timings.leader_patience.max(each);
+        let patience = self.timings.leader_timeout.max(each);
         match self.runtime.timeout(patience, attempts).await {
             Some(outcome) => outcome,
             None => {

@@ -25,7 +25,7 @@ mod leader_calls;
 mod leader_search;
 mod log_store;
 mod member;
-mod office;
+mod leadership;
 mod operating;
 mod peer_client;
 mod raft_group;

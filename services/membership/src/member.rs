@@ -86,11 +86,11 @@ struct Wanted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Progress {
     /// Not in yet; what was heard last.
-    Looking(String),
+    Joining(String),
     /// In, and with a session now.
     Connected,
     /// In, and looking for the leader again.
-    Apart(String),
+    Disconnected(String),
     /// Not let in, for good.
     Failed(JoinError),
     /// Another process has this one's place.
@@ -111,7 +111,7 @@ impl Member {
             incarnation: AtomicU64::new(0),
             clock_offset_ms: AtomicI64::new(0),
             wanted: Mutex::default(),
-            progress: watch::Sender::new(Progress::Looking("no voter has answered yet".to_owned())),
+            progress: watch::Sender::new(Progress::Joining("no voter has answered yet".to_owned())),
             stopped: CancellationToken::new(),
             settings,
             runtime: runtime.clone(),
@@ -138,17 +138,17 @@ impl Member {
     pub async fn joined(&self) -> Result<(), JoinError> {
         let within = self.inner.settings.timings.join_timeout;
         let mut progress = self.inner.progress.subscribe();
-        let decided = progress.wait_for(|now| !matches!(now, Progress::Looking(_)));
+        let decided = progress.wait_for(|now| !matches!(now, Progress::Joining(_)));
         let decided = self.inner.runtime.timeout(within, decided).await.map(|now| now.map(|now| now.clone()));
         let said = match decided {
-            Some(Ok(Progress::Connected | Progress::Apart(_))) => return Ok(()),
+            Some(Ok(Progress::Connected | Progress::Disconnected(_))) => return Ok(()),
             Some(Ok(Progress::Failed(error))) => return Err(error),
             Some(Ok(Progress::Replaced(message))) => {
                 return Err(JoinError::Refused { reason: JoinRefusal::NodeIdTaken, message });
             }
-            Some(Ok(Progress::Looking(said))) => said,
+            Some(Ok(Progress::Joining(said))) => said,
             Some(Err(_)) | None => match &*self.inner.progress.borrow() {
-                Progress::Looking(said) => said.clone(),
+                Progress::Joining(said) => said.clone(),
                 _ => String::new(),
             },
         };
@@ -170,7 +170,7 @@ impl Member {
         let own = &self.inner.settings.node;
         let mut rings = self.inner.ring.subscribe();
         let shown = rings.wait_for(|ring| ring.nodes.get(own).is_some_and(|node| node.state != NodeState::Joining));
-        let patience = self.inner.settings.timings.leader_patience;
+        let patience = self.inner.settings.timings.leader_timeout;
         match self.inner.runtime.timeout(patience, shown).await {
             Some(Ok(ring)) => Ok(Arc::clone(&ring)),
             Some(Err(_)) | None => Err(CallError::Unavailable(format!("no ring shows this node after {patience:?}"))),
@@ -294,7 +294,7 @@ impl Membership for Member {
         let ask = |mut client: crate::leader_calls::Client| async move { client.confirm(ConfirmRequest {}).await };
         let reply = self.inner.calls.call(each, ask, refusal_of).await;
         let reply = reply.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
-        if matches!(&reply.result, Some(ring_reply::Result::Ring(ring)) if self.inner.is_strange(ring)) {
+        if matches!(&reply.result, Some(ring_reply::Result::Ring(ring)) if self.inner.is_other_cluster(ring)) {
             self.inner.calls.note_leader(None);
             return Err(ServiceError::Unavailable("the leader of another cluster has answered".to_owned()));
         }
@@ -315,7 +315,7 @@ impl Inner {
     }
 
     /// Whether a ring is another cluster's: the address of a voter may be somebody else's by now.
-    fn is_strange(&self, ring: &internal_api::membership::Ring) -> bool {
+    fn is_other_cluster(&self, ring: &internal_api::membership::Ring) -> bool {
         let known = self.ring.borrow();
         !known.cluster_id.is_empty() && known.cluster_id != ring.cluster_id
     }
@@ -323,7 +323,7 @@ impl Inner {
     /// Publishes a ring unless a newer one is known, and returns it as this process may see it. One of another cluster is
     /// passed over.
     fn publish(&self, ring: &internal_api::membership::Ring) -> Arc<Ring> {
-        if self.is_strange(ring) {
+        if self.is_other_cluster(ring) {
             tracing::warn!(cluster_id = ring.cluster_id, "a ring of another cluster is passed over");
             return Arc::clone(&self.ring.borrow());
         }
@@ -332,7 +332,7 @@ impl Inner {
         let incarnation = self.incarnation.load(Ordering::Relaxed);
         let own = &self.settings.node;
         match ring.nodes.get(own) {
-            Some(node) if node.incarnation != incarnation => disown(&mut ring, own),
+            Some(node) if node.incarnation != incarnation => drop_ownership_of(&mut ring, own),
             // An operator wants it so; it must stay so when the node has to register again.
             Some(node) if node.state == NodeState::Draining => self.wanted().draining = true,
             Some(_) | None => (),
@@ -354,7 +354,7 @@ impl Inner {
         tracing::error!(node = self.settings.node.as_str(), why, "another process has taken this node's place");
         self.ring.send_modify(|known| {
             let mut ring = Ring::clone(known);
-            disown(&mut ring, &self.settings.node);
+            drop_ownership_of(&mut ring, &self.settings.node);
             *known = Arc::new(ring);
         });
         self.progress.send_replace(Progress::Replaced(why));
@@ -362,7 +362,7 @@ impl Inner {
 }
 
 /// Takes a node's shards from it, in this process's eyes.
-fn disown(ring: &mut Ring, node: &NodeId) {
+fn drop_ownership_of(ring: &mut Ring, node: &NodeId) {
     for owner in ring.history.iter_mut().chain(&mut ring.matching) {
         *owner = owner.take().filter(|id| id != node);
     }

@@ -15,7 +15,7 @@ use internal_api::membership::{
 use openraft::ChangeMembers;
 
 use crate::command::Command;
-use crate::office::Office;
+use crate::leadership::Leadership;
 use crate::peer_client::{endpoint, whole};
 use crate::raft_group::{Membership, Peer, raft_id};
 use crate::voter::Shared;
@@ -27,7 +27,7 @@ const CATCH_UP: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(8);
 
 /// Everything about the members.
-pub(crate) fn members(shared: &Shared, office: &Office, ring: &Arc<Ring>, voters: Vec<String>) -> MembersReply {
+pub(crate) fn members(shared: &Shared, leadership: &Leadership, ring: &Arc<Ring>, voters: Vec<String>) -> MembersReply {
     let metrics = shared.raft.metrics().borrow().clone();
     let state = shared.machine.state();
     let pins = [("history", &state.history), ("matching", &state.matching)].into_iter().flat_map(|(service, of)| {
@@ -44,14 +44,14 @@ pub(crate) fn members(shared: &Shared, office: &Office, ring: &Arc<Ring>, voters
         term: metrics.current_term,
         leader: shared.identities.node.clone(),
         feature_level: state.feature_level,
-        nodes: state.nodes.keys().map(|id| status_of(office, id)).collect(),
+        nodes: state.nodes.keys().map(|id| status_of(leadership, id)).collect(),
         pinned: pins.collect(),
     }
 }
 
-fn status_of(office: &Office, id: &str) -> NodeStatus {
-    let seat = office.seat(id);
-    NodeStatus { id: id.to_owned(), connected: seat.connected, clock: seat.clock }
+fn status_of(leadership: &Leadership, id: &str) -> NodeStatus {
+    let session_of = leadership.session_of(id);
+    NodeStatus { id: id.to_owned(), connected: session_of.connected, clock: session_of.clock }
 }
 
 fn voter_statuses(shared: &Shared) -> Vec<VoterStatus> {
@@ -89,7 +89,7 @@ async fn group(shared: &Shared) -> Result<Membership, Refused> {
 
 /// Makes a voter of a process that has started with an empty data folder: it learns everything first, then votes. Asked
 /// again, it goes on where it was left.
-pub(crate) async fn add_voter(shared: &Shared, office: &Office, id: String, address: String) -> Result<(), Refused> {
+pub(crate) async fn add_voter(shared: &Shared, leadership: &Leadership, id: String, address: String) -> Result<(), Refused> {
     let group = group(shared).await?;
     let number = raft_id(&id);
     let voting = group.voter_ids().any(|voter| voter == number);
@@ -106,10 +106,10 @@ pub(crate) async fn add_voter(shared: &Shared, office: &Office, id: String, addr
     let outside = group.get_node(&number).is_none();
     let other = shared.machine.look(|state| state.voters.get(&id).is_some_and(|known| known.uuid != found.uuid));
     if outside && other {
-        office.propose(Command::VoterGone { id: id.clone() }).await?;
+        leadership.propose(Command::VoterGone { id: id.clone() }).await?;
     }
     let known = Command::Voter { id: id.clone(), uuid: found.uuid, address: address.clone() };
-    office.propose(known).await?;
+    leadership.propose(known).await?;
     let peer = Peer { id: id.clone(), address };
     let learned = shared.runtime.timeout(CATCH_UP, shared.raft.add_learner(number, peer, true)).await;
     let joined = match learned {
@@ -166,7 +166,7 @@ fn fits(shared: &Shared, found: &IdentifyReply, id: &str, address: &str) -> Resu
 }
 
 /// Takes a voter out of the group. Its process may be gone already, and so may the voter: then all is well.
-pub(crate) async fn remove_voter(shared: &Shared, office: &Office, id: String) -> Result<(), Refused> {
+pub(crate) async fn remove_voter(shared: &Shared, leadership: &Leadership, id: String) -> Result<(), Refused> {
     let group = group(shared).await?;
     let number = raft_id(&id);
     if group.get_node(&number).is_none() {
@@ -188,7 +188,7 @@ pub(crate) async fn remove_voter(shared: &Shared, office: &Office, id: String) -
     // Last, since a voter must be known for as long as it votes. A leader that is gone itself, or meanwhile leads no more,
     // leaves it to the next.
     if id != shared.identities.node {
-        drop(office.propose(Command::VoterGone { id }).await);
+        drop(leadership.propose(Command::VoterGone { id }).await);
     }
     Ok(())
 }

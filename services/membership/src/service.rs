@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::command::Command;
-use crate::office::Office;
+use crate::leadership::Leadership;
 use crate::operating;
 use crate::session::{self, leader_address, not_leader, now_ms, voter_addresses};
 use crate::voter::Shared;
@@ -27,18 +27,18 @@ use crate::wire::{refused, ring_reply};
 /// A voter's tonic service.
 pub struct VoterService {
     shared: Arc<Shared>,
-    office: watch::Receiver<Option<Office>>,
+    leadership: watch::Receiver<Option<Leadership>>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 impl VoterService {
-    pub(crate) fn new(shared: Arc<Shared>, office: watch::Receiver<Option<Office>>) -> Self {
-        Self { shared, office }
+    pub(crate) fn new(shared: Arc<Shared>, leadership: watch::Receiver<Option<Leadership>>) -> Self {
+        Self { shared, leadership }
     }
 
-    fn office(&self) -> Result<Office, Refused> {
-        self.office.borrow().clone().ok_or_else(|| not_leader(&self.shared))
+    fn leadership(&self) -> Result<Leadership, Refused> {
+        self.leadership.borrow().clone().ok_or_else(|| not_leader(&self.shared))
     }
 
     fn ring(&self) -> (Arc<Ring>, Vec<String>) {
@@ -49,7 +49,7 @@ impl VoterService {
     /// Proposes, and answers with a ring that shows it.
     async fn carry_out(&self, command: Command) -> RingReply {
         let done = async {
-            self.office()?.propose(command).await?;
+            self.leadership()?.propose(command).await?;
             Ok(self.ring())
         };
         ring_reply(done.await)
@@ -66,15 +66,15 @@ impl VoterService {
 
     /// Changes the group of voters, one change at a time. What was begun goes on when the caller does not wait any more:
     /// half a change needs the majorities of two groups.
-    async fn change_voters<F>(&self, change: impl FnOnce(Arc<Shared>, Office) -> F) -> VoterReply
+    async fn change_voters<F>(&self, change: impl FnOnce(Arc<Shared>, Leadership) -> F) -> VoterReply
     where
         F: Future<Output = Result<(), Refused>> + Send + 'static,
     {
         let shared = &self.shared;
         let unchanging = Arc::clone(&shared.changing_voters).lock_owned().await;
-        let done = match self.office() {
-            Ok(office) => {
-                let changing = change(Arc::clone(shared), office);
+        let done = match self.leadership() {
+            Ok(leadership) => {
+                let changing = change(Arc::clone(shared), leadership);
                 let whole = shared.runtime.spawn(async move { (changing.await, unchanging).0 });
                 let lost = |_| Err(refused(RefusalReason::Unavailable, "the change of voters was not finished"));
                 whole.await.unwrap_or_else(lost)
@@ -120,7 +120,7 @@ impl Membership for VoterService {
     }
 
     async fn find(&self, _request: Request<FindRequest>) -> Answer<FindReply> {
-        let leading = self.office.borrow().is_some();
+        let leading = self.leadership.borrow().is_some();
         let leader_address = leader_address(&self.shared);
         Ok(Response::new(FindReply { leading, leader_address, now_ms: now_ms(&self.shared.runtime) }))
     }
@@ -141,10 +141,10 @@ impl Membership for VoterService {
 
     async fn session(&self, request: Request<Streaming<FromNode>>) -> Answer<Self::SessionStream> {
         let (out, stream) = mpsc::channel(16);
-        match self.office() {
-            Ok(office) => {
+        match self.leadership() {
+            Ok(leadership) => {
                 let shared = Arc::clone(&self.shared);
-                let serving = session::serve(shared, office, request.into_inner(), out);
+                let serving = session::serve(shared, leadership, request.into_inner(), out);
                 self.shared.runtime.spawn(serving);
             }
             Err(refused) => {
@@ -172,8 +172,8 @@ impl Membership for VoterService {
     }
 
     async fn members(&self, _request: Request<MembersRequest>) -> Answer<MembersReply> {
-        let reply = match (self.confirmed().await, self.office()) {
-            (Ok((ring, voters)), Ok(office)) => operating::members(&self.shared, &office, &ring, voters),
+        let reply = match (self.confirmed().await, self.leadership()) {
+            (Ok((ring, voters)), Ok(leadership)) => operating::members(&self.shared, &leadership, &ring, voters),
             (Err(refused), _) | (_, Err(refused)) => MembersReply { refused: Some(refused), ..Default::default() },
         };
         Ok(Response::new(reply))
@@ -188,13 +188,13 @@ impl Membership for VoterService {
     async fn add_voter(&self, request: Request<AddVoterRequest>) -> Answer<VoterReply> {
         let AddVoterRequest { id, address } = request.into_inner();
         let add =
-            |shared: Arc<Shared>, office| async move { operating::add_voter(&shared, &office, id, address).await };
+            |shared: Arc<Shared>, leadership| async move { operating::add_voter(&shared, &leadership, id, address).await };
         Ok(Response::new(self.change_voters(add).await))
     }
 
     async fn remove_voter(&self, request: Request<RemoveVoterRequest>) -> Answer<VoterReply> {
         let id = request.into_inner().id;
-        let remove = |shared: Arc<Shared>, office| async move { operating::remove_voter(&shared, &office, id).await };
+        let remove = |shared: Arc<Shared>, leadership| async move { operating::remove_voter(&shared, &leadership, id).await };
         Ok(Response::new(self.change_voters(remove).await))
     }
 }

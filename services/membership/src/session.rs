@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 
 use crate::command::{Command, Registration, Reply, Standing};
-use crate::office::{Office, Probe};
+use crate::leadership::{Leadership, Probe};
 use crate::voter::Shared;
 use crate::wire::{refused, ring_message};
 
@@ -28,14 +28,14 @@ fn message(message: to_node::Message) -> Result<ToNode, Status> {
 }
 
 /// Serves a session until it ends, then decides what becomes of the node's lease.
-pub(crate) async fn serve(shared: Arc<Shared>, office: Office, mut inbound: Streaming<FromNode>, out: Outbound) {
+pub(crate) async fn serve(shared: Arc<Shared>, leadership: Leadership, mut inbound: Streaming<FromNode>, out: Outbound) {
     let hello = shared.runtime.timeout(shared.timings.call_timeout, inbound.message()).await;
     let Some(Ok(Some(FromNode { message: Some(from_node::Message::Hello(hello)) }))) = hello else {
         let why = refused(RefusalReason::Invalid, "a session begins with a hello");
         drop(out.send(message(to_node::Message::Refused(why))).await);
         return;
     };
-    match admit(&shared, &office, &hello).await {
+    match admit(&shared, &leadership, &hello).await {
         Err(refused) => {
             tracing::info!(
                 node = hello.node.as_ref().map(|node| &*node.id),
@@ -45,24 +45,24 @@ pub(crate) async fn serve(shared: Arc<Shared>, office: Office, mut inbound: Stre
             drop(out.send(message(to_node::Message::Refused(refused))).await);
         }
         Ok(admitted) => {
-            let alive = listen(&shared, &office, &admitted, &mut inbound, &out).await;
+            let alive = listen(&shared, &leadership, &admitted, &mut inbound, &out).await;
             if alive {
                 let (node, incarnation) = (admitted.node, admitted.incarnation);
-                office.stand_up(&node, incarnation, admitted.generation).await;
+                leadership.close_session(&node, incarnation, admitted.generation).await;
             }
         }
     }
 }
 
 /// Whether a node may have a session; if so it is registered.
-async fn admit(shared: &Shared, office: &Office, hello: &Hello) -> Result<Admitted, Refused> {
+async fn admit(shared: &Shared, leadership: &Leadership, hello: &Hello) -> Result<Admitted, Refused> {
     let wanted = check(shared, hello)?;
     let known = shared.machine.look(|state| state.nodes.get(&wanted.id).cloned());
     let mut replaces = None;
     let incarnation = match known {
         Some(known) if known.process != wanted.process => {
-            let gone = !office.seat(&wanted.id).connected
-                && (known.address == wanted.address || office.probe(&known.address).await == Probe::Refuses);
+            let gone = !leadership.session_of(&wanted.id).connected
+                && (known.address == wanted.address || leadership.probe(&known.address).await == Probe::Refuses);
             if !gone {
                 return Err(refused(
                     RefusalReason::NodeIdTaken,
@@ -86,14 +86,14 @@ async fn admit(shared: &Shared, office: &Office, hello: &Hello) -> Result<Admitt
     let node = wanted.id.clone();
     let incarnation = match incarnation {
         Some(incarnation) => incarnation,
-        None => match office.propose(Command::Register { node: wanted, replaces }).await? {
+        None => match leadership.propose(Command::Register { node: wanted, replaces }).await? {
             Reply::Registered { incarnation } => incarnation,
             Reply::Done | Reply::Refused { .. } => {
                 return Err(refused(RefusalReason::Unavailable, "the registration had no answer"));
             }
         },
     };
-    let generation = office.sit_down(&node, hello.clock);
+    let generation = leadership.open_session(&node, hello.clock);
     Ok(Admitted { node, incarnation, generation })
 }
 
@@ -166,7 +166,7 @@ fn differs(shared: &Shared, clock: &ClockReading) -> bool {
 /// Serves a session. True when the node's lease is still open at its end.
 async fn listen(
     shared: &Shared,
-    office: &Office,
+    leadership: &Leadership,
     admitted: &Admitted,
     inbound: &mut Streaming<FromNode>,
     out: &Outbound,
@@ -185,12 +185,12 @@ async fn listen(
     // Two loops, so that a ring on its way out does not prolong the lease.
     tokio::select! {
         biased;
-        () = office.ended.cancelled() => {
+        () = leadership.ended.cancelled() => {
             drop(out.try_send(message(to_node::Message::Refused(not_leader(shared)))));
             false
         }
         () = shared.stopped.cancelled() => false,
-        open = hear_all(shared, office, admitted, inbound, out) => open,
+        open = hear_all(shared, leadership, admitted, inbound, out) => open,
         open = tell_rings(shared, admitted, ring, out) => open,
     }
 }
@@ -227,7 +227,7 @@ async fn tell_rings(
 
 async fn hear_all(
     shared: &Shared,
-    office: &Office,
+    leadership: &Leadership,
     admitted: &Admitted,
     inbound: &mut Streaming<FromNode>,
     out: &Outbound,
@@ -240,12 +240,12 @@ async fn hear_all(
                 // A node that does not read its answers gets none.
                 drop(out.try_send(message(to_node::Message::HeartbeatSeen(seen))));
                 if let Some(clock) = clock {
-                    note_clock(shared, office, admitted, clock);
+                    note_clock(shared, leadership, admitted, clock);
                 }
             }
-            Heard::Silence if !office.sits(&admitted.node, admitted.generation) => return false,
+            Heard::Silence if !leadership.has_session(&admitted.node, admitted.generation) => return false,
             Heard::Silence => {
-                office.expire(&admitted.node, admitted.incarnation, "was silent").await;
+                leadership.expire(&admitted.node, admitted.incarnation, "was silent").await;
                 return false;
             }
             Heard::End => return true,
@@ -279,14 +279,14 @@ async fn hear(shared: &Shared, inbound: &mut Streaming<FromNode>) -> Heard {
 
 /// A member whose clock goes wrong keeps its shards: leases do not depend on clocks, and a leader whose own clock is wrong
 /// must not empty the cluster.
-fn note_clock(shared: &Shared, office: &Office, admitted: &Admitted, clock: ClockReading) {
+fn note_clock(shared: &Shared, leadership: &Leadership, admitted: &Admitted, clock: ClockReading) {
     let gauge = metrics::gauge!("outlast_membership_clock_offset_seconds", "node" => admitted.node.clone());
     gauge.set(clock.offset_ms as f64 / 1000.0);
-    let before = office.seat(&admitted.node).clock;
+    let before = leadership.session_of(&admitted.node).clock;
     if differs(shared, &clock) && before.is_none_or(|before| !differs(shared, &before)) {
         tracing::warn!(node = admitted.node, offset_ms = clock.offset_ms, "a node's clock differs from the leader's");
     }
-    office.note_clock(&admitted.node, clock);
+    leadership.note_clock(&admitted.node, clock);
 }
 
 /// Where the voters are.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::{Contents, Disk, DiskError, Fact, Write};
 use crate::identities::Identities;
 use crate::log_store::LogStore;
-use crate::office::{Office, hold_office};
+use crate::leadership::{Leadership, run_leader};
 use crate::peer_client::{MAX_MESSAGE_BYTES, PeerClients};
 use crate::raft_group::{self, Peer, Raft, raft_id};
 use crate::service::VoterService;
@@ -55,7 +55,7 @@ pub enum StartError {
 /// A running voter. Dropping it without [`Voter::stop`] is as if its process had died.
 pub struct Voter {
     shared: Arc<Shared>,
-    office: watch::Receiver<Option<Office>>,
+    leadership: watch::Receiver<Option<Leadership>>,
 }
 
 /// What a voter's parts share.
@@ -147,20 +147,20 @@ impl Voter {
             broken: watch::Sender::new(None),
             changing_voters: Arc::default(),
         });
-        let (place, office) = watch::channel(None);
-        runtime.spawn(hold_office(Arc::clone(&shared), place));
+        let (place, leadership) = watch::channel(None);
+        runtime.spawn(run_leader(Arc::clone(&shared), place));
         let ending = Arc::clone(&shared);
         runtime.spawn(async move {
             ending.stopped.cancelled().await;
             drop(ending.raft.shutdown().await);
         });
-        Ok(Self { shared, office })
+        Ok(Self { shared, leadership })
     }
 
     /// To be mounted on the process's internal server.
     #[must_use]
     pub fn service(&self) -> MembershipServer<VoterService> {
-        MembershipServer::new(VoterService::new(Arc::clone(&self.shared), self.office.clone()))
+        MembershipServer::new(VoterService::new(Arc::clone(&self.shared), self.leadership.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
@@ -174,7 +174,7 @@ impl Voter {
     /// Whether this voter leads now, as far as it knows.
     #[must_use]
     pub fn leads(&self) -> bool {
-        self.office.borrow().is_some()
+        self.leadership.borrow().is_some()
     }
 
     /// The voters that this one would not take another for: the replicated state names their identities.

@@ -53,8 +53,8 @@ impl StorageBackend for HangingDisk {
 }
 
 async fn leads(voter: &Voter, leads: bool) {
-    let mut office = voter.office.clone();
-    let turned = office.wait_for(|office| office.is_some() == leads);
+    let mut leadership = voter.leadership.clone();
+    let turned = leadership.wait_for(|leadership| leadership.is_some() == leads);
     let turned = Runtime::system().timeout(SOON, turned).await;
     assert!(turned.is_some_and(|turned| turned.is_ok()), "it never comes to leading: {leads}");
 }

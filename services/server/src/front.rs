@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::ServerSettings;
-use crate::patience::patiently;
+use crate::retry_until_ready::retry_until_ready;
 use crate::server::StartError;
 use crate::services::Services;
 
@@ -46,7 +46,7 @@ impl Front {
             ensure_namespaces(&frontend, &settings.namespaces).await?;
             Ok(frontend)
         };
-        let frontend = patiently(runtime, "the frontend", open).await?;
+        let frontend = retry_until_ready(runtime, "the frontend", open).await?;
         let shutdown = CancellationToken::new();
         let serving = {
             let (frontend, shutdown) = (frontend.clone(), shutdown.clone());

@@ -11,7 +11,7 @@ mod joined;
 mod last_clock;
 mod memory_bounds;
 mod operating;
-mod patience;
+mod retry_until_ready;
 mod readiness;
 mod server;
 mod services;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::front::Front;
 use crate::joined::{ClusterError, Joined, Joining};
 use crate::last_clock::Keeping;
-use crate::patience::patiently;
+use crate::retry_until_ready::retry_until_ready;
 use crate::services::Services;
 use crate::shard_numbers::{self, ShardNumberError};
 use crate::stop_time::{Step, StopTime};
@@ -208,7 +208,7 @@ impl Server {
             joined.joined().await?;
             let (registry, takes_over) = (store.registry.as_ref(), cluster.takes_over.as_deref());
             let claim = async || Ok(store_owner::claim(registry, &joined.ring(), joined.node(), takes_over).await?);
-            patiently(&self.runtime, "whose store this is", claim).await?;
+            retry_until_ready(&self.runtime, "whose store this is", claim).await?;
         }
         self.services.connect();
         if let Some(joined) = &self.joined {
@@ -247,7 +247,7 @@ impl Server {
             let following = Directory::follow(Arc::clone(&store.registry), self.runtime.clone());
             following.await.map_err(StartError::Namespaces)
         };
-        let directory = Arc::new(patiently(&self.runtime, "the names of namespaces", follow).await?);
+        let directory = Arc::new(retry_until_ready(&self.runtime, "the names of namespaces", follow).await?);
         let names = Arc::downgrade(&directory);
         history.ask_for_names(Arc::new(move |id| names.upgrade()?.known(id)));
         self.directory = Some(directory);
@@ -334,13 +334,13 @@ impl Server {
     }
 
     async fn give_up(&mut self) {
-        const GOODBYE: Duration = Duration::from_secs(3);
+        const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
         self.services.abandon().await;
         if let Some(joined) = self.joined.take() {
-            joined.leave(GOODBYE, &self.runtime).await;
+            joined.leave(LEAVE_TIMEOUT, &self.runtime).await;
         }
         if let Some(last_clock) = self.last_clock.take() {
-            self.runtime.timeout(GOODBYE, last_clock.end()).await;
+            self.runtime.timeout(LEAVE_TIMEOUT, last_clock.end()).await;
         }
         self.store.close().await;
         self.gone.cancel();
@@ -360,7 +360,7 @@ async fn opened(
     let registry = opened.store().registry;
     for (role, count) in [("history", settings.history_shards), ("matching", settings.matching_shards)] {
         let check = async || Ok(shard_numbers::check(registry.as_ref(), role, count).await?);
-        patiently(runtime, "the number of shards", check).await?;
+        retry_until_ready(runtime, "the number of shards", check).await?;
     }
     Ok(opened)
 }

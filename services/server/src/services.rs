@@ -16,7 +16,7 @@ use crate::ServerSettings;
 use crate::server::StartError;
 
 /// How often it is looked whether all shards are handed over.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// History and matching, here and anywhere. Calls go to whoever the ring says; those to this process without
 /// serialization.
@@ -102,7 +102,7 @@ impl Services {
     /// Returns once no shard is open here.
     pub(crate) async fn until_handed_over(&self, runtime: &Runtime) {
         while !self.stats(Sharded::History).is_empty() || !self.stats(Sharded::Matching).is_empty() {
-            runtime.sleep(LOOK_AGAIN).await;
+            runtime.sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -22,7 +22,7 @@ const ROWS: usize = 500;
 /// What is written together is not to be seen at the same moment: how often a row that should be there is looked for, and how
 /// long after each other.
 const LOOKS: usize = 3;
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Holds a row against what it is by its address, whoever has written it.
 ///
@@ -100,7 +100,7 @@ async fn is_there(
 ) -> StorageResult<bool> {
     for look in 0..LOOKS {
         if look > 0 {
-            runtime.sleep(LOOK_AGAIN).await;
+            runtime.sleep(POLL_INTERVAL).await;
         }
         match noted(store.table.get(partition, key).await, verified)? {
             Some(None) => {}

@@ -33,7 +33,7 @@ pub struct MembershipSettings {
     /// How long a node tries to join before it gives up.
     pub join_timeout: Duration,
     /// How long a call to the leader is repeated while none can be found.
-    pub leader_patience: Duration,
+    pub leader_timeout: Duration,
 }
 
 impl Default for MembershipSettings {
@@ -52,7 +52,7 @@ impl Default for MembershipSettings {
             call_timeout: Duration::from_secs(1),
             retry_pause: Duration::from_millis(50),
             join_timeout: Duration::from_secs(60),
-            leader_patience: Duration::from_secs(5),
+            leader_timeout: Duration::from_secs(5),
         }
     }
 }

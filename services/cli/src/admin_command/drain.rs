@@ -10,7 +10,7 @@ use runtime::Runtime;
 use super::refusal;
 
 /// How often it is looked.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A shard by its service and number.
 type Name = (&'static str, u32);
@@ -34,7 +34,7 @@ pub(super) async fn and_wait(
                 Ok(rows) => break rows.shards.iter().filter(|row| is_of(node, row)).map(name).collect(),
                 Err(error) => missing = format!("{node} has not been drained: {error}"),
             }
-            runtime.sleep(LOOK_AGAIN).await;
+            runtime.sleep(POLL_INTERVAL).await;
         };
         missing = format!("it may be that {node} is being drained: there was no answer");
         let version = begin.await.map_err(refusal)?;
@@ -44,7 +44,7 @@ pub(super) async fn and_wait(
                 Ok(Some(what)) => missing = what,
                 Err(error) => missing = format!("{node} is being drained, and how far that is cannot be seen: {error}"),
             }
-            runtime.sleep(LOOK_AGAIN).await;
+            runtime.sleep(POLL_INTERVAL).await;
         }
     };
     let done = runtime.timeout(within, waiting).await;

@@ -93,7 +93,7 @@ fn is_news(reason: Option<JoinRefusal>, warned: &mut Option<JoinRefusal>) -> boo
 
 fn apart(inner: &Inner, joined: bool, why: String) {
     tracing::debug!(node = inner.settings.node.as_str(), why, "no session with membership's leader");
-    inner.progress.send_replace(if joined { Progress::Apart(why) } else { Progress::Looking(why) });
+    inner.progress.send_replace(if joined { Progress::Disconnected(why) } else { Progress::Joining(why) });
 }
 
 fn failed(reason: JoinRefusal, message: String) -> Progress {

@@ -30,7 +30,7 @@ pub fn patient() -> MembershipSettings {
         lease: NEVER,
         max_clock_difference: NEVER * 6,
         join_timeout: SOON,
-        leader_patience: SOON,
+        leader_timeout: SOON,
         // Few, so that logs are cut and snapshots sent in these tests too.
         snapshot_every: 8,
         ..Default::default()

@@ -89,7 +89,7 @@ async fn a_leader_that_is_cut_off_publishes_nothing_and_confirms_nothing() {
     // Nobody reaches the leader, and it reaches nobody; members reach all voters.
     cluster.cables.iter().for_each(Cable::cut);
     let at_leader = cluster.voters[old].address.to_string();
-    let timings = MembershipSettings { leader_patience: Duration::from_millis(1500), ..cluster.timings.clone() };
+    let timings = MembershipSettings { leader_timeout: Duration::from_millis(1500), ..cluster.timings.clone() };
     let asked = membership::Admin::with_seeds(vec![at_leader], timings, Runtime::system());
     let known = a.ring();
     b.kill();

@@ -67,7 +67,7 @@ async fn who_cannot_become_a_voter_is_told_why() {
     let mut cluster = Cluster::of(1).await;
     let a = cluster.member("a").await;
     let admin = a.member.admin();
-    let brief = MembershipSettings { leader_patience: Duration::ZERO, ..cluster.timings.clone() };
+    let brief = MembershipSettings { leader_timeout: Duration::ZERO, ..cluster.timings.clone() };
     let impatient = Admin::with_seeds(cluster.seeds(), brief, Runtime::system());
     let nobody = impatient.add_voter(&voter_id(1), "127.0.0.1:1").await.expect_err("nobody is there");
     assert!(matches!(nobody, CallError::Unavailable(_)), "{nobody}");

@@ -52,7 +52,7 @@ async fn work_on_workflows(rig: &Rig) {
             ..Default::default()
         };
         // An answer that was lost leaves a task that is gone or comes again.
-        let _ = patiently(rig, || rig.complete_with(&task, request.clone())).await;
+        let _ = retry_until_ready(rig, || rig.complete_with(&task, request.clone())).await;
     }
 }
 
@@ -60,15 +60,15 @@ async fn work_on_activities(rig: &Rig) {
     loop {
         let Some(task) = rig.poll_activity(60).await else { continue };
         if task.attempt == 1 {
-            let _ = patiently(rig, || rig.fail_activity(&task, "first")).await;
+            let _ = retry_until_ready(rig, || rig.fail_activity(&task, "first")).await;
         } else {
-            let _ = patiently(rig, || rig.complete_activity(&task, "done")).await;
+            let _ = retry_until_ready(rig, || rig.complete_activity(&task, "done")).await;
         }
     }
 }
 
 /// Repeats what may not have happened.
-async fn patiently<T, F: Future<Output = ServiceResult<T>>>(rig: &Rig, call: impl Fn() -> F) -> ServiceResult<T> {
+async fn retry_until_ready<T, F: Future<Output = ServiceResult<T>>>(rig: &Rig, call: impl Fn() -> F) -> ServiceResult<T> {
     loop {
         match call().await {
             Err(ServiceError::Unavailable(_) | ServiceError::ResourceExhausted { .. }) => {
@@ -82,10 +82,10 @@ async fn patiently<T, F: Future<Output = ServiceResult<T>>>(rig: &Rig, call: imp
 async fn client(rig: &Rig, number: usize) {
     let workflow_id = format!("w{number}");
     let request = start_request(&workflow_id, "all");
-    patiently(rig, || rig.start_with(request.clone())).await.unwrap();
+    retry_until_ready(rig, || rig.start_with(request.clone())).await.unwrap();
     for signal in 0..SIGNALS {
         let request_id = format!("{workflow_id}-{signal}");
-        patiently(rig, || rig.signal(&workflow_id, "go", &request_id)).await.unwrap();
+        retry_until_ready(rig, || rig.signal(&workflow_id, "go", &request_id)).await.unwrap();
         rig.runtime.sleep(Duration::from_millis(700)).await;
     }
 }
@@ -132,11 +132,11 @@ async fn conversation(seed: u64, plan: FaultPlan, kills: u32) {
 async fn client_again(rig: &Rig, number: usize) {
     let workflow_id = format!("w{number}");
     let request = start_request(&workflow_id, "all");
-    patiently(rig, || rig.start_with(request.clone())).await.unwrap();
+    retry_until_ready(rig, || rig.start_with(request.clone())).await.unwrap();
     for signal in 0..SIGNALS {
         let request_id = format!("{workflow_id}-{signal}");
         // A workflow that has closed has had all its signals.
-        let sent = patiently(rig, || rig.signal(&workflow_id, "go", &request_id)).await;
+        let sent = retry_until_ready(rig, || rig.signal(&workflow_id, "go", &request_id)).await;
         assert!(matches!(sent, Ok(()) | Err(ServiceError::NotFound(_))), "{sent:?}");
     }
     let event = rig.closing_event(&workflow_id).await;

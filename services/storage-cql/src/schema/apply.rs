@@ -26,7 +26,7 @@ use crate::settings::CqlSettings;
 /// How long a process that died while applying keeps the others waiting, in seconds.
 const LEASE_SECONDS: u32 = 120;
 /// How often those who wait look again.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What [`apply`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl Applier<'_> {
                 let keyspace = self.settings.keyspace.clone();
                 return Err(SchemaError::Busy { keyspace, waited_seconds: waited.as_secs() });
             }
-            self.runtime.sleep(LOOK_AGAIN).await;
+            self.runtime.sleep(POLL_INTERVAL).await;
         }
     }
 

@@ -21,14 +21,14 @@ use crate::command::{Command, Reply};
 use crate::state_machine::StateMachine;
 use crate::wire::{reason_of, refused};
 
-pub(crate) use terms::hold_office;
+pub(crate) use terms::run_leader;
 
 /// One term of leading. Clones share it.
 #[derive(Clone)]
-pub(crate) struct Office {
+pub(crate) struct Leadership {
     pub(crate) ended: CancellationToken,
     proposals: mpsc::Sender<Proposal>,
-    seats: Arc<Mutex<Seats>>,
+    sessions: Arc<Mutex<NodeSessions>>,
     machine: StateMachine,
     runtime: Runtime,
     timings: MembershipSettings,
@@ -40,14 +40,14 @@ struct Proposal {
 }
 
 #[derive(Default)]
-struct Seats {
-    by_node: BTreeMap<String, Seat>,
+struct NodeSessions {
+    by_node: BTreeMap<String, NodeSession>,
     generation: u64,
 }
 
 /// What the leader knows about a node besides the replicated state.
 #[derive(Clone, Default)]
-pub(crate) struct Seat {
+pub(crate) struct NodeSession {
     /// Rises with each session, so that timers of an earlier one do nothing.
     generation: u64,
     /// Whether there is a session now.
@@ -70,13 +70,13 @@ pub(crate) enum Probe {
     Silent,
 }
 
-impl Office {
-    fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+impl Leadership {
+    fn sessions(&self) -> MutexGuard<'_, NodeSessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn seat(&self, node: &str) -> Seat {
-        self.seats().by_node.get(node).cloned().unwrap_or_default()
+    pub(crate) fn session_of(&self, node: &str) -> NodeSession {
+        self.sessions().by_node.get(node).cloned().unwrap_or_default()
     }
 
     /// Has a command carried out. What was refused by the state comes back as its refusal.
@@ -85,7 +85,7 @@ impl Office {
     /// A refusal. Unavailable means that it may have happened: the term ended meanwhile.
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Refused> {
         let ended =
-            || refused(RefusalReason::Unavailable, "the leader lost its office; what was asked may have happened");
+            || refused(RefusalReason::Unavailable, "the leader lost its leadership; what was asked may have happened");
         let (reply, answer) = oneshot::channel();
         self.proposals.send(Proposal { command, reply }).await.map_err(|_| ended())?;
         match answer.await {
@@ -96,55 +96,55 @@ impl Office {
     }
 
     /// A node has a session: its lease is that session's business now.
-    pub(crate) fn sit_down(&self, node: &str, clock: Option<ClockReading>) -> u64 {
-        let mut seats = self.seats();
-        seats.generation += 1;
-        let generation = seats.generation;
-        seats.by_node.insert(node.to_owned(), Seat { generation, connected: true, clock });
+    pub(crate) fn open_session(&self, node: &str, clock: Option<ClockReading>) -> u64 {
+        let mut sessions = self.sessions();
+        sessions.generation += 1;
+        let generation = sessions.generation;
+        sessions.by_node.insert(node.to_owned(), NodeSession { generation, connected: true, clock });
         generation
     }
 
     /// A node is known and has no session yet.
-    fn vacant_seat(&self, node: &str) -> u64 {
-        let generation = self.sit_down(node, None);
-        if let Some(seat) = self.seats().by_node.get_mut(node) {
-            seat.connected = false;
+    fn expect_session(&self, node: &str) -> u64 {
+        let generation = self.open_session(node, None);
+        if let Some(session_of) = self.sessions().by_node.get_mut(node) {
+            session_of.connected = false;
         }
         generation
     }
 
     /// Drops what is known of nodes that are not members any more.
-    fn forget_the_gone(&self) {
+    fn prune_removed(&self) {
         let members: BTreeSet<String> = self.machine.look(|state| state.nodes.keys().cloned().collect());
-        self.seats().by_node.retain(|id, seat| seat.connected || members.contains(id));
+        self.sessions().by_node.retain(|id, session_of| session_of.connected || members.contains(id));
     }
 
     /// A node has said how its clock differs.
     pub(crate) fn note_clock(&self, node: &str, clock: ClockReading) {
-        if let Some(seat) = self.seats().by_node.get_mut(node) {
-            seat.clock = Some(clock);
+        if let Some(session_of) = self.sessions().by_node.get_mut(node) {
+            session_of.clock = Some(clock);
         }
     }
 
     /// Whether this is still the node's latest session.
-    pub(crate) fn sits(&self, node: &str, generation: u64) -> bool {
-        self.seats().by_node.get(node).is_some_and(|seat| seat.generation == generation)
+    pub(crate) fn has_session(&self, node: &str, generation: u64) -> bool {
+        self.sessions().by_node.get(node).is_some_and(|session_of| session_of.generation == generation)
     }
 
     /// A session's stream has broken. A process that is gone loses its place at once, one that may be there keeps it
     /// until the lease ends.
-    pub(crate) async fn stand_up(&self, node: &str, incarnation: u64, generation: u64) {
+    pub(crate) async fn close_session(&self, node: &str, incarnation: u64, generation: u64) {
         let address = {
-            let mut seats = self.seats();
-            let Some(seat) = seats.by_node.get_mut(node).filter(|seat| seat.generation == generation) else { return };
-            seat.connected = false;
+            let mut sessions = self.sessions();
+            let Some(session_of) = sessions.by_node.get_mut(node).filter(|session_of| session_of.generation == generation) else { return };
+            session_of.connected = false;
             self.address(node, incarnation)
         };
         let Some(address) = address else { return };
         // A process that is being killed may have closed its connections and not yet its listener: one answer says little.
         let refused = async {
             let mut backoff = PROBE_BACKOFF;
-            while self.sits(node, generation) && self.probe(&address).await != Probe::Refuses {
+            while self.has_session(node, generation) && self.probe(&address).await != Probe::Refuses {
                 self.runtime.sleep(backoff.next_delay()).await;
             }
         };
@@ -152,7 +152,7 @@ impl Office {
             Some(()) => "is gone",
             None => "did not come back",
         };
-        if self.sits(node, generation) {
+        if self.has_session(node, generation) {
             self.expire(node, incarnation, why).await;
         }
     }
@@ -166,7 +166,7 @@ impl Office {
     /// Ends a node's membership unless it comes back in time.
     async fn wait_for_return(&self, node: &str, incarnation: u64, generation: u64, lease: Duration) {
         self.runtime.sleep(lease).await;
-        if self.sits(node, generation) {
+        if self.has_session(node, generation) {
             self.expire(node, incarnation, "did not come back").await;
         }
     }
@@ -195,5 +195,5 @@ impl Office {
 }
 
 #[cfg(test)]
-#[path = "office/office_test.rs"]
-mod office_test;
+#[path = "leadership/leadership_test.rs"]
+mod leadership_test;

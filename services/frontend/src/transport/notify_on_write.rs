@@ -14,20 +14,20 @@ use tonic::Status;
 use tonic::body::Body;
 
 /// A body whose first data is what the receipt is for.
-struct Witnessed {
+struct NotifyOnWrite {
     body: Body,
     receipt: Option<Box<dyn Receipt>>,
 }
 
 /// `response`, which tells `receipt` when it is written. One without a body is a refusal, and hands nothing out.
-pub(super) fn witnessed(response: Response<Body>, receipt: Option<Box<dyn Receipt>>) -> Response<Body> {
+pub(super) fn notify_on_write(response: Response<Body>, receipt: Option<Box<dyn Receipt>>) -> Response<Body> {
     match receipt {
         None => response,
-        receipt => response.map(|body| Body::new(Witnessed { body, receipt })),
+        receipt => response.map(|body| Body::new(NotifyOnWrite { body, receipt })),
     }
 }
 
-impl http_body::Body for Witnessed {
+impl http_body::Body for NotifyOnWrite {
     type Data = Bytes;
     type Error = Status;
 
@@ -70,7 +70,7 @@ mod tests {
     fn response(content: &'static [u8]) -> (Response<Body>, Arc<AtomicBool>) {
         let written = Arc::new(AtomicBool::new(false));
         let body = Body::new(Full::new(Bytes::from_static(content)));
-        (witnessed(Response::new(body), Some(Box::new(Noted(Arc::clone(&written))))), written)
+        (notify_on_write(Response::new(body), Some(Box::new(Noted(Arc::clone(&written))))), written)
     }
 
     #[tokio::test]

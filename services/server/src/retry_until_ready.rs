@@ -15,7 +15,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// Tries until it works, or fails in a way that trying again does not mend, or for too long.
-pub(crate) async fn patiently<T>(
+pub(crate) async fn retry_until_ready<T>(
     runtime: &Runtime,
     what: &str,
     mut attempt: impl AsyncFnMut() -> Result<T, StartError>,
@@ -68,7 +68,7 @@ mod tests {
             let runtime = runtime.clone();
             async move {
                 let attempt = async || Ok(shard_numbers::check(registry.as_ref(), "history", wanted).await?);
-                patiently(&runtime, "shards", attempt).await
+                retry_until_ready(&runtime, "shards", attempt).await
             }
         };
         assert!(check(4).await.is_ok());

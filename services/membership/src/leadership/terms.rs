@@ -7,7 +7,7 @@ use openraft::ServerState;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Office, proposing::propose_all};
+use super::{Leadership, proposing::propose_all};
 use crate::command::{Command, Standing};
 use crate::raft_group::{Metrics, raft_id};
 use crate::settings::FEATURE_LEVEL;
@@ -21,7 +21,7 @@ const NAMING: Duration = Duration::from_secs(1);
 const FIRST_LEASES: u32 = 2;
 
 /// Takes the office whenever Raft makes this voter the leader, for ever.
-pub(crate) async fn hold_office(shared: Arc<Shared>, office: watch::Sender<Option<Office>>) {
+pub(crate) async fn run_leader(shared: Arc<Shared>, leadership: watch::Sender<Option<Leadership>>) {
     let mut last_term = 0;
     while !shared.stopped.is_cancelled() {
         let metrics = shared.raft.metrics().borrow().clone();
@@ -39,7 +39,7 @@ pub(crate) async fn hold_office(shared: Arc<Shared>, office: watch::Sender<Optio
             last_term = metrics.current_term;
             metrics::counter!("outlast_membership_leader_changes_total").increment(1);
         }
-        serve_term(&shared, &office, metrics.current_term).await;
+        serve_term(&shared, &leadership, metrics.current_term).await;
     }
 }
 
@@ -55,23 +55,23 @@ async fn is_alive(shared: &Shared) -> bool {
     matches!(shared.runtime.timeout(shared.timings.leader_silence, answer).await, Some(Ok(())))
 }
 
-async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Office>>, term: u64) {
+async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Leadership>>, term: u64) {
     tracing::info!(voter = shared.identities.node, term, "this voter leads");
     let (proposals, inbox) = mpsc::channel(256);
-    let office = Office {
+    let leadership = Leadership {
         ended: CancellationToken::new(),
         proposals,
-        seats: Arc::default(),
+        sessions: Arc::default(),
         machine: shared.machine.clone(),
         runtime: shared.runtime.clone(),
         timings: shared.timings.clone(),
     };
-    let ended = office.ended.clone();
+    let ended = leadership.ended.clone();
     let queue = propose_all(shared.raft.clone(), inbox, shared.runtime.clone(), shared.timings.clone());
     let ended_queue = ended.clone();
     shared.runtime.spawn(async move { ended_queue.run_until_cancelled(queue).await });
 
-    let (by, of) = (Arc::clone(shared), office.clone());
+    let (by, of) = (Arc::clone(shared), leadership.clone());
     let opening = ended.clone();
     let place_taken = place.clone();
     shared.runtime.spawn(async move { opening.run_until_cancelled(open(by, of, place_taken)).await });
@@ -91,7 +91,7 @@ async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Office>>,
 }
 
 /// What a leader does first: form the cluster if that has not happened, and give every node a lease.
-async fn open(shared: Arc<Shared>, office: Office, place: watch::Sender<Option<Office>>) {
+async fn open(shared: Arc<Shared>, leadership: Leadership, place: watch::Sender<Option<Leadership>>) {
     if !shared.machine.look(|state| state.formed()) {
         let cluster = &shared.identities.cluster;
         let form = Command::Form {
@@ -101,7 +101,7 @@ async fn open(shared: Arc<Shared>, office: Office, place: watch::Sender<Option<O
             matching_shards: cluster.matching_shards,
             feature_level: FEATURE_LEVEL,
         };
-        if office.propose(form).await.is_err() {
+        if leadership.propose(form).await.is_err() {
             return;
         }
         tracing::info!(cluster_id = shared.identities.cluster_id(), "the cluster is formed");
@@ -109,39 +109,39 @@ async fn open(shared: Arc<Shared>, office: Office, place: watch::Sender<Option<O
     let nodes = shared.machine.look(|state| state.nodes.iter().map(|(id, n)| (id.clone(), n.incarnation)).collect());
     let nodes: Vec<(String, u64)> = nodes;
     for (node, incarnation) in nodes {
-        let office = office.clone();
+        let leadership = leadership.clone();
         let lease = shared.timings.lease * FIRST_LEASES;
-        let generation = office.vacant_seat(&node);
-        let ended = office.ended.clone();
+        let generation = leadership.expect_session(&node);
+        let ended = leadership.ended.clone();
         shared.runtime.spawn(async move {
-            ended.run_until_cancelled(office.wait_for_return(&node, incarnation, generation, lease)).await
+            ended.run_until_cancelled(leadership.wait_for_return(&node, incarnation, generation, lease)).await
         });
     }
-    place.send_replace(Some(office.clone()));
+    place.send_replace(Some(leadership.clone()));
     loop {
-        name_voters(&shared, &office).await;
-        office.forget_the_gone();
+        name_voters(&shared, &leadership).await;
+        leadership.prune_removed();
         shared.runtime.sleep(NAMING).await;
     }
 }
 
 /// Has the state name the voters that it does not know yet, and forget those that are gone: whoever removed one may not
 /// have come to that.
-async fn name_voters(shared: &Shared, office: &Office) {
+async fn name_voters(shared: &Shared, leadership: &Leadership) {
     // Who is being added is named before Raft has it, and who is being removed is forgotten after.
     let Ok(_unchanging) = shared.changing_voters.try_lock() else { return };
     let membership = shared.raft.metrics().borrow().membership_config.clone();
     let named: Vec<String> = shared.machine.look(|state| state.voters.keys().cloned().collect());
     for id in named.into_iter().filter(|id| membership.membership().get_node(&raft_id(id)).is_none()) {
-        drop(office.propose(Command::VoterGone { id }).await);
+        drop(leadership.propose(Command::VoterGone { id }).await);
     }
     let own = (shared.identities.node.clone(), shared.identities.uuid.clone());
     let unknown = shared.machine.look(|state| !state.voters.contains_key(&own.0));
-    let met = shared.identities.unnamed().into_iter();
-    for (id, uuid) in unknown.then_some(own).into_iter().chain(met) {
+    let first_seen = shared.identities.unnamed().into_iter();
+    for (id, uuid) in unknown.then_some(own).into_iter().chain(first_seen) {
         if let Some(peer) = membership.membership().get_node(&raft_id(&id)) {
             let command = Command::Voter { id, uuid, address: peer.address.clone() };
-            drop(office.propose(command).await);
+            drop(leadership.propose(command).await);
         }
     }
 }
