@@ -434,7 +434,7 @@ impl<K: Kind> ShardTask<K> {
                 (Some(id), Fate::Refused(reason)) => self.part_refused(id, part.taken, reason),
                 (None, Fate::Refused(reason)) => {
                     self.checkpoints.release(part.taken.since);
-                    tracing::error!(log = %self.log.0, reason, "changes set aside cannot be written and are lost");
+                    tracing::error!(log = %self.log.0, reason, "quarantined changes cannot be written and are lost");
                 }
                 (slot, Fate::Written) => {
                     self.checkpoints.release(part.taken.since);

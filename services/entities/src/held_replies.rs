@@ -148,7 +148,7 @@ impl<K: Kind> ShardTask<K> {
             Ok(_) if self.resolving => self.retry_fence_check(),
             Ok(_) => self.stop(Stop::Fenced),
             Err(error) => {
-                tracing::warn!(log = %self.log.0, %error, "fence check failed, trying again");
+                tracing::warn!(log = %self.log.0, %error, "fence check failed, retrying");
                 self.retry_fence_check();
             }
         }

@@ -70,7 +70,7 @@ impl<K: Kind> ShardTask<K> {
             slot,
         };
         if let Err(panic) = caught(|| look(view)) {
-            tracing::error!(log = %self.log.0, ?key, panic, "a look at an entity panicked");
+            tracing::error!(log = %self.log.0, ?key, panic, "inspecting an entity panicked");
         }
     }
 

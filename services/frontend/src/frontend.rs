@@ -26,7 +26,7 @@ use crate::validation::fields;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The registry does not give what every frontend needs.
-    #[error("the registry is of no use: {0}")]
+    #[error("cannot read the registry: {0}")]
     Registry(#[from] ServiceError),
     /// The API's descriptors cannot be served.
     #[error("the reflection service cannot be built: {0}")]

@@ -33,7 +33,7 @@ pub(crate) async fn refresh_after_changes<F: Future<Output = ServiceResult<()>>>
         changes.mark_unchanged();
         let Some(refreshing) = refresh() else { return };
         if let Err(error) = refreshing.await {
-            tracing::warn!(%error, "namespaces may be out of date, trying again");
+            tracing::warn!(%error, "namespaces may be out of date, retrying");
             runtime.sleep(REFRESH_REST).await;
             changes.mark_changed();
         } else {

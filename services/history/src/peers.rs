@@ -49,7 +49,7 @@ impl HistoryService {
                 Told::Later
             }
             Err(error) => {
-                tracing::debug!(workflow = %target.id, namespace = %target.namespace, %error, "a workflow cannot be told yet");
+                tracing::debug!(workflow = %target.id, namespace = %target.namespace, %error, "cannot deliver to a workflow yet, retrying");
                 Told::Later
             }
         }

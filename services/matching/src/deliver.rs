@@ -140,7 +140,7 @@ impl Core {
             match self.shards.tell(&key, Input::Acknowledge(vec![position])).await {
                 Ok(_) | Err(ShardError::Quarantined(_)) => return true,
                 Err(_) if queue.is_lost() || self.closing.is_cancelled() => return false,
-                Err(error) => tracing::debug!(?key, %error, "a backlog cannot be told of a delivery yet"),
+                Err(error) => tracing::debug!(?key, %error, "cannot acknowledge a task yet, retrying"),
             }
             self.runtime.sleep(backoff.next_delay()).await;
         }

@@ -335,7 +335,7 @@ impl Core {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
         while let Err(error) = self.shards.tell(&key, input.clone()).await {
-            tracing::debug!(?key, %error, "a backlog cannot be told how a delivery ended");
+            tracing::debug!(?key, %error, "cannot acknowledge a task");
             let is_over = self.closing.is_cancelled() || queue.is_lost();
             if is_over || matches!(error, ShardError::Quarantined(_)) {
                 return;
@@ -359,7 +359,7 @@ impl Core {
                     self.advance(&queue, &mut state);
                     return;
                 }
-                Ok(other) => tracing::error!(?key, ?other, "a reading of a backlog was answered with something else"),
+                Ok(other) => tracing::error!(?key, ?other, "unexpected reply to reading a backlog"),
                 Err(ShardError::Quarantined(reason)) => {
                     tracing::error!(?key, reason, "a backlog cannot be read");
                     backoff.go_to_longest();

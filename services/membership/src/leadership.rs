@@ -85,7 +85,7 @@ impl Leadership {
     /// A refusal. Unavailable means that it may have happened: the term ended meanwhile.
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Refused> {
         let ended =
-            || refused(RefusalReason::Unavailable, "the leader lost its leadership; what was asked may have happened");
+            || refused(RefusalReason::Unavailable, "leadership was lost; the outcome is unknown");
         let (reply, answer) = oneshot::channel();
         self.proposals.send(Proposal { command, reply }).await.map_err(|_| ended())?;
         match answer.await {
@@ -107,8 +107,8 @@ impl Leadership {
     /// A node is known and has no session yet.
     fn expect_session(&self, node: &str) -> u64 {
         let generation = self.open_session(node, None);
-        if let Some(session_of) = self.sessions().by_node.get_mut(node) {
-            session_of.connected = false;
+        if let Some(session) = self.sessions().by_node.get_mut(node) {
+            session.connected = false;
         }
         generation
     }
@@ -116,19 +116,19 @@ impl Leadership {
     /// Drops what is known of nodes that are not members any more.
     fn prune_removed(&self) {
         let members: BTreeSet<String> = self.machine.look(|state| state.nodes.keys().cloned().collect());
-        self.sessions().by_node.retain(|id, session_of| session_of.connected || members.contains(id));
+        self.sessions().by_node.retain(|id, session| session.connected || members.contains(id));
     }
 
     /// A node has said how its clock differs.
     pub(crate) fn note_clock(&self, node: &str, clock: ClockReading) {
-        if let Some(session_of) = self.sessions().by_node.get_mut(node) {
-            session_of.clock = Some(clock);
+        if let Some(session) = self.sessions().by_node.get_mut(node) {
+            session.clock = Some(clock);
         }
     }
 
     /// Whether this is still the node's latest session.
     pub(crate) fn has_session(&self, node: &str, generation: u64) -> bool {
-        self.sessions().by_node.get(node).is_some_and(|session_of| session_of.generation == generation)
+        self.sessions().by_node.get(node).is_some_and(|session| session.generation == generation)
     }
 
     /// A session's stream has broken. A process that is gone loses its place at once, one that may be there keeps it
@@ -136,8 +136,8 @@ impl Leadership {
     pub(crate) async fn close_session(&self, node: &str, incarnation: u64, generation: u64) {
         let address = {
             let mut sessions = self.sessions();
-            let Some(session_of) = sessions.by_node.get_mut(node).filter(|session_of| session_of.generation == generation) else { return };
-            session_of.connected = false;
+            let Some(session) = sessions.by_node.get_mut(node).filter(|session| session.generation == generation) else { return };
+            session.connected = false;
             self.address(node, incarnation)
         };
         let Some(address) = address else { return };
@@ -176,7 +176,7 @@ impl Leadership {
         if self.address(node, incarnation).is_none() || self.ended.is_cancelled() {
             return;
         }
-        tracing::warn!(node, incarnation, why, "a node has lost its place in the ring");
+        tracing::warn!(node, incarnation, why, "a node was removed from the ring");
         metrics::counter!("outlast_membership_expiries_total").increment(1);
         let remove = Command::Remove { node: node.to_owned(), incarnation };
         // When the term ends first, the next leader finds out for itself.

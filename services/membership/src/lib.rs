@@ -11,7 +11,7 @@
 //! in the leader's memory.
 //!
 //! Start at `cluster_state.rs`, which is pure and the only place where a ring is made, and `assignment.rs`, which decides
-//! who owns what. `office.rs` is what a leader does, `member.rs` what a node does. `log_store.rs`, `state_machine.rs` and
+//! who owns what. `leadership.rs` is what a leader does, `member.rs` what a node does. `log_store.rs`, `state_machine.rs` and
 //! `disk.rs` are what Raft stands on.
 
 mod admin;

@@ -42,7 +42,7 @@ pub enum JoinError {
     #[error("{0}")]
     Settings(String),
     /// The leader said no.
-    #[error("the cluster does not let this node in: {message}")]
+    #[error("the cluster rejected this node: {message}")]
     Refused {
         /// Why.
         reason: JoinRefusal,
@@ -50,7 +50,7 @@ pub enum JoinError {
         message: String,
     },
     /// No leader was found in time.
-    #[error("not joined within {within:?}: {said}")]
+    #[error("did not join within {within:?}: {said}")]
     NoLeader {
         /// How long it was tried.
         within: Duration,
@@ -207,7 +207,7 @@ impl Member {
         self.inner.stopped.cancel();
     }
 
-    /// Returns when another process has taken this node's place, with what was said. This one owns nothing any more and
+    /// Returns when another process has registered as this node, with what was said. This one owns nothing any more and
     /// should end.
     pub async fn replaced(&self) -> String {
         let mut progress = self.inner.progress.subscribe();
@@ -324,7 +324,7 @@ impl Inner {
     /// passed over.
     fn publish(&self, ring: &internal_api::membership::Ring) -> Arc<Ring> {
         if self.is_other_cluster(ring) {
-            tracing::warn!(cluster_id = ring.cluster_id, "a ring of another cluster is passed over");
+            tracing::warn!(cluster_id = ring.cluster_id, "ignoring a ring from another cluster");
             return Arc::clone(&self.ring.borrow());
         }
         self.calls.note_voters(&ring.voter_addresses);
@@ -351,7 +351,7 @@ impl Inner {
 
     /// Another process has this node's name: nothing that the ring gives to it is ours.
     fn replaced(&self, why: String) {
-        tracing::error!(node = self.settings.node.as_str(), why, "another process has taken this node's place");
+        tracing::error!(node = self.settings.node.as_str(), why, "another process has registered as this node");
         self.ring.send_modify(|known| {
             let mut ring = Ring::clone(known);
             drop_ownership_of(&mut ring, &self.settings.node);

@@ -50,8 +50,8 @@ pub(crate) fn members(shared: &Shared, leadership: &Leadership, ring: &Arc<Ring>
 }
 
 fn status_of(leadership: &Leadership, id: &str) -> NodeStatus {
-    let session_of = leadership.session_of(id);
-    NodeStatus { id: id.to_owned(), connected: session_of.connected, clock: session_of.clock }
+    let session = leadership.session_of(id);
+    NodeStatus { id: id.to_owned(), connected: session.connected, clock: session.clock }
 }
 
 fn voter_statuses(shared: &Shared) -> Vec<VoterStatus> {

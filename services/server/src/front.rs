@@ -46,7 +46,7 @@ impl Front {
             ensure_namespaces(&frontend, &settings.namespaces).await?;
             Ok(frontend)
         };
-        let frontend = retry_until_ready(runtime, "the frontend", open).await?;
+        let frontend = retry_until_ready(runtime, "starting the frontend", open).await?;
         let shutdown = CancellationToken::new();
         let serving = {
             let (frontend, shutdown) = (frontend.clone(), shutdown.clone());
@@ -60,7 +60,7 @@ impl Front {
         match (&mut self.serving).await {
             Ok(Ok(())) => "the listener has closed".to_owned(),
             Ok(Err(error)) => error.to_string(),
-            Err(error) => format!("the serving task has died: {error}"),
+            Err(error) => format!("the serving task panicked: {error}"),
         }
     }
 
@@ -72,7 +72,7 @@ impl Front {
         }
         match runtime.timeout(within, &mut self.serving).await {
             Some(Ok(_)) => {}
-            Some(Err(error)) => tracing::error!(%error, "the serving task has died"),
+            Some(Err(error)) => tracing::error!(%error, "the serving task panicked"),
             None => self.serving.abort(),
         }
     }

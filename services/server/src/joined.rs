@@ -156,7 +156,7 @@ impl Joined {
         if self.has_joined() {
             let told = runtime.timeout(goodbye, self.member.leave()).await;
             if !matches!(told, Some(Ok(()))) {
-                tracing::warn!(?told, "the others will notice by themselves that this node has gone");
+                tracing::warn!(?told, "this node could not announce that it leaves: its lease will expire");
             }
         }
         self.member.stop();

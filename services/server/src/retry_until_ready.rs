@@ -24,7 +24,7 @@ pub(crate) async fn retry_until_ready<T>(
     loop {
         match attempt().await {
             Err(error) if may_pass(&error) && runtime.now() < until => {
-                tracing::warn!(%error, "{what}: trying again");
+                tracing::warn!(%error, "{what} failed, retrying");
                 runtime.sleep(backoff.next_delay()).await;
             }
             outcome => return outcome,
@@ -68,7 +68,7 @@ mod tests {
             let runtime = runtime.clone();
             async move {
                 let attempt = async || Ok(shard_numbers::check(registry.as_ref(), "history", wanted).await?);
-                retry_until_ready(&runtime, "shards", attempt).await
+                retry_until_ready(&runtime, "opening shards", attempt).await
             }
         };
         assert!(check(4).await.is_ok());

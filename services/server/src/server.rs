@@ -76,7 +76,7 @@ pub enum StartError {
         source: cluster::ServiceError,
     },
     /// It was told to stop.
-    #[error("told to stop before the start was done")]
+    #[error("stopped during start-up")]
     Stopped,
 }
 
@@ -208,7 +208,7 @@ impl Server {
             joined.joined().await?;
             let (registry, takes_over) = (store.registry.as_ref(), cluster.takes_over.as_deref());
             let claim = async || Ok(store_owner::claim(registry, &joined.ring(), joined.node(), takes_over).await?);
-            retry_until_ready(&self.runtime, "whose store this is", claim).await?;
+            retry_until_ready(&self.runtime, "checking which cluster owns the store", claim).await?;
         }
         self.services.connect();
         if let Some(joined) = &self.joined {
@@ -247,7 +247,7 @@ impl Server {
             let following = Directory::follow(Arc::clone(&store.registry), self.runtime.clone());
             following.await.map_err(StartError::Namespaces)
         };
-        let directory = Arc::new(retry_until_ready(&self.runtime, "the names of namespaces", follow).await?);
+        let directory = Arc::new(retry_until_ready(&self.runtime, "reading the namespaces", follow).await?);
         let names = Arc::downgrade(&directory);
         history.ask_for_names(Arc::new(move |id| names.upgrade()?.known(id)));
         self.directory = Some(directory);
@@ -329,7 +329,7 @@ impl Server {
         self.services.flush().await;
         match joined.member.drain().await {
             Ok(_) => self.services.until_handed_over(&self.runtime).await,
-            Err(error) => tracing::warn!(%error, "the others cannot be told that this node leaves"),
+            Err(error) => tracing::warn!(%error, "cannot announce that this node leaves"),
         }
     }
 
@@ -360,7 +360,7 @@ async fn opened(
     let registry = opened.store().registry;
     for (role, count) in [("history", settings.history_shards), ("matching", settings.matching_shards)] {
         let check = async || Ok(shard_numbers::check(registry.as_ref(), role, count).await?);
-        retry_until_ready(runtime, "the number of shards", check).await?;
+        retry_until_ready(runtime, "reading the number of shards", check).await?;
     }
     Ok(opened)
 }

@@ -36,7 +36,7 @@ pub enum StoreOwnerError {
         others: String,
     },
     /// The registry.
-    #[error("whose store this is cannot be looked up: {0}")]
+    #[error("cannot check which cluster owns the store: {0}")]
     Storage(#[from] StorageError),
 }
 

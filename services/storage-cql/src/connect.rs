@@ -38,7 +38,7 @@ pub enum ConnectError {
     #[error("database TLS: {0}")]
     Tls(#[from] TlsError),
     /// It, or we, broke off while logging in or agreeing on encryption. Trying again does not mend it.
-    #[error("the database at {} does not let us in: {reason}", .contact_points.join(", "))]
+    #[error("the database at {} rejected the login: {reason}", .contact_points.join(", "))]
     Refused {
         /// Where we asked.
         contact_points: Vec<String>,

@@ -199,7 +199,7 @@ impl<K: Kind> Keeper<K> {
     async fn stopped_by_itself(&mut self, handle: &ShardHandle<K>, began: Timestamp) {
         let served = self.shards.opener.runtime.now().since(began);
         if handle.was_fenced() {
-            tracing::info!(service = self.service(), shard = self.number, "a shard was taken over by somebody else");
+            tracing::info!(service = self.service(), shard = self.number, "another owner took over a shard");
             return self.fenced(served);
         }
         tracing::error!(

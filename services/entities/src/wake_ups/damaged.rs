@@ -113,8 +113,8 @@ async fn read_partitions(
                 tracing::error!(%error, "entities cannot be gone through: timers of those that are not in memory do not ring until they can");
                 runtime.sleep(CORRUPT_REST).await;
             }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot go through entities yet"),
-            Err(_) => tracing::error!("going through entities panicked"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot scan entities yet, retrying"),
+            Err(_) => tracing::error!("scanning entities panicked"),
         }
         runtime.sleep(backoff.next_delay()).await;
     }

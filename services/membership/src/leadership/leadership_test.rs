@@ -9,7 +9,7 @@ use crate::identities::Identities;
 use crate::raft_group::Entry;
 use crate::settings::ClusterSettings;
 
-/// A leader's office with one node in the state, which has the incarnation 1.
+/// A leadership with one node in the state, which has the incarnation 1.
 async fn leadership(folder: &tempfile::TempDir, address: String) -> (Leadership, mpsc::Receiver<Proposal>) {
     let (disk, contents) = Disk::open(folder.path()).expect("a file");
     let cluster = ClusterSettings { name: "test".into(), history_shards: 8, matching_shards: 4 };
@@ -45,7 +45,7 @@ async fn a_node_whose_session_broke_keeps_its_place_for_a_lease_whatever_time_it
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let (leadership, mut inbox) = leadership(&folder, listener.local_addr().expect("bound").to_string()).await;
     let generation = leadership.open_session("a", None);
-    // The office's own clock stands at the end of all time, where nothing is left of any lease; this one goes on.
+    // The leadership's own clock stands at the end of all time, where nothing is left of any lease; this one goes on.
     let passed = Runtime::virtual_from(ids::Timestamp::EPOCH);
     let lease = leadership.timings.lease;
     let standing = leadership.clone();

@@ -20,7 +20,7 @@ const NAMING: Duration = Duration::from_secs(1);
 /// A new leader's first leases are this many times as long: everyone has to find it first.
 const FIRST_LEASES: u32 = 2;
 
-/// Takes the office whenever Raft makes this voter the leader, for ever.
+/// Serves a term whenever Raft makes this voter the leader, for ever.
 pub(crate) async fn run_leader(shared: Arc<Shared>, leadership: watch::Sender<Option<Leadership>>) {
     let mut last_term = 0;
     while !shared.stopped.is_cancelled() {
@@ -56,7 +56,7 @@ async fn is_alive(shared: &Shared) -> bool {
 }
 
 async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Leadership>>, term: u64) {
-    tracing::info!(voter = shared.identities.node, term, "this voter leads");
+    tracing::info!(voter = shared.identities.node, term, "this voter became leader");
     let (proposals, inbox) = mpsc::channel(256);
     let leadership = Leadership {
         ended: CancellationToken::new(),
@@ -82,7 +82,7 @@ async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Leadershi
         let metrics = shared.raft.metrics().borrow().clone();
         report(shared, &metrics);
         if !alive || shared.stopped.is_cancelled() || metrics.current_term != term || !leads(shared, &metrics) {
-            tracing::info!(voter = shared.identities.node, term, alive, "this voter leads no more");
+            tracing::info!(voter = shared.identities.node, term, alive, "this voter lost leadership");
             break;
         }
     }

@@ -71,7 +71,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
                     reason => {
                         if is_news(reason, &mut warned) {
                             let (node, why) = (inner.settings.node.as_str(), &refused.message);
-                            tracing::warn!(node, why, "the cluster does not let this node in again");
+                            tracing::warn!(node, why, "the cluster rejected this node");
                         }
                         apart(&inner, joined, refused.message);
                     }

@@ -37,7 +37,7 @@ pub fn patient() -> MembershipSettings {
     }
 }
 
-/// The same, for a leader that has nobody to lose its office to: it does not let its nodes go.
+/// The same, for a leader that has nobody to lose its leadership to: it does not let its nodes go.
 pub fn steady() -> MembershipSettings {
     MembershipSettings { leader_silence: NEVER, ..patient() }
 }

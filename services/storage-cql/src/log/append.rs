@@ -85,7 +85,7 @@ impl CqlLog {
             }
         }
         let unreadable = |error: storage::StorageError| {
-            tracing::warn!(log = %log.0, %error, "cannot look where a log is written");
+            tracing::warn!(log = %log.0, %error, "cannot look up the head of a log");
             Append::Unknown
         };
         let Some(head) = self.read_head(log).await.map_err(unreadable)? else { return Err(Append::Unknown) };
