@@ -84,8 +84,7 @@ impl Leadership {
     /// # Errors
     /// A refusal. Unavailable means that it may have happened: the term ended meanwhile.
     pub(crate) async fn propose(&self, command: Command) -> Result<Reply, Refused> {
-        let ended =
-            || refused(RefusalReason::Unavailable, "leadership was lost; the outcome is unknown");
+        let ended = || refused(RefusalReason::Unavailable, "leadership was lost; the outcome is unknown");
         let (reply, answer) = oneshot::channel();
         self.proposals.send(Proposal { command, reply }).await.map_err(|_| ended())?;
         match answer.await {
@@ -136,7 +135,10 @@ impl Leadership {
     pub(crate) async fn close_session(&self, node: &str, incarnation: u64, generation: u64) {
         let address = {
             let mut sessions = self.sessions();
-            let Some(session) = sessions.by_node.get_mut(node).filter(|session| session.generation == generation) else { return };
+            let Some(session) = sessions.by_node.get_mut(node).filter(|session| session.generation == generation)
+            else {
+                return;
+            };
             session.connected = false;
             self.address(node, incarnation)
         };

@@ -89,7 +89,12 @@ async fn group(shared: &Shared) -> Result<Membership, Refused> {
 
 /// Makes a voter of a process that has started with an empty data folder: it learns everything first, then votes. Asked
 /// again, it goes on where it was left.
-pub(crate) async fn add_voter(shared: &Shared, leadership: &Leadership, id: String, address: String) -> Result<(), Refused> {
+pub(crate) async fn add_voter(
+    shared: &Shared,
+    leadership: &Leadership,
+    id: String,
+    address: String,
+) -> Result<(), Refused> {
     let group = group(shared).await?;
     let number = raft_id(&id);
     let voting = group.voter_ids().any(|voter| voter == number);

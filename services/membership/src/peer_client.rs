@@ -166,7 +166,12 @@ impl PeerClient {
     fn complain(&mut self, why: &dyn Display) {
         let why = why.to_string();
         if self.complaint != why {
-            tracing::warn!(peer = self.peer.id, address = self.peer.address, why, "a voter's identity conflicts with this one's");
+            tracing::warn!(
+                peer = self.peer.id,
+                address = self.peer.address,
+                why,
+                "a voter's identity conflicts with this one's"
+            );
             self.complaint = why;
         }
     }

@@ -187,14 +187,16 @@ impl Membership for VoterService {
 
     async fn add_voter(&self, request: Request<AddVoterRequest>) -> Answer<VoterReply> {
         let AddVoterRequest { id, address } = request.into_inner();
-        let add =
-            |shared: Arc<Shared>, leadership| async move { operating::add_voter(&shared, &leadership, id, address).await };
+        let add = |shared: Arc<Shared>, leadership| async move {
+            operating::add_voter(&shared, &leadership, id, address).await
+        };
         Ok(Response::new(self.change_voters(add).await))
     }
 
     async fn remove_voter(&self, request: Request<RemoveVoterRequest>) -> Answer<VoterReply> {
         let id = request.into_inner().id;
-        let remove = |shared: Arc<Shared>, leadership| async move { operating::remove_voter(&shared, &leadership, id).await };
+        let remove =
+            |shared: Arc<Shared>, leadership| async move { operating::remove_voter(&shared, &leadership, id).await };
         Ok(Response::new(self.change_voters(remove).await))
     }
 }

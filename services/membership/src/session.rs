@@ -28,7 +28,12 @@ fn message(message: to_node::Message) -> Result<ToNode, Status> {
 }
 
 /// Serves a session until it ends, then decides what becomes of the node's lease.
-pub(crate) async fn serve(shared: Arc<Shared>, leadership: Leadership, mut inbound: Streaming<FromNode>, out: Outbound) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    leadership: Leadership,
+    mut inbound: Streaming<FromNode>,
+    out: Outbound,
+) {
     let hello = shared.runtime.timeout(shared.timings.call_timeout, inbound.message()).await;
     let Some(Ok(Some(FromNode { message: Some(from_node::Message::Hello(hello)) }))) = hello else {
         let why = refused(RefusalReason::Invalid, "a session begins with a hello");

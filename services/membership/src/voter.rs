@@ -14,8 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::disk::{Contents, Disk, DiskError, Fact, Write};
 use crate::identities::Identities;
-use crate::log_store::LogStore;
 use crate::leadership::{Leadership, run_leader};
+use crate::log_store::LogStore;
 use crate::peer_client::{MAX_MESSAGE_BYTES, PeerClients};
 use crate::raft_group::{self, Peer, Raft, raft_id};
 use crate::service::VoterService;

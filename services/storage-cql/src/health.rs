@@ -38,7 +38,9 @@ async fn tell_paxos(session: &Session, settings: &CqlSettings) {
     let result = match session.query_unpaged(statement, ()).await {
         Ok(result) => result,
         Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _))) => {
-            tracing::warn!("the database role may not see which Paxos variant is in use: GRANT SELECT ON system_views.settings");
+            tracing::warn!(
+                "the database role may not see which Paxos variant is in use: GRANT SELECT ON system_views.settings"
+            );
             return;
         }
         // ScyllaDB has neither the table nor the choice.

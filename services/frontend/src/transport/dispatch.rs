@@ -23,10 +23,10 @@ use super::answer;
 use super::connections::ConnectionInfo;
 use super::holding::holding;
 use super::incoming::Reader;
+use super::notify_on_write::notify_on_write;
 use super::request_metrics::RequestMetrics;
 use super::unwritten::Unwritten;
 use super::watched::ConnectInfo;
-use super::notify_on_write::notify_on_write;
 use crate::client_versions::ClientVersions;
 use crate::deadline::parse_timeout;
 use crate::errors::{mismatch_to_status, to_status};
@@ -140,7 +140,9 @@ impl Routes {
             }
         };
         match response {
-            Some(response) => notify_on_write(self.leaving(response, &account, charged.unwritten).await, handover.take()),
+            Some(response) => {
+                notify_on_write(self.leaving(response, &account, charged.unwritten).await, handover.take())
+            }
             None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
         }
     }

@@ -1,6 +1,7 @@
 //! A service that came later is guarded like the first.
 
 use api::temporal::api::operatorservice::v1 as wire;
+use api::temporal::api::workflowservice::v1::GetClusterInfoRequest;
 use grpc::operator_service_client::OperatorServiceClient;
 use settings::{FrontendSettings, QuotaSettings};
 use storage::memory::MemoryStore;
@@ -16,9 +17,7 @@ async fn the_cluster_lists_itself() {
     let server = Server::start().await;
     let mut client = OperatorServiceClient::new(server.channel().await);
     let listed = client.list_clusters(wire::ListClustersRequest::default()).await.unwrap().into_inner();
-    let info =
-        server.client().await.get_cluster_info(api::temporal::api::workflowservice::v1::GetClusterInfoRequest {});
-    let info = info.await.unwrap().into_inner();
+    let info = server.client().await.get_cluster_info(GetClusterInfoRequest {}).await.unwrap().into_inner();
     assert_eq!(listed.clusters.len(), 1);
     let cluster = &listed.clusters[0];
     assert_eq!((&cluster.cluster_id, &cluster.cluster_name), (&info.cluster_id, &info.cluster_name));

@@ -68,7 +68,10 @@ async fn work_on_activities(rig: &Rig) {
 }
 
 /// Repeats what may not have happened.
-async fn retry_until_ready<T, F: Future<Output = ServiceResult<T>>>(rig: &Rig, call: impl Fn() -> F) -> ServiceResult<T> {
+async fn retry_until_ready<T, F: Future<Output = ServiceResult<T>>>(
+    rig: &Rig,
+    call: impl Fn() -> F,
+) -> ServiceResult<T> {
     loop {
         match call().await {
             Err(ServiceError::Unavailable(_) | ServiceError::ResourceExhausted { .. }) => {
