@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 
 use cluster::{Membership, Sharded};
-use health::{HealthBoard, PartState};
+use telemetry::health::{HealthBoard, PartState};
 
 use crate::services::Services;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use cluster::{FixedRing, Membership, NodeId, Ring, Role};
 use frontend::Directory;
-use health::{HealthBoard, PartState};
 use runtime::Runtime;
 use storage::{StorageError, Store};
+use telemetry::health::{self, HealthBoard, PartState};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 

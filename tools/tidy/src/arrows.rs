@@ -28,7 +28,7 @@ pub enum Layer {
     Settings,
     /// Reads settings from files and environment.
     Configuration,
-    /// Logs and metrics.
+    /// Logs, metrics and health.
     Telemetry,
     /// Interfaces to the outside, and between services.
     Port,
@@ -63,7 +63,6 @@ pub const LAYERS: &[(&str, Layer)] = &[
     ("execution", Layer::Pure),
     ("frontend", Layer::Shell),
     ("grpc", Layer::Transport),
-    ("health", Layer::Adapter),
     ("history", Layer::Shell),
     ("ids", Layer::Ids),
     ("internal-api", Layer::Transport),
@@ -112,10 +111,11 @@ const IMPURE: &[&str] = &[
 fn may_use(layer: Layer) -> &'static [Layer] {
     use Layer::{Adapter, Host, Ids, Messages, Port, Pure, Runtime, Server, Settings, Shell, Telemetry, Transport};
     match layer {
-        Messages | Ids | Telemetry | Layer::Tests | Layer::Tidy => &[],
+        Messages | Ids | Layer::Tests | Layer::Tidy => &[],
         Transport => &[Messages],
         Pure => &[Messages, Ids],
         Settings | Runtime => &[Ids],
+        Telemetry => &[Ids, Runtime],
         Port => &[Messages, Transport, Ids, Runtime, Port],
         Host => &[Ids, Runtime, Settings, Port],
         Layer::Configuration => &[Ids, Settings, Host],

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::endpoints::answer;
-use crate::{HealthBoard, Metrics};
+use super::endpoints::answer;
+use super::{HealthBoard, Metrics};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 256;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use health::{HealthBoard, Metrics, PartState};
 use runtime::Runtime;
+use telemetry::health::{HealthBoard, Metrics, PartState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ async fn served(metrics: Option<Metrics>) -> Served {
     let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
     let (address, board, shutdown) = (listener.local_addr().unwrap(), HealthBoard::new(), CancellationToken::new());
     let runtime = Runtime::system();
-    let serving = runtime.spawn(health::serve(listener, board.clone(), metrics, shutdown.clone(), runtime.clone()));
+    let serving = runtime.spawn(telemetry::health::serve(listener, board.clone(), metrics, shutdown.clone(), runtime.clone()));
     Served { address, board, shutdown, serving }
 }
 

@@ -8,8 +8,8 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::json;
 
-use crate::HealthBoard;
-use crate::board::Reason;
+use super::HealthBoard;
+use super::board::Reason;
 
 /// Renders the metrics of the process as Prometheus reads them.
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
