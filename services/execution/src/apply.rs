@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use api::temporal::api::common::v1::Payload;
 use api::temporal::api::enums::v1::{TaskQueueKind, TimeoutType, WorkflowExecutionStatus};
-use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
-    HistoryEvent, WorkflowExecutionStartedEventAttributes, WorkflowTaskScheduledEventAttributes,
+    ActivityTaskScheduledEventAttributes, HistoryEvent, StartChildWorkflowExecutionInitiatedEventAttributes,
+    TimerStartedEventAttributes, WorkflowExecutionStartedEventAttributes, WorkflowTaskCompletedEventAttributes,
+    WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes,
 };
 use ids::Timestamp;
 
 use crate::change::{Batch, Change, Fact, RunChange, Step};
 use crate::counted::{RowBytes, buffered_held_bytes};
 use crate::duration::{from_wire, nanos};
+use crate::events::{self, Effect, Pending, is_firing_of};
 use crate::held::owned;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
@@ -75,64 +77,83 @@ impl Run {
         if expected > 1 && !self.is_open() {
             return Err(format!("event {expected} follows the closing event"));
         }
+        let effect = events::effect_of(event);
+        if effect == Effect::Unknown {
+            return Err(format!("event {expected} is of a type that this release does not write: {}", event.event_type));
+        }
         self.core.next_event_id += 1;
         self.core.last_event_at = self.core.last_event_at.max(event_nanos(event));
-        self.take_effect(event, false);
+        // Once: not while it was buffered.
+        self.core.signal_count += i64::from(effect == Effect::Signals);
+        self.take_effect(event);
         Ok(())
     }
 
     /// What an event means for the state. A buffered event takes effect when it comes, and again when it gets its id: both
     /// times with the same result.
-    fn take_effect(&mut self, event: &HistoryEvent, buffered: bool) {
-        let id = event.event_id;
-        let at = event_nanos(event);
-        match &event.attributes {
-            Some(Attributes::WorkflowExecutionStartedEventAttributes(started)) => self.begin(started, at),
-            Some(Attributes::WorkflowTaskScheduledEventAttributes(scheduled)) => self.schedule_task(scheduled, id, at),
-            Some(Attributes::WorkflowTaskStartedEventAttributes(started)) => {
-                if let Some(task) = &mut self.core.task {
-                    task.started_event_id = id;
-                    task.started_at = at;
-                    task.request_id.clone_from(&started.request_id);
-                    task.identity.clone_from(&started.identity);
-                    task.suggest_continue_as_new = started.suggest_continue_as_new;
-                    task.suggest_reasons.clone_from(&started.suggest_continue_as_new_reasons);
-                    task.history_size_bytes = started.history_size_bytes;
-                }
+    fn take_effect(&mut self, event: &HistoryEvent) {
+        let (id, at) = (event.event_id, event_nanos(event));
+        match events::effect_of(event) {
+            Effect::Begins(started) => self.begin(started, at),
+            Effect::Closes(status, next_run_id) => self.close(event, status, next_run_id),
+            Effect::SchedulesTask(scheduled) => self.schedule_task(scheduled, id, at),
+            Effect::StartsTask(started) => self.start_task(started, id, at),
+            Effect::CompletesTask(completed) => self.complete_task(completed),
+            Effect::FailsTask => self.lose_task(true),
+            Effect::TimesOutTask(kind) => self.lose_task(kind != TimeoutType::ScheduleToStart),
+            Effect::OpensActivity(scheduled) => self.open_activity(scheduled, id, at),
+            Effect::OpensTimer(started) => self.open_timer(started, id, at),
+            Effect::OpensChild(initiated) => self.open_child(initiated, id, event),
+            Effect::OpensSignal(initiated) => {
+                let initiated = Arc::new(initiated.clone());
+                self.signals.insert(id, Arc::new(ExternalSignal { initiated_event_id: id, initiated }));
             }
-            Some(Attributes::WorkflowTaskCompletedEventAttributes(completed)) => {
-                self.core.task = None;
-                self.core.task_failures = 0;
-                self.core.previous_started_event_id = completed.started_event_id;
-                self.core.worker_version.clone_from(&completed.worker_version);
-                self.core.worker_deployment_name.clone_from(&completed.worker_deployment_name);
+            Effect::OpensCancel(initiated) => {
+                let initiated = Arc::new(initiated.clone());
+                self.cancels.insert(id, Arc::new(ExternalCancel { initiated_event_id: id, initiated }));
             }
-            Some(Attributes::WorkflowTaskFailedEventAttributes(_)) => self.lose_task(true),
-            Some(Attributes::WorkflowTaskTimedOutEventAttributes(timed_out)) => {
-                self.lose_task(timed_out.timeout_type != TimeoutType::ScheduleToStart as i32);
-            }
-            Some(Attributes::WorkflowExecutionSignaledEventAttributes(_)) if !buffered => self.core.signal_count += 1,
-            Some(Attributes::WorkflowExecutionCancelRequestedEventAttributes(_)) => self.core.cancel_requested = true,
-            Some(Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(updated)) => {
-                self.attach(&updated.attached_request_id, id);
-            }
-            Some(Attributes::UpsertWorkflowSearchAttributesEventAttributes(upsert)) => {
+            Effect::StartsChild(started) => self.children.change(&started.initiated_event_id, |child| {
+                child.run_id = started.workflow_execution.clone().unwrap_or_default().run_id;
+                child.started_event_id = id;
+            }),
+            Effect::CancelsActivity(requested) => self.activities.change(&requested.scheduled_event_id, |activity| {
+                activity.progress.cancel_requested_event_id = id;
+            }),
+            Effect::Ends(pending) => self.end(pending),
+            Effect::RequestsCancel => self.core.cancel_requested = true,
+            Effect::Attaches(updated) => self.attach(&updated.attached_request_id, id),
+            Effect::SetsSearchAttributes(upsert) => {
                 let changed = upsert.search_attributes.clone().unwrap_or_default().indexed_fields;
                 merge(Arc::make_mut(&mut self.search_attributes), changed);
                 self.count_settings();
             }
-            Some(Attributes::WorkflowPropertiesModifiedEventAttributes(modified)) => {
+            Effect::SetsMemo(modified) => {
                 merge(Arc::make_mut(&mut self.memo), modified.upserted_memo.clone().unwrap_or_default().fields);
                 self.count_settings();
             }
-            Some(attributes) => {
-                self.take_effect_on_pending(event, attributes);
-                if let Some(status) = closing_status(attributes) {
-                    self.close(event, status, next_run_of(attributes));
-                }
-            }
-            None => {}
+            // An activity's attempts are no events: its start is written with its end, which ends it.
+            Effect::StartsActivity(_) | Effect::Signals | Effect::None | Effect::Unknown => {}
         }
+    }
+
+    fn start_task(&mut self, started: &WorkflowTaskStartedEventAttributes, id: i64, at: i64) {
+        if let Some(task) = &mut self.core.task {
+            task.started_event_id = id;
+            task.started_at = at;
+            task.request_id.clone_from(&started.request_id);
+            task.identity.clone_from(&started.identity);
+            task.suggest_continue_as_new = started.suggest_continue_as_new;
+            task.suggest_reasons.clone_from(&started.suggest_continue_as_new_reasons);
+            task.history_size_bytes = started.history_size_bytes;
+        }
+    }
+
+    fn complete_task(&mut self, completed: &WorkflowTaskCompletedEventAttributes) {
+        self.core.task = None;
+        self.core.task_failures = 0;
+        self.core.previous_started_event_id = completed.started_event_id;
+        self.core.worker_version.clone_from(&completed.worker_version);
+        self.core.worker_deployment_name.clone_from(&completed.worker_deployment_name);
     }
 
     fn schedule_task(&mut self, scheduled: &WorkflowTaskScheduledEventAttributes, id: i64, at: i64) {
@@ -172,73 +193,52 @@ impl Run {
         self.count_settings();
     }
 
-    fn take_effect_on_pending(&mut self, event: &HistoryEvent, attributes: &Attributes) {
-        let (id, at) = (event.event_id, event_nanos(event));
-        match attributes {
-            Attributes::ActivityTaskScheduledEventAttributes(scheduled) => {
-                let progress =
-                    ActivityProgress { attempt: 1, scheduled_at: at, due: true, ..ActivityProgress::default() };
-                let schedule = Arc::new(scheduled.clone());
-                let activity = Activity { scheduled_event_id: id, first_scheduled_at: at, schedule, progress };
-                self.activities.insert(id, Arc::new(activity));
-            }
-            Attributes::ActivityTaskCancelRequestedEventAttributes(requested) => {
-                self.activities.change(&requested.scheduled_event_id, |activity| {
-                    activity.progress.cancel_requested_event_id = id;
-                });
-            }
-            Attributes::TimerStartedEventAttributes(started) => {
-                let timeout = from_wire(started.start_to_fire_timeout.as_ref()).map_or(0, nanos);
-                let timer = Timer {
-                    timer_id: started.timer_id.clone(),
-                    started_event_id: id,
-                    fires_at: at.saturating_add(timeout),
-                    set_at: at,
-                };
-                self.timers.insert(timer.timer_id.clone(), Arc::new(timer));
-            }
-            Attributes::TimerFiredEventAttributes(fired) => self.end_timer(&fired.timer_id, fired.started_event_id),
-            Attributes::TimerCanceledEventAttributes(canceled) => {
-                self.end_timer(&canceled.timer_id, canceled.started_event_id);
-            }
-            Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(initiated) => {
-                let child = Child {
-                    initiated_event_id: id,
-                    initiated: Arc::new(initiated.clone()),
-                    user_metadata: event.user_metadata.clone(),
-                    run_id: String::new(),
-                    started_event_id: 0,
-                };
-                self.children.insert(id, Arc::new(child));
-            }
-            Attributes::ChildWorkflowExecutionStartedEventAttributes(started) => {
-                self.children.change(&started.initiated_event_id, |child| {
-                    child.run_id = started.workflow_execution.clone().unwrap_or_default().run_id;
-                    child.started_event_id = id;
-                });
-            }
-            Attributes::SignalExternalWorkflowExecutionInitiatedEventAttributes(initiated) => {
-                let initiated = Arc::new(initiated.clone());
-                self.signals.insert(id, Arc::new(ExternalSignal { initiated_event_id: id, initiated }));
-            }
-            Attributes::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(initiated) => {
-                let initiated = Arc::new(initiated.clone());
-                self.cancels.insert(id, Arc::new(ExternalCancel { initiated_event_id: id, initiated }));
-            }
-            other => match ended_by(other) {
-                Some(Ended::Activity(id)) => self.activities.remove(&id),
-                Some(Ended::Child(id)) => self.children.remove(&id),
-                Some(Ended::Signal(id)) => self.signals.remove(&id),
-                Some(Ended::Cancel(id)) => self.cancels.remove(&id),
-                None => {}
-            },
-        }
+    fn open_activity(&mut self, scheduled: &ActivityTaskScheduledEventAttributes, id: i64, at: i64) {
+        let progress = ActivityProgress { attempt: 1, scheduled_at: at, due: true, ..ActivityProgress::default() };
+        let schedule = Arc::new(scheduled.clone());
+        let activity = Activity { scheduled_event_id: id, first_scheduled_at: at, schedule, progress };
+        self.activities.insert(id, Arc::new(activity));
     }
 
-    /// A firing that was buffered takes effect again when it gets its id: by then the author's id may name another timer.
-    fn end_timer(&mut self, timer_id: &str, started_event_id: i64) {
-        if self.timers.get(timer_id).is_some_and(|timer| timer.started_event_id == started_event_id) {
-            self.timers.remove(timer_id);
+    fn open_timer(&mut self, started: &TimerStartedEventAttributes, id: i64, at: i64) {
+        let timeout = from_wire(started.start_to_fire_timeout.as_ref()).map_or(0, nanos);
+        let timer = Timer {
+            timer_id: started.timer_id.clone(),
+            started_event_id: id,
+            fires_at: at.saturating_add(timeout),
+            set_at: at,
+        };
+        self.timers.insert(timer.timer_id.clone(), Arc::new(timer));
+    }
+
+    fn open_child(
+        &mut self,
+        initiated: &StartChildWorkflowExecutionInitiatedEventAttributes,
+        id: i64,
+        event: &HistoryEvent,
+    ) {
+        let child = Child {
+            initiated_event_id: id,
+            initiated: Arc::new(initiated.clone()),
+            user_metadata: event.user_metadata.clone(),
+            run_id: String::new(),
+            started_event_id: 0,
+        };
+        self.children.insert(id, Arc::new(child));
+    }
+
+    fn end(&mut self, pending: Pending<'_>) {
+        match pending {
+            Pending::Activity(id) => self.activities.remove(&id),
+            Pending::Child(id) => self.children.remove(&id),
+            Pending::Signal(id) => self.signals.remove(&id),
+            Pending::Cancel(id) => self.cancels.remove(&id),
+            // A firing that was buffered takes effect again when it gets its id: by then the author's id may name another.
+            Pending::Timer(timer_id, started_event_id) => {
+                if self.timers.get(timer_id).is_some_and(|timer| timer.started_event_id == started_event_id) {
+                    self.timers.remove(timer_id);
+                }
+            }
         }
     }
 
@@ -287,7 +287,7 @@ impl Run {
                     .change(&moved.scheduled_event_id, |activity| activity.progress = moved.progress.clone());
             }
             Fact::Buffered(event) => {
-                self.take_effect(event, true);
+                self.take_effect(event);
                 self.buffered.push(Arc::new((**event).clone()));
                 self.buffered_bytes += event.row_bytes();
                 self.buffered_held_bytes += self.buffered.last().map_or(0, buffered_held_bytes);
@@ -319,72 +319,6 @@ impl Run {
 /// When an event was, in nanoseconds since the epoch.
 pub(crate) fn event_nanos(event: &HistoryEvent) -> i64 {
     event.event_time.as_ref().map_or(0, |at| Timestamp::from_seconds_and_nanos(at.seconds, at.nanos).nanos())
-}
-
-/// Whether an event is the firing of this timer.
-pub(crate) fn is_firing_of(event: &HistoryEvent, timer_id: &str) -> bool {
-    matches!(&event.attributes, Some(Attributes::TimerFiredEventAttributes(fired)) if fired.timer_id == timer_id)
-}
-
-/// Whether an event is the end of this activity.
-pub(crate) fn ends_activity(event: &HistoryEvent, scheduled_event_id: i64) -> bool {
-    matches!(event.attributes.as_ref().and_then(ended_by), Some(Ended::Activity(id)) if id == scheduled_event_id)
-}
-
-/// What an event ends.
-enum Ended {
-    Activity(i64),
-    Child(i64),
-    Signal(i64),
-    Cancel(i64),
-}
-
-fn ended_by(attributes: &Attributes) -> Option<Ended> {
-    Some(match attributes {
-        Attributes::ActivityTaskCompletedEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
-        Attributes::ActivityTaskFailedEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
-        Attributes::ActivityTaskTimedOutEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
-        Attributes::ActivityTaskCanceledEventAttributes(ended) => Ended::Activity(ended.scheduled_event_id),
-        Attributes::StartChildWorkflowExecutionFailedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
-        Attributes::ChildWorkflowExecutionCompletedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
-        Attributes::ChildWorkflowExecutionFailedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
-        Attributes::ChildWorkflowExecutionCanceledEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
-        Attributes::ChildWorkflowExecutionTimedOutEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
-        Attributes::ChildWorkflowExecutionTerminatedEventAttributes(ended) => Ended::Child(ended.initiated_event_id),
-        Attributes::SignalExternalWorkflowExecutionFailedEventAttributes(ended) => {
-            Ended::Signal(ended.initiated_event_id)
-        }
-        Attributes::ExternalWorkflowExecutionSignaledEventAttributes(ended) => Ended::Signal(ended.initiated_event_id),
-        Attributes::RequestCancelExternalWorkflowExecutionFailedEventAttributes(ended) => {
-            Ended::Cancel(ended.initiated_event_id)
-        }
-        Attributes::ExternalWorkflowExecutionCancelRequestedEventAttributes(ended) => {
-            Ended::Cancel(ended.initiated_event_id)
-        }
-        _ => return None,
-    })
-}
-
-fn closing_status(attributes: &Attributes) -> Option<WorkflowExecutionStatus> {
-    Some(match attributes {
-        Attributes::WorkflowExecutionCompletedEventAttributes(_) => WorkflowExecutionStatus::Completed,
-        Attributes::WorkflowExecutionFailedEventAttributes(_) => WorkflowExecutionStatus::Failed,
-        Attributes::WorkflowExecutionTimedOutEventAttributes(_) => WorkflowExecutionStatus::TimedOut,
-        Attributes::WorkflowExecutionCanceledEventAttributes(_) => WorkflowExecutionStatus::Canceled,
-        Attributes::WorkflowExecutionTerminatedEventAttributes(_) => WorkflowExecutionStatus::Terminated,
-        Attributes::WorkflowExecutionContinuedAsNewEventAttributes(_) => WorkflowExecutionStatus::ContinuedAsNew,
-        _ => return None,
-    })
-}
-
-fn next_run_of(attributes: &Attributes) -> &str {
-    match attributes {
-        Attributes::WorkflowExecutionCompletedEventAttributes(closed) => &closed.new_execution_run_id,
-        Attributes::WorkflowExecutionFailedEventAttributes(closed) => &closed.new_execution_run_id,
-        Attributes::WorkflowExecutionTimedOutEventAttributes(closed) => &closed.new_execution_run_id,
-        Attributes::WorkflowExecutionContinuedAsNewEventAttributes(closed) => &closed.new_execution_run_id,
-        _ => "",
-    }
 }
 
 /// Adds and replaces; a null or an empty list takes an entry away.

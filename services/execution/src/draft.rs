@@ -16,6 +16,7 @@ use ids::Timestamp;
 use crate::chain::{ChainFact, ChainMove, Current, Seen};
 use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
 use crate::duration::wire_time;
+use crate::events::{self, Effect, Meaning, Pending, Recording};
 use crate::held::owned;
 use crate::reply::{Reply, Transition};
 use crate::requests::{RequestKind, request_key};
@@ -80,29 +81,23 @@ impl<'a> Draft<'a> {
         self.next.runs.insert(run_id.to_owned(), Arc::new(Run::unborn(run_id.to_owned())));
     }
 
-    /// Writes an event; its id.
+    /// Records an event; its id. See [`Draft::event_with`].
     pub(crate) fn event(&mut self, run_id: &str, attributes: Attributes) -> i64 {
         self.event_with(run_id, attributes, Notes::default())
     }
 
-    /// Writes an event with notes; its id.
+    /// Records an event with notes: in the history, or, if it comes from outside while a worker has the workflow task, in
+    /// the buffer. Its id, 0 if buffered.
     pub(crate) fn event_with(&mut self, run_id: &str, attributes: Attributes, notes: Notes) -> i64 {
-        let mut event = self.new_event(run_id, attributes, notes);
+        let Meaning { kind, recording, .. } = events::meaning(&attributes);
+        let is_busy = self.run(run_id).core.task.as_ref().is_some_and(|task| task.is_started());
+        let mut event = self.new_event(run_id, kind, attributes, notes);
+        if is_busy && recording == Recording::Buffered {
+            self.fact(run_id, Fact::Buffered(Box::new(event)));
+            return 0;
+        }
         event.event_id = self.run(run_id).core.next_event_id;
         self.append(run_id, event)
-    }
-
-    /// Takes in what came from outside: into the history, or, while a worker has the workflow task, into the buffer.
-    /// Its id, 0 if buffered.
-    pub(crate) fn arrive(&mut self, run_id: &str, attributes: Attributes, notes: Notes) -> i64 {
-        let busy = self.run(run_id).core.task.as_ref().is_some_and(|task| task.is_started());
-        if busy {
-            let event = self.new_event(run_id, attributes, notes);
-            self.fact(run_id, Fact::Buffered(Box::new(event)));
-            0
-        } else {
-            self.event_with(run_id, attributes, notes)
-        }
     }
 
     /// Adds an internal fact about a run.
@@ -147,7 +142,7 @@ impl<'a> Draft<'a> {
         self.fact(run_id, Fact::Unbuffered(Empty {}));
         let mut started = BTreeMap::new();
         // What ends activities and children comes after everything else, as in the public server.
-        let (ends, others): (Vec<_>, Vec<_>) = buffered.into_iter().partition(|event| ends_activity_or_child(event));
+        let (ends, others): (Vec<_>, Vec<_>) = buffered.into_iter().partition(|event| events::refers_to_start(event));
         for event in others.into_iter().chain(ends) {
             let mut event = (*event).clone();
             event.event_id = self.run(run_id).core.next_event_id;
@@ -211,11 +206,11 @@ impl<'a> Draft<'a> {
         self.touched_runs().filter(|run_id| self.run(run_id).is_open()).map(str::to_owned).collect()
     }
 
-    fn new_event(&self, run_id: &str, attributes: Attributes, notes: Notes) -> HistoryEvent {
+    fn new_event(&self, run_id: &str, kind: EventType, attributes: Attributes, notes: Notes) -> HistoryEvent {
         HistoryEvent {
-            worker_may_ignore: matches!(attributes, Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(_)),
+            worker_may_ignore: kind == EventType::WorkflowExecutionOptionsUpdated,
             event_time: Some(wire_time(self.time_in(run_id))),
-            event_type: event_type_of(&attributes) as i32,
+            event_type: kind as i32,
             user_metadata: notes.user_metadata,
             links: notes.links,
             event_group_markers: notes.markers,
@@ -276,118 +271,25 @@ fn mixed(seed: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A buffered closing event was made before its started event had an id: fills that in, now that it has one.
+/// The end of an activity or a child that was buffered with its start was made before that had an id: fills that in, now
+/// that it has one. `started` has those seen so far, by the event that opened what has started.
 fn refer_to_started(event: &mut HistoryEvent, started: &mut BTreeMap<i64, i64>) {
     let id = event.event_id;
-    let refer = |by: i64, started_event_id: &mut i64| {
-        if *started_event_id == 0 {
-            *started_event_id = started.get(&by).copied().unwrap_or(0);
+    let ended = match events::effect_of(event) {
+        Effect::StartsActivity(activity) => {
+            started.insert(activity.scheduled_event_id, id);
+            return;
         }
+        Effect::StartsChild(child) => {
+            started.insert(child.initiated_event_id, id);
+            return;
+        }
+        Effect::Ends(Pending::Activity(ended) | Pending::Child(ended)) => ended,
+        _ => return,
     };
-    match &mut event.attributes {
-        Some(Attributes::ActivityTaskCompletedEventAttributes(a)) => {
-            refer(a.scheduled_event_id, &mut a.started_event_id)
-        }
-        Some(Attributes::ActivityTaskFailedEventAttributes(a)) => refer(a.scheduled_event_id, &mut a.started_event_id),
-        Some(Attributes::ActivityTaskTimedOutEventAttributes(a)) => {
-            refer(a.scheduled_event_id, &mut a.started_event_id)
-        }
-        Some(Attributes::ActivityTaskCanceledEventAttributes(a)) => {
-            refer(a.scheduled_event_id, &mut a.started_event_id)
-        }
-        Some(Attributes::ChildWorkflowExecutionCompletedEventAttributes(a)) => {
-            refer(a.initiated_event_id, &mut a.started_event_id);
-        }
-        Some(Attributes::ChildWorkflowExecutionFailedEventAttributes(a)) => {
-            refer(a.initiated_event_id, &mut a.started_event_id);
-        }
-        Some(Attributes::ChildWorkflowExecutionCanceledEventAttributes(a)) => {
-            refer(a.initiated_event_id, &mut a.started_event_id);
-        }
-        Some(Attributes::ChildWorkflowExecutionTimedOutEventAttributes(a)) => {
-            refer(a.initiated_event_id, &mut a.started_event_id);
-        }
-        Some(Attributes::ChildWorkflowExecutionTerminatedEventAttributes(a)) => {
-            refer(a.initiated_event_id, &mut a.started_event_id);
-        }
-        Some(Attributes::ActivityTaskStartedEventAttributes(a)) => drop(started.insert(a.scheduled_event_id, id)),
-        Some(Attributes::ChildWorkflowExecutionStartedEventAttributes(a)) => {
-            started.insert(a.initiated_event_id, id);
-        }
-        _ => {}
-    }
-}
-
-fn ends_activity_or_child(event: &HistoryEvent) -> bool {
-    matches!(
-        event.attributes,
-        Some(
-            Attributes::ActivityTaskCompletedEventAttributes(_)
-                | Attributes::ActivityTaskFailedEventAttributes(_)
-                | Attributes::ActivityTaskTimedOutEventAttributes(_)
-                | Attributes::ActivityTaskCanceledEventAttributes(_)
-                | Attributes::ChildWorkflowExecutionCompletedEventAttributes(_)
-                | Attributes::ChildWorkflowExecutionFailedEventAttributes(_)
-                | Attributes::ChildWorkflowExecutionCanceledEventAttributes(_)
-                | Attributes::ChildWorkflowExecutionTimedOutEventAttributes(_)
-                | Attributes::ChildWorkflowExecutionTerminatedEventAttributes(_)
-        )
-    )
-}
-
-fn event_type_of(attributes: &Attributes) -> EventType {
-    use Attributes as A;
-    match attributes {
-        A::WorkflowExecutionStartedEventAttributes(_) => EventType::WorkflowExecutionStarted,
-        A::WorkflowExecutionCompletedEventAttributes(_) => EventType::WorkflowExecutionCompleted,
-        A::WorkflowExecutionFailedEventAttributes(_) => EventType::WorkflowExecutionFailed,
-        A::WorkflowExecutionTimedOutEventAttributes(_) => EventType::WorkflowExecutionTimedOut,
-        A::WorkflowTaskScheduledEventAttributes(_) => EventType::WorkflowTaskScheduled,
-        A::WorkflowTaskStartedEventAttributes(_) => EventType::WorkflowTaskStarted,
-        A::WorkflowTaskCompletedEventAttributes(_) => EventType::WorkflowTaskCompleted,
-        A::WorkflowTaskTimedOutEventAttributes(_) => EventType::WorkflowTaskTimedOut,
-        A::WorkflowTaskFailedEventAttributes(_) => EventType::WorkflowTaskFailed,
-        A::ActivityTaskScheduledEventAttributes(_) => EventType::ActivityTaskScheduled,
-        A::ActivityTaskStartedEventAttributes(_) => EventType::ActivityTaskStarted,
-        A::ActivityTaskCompletedEventAttributes(_) => EventType::ActivityTaskCompleted,
-        A::ActivityTaskFailedEventAttributes(_) => EventType::ActivityTaskFailed,
-        A::ActivityTaskTimedOutEventAttributes(_) => EventType::ActivityTaskTimedOut,
-        A::ActivityTaskCancelRequestedEventAttributes(_) => EventType::ActivityTaskCancelRequested,
-        A::ActivityTaskCanceledEventAttributes(_) => EventType::ActivityTaskCanceled,
-        A::TimerStartedEventAttributes(_) => EventType::TimerStarted,
-        A::TimerFiredEventAttributes(_) => EventType::TimerFired,
-        A::TimerCanceledEventAttributes(_) => EventType::TimerCanceled,
-        A::MarkerRecordedEventAttributes(_) => EventType::MarkerRecorded,
-        A::WorkflowExecutionSignaledEventAttributes(_) => EventType::WorkflowExecutionSignaled,
-        A::WorkflowExecutionTerminatedEventAttributes(_) => EventType::WorkflowExecutionTerminated,
-        A::WorkflowExecutionCancelRequestedEventAttributes(_) => EventType::WorkflowExecutionCancelRequested,
-        A::WorkflowExecutionCanceledEventAttributes(_) => EventType::WorkflowExecutionCanceled,
-        A::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(_) => {
-            EventType::RequestCancelExternalWorkflowExecutionInitiated
-        }
-        A::RequestCancelExternalWorkflowExecutionFailedEventAttributes(_) => {
-            EventType::RequestCancelExternalWorkflowExecutionFailed
-        }
-        A::ExternalWorkflowExecutionCancelRequestedEventAttributes(_) => {
-            EventType::ExternalWorkflowExecutionCancelRequested
-        }
-        A::WorkflowExecutionContinuedAsNewEventAttributes(_) => EventType::WorkflowExecutionContinuedAsNew,
-        A::StartChildWorkflowExecutionInitiatedEventAttributes(_) => EventType::StartChildWorkflowExecutionInitiated,
-        A::StartChildWorkflowExecutionFailedEventAttributes(_) => EventType::StartChildWorkflowExecutionFailed,
-        A::ChildWorkflowExecutionStartedEventAttributes(_) => EventType::ChildWorkflowExecutionStarted,
-        A::ChildWorkflowExecutionCompletedEventAttributes(_) => EventType::ChildWorkflowExecutionCompleted,
-        A::ChildWorkflowExecutionFailedEventAttributes(_) => EventType::ChildWorkflowExecutionFailed,
-        A::ChildWorkflowExecutionCanceledEventAttributes(_) => EventType::ChildWorkflowExecutionCanceled,
-        A::ChildWorkflowExecutionTimedOutEventAttributes(_) => EventType::ChildWorkflowExecutionTimedOut,
-        A::ChildWorkflowExecutionTerminatedEventAttributes(_) => EventType::ChildWorkflowExecutionTerminated,
-        A::SignalExternalWorkflowExecutionInitiatedEventAttributes(_) => {
-            EventType::SignalExternalWorkflowExecutionInitiated
-        }
-        A::SignalExternalWorkflowExecutionFailedEventAttributes(_) => EventType::SignalExternalWorkflowExecutionFailed,
-        A::ExternalWorkflowExecutionSignaledEventAttributes(_) => EventType::ExternalWorkflowExecutionSignaled,
-        A::WorkflowExecutionOptionsUpdatedEventAttributes(_) => EventType::WorkflowExecutionOptionsUpdated,
-        A::UpsertWorkflowSearchAttributesEventAttributes(_) => EventType::UpsertWorkflowSearchAttributes,
-        A::WorkflowPropertiesModifiedEventAttributes(_) => EventType::WorkflowPropertiesModified,
-        _ => EventType::Unspecified,
+    if let Some(refers_to) = event.attributes.as_mut().and_then(events::started_event_id)
+        && *refers_to == 0
+    {
+        *refers_to = started.get(&ended).copied().unwrap_or(0);
     }
 }

@@ -15,6 +15,7 @@ pub mod cron;
 mod decide;
 mod draft;
 mod duration;
+mod events;
 mod failure;
 mod held;
 mod input;

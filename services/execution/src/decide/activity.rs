@@ -14,7 +14,7 @@ use ids::Timestamp;
 
 use super::{task, unchanged};
 use crate::change::Fact;
-use crate::draft::{Draft, Notes, resolve_open};
+use crate::draft::{Draft, resolve_open};
 use crate::failure::kept_failure;
 use crate::input::{ActivityFailure, ActivityResult, ActivitySelector, StartTask};
 use crate::pending::{Activity, ActivityProgress, ActivityState, activity_state};
@@ -224,11 +224,11 @@ pub(super) fn write_started(
         worker_version,
         ..ActivityTaskStartedEventAttributes::default()
     };
-    draft.arrive(run_id, Attributes::ActivityTaskStartedEventAttributes(attributes), Notes::default())
+    draft.event(run_id, Attributes::ActivityTaskStartedEventAttributes(attributes))
 }
 
 fn end(mut draft: Draft<'_>, run_id: &str, closing: Attributes) -> Transition {
-    draft.arrive(run_id, closing, Notes::default());
+    draft.event(run_id, closing);
     task::wake_workflow(&mut draft, run_id);
     draft.finish(|_| Reply::Done)
 }

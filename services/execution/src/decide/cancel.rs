@@ -43,7 +43,7 @@ pub(super) fn request_cancel(
         identity: cancel.identity,
     };
     let notes = Notes { links: cancel.links, ..Notes::default() };
-    draft.arrive(&run_id, Attributes::WorkflowExecutionCancelRequestedEventAttributes(attributes), notes);
+    draft.event_with(&run_id, Attributes::WorkflowExecutionCancelRequestedEventAttributes(attributes), notes);
     if !cancel.request_id.is_empty() {
         draft.fact(&run_id, Fact::CancelRequestId(cancel.request_id));
     }

@@ -12,7 +12,7 @@ use api::temporal::api::history::v1::{
 
 use super::{task, unchanged};
 use crate::change::{ChildStarted, Fact};
-use crate::draft::{Draft, Notes};
+use crate::draft::Draft;
 use crate::input::ChildClosed;
 use crate::pending::Child;
 use crate::reply::{Rejection, Reply, Transition};
@@ -50,7 +50,7 @@ pub(super) fn started(
                 ..StartChildWorkflowExecutionFailedEventAttributes::default()
             };
             let attributes = Attributes::StartChildWorkflowExecutionFailedEventAttributes(attributes);
-            draft.arrive(run_id, attributes, Notes::default());
+            draft.event(run_id, attributes);
         }
         // The parent closed before it knew: an abandoned child lives on, others meet the parent close policy.
         (false, Ok(child_run_id)) if child.close_policy() != ParentClosePolicy::Abandon => {
@@ -76,7 +76,7 @@ fn write_started(draft: &mut Draft<'_>, run_id: &str, child: &Child, child_run_i
         header: initiated.header.clone(),
     };
     let attributes = Attributes::ChildWorkflowExecutionStartedEventAttributes(attributes);
-    draft.arrive(run_id, attributes, Notes::default());
+    draft.event(run_id, attributes);
 }
 
 /// A child has closed. Its start may not have been heard of yet: then that is written first.
@@ -97,7 +97,7 @@ pub(super) fn closed(workflow: &Workflow, closed: ChildClosed, env: &Env<'_>) ->
     let started_event_id =
         draft.run(&run_id).children.get(&closed.initiated_event_id).map_or(0, |child| child.started_event_id);
     let attributes = closing_event(&child, closed, started_event_id).ok_or_else(gone)?;
-    draft.arrive(&run_id, attributes, Notes::default());
+    draft.event(&run_id, attributes);
     task::wake_workflow(&mut draft, &run_id);
     Ok(draft.finish(|_| Reply::Done))
 }

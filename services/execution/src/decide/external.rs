@@ -10,7 +10,7 @@ use api::temporal::api::history::v1::{
 };
 
 use super::{task, unchanged};
-use crate::draft::{Draft, Notes};
+use crate::draft::Draft;
 use crate::reply::{Reply, Transition};
 use crate::{Env, Workflow};
 
@@ -47,7 +47,7 @@ pub(super) fn signalled(
             },
         ),
     };
-    arrive(workflow, run_id, attributes, env)
+    answer(workflow, run_id, attributes, env)
 }
 
 pub(super) fn cancel_requested(
@@ -82,12 +82,12 @@ pub(super) fn cancel_requested(
             },
         ),
     };
-    arrive(workflow, run_id, attributes, env)
+    answer(workflow, run_id, attributes, env)
 }
 
-fn arrive(workflow: &Workflow, run_id: &str, attributes: Attributes, env: &Env<'_>) -> Transition {
+fn answer(workflow: &Workflow, run_id: &str, attributes: Attributes, env: &Env<'_>) -> Transition {
     let mut draft = Draft::of(workflow, env);
-    draft.arrive(run_id, attributes, Notes::default());
+    draft.event(run_id, attributes);
     task::wake_workflow(&mut draft, run_id);
     draft.finish(|_| Reply::Done)
 }

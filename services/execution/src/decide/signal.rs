@@ -74,6 +74,6 @@ pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -
         request_id: signal.request_id,
         ..WorkflowExecutionSignaledEventAttributes::default()
     };
-    draft.arrive(run_id, Attributes::WorkflowExecutionSignaledEventAttributes(attributes), notes);
+    draft.event_with(run_id, Attributes::WorkflowExecutionSignaledEventAttributes(attributes), notes);
     Ok(())
 }

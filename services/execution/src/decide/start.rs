@@ -146,7 +146,7 @@ fn attach(draft: &mut Draft<'_>, run_id: &str, options: OnConflictOptions, reque
         ..WorkflowExecutionOptionsUpdatedEventAttributes::default()
     };
     let attributes = Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(attributes);
-    draft.arrive(run_id, attributes, Notes { links, ..Notes::default() });
+    draft.event_with(run_id, attributes, Notes { links, ..Notes::default() });
 }
 
 fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {

@@ -78,7 +78,7 @@ fn fire_timers(draft: &mut Draft<'_>, run_id: &str) {
     for timer in due {
         let attributes =
             TimerFiredEventAttributes { timer_id: timer.timer_id.clone(), started_event_id: timer.started_event_id };
-        draft.arrive(run_id, Attributes::TimerFiredEventAttributes(attributes), Notes::default());
+        draft.event(run_id, Attributes::TimerFiredEventAttributes(attributes));
     }
     if news {
         task::wake_workflow(draft, run_id);
@@ -133,7 +133,7 @@ fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, k
         started_event_id,
         retry_state: state as i32,
     };
-    draft.arrive(run_id, Attributes::ActivityTaskTimedOutEventAttributes(attributes), Notes::default());
+    draft.event(run_id, Attributes::ActivityTaskTimedOutEventAttributes(attributes));
     task::wake_workflow(draft, run_id);
 }
 

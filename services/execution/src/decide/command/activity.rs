@@ -14,11 +14,11 @@ use api::temporal::api::history::v1::{
 use api::temporal::api::taskqueue::v1::TaskQueue;
 
 use super::{BadCommand, Carried, Commands, bad, inherited};
-use crate::apply::ends_activity;
 use crate::change::Fact;
 use crate::command_checks::{checked_duration, checked_retry_policy};
 use crate::draft::Notes;
 use crate::duration::to_wire;
+use crate::events::{Pending, ended_by};
 use crate::pending::{ActivityProgress, ActivityState, activity_state};
 use crate::retry::ResolvedRetry;
 
@@ -156,7 +156,7 @@ impl Commands<'_> {
         let scheduled_event_id = command.scheduled_event_id;
         let activity = self.run().activities.get(&scheduled_event_id).cloned();
         // While the worker was deciding the activity may have ended.
-        let just_ended = || self.run().buffered.iter().any(|event| ends_activity(event, scheduled_event_id));
+        let just_ended = || self.run().buffered.iter().any(|event| ended_by(event) == Some(Pending::Activity(scheduled_event_id)));
         if activity.is_none() && !just_ended() {
             let message = format!("ScheduledEventId {scheduled_event_id} names no pending activity");
             return bad(Cause::BadRequestCancelActivityAttributes, message);

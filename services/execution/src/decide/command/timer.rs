@@ -6,10 +6,10 @@ use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{TimerCanceledEventAttributes, TimerStartedEventAttributes};
 
 use super::{BadCommand, Carried, Commands, bad};
-use crate::apply::is_firing_of;
 use crate::change::Fact;
 use crate::command_checks::checked_duration;
 use crate::draft::Notes;
+use crate::events::is_firing_of;
 
 impl Commands<'_> {
     pub(super) fn start_timer(&mut self, mut command: StartTimerCommandAttributes, notes: Notes) -> Carried {
