@@ -12,7 +12,7 @@ use api::temporal::api::history::v1::{
 };
 use ids::Timestamp;
 
-use crate::change::{Batch, Change, Fact, RunChange, Step};
+use crate::change::{Batch, Change, Fact, RunChange, Step, TransientScheduled};
 use crate::counted::{RowBytes, buffered_held_bytes};
 use crate::duration::{from_wire, nanos};
 use crate::events::{self, Effect, Pending, is_firing_of};
@@ -20,7 +20,7 @@ use crate::held::owned;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
 use crate::workflow::Workflow;
-use crate::workflow_task::WorkflowTask;
+use crate::workflow_task::{TaskKind, TaskStart, TransientStage, WorkflowTask, WrittenStage};
 
 impl Workflow {
     /// Makes a change so. An error means that the change contradicts the state: the bytes are corrupt.
@@ -79,7 +79,10 @@ impl Run {
         }
         let effect = events::effect_of(event);
         if effect == Effect::Unknown {
-            return Err(format!("event {expected} is of a type that this release does not write: {}", event.event_type));
+            return Err(format!(
+                "event {expected} is of a type that this release does not write: {}",
+                event.event_type
+            ));
         }
         self.core.next_event_id += 1;
         self.core.last_event_at = self.core.last_event_at.max(event_nanos(event));
@@ -137,19 +140,25 @@ impl Run {
     }
 
     fn start_task(&mut self, started: &WorkflowTaskStartedEventAttributes, id: i64, at: i64) {
-        if let Some(task) = &mut self.core.task {
-            task.started_event_id = id;
-            task.started_at = at;
-            task.request_id.clone_from(&started.request_id);
-            task.identity.clone_from(&started.identity);
-            task.suggest_continue_as_new = started.suggest_continue_as_new;
-            task.suggest_reasons.clone_from(&started.suggest_continue_as_new_reasons);
-            task.history_size_bytes = started.history_size_bytes;
+        let start = TaskStart {
+            at,
+            request_id: started.request_id.clone(),
+            identity: started.identity.clone(),
+            suggest_reasons: started.suggest_continue_as_new_reasons.clone(),
+            history_size_bytes: started.history_size_bytes,
+            worker_version: started.worker_version.clone(),
+        };
+        self.change_task(|task| task.begin(id, start));
+    }
+
+    fn change_task(&mut self, change: impl FnOnce(&mut WorkflowTask)) {
+        if let Some(task) = &mut self.task {
+            change(task);
         }
     }
 
     fn complete_task(&mut self, completed: &WorkflowTaskCompletedEventAttributes) {
-        self.core.task = None;
+        self.task = None;
         self.core.task_failures = 0;
         self.core.previous_started_event_id = completed.started_event_id;
         self.core.worker_version.clone_from(&completed.worker_version);
@@ -161,16 +170,39 @@ impl Run {
         self.core.last_stamp += 1;
         self.core.task_failures = scheduled.attempt - 1;
         let sticky = scheduled.task_queue.as_ref().is_some_and(|queue| queue.kind == TaskQueueKind::Sticky as i32);
-        self.core.task = Some(WorkflowTask {
+        let stage = if sticky {
+            WrittenStage::Sticky { until: at.saturating_add(self.core.sticky_timeout_nanos) }
+        } else {
+            WrittenStage::Offerable
+        };
+        self.task = Some(WorkflowTask {
             scheduled_event_id: id,
             attempt: scheduled.attempt,
+            stamp: self.core.last_stamp,
             scheduled_at: at,
             first_scheduled_at: at,
             timeout_nanos: from_wire(scheduled.start_to_close_timeout.as_ref()).map_or(0, nanos),
+            keeps_signals_out: false,
+            kind: TaskKind::Written(stage),
+        });
+    }
+
+    fn schedule_transient(&mut self, scheduled: &TransientScheduled) {
+        self.core.last_stamp += 1;
+        self.core.task_failures = self.core.task_failures.max(scheduled.attempt - 1);
+        let stage = match scheduled.backoff_until {
+            Some(until) => TransientStage::Backoff { until },
+            None => TransientStage::Offerable,
+        };
+        self.task = Some(WorkflowTask {
+            scheduled_event_id: scheduled.scheduled_event_id,
+            attempt: scheduled.attempt,
             stamp: self.core.last_stamp,
-            sticky,
-            sticky_deadline: if sticky { at.saturating_add(self.core.sticky_timeout_nanos) } else { 0 },
-            ..WorkflowTask::default()
+            scheduled_at: scheduled.scheduled_at,
+            first_scheduled_at: scheduled.scheduled_at,
+            timeout_nanos: scheduled.timeout_nanos,
+            keeps_signals_out: false,
+            kind: TaskKind::Transient(stage),
         });
     }
 
@@ -243,26 +275,36 @@ impl Run {
     }
 
     fn lose_task(&mut self, failed: bool) {
-        self.core.task = None;
+        self.task = None;
         if failed {
             self.core.task_failures = self.failures_with_this_task();
         }
-        self.forget_sticky();
+        self.set_sticky("", 0);
     }
 
-    fn forget_sticky(&mut self) {
-        self.core.sticky_queue.clear();
-        self.core.sticky_timeout_nanos = 0;
+    /// Remembers the queue of the worker that has the run cached; empty for none. Without one, a task that waits for that
+    /// worker is offered on the normal queue, which is another dispatch.
+    fn set_sticky(&mut self, queue: &str, timeout_nanos: i64) {
+        queue.clone_into(&mut self.core.sticky_queue);
+        self.core.sticky_timeout_nanos = timeout_nanos;
+        if let Some(task) = &mut self.task
+            && queue.is_empty()
+            && task.sticky_until().is_some()
+        {
+            self.core.last_stamp += 1;
+            task.stamp = self.core.last_stamp;
+            task.kind = TaskKind::Written(WrittenStage::Offerable);
+        }
     }
 
     /// What is pending dies with the run, except children: they are owed the parent close policy.
     fn close(&mut self, event: &HistoryEvent, status: WorkflowExecutionStatus, next_run_id: &str) {
         self.core.status = status as i32;
-        self.core.task = None;
+        self.task = None;
         self.core.first_task_at = 0;
         next_run_id.clone_into(&mut self.core.next_run_id);
         self.core.owes_parent = self.start.parent_workflow_execution.is_some() && next_run_id.is_empty();
-        self.forget_sticky();
+        self.set_sticky("", 0);
         self.closing = Some(Arc::new(event.clone()));
         self.activities.clear();
         self.timers.clear();
@@ -277,11 +319,6 @@ impl Run {
     /// Makes an internal fact so.
     pub(crate) fn apply_fact(&mut self, fact: &Fact) {
         match fact {
-            Fact::Task(task) => {
-                self.core.last_stamp = self.core.last_stamp.max(task.stamp);
-                self.core.task_failures = self.core.task_failures.max(task.attempt - 1);
-                self.core.task = (task.scheduled_event_id != 0).then(|| task.clone());
-            }
             Fact::Activity(moved) => {
                 self.activities
                     .change(&moved.scheduled_event_id, |activity| activity.progress = moved.progress.clone());
@@ -300,10 +337,7 @@ impl Run {
                 self.buffered.retain(|event| !is_firing_of(event, timer_id));
                 self.count_buffered();
             }
-            Fact::Sticky(sticky) => {
-                self.core.sticky_queue.clone_from(&sticky.queue);
-                self.core.sticky_timeout_nanos = sticky.timeout_nanos;
-            }
+            Fact::Sticky(sticky) => self.set_sticky(&sticky.queue, sticky.timeout_nanos),
             Fact::FirstTaskAt(at) => self.core.first_task_at = *at,
             Fact::CancelRequestId(request_id) => self.core.cancel_request_id.clone_from(request_id),
             Fact::ChildReleased(id) => self.children.remove(id),
@@ -312,6 +346,19 @@ impl Run {
             }
             Fact::OwesParent(owes) => self.core.owes_parent = *owes,
             Fact::StartRequestId(request_id) => self.core.start_request_id.clone_from(request_id),
+            Fact::TransientScheduled(scheduled) => self.schedule_transient(scheduled),
+            Fact::TransientStarted(start) => {
+                self.change_task(|task| task.begin(task.scheduled_event_id + 1, start.clone()))
+            }
+            Fact::TransientLost(_) => {
+                let attempt = self.task.as_ref().map_or(0, |task| task.attempt);
+                self.lose_task(false);
+                self.core.task_failures = self.core.task_failures.max(attempt);
+            }
+            Fact::TransientDue(_) => self.change_task(WorkflowTask::end_backoff),
+            Fact::TaskBacklogged(_) => self.change_task(WorkflowTask::backlog),
+            Fact::SignalsKeptOut(_) => self.change_task(|task| task.keeps_signals_out = true),
+            Fact::HeartbeatsSince(at) => self.change_task(|task| task.first_scheduled_at = *at),
         }
     }
 }

@@ -9,7 +9,7 @@ use prost::Message;
 
 use crate::chain::ChainFact;
 use crate::pending::ActivityProgress;
-use crate::workflow_task::WorkflowTask;
+use crate::workflow_task::TaskStart;
 
 /// One durable fact.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,9 +43,6 @@ pub enum Step {
 /// Facts that are no events: clients never see them in a history.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Fact {
-    /// The workflow task is now this; one without a scheduled event id is none.
-    #[prost(message, tag = "10")]
-    Task(WorkflowTask),
     /// An activity's attempt, heartbeat or cancellation.
     #[prost(message, tag = "11")]
     Activity(Box<ActivityMoved>),
@@ -58,7 +55,7 @@ pub enum Fact {
     /// A fired timer was cancelled while its event was still buffered: take that event out.
     #[prost(string, tag = "14")]
     UnbufferedTimer(String),
-    /// The sticky queue; empty for none.
+    /// The sticky queue; empty for none. A task that waits for its worker goes to the normal queue then.
     #[prost(message, tag = "15")]
     Sticky(Sticky),
     /// The first task's backoff is over (or 0) or lasts until then.
@@ -79,6 +76,27 @@ pub enum Fact {
     /// The request that started the run.
     #[prost(string, tag = "21")]
     StartRequestId(String),
+    /// A transient attempt of the workflow task is scheduled.
+    #[prost(message, tag = "22")]
+    TransientScheduled(TransientScheduled),
+    /// It is started.
+    #[prost(message, tag = "23")]
+    TransientStarted(TaskStart),
+    /// It is lost, by a failure or a timeout, and leaves no trace in the history but the count of failures.
+    #[prost(message, tag = "24")]
+    TransientLost(Empty),
+    /// Its backoff is over.
+    #[prost(message, tag = "25")]
+    TransientDue(Empty),
+    /// Matching keeps the workflow task durably.
+    #[prost(message, tag = "26")]
+    TaskBacklogged(Empty),
+    /// While the workflow task is started, signals wait outside.
+    #[prost(message, tag = "27")]
+    SignalsKeptOut(Empty),
+    /// The workflow task goes on with a chain of task heartbeats, whose first one was scheduled then.
+    #[prost(int64, tag = "28")]
+    HeartbeatsSince(i64),
 }
 
 impl Fact {
@@ -91,6 +109,26 @@ impl Fact {
 /// Nothing.
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub struct Empty {}
+
+/// A transient attempt. Times in nanoseconds since the epoch.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub struct TransientScheduled {
+    /// The id that its WorkflowTaskScheduled event would have.
+    #[prost(int64, tag = "1")]
+    pub scheduled_event_id: i64,
+    /// From 2.
+    #[prost(int32, tag = "2")]
+    pub attempt: i32,
+    /// When.
+    #[prost(int64, tag = "3")]
+    pub scheduled_at: i64,
+    /// Start to close.
+    #[prost(int64, tag = "4")]
+    pub timeout_nanos: i64,
+    /// Until when it backs off, if it does.
+    #[prost(int64, optional, tag = "5")]
+    pub backoff_until: Option<i64>,
+}
 
 /// An activity's progress.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -184,7 +222,7 @@ struct StepRecord {
     /// How many events come before the fact.
     #[prost(uint32, tag = "1")]
     events: u32,
-    #[prost(oneof = "Fact", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
+    #[prost(oneof = "Fact", tags = "11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
     fact: Option<Fact>,
 }
 

@@ -186,7 +186,7 @@ fn heap_of_fields(fields: &BTreeMap<String, Payload>, started_with: Option<&BTre
 impl Run {
     /// Bytes of the run on the heap, history included. Deterministic, as limits depend on it; costs no more for a large run.
     pub fn held_bytes(&self) -> usize {
-        self.core.heap_bytes() + self.batches.held_bytes() + self.state_held_bytes()
+        self.core.heap_bytes() + self.task.heap_bytes() + self.batches.held_bytes() + self.state_held_bytes()
     }
 
     /// The same without its history and its core.

@@ -90,7 +90,7 @@ impl<'a> Draft<'a> {
     /// the buffer. Its id, 0 if buffered.
     pub(crate) fn event_with(&mut self, run_id: &str, attributes: Attributes, notes: Notes) -> i64 {
         let Meaning { kind, recording, .. } = events::meaning(&attributes);
-        let is_busy = self.run(run_id).core.task.as_ref().is_some_and(|task| task.is_started());
+        let is_busy = self.run(run_id).task.as_ref().is_some_and(|task| task.is_started());
         let mut event = self.new_event(run_id, kind, attributes, notes);
         if is_busy && recording == Recording::Buffered {
             self.fact(run_id, Fact::Buffered(Box::new(event)));

@@ -10,7 +10,7 @@ use api::{Held, map_bytes, shared_bytes};
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::{Run, RunCore};
 use crate::workflow::Workflow;
-use crate::workflow_task::WorkflowTask;
+use crate::workflow_task::{TaskStart, WorkflowTask};
 
 impl Held for ActivityProgress {
     fn heap_bytes(&self) -> usize {
@@ -62,9 +62,18 @@ impl Held for ExternalCancel {
     }
 }
 
+impl Held for TaskStart {
+    fn heap_bytes(&self) -> usize {
+        self.request_id.heap_bytes()
+            + self.identity.heap_bytes()
+            + self.suggest_reasons.heap_bytes()
+            + self.worker_version.heap_bytes()
+    }
+}
+
 impl Held for WorkflowTask {
     fn heap_bytes(&self) -> usize {
-        self.request_id.heap_bytes() + self.identity.heap_bytes() + self.suggest_reasons.heap_bytes()
+        self.start().map_or(0, Held::heap_bytes)
     }
 }
 
@@ -72,7 +81,7 @@ impl Held for RunCore {
     fn heap_bytes(&self) -> usize {
         let texts =
             [&self.run_id, &self.sticky_queue, &self.cancel_request_id, &self.next_run_id, &self.start_request_id];
-        self.task.heap_bytes() + texts.into_iter().map(Held::heap_bytes).sum::<usize>()
+        texts.into_iter().map(Held::heap_bytes).sum()
     }
 }
 

@@ -31,7 +31,7 @@ fn of_run(run: &Run) -> Result<(), String> {
     if !run.is_open() && (!run.activities.is_empty() || !run.timers.is_empty() || !run.buffered.is_empty()) {
         return Err("a closed run has something pending".to_owned());
     }
-    if run.core.task.as_ref().is_none_or(|task| !task.is_started()) && !run.buffered.is_empty() {
+    if run.task.as_ref().is_none_or(|task| !task.is_started()) && !run.buffered.is_empty() {
         return Err("events are buffered although no worker has the workflow task".to_owned());
     }
     for activity in run.activities.values() {
@@ -57,7 +57,7 @@ fn history_is_contiguous(run: &Run) -> Result<(), String> {
 }
 
 fn task_fits_history(run: &Run) -> Result<(), String> {
-    let Some(task) = &run.core.task else { return Ok(()) };
+    let Some(task) = &run.task else { return Ok(()) };
     if !run.is_open() {
         return Err("a closed run has a workflow task".to_owned());
     }
@@ -67,9 +67,10 @@ fn task_fits_history(run: &Run) -> Result<(), String> {
         (true, true) if task.scheduled_event_id != run.core.next_event_id => {
             Err("a started transient task does not follow the history's end".to_owned())
         }
-        (false, true) if task.started_event_id != run.core.next_event_id - 1 => {
+        (false, true) if task.started_event_id() != Some(run.core.next_event_id - 1) => {
             Err("events follow the start of a workflow task".to_owned())
         }
+        (true, _) if task.attempt < 2 => Err("a first attempt is transient".to_owned()),
         _ => Ok(()),
     }
 }

@@ -57,7 +57,7 @@ pub use run::{Run, RunCore, TimeoutsOf};
 pub use transient::transient_events;
 pub use wake_up::{held_until, next_wake_up};
 pub use workflow::Workflow;
-pub use workflow_task::{WorkflowTask, timeout_of_attempt};
+pub use workflow_task::{TaskKind, TaskStart, TransientStage, WorkflowTask, WrittenStage, timeout_of_attempt};
 
 /// What a decision knows of the world. `now` need not be monotonic, since runs move between processes: event times are made so.
 #[derive(Clone, Debug)]

@@ -104,13 +104,10 @@ pub fn obligations(workflow: &Workflow) -> Vec<(String, Obligation)> {
 }
 
 fn task_of(run: &Arc<Run>, owed: &mut Vec<(String, Obligation)>) {
-    let Some(task) = &run.core.task else { return };
-    if task.is_started() || task.kept || task.not_before > 0 {
-        return;
-    }
+    let Some(task) = run.task.as_ref().filter(|task| task.is_offerable()) else { return };
     let normal = run.task_queue_name().to_owned();
-    let sticky = task.sticky.then(|| run.core.sticky_queue.clone());
-    let expires_at = task.sticky.then(|| Timestamp::from_nanos(task.sticky_deadline));
+    let expires_at = task.sticky_until();
+    let sticky = expires_at.map(|_| run.core.sticky_queue.clone());
     let id = format!("w/{}/{}/{}/{}", run.core.run_id, task.scheduled_event_id, task.attempt, task.stamp);
     let offer = TaskOffer {
         run_id: run.core.run_id.clone(),

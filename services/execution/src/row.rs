@@ -1,5 +1,7 @@
 //! A workflow's parts as rows store them, each with a format number.
 
+mod task;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use api::temporal::api::history::v1::{
     WorkflowExecutionStartedEventAttributes,
 };
 use api::temporal::api::sdk::v1::UserMetadata;
+use prost::Message;
 
 use crate::batches::Batches;
 use crate::chain::Chain;
@@ -19,8 +22,11 @@ use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, Externa
 use crate::requests::{Chunk, SeenRequests};
 use crate::run::{Run, RunCore};
 
-/// The format that this release writes; it reads no later one.
-const FORMAT: u32 = 1;
+use self::task::TaskRow;
+
+/// The formats that this release writes; it reads no others.
+const CHAIN_FORMAT: u32 = 1;
+const RUN_FORMAT: u32 = 2;
 
 /// The chain's row.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -70,6 +76,8 @@ pub struct RunRow {
     search_attributes: BTreeMap<String, Payload>,
     #[prost(message, repeated, tag = "13")]
     attached: Vec<AttachedRequest>,
+    #[prost(message, optional, tag = "14")]
+    task: Option<TaskRow>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -118,7 +126,7 @@ impl ChainRow {
     /// For the table.
     pub fn of(chain: &Chain) -> Self {
         Self {
-            format: FORMAT,
+            format: CHAIN_FORMAT,
             current_run_id: chain.current_run_id.clone(),
             first_run_id: chain.first_run_id.clone(),
             current_status: chain.current_status,
@@ -130,7 +138,7 @@ impl ChainRow {
 
     /// From the table. An error means that the row cannot be used.
     pub fn into_chain(self) -> Result<Chain, String> {
-        check_format(self.format)?;
+        check_format(self.format, CHAIN_FORMAT)?;
         Ok(Chain {
             current_run_id: self.current_run_id,
             first_run_id: self.first_run_id,
@@ -146,7 +154,7 @@ impl RunRow {
     /// For the table.
     pub fn of(run: &Run) -> Self {
         Self {
-            format: FORMAT,
+            format: RUN_FORMAT,
             core: Some(run.core.clone()),
             start: Some((*run.start).clone()),
             closing: run.closing.as_deref().cloned(),
@@ -173,12 +181,18 @@ impl RunRow {
             memo: (*run.memo).clone(),
             search_attributes: (*run.search_attributes).clone(),
             attached: run.attached.values().map(|attached| (**attached).clone()).collect(),
+            task: run.task.as_ref().map(TaskRow::of),
         }
+    }
+
+    /// Bytes of what the row has beside what [`Run::state_bytes`] counts: the core, and the workflow task.
+    pub fn core_bytes(&self) -> usize {
+        self.core.as_ref().map_or(0, Message::encoded_len) + self.task.as_ref().map_or(0, Message::encoded_len)
     }
 
     /// From the table, without history in memory. Nothing of it is a slice of the row, which would stay with its last part. An error means that the row cannot be used.
     pub fn into_run(self) -> Result<Run, String> {
-        check_format(self.format)?;
+        check_format(self.format, RUN_FORMAT)?;
         let core = self.core.ok_or("a run row has no core")?;
         let start = owned(self.start.ok_or("a run row has no start")?);
         let memo = owned_fields(self.memo, start.memo.as_ref().map(|memo| &memo.fields));
@@ -186,6 +200,7 @@ impl RunRow {
         let search_attributes = owned_fields(self.search_attributes, attributes);
         let mut run = Run {
             core,
+            task: self.task.map(TaskRow::into_task).transpose()?,
             start: Arc::new(start),
             closing: self.closing.map(owned).map(Arc::new),
             activities: self
@@ -233,8 +248,8 @@ impl RunRow {
     }
 }
 
-fn check_format(format: u32) -> Result<(), String> {
-    if format == FORMAT { Ok(()) } else { Err(format!("row format {format} is unknown; this release reads {FORMAT}")) }
+fn check_format(format: u32, known: u32) -> Result<(), String> {
+    if format == known { Ok(()) } else { Err(format!("row format {format} is unknown; this release reads {known}")) }
 }
 
 fn activity_row(activity: &Activity) -> ActivityRow {

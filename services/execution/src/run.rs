@@ -20,8 +20,10 @@ use crate::workflow_task::WorkflowTask;
 /// A run. Everything but `batches` is what its row stores, and the counts of bytes follow from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// Numbers, flags and the workflow task.
+    /// Numbers and flags.
     pub core: RunCore,
+    /// The workflow task, if one is scheduled or started.
+    pub task: Option<WorkflowTask>,
     /// What the first event says.
     pub start: Arc<WorkflowExecutionStartedEventAttributes>,
     /// The closing event, once closed.
@@ -77,53 +79,50 @@ pub struct RunCore {
     /// Bytes of history, as encoded.
     #[prost(int64, tag = "6")]
     pub history_bytes: i64,
-    /// The workflow task, if one is scheduled or started.
-    #[prost(message, optional, tag = "7")]
-    pub task: Option<WorkflowTask>,
     /// The started event of the last workflow task that completed; 0 before.
-    #[prost(int64, tag = "8")]
+    #[prost(int64, tag = "7")]
     pub previous_started_event_id: i64,
     /// The queue of the worker that has the run cached; empty for none.
-    #[prost(string, tag = "9")]
+    #[prost(string, tag = "8")]
     pub sticky_queue: String,
     /// How long a task may wait on that queue.
-    #[prost(int64, tag = "10")]
+    #[prost(int64, tag = "9")]
     pub sticky_timeout_nanos: i64,
     /// Until when the first workflow task is put off (start delay, cron, retry).
-    #[prost(int64, tag = "11")]
+    #[prost(int64, tag = "10")]
     pub first_task_at: i64,
     /// Whether cancellation was requested.
-    #[prost(bool, tag = "12")]
+    #[prost(bool, tag = "11")]
     pub cancel_requested: bool,
     /// The request that did so.
-    #[prost(string, tag = "13")]
+    #[prost(string, tag = "12")]
     pub cancel_request_id: String,
     /// Signals received.
-    #[prost(int64, tag = "14")]
+    #[prost(int64, tag = "13")]
     pub signal_count: i64,
     /// The stamp of the last dispatch.
-    #[prost(int64, tag = "15")]
+    #[prost(int64, tag = "14")]
     pub last_stamp: i64,
     /// Whether the parent is yet to be told that the chain has closed.
-    #[prost(bool, tag = "16")]
+    #[prost(bool, tag = "15")]
     pub owes_parent: bool,
     /// The run that follows this one in the chain; empty for none.
-    #[prost(string, tag = "17")]
+    #[prost(string, tag = "16")]
     pub next_run_id: String,
     /// Transitions so far.
-    #[prost(int64, tag = "18")]
+    #[prost(int64, tag = "17")]
     pub transitions: i64,
     /// The request that started it.
-    #[prost(string, tag = "19")]
+    #[prost(string, tag = "18")]
     pub start_request_id: String,
     /// Consecutive failed or timed out workflow tasks.
-    #[prost(int32, tag = "20")]
+    #[prost(int32, tag = "19")]
     pub task_failures: i32,
     /// The build of the worker that completed the last workflow task, as it said.
-    #[prost(message, optional, tag = "21")]
+    #[prost(message, optional, tag = "20")]
     pub worker_version: Option<WorkerVersionStamp>,
     /// The deployment of that worker, as it said; empty for none.
-    #[prost(string, tag = "22")]
+    #[prost(string, tag = "21")]
     pub worker_deployment_name: String,
 }
 
@@ -148,6 +147,7 @@ impl Run {
                 next_event_id: 1,
                 ..RunCore::default()
             },
+            task: None,
             start: Arc::default(),
             closing: None,
             activities: Counted::default(),

@@ -9,18 +9,16 @@ use ids::Timestamp;
 
 use crate::Run;
 use crate::duration::{to_wire, wire_time};
-use crate::workflow_task::WorkflowTask;
+use crate::workflow_task::{TaskStart, WorkflowTask};
 
 /// What the run's history would go on with if its transient attempt were written now: the scheduled event, and the started
 /// one once it has begun. Nothing without such an attempt, and after events that it has been overtaken by.
 pub fn transient_events(run: &Run) -> Vec<HistoryEvent> {
     let next = run.core.next_event_id;
-    let task = run.core.task.as_ref().filter(|task| task.is_transient() && task.scheduled_event_id == next);
+    let task = run.task.as_ref().filter(|task| task.is_transient() && task.scheduled_event_id == next);
     let Some(task) = task else { return Vec::new() };
     let mut events = vec![scheduled(run, task)];
-    if task.is_started() {
-        events.push(started(task));
-    }
+    events.extend(task.start().map(|start| started(task.scheduled_event_id, start)));
     events
 }
 
@@ -40,20 +38,20 @@ fn scheduled(run: &Run, task: &WorkflowTask) -> HistoryEvent {
     }
 }
 
-fn started(task: &WorkflowTask) -> HistoryEvent {
+fn started(scheduled_event_id: i64, start: &TaskStart) -> HistoryEvent {
     let attributes = WorkflowTaskStartedEventAttributes {
-        scheduled_event_id: task.scheduled_event_id,
-        identity: task.identity.clone(),
-        request_id: task.request_id.clone(),
-        suggest_continue_as_new: task.suggest_continue_as_new,
-        suggest_continue_as_new_reasons: task.suggest_reasons.clone(),
-        history_size_bytes: task.history_size_bytes,
-        worker_version: task.worker_version.clone(),
+        scheduled_event_id,
+        identity: start.identity.clone(),
+        request_id: start.request_id.clone(),
+        suggest_continue_as_new: !start.suggest_reasons.is_empty(),
+        suggest_continue_as_new_reasons: start.suggest_reasons.clone(),
+        history_size_bytes: start.history_size_bytes,
+        worker_version: start.worker_version.clone(),
         ..WorkflowTaskStartedEventAttributes::default()
     };
     HistoryEvent {
-        event_id: task.started_event_id,
-        event_time: Some(wire_time(Timestamp::from_nanos(task.started_at))),
+        event_id: scheduled_event_id + 1,
+        event_time: Some(wire_time(Timestamp::from_nanos(start.at))),
         event_type: EventType::WorkflowTaskStarted as i32,
         attributes: Some(Attributes::WorkflowTaskStartedEventAttributes(attributes)),
         ..HistoryEvent::default()

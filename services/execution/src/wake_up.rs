@@ -7,6 +7,7 @@ use crate::duration::from_wire;
 use crate::pending::{Activity, ActivityState, activity_state};
 use crate::run::Run;
 use crate::workflow::Workflow;
+use crate::workflow_task::WorkflowTask;
 
 /// The nearest deadline; `None` when time alone changes nothing.
 pub fn next_wake_up(workflow: &Workflow) -> Option<Timestamp> {
@@ -40,15 +41,7 @@ struct Deadline {
 
 fn deadlines(run: &Run) -> impl Iterator<Item = Deadline> {
     let timeouts = run.timeouts();
-    let task = run.core.task.as_ref().and_then(|task| {
-        if task.is_started() {
-            task.deadline()
-        } else if task.not_before != 0 {
-            Some(Timestamp::from_nanos(task.not_before))
-        } else {
-            task.sticky.then(|| Timestamp::from_nanos(task.sticky_deadline))
-        }
-    });
+    let task = run.task.as_ref().and_then(WorkflowTask::next_deadline);
     let activities = run.activities.values().filter_map(|activity| Some(activity_deadline(activity)?.0));
     let timeouts = [timeouts.run_deadline, timeouts.execution_deadline, task].into_iter().flatten().chain(activities);
     let first_task = (run.core.first_task_at != 0).then_some((run.core.first_task_at, run.core.started_at));

@@ -5,87 +5,198 @@ use std::time::Duration;
 use api::temporal::api::common::v1::WorkerVersionStamp;
 use ids::Timestamp;
 
-/// A workflow task that is scheduled or started. Times in nanoseconds since the epoch, 0 for none.
-///
-/// The first attempt is in the history from its scheduling on. Later attempts are *transient*: their scheduled and
-/// started events get the ids that follow the history's end, are shown to the worker, and are written only when the
-/// attempt completes.
-#[derive(Clone, PartialEq, prost::Message)]
+/// A workflow task that is scheduled or started. Times in nanoseconds since the epoch.
+#[derive(Clone, Debug, PartialEq)]
 pub struct WorkflowTask {
     /// Its WorkflowTaskScheduled event (for a transient task: the id that it would have).
-    #[prost(int64, tag = "1")]
     pub scheduled_event_id: i64,
-    /// Its WorkflowTaskStarted event; 0 until started.
-    #[prost(int64, tag = "2")]
-    pub started_event_id: i64,
     /// From 1.
-    #[prost(int32, tag = "3")]
     pub attempt: i32,
+    /// Names the dispatch: no two dispatches of a run have the same.
+    pub stamp: i64,
     /// When it was scheduled.
-    #[prost(int64, tag = "4")]
     pub scheduled_at: i64,
     /// When the first task of a chain of task heartbeats was scheduled.
-    #[prost(int64, tag = "5")]
     pub first_scheduled_at: i64,
-    /// When it was started.
-    #[prost(int64, tag = "6")]
-    pub started_at: i64,
     /// Start to close.
-    #[prost(int64, tag = "7")]
     pub timeout_nanos: i64,
-    /// The start's request id.
-    #[prost(string, tag = "8")]
-    pub request_id: String,
-    /// The poller that started it.
-    #[prost(string, tag = "9")]
-    pub identity: String,
-    /// Names the dispatch: no two dispatches of a run have the same.
-    #[prost(int64, tag = "10")]
-    pub stamp: i64,
-    /// Whether it is to be offered on the sticky queue.
-    #[prost(bool, tag = "11")]
-    pub sticky: bool,
-    /// Sticky only: when to give up waiting for its worker.
-    #[prost(int64, tag = "12")]
-    pub sticky_deadline: i64,
-    /// Whether matching keeps it durably.
-    #[prost(bool, tag = "13")]
-    pub kept: bool,
-    /// A retry that is put off until then; 0 when it may be offered.
-    #[prost(int64, tag = "14")]
-    pub not_before: i64,
-    /// As its started event says.
-    #[prost(bool, tag = "15")]
-    pub suggest_continue_as_new: bool,
-    /// As its started event says.
-    #[prost(int64, tag = "16")]
-    pub history_size_bytes: i64,
-    /// As its started event says.
-    #[prost(int32, repeated, tag = "17")]
-    pub suggest_reasons: Vec<i32>,
     /// The task before it wanted to close the run and was refused for news: while this one is started, signals wait
     /// outside, or a workflow that gets them faster than it decides could never close.
-    #[prost(bool, tag = "18")]
     pub keeps_signals_out: bool,
-    /// As its started event says.
-    #[prost(message, optional, tag = "19")]
+    /// Where its events are, and where it stands.
+    pub kind: TaskKind,
+}
+
+/// How a workflow task comes into the history, and where it stands. One that is only to carry updates, and leaves no trace
+/// when it does nothing else, would be a third kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskKind {
+    /// It is in the history from its scheduling on: every first attempt.
+    Written(WrittenStage),
+    /// A later attempt: its scheduled and started events get the ids that follow the history's end, are shown to the
+    /// worker, and are written only when the attempt completes.
+    Transient(TransientStage),
+}
+
+/// Where a task stands whose events are written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WrittenStage {
+    /// It is to be offered on the sticky queue, and to wait for that worker until then.
+    Sticky {
+        /// The deadline.
+        until: i64,
+    },
+    /// It is to be offered on the normal queue.
+    Offerable,
+    /// Matching keeps it durably.
+    Backlogged,
+    /// A worker has it.
+    Started {
+        /// Its WorkflowTaskStarted event.
+        started_event_id: i64,
+        /// How it was started.
+        start: TaskStart,
+    },
+}
+
+/// Where a transient attempt stands. It is never sticky: a failure makes the server forget the worker's cache.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TransientStage {
+    /// It is to be offered from then on.
+    Backoff {
+        /// The end.
+        until: i64,
+    },
+    /// It is to be offered on the normal queue.
+    Offerable,
+    /// Matching keeps it durably.
+    Backlogged,
+    /// A worker has it.
+    Started(TaskStart),
+}
+
+/// The start of a workflow task: what its started event says.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct TaskStart {
+    /// When.
+    #[prost(int64, tag = "1")]
+    pub at: i64,
+    /// The poller's request.
+    #[prost(string, tag = "2")]
+    pub request_id: String,
+    /// The poller.
+    #[prost(string, tag = "3")]
+    pub identity: String,
+    /// Why the worker should continue as new; empty where it need not.
+    #[prost(int32, repeated, tag = "4")]
+    pub suggest_reasons: Vec<i32>,
+    /// Bytes of history.
+    #[prost(int64, tag = "5")]
+    pub history_size_bytes: i64,
+    /// The poller's build, as it said.
+    #[prost(message, optional, tag = "6")]
     pub worker_version: Option<WorkerVersionStamp>,
 }
 
 impl WorkflowTask {
-    /// Whether a worker has it.
-    pub fn is_started(&self) -> bool {
-        self.started_event_id != 0
-    }
-
     /// Whether its events are not in the history yet.
     pub fn is_transient(&self) -> bool {
-        self.attempt > 1
+        matches!(self.kind, TaskKind::Transient(_))
+    }
+
+    /// How it was started, if a worker has it.
+    pub fn start(&self) -> Option<&TaskStart> {
+        match &self.kind {
+            TaskKind::Written(WrittenStage::Started { start, .. })
+            | TaskKind::Transient(TransientStage::Started(start)) => Some(start),
+            _ => None,
+        }
+    }
+
+    /// Whether a worker has it.
+    pub fn is_started(&self) -> bool {
+        self.start().is_some()
+    }
+
+    /// Its WorkflowTaskStarted event (for a transient task: the id that it would have), if a worker has it.
+    pub fn started_event_id(&self) -> Option<i64> {
+        match &self.kind {
+            TaskKind::Written(WrittenStage::Started { started_event_id, .. }) => Some(*started_event_id),
+            TaskKind::Transient(TransientStage::Started(_)) => Some(self.scheduled_event_id + 1),
+            _ => None,
+        }
+    }
+
+    /// Until when it waits for the sticky worker, if it does.
+    pub fn sticky_until(&self) -> Option<Timestamp> {
+        match self.kind {
+            TaskKind::Written(WrittenStage::Sticky { until }) => Some(Timestamp::from_nanos(until)),
+            _ => None,
+        }
+    }
+
+    /// Until when it backs off, if it does.
+    pub fn backoff_until(&self) -> Option<Timestamp> {
+        match self.kind {
+            TaskKind::Transient(TransientStage::Backoff { until }) => Some(Timestamp::from_nanos(until)),
+            _ => None,
+        }
+    }
+
+    /// Whether matching keeps it durably.
+    pub fn is_backlogged(&self) -> bool {
+        matches!(
+            self.kind,
+            TaskKind::Written(WrittenStage::Backlogged) | TaskKind::Transient(TransientStage::Backlogged)
+        )
+    }
+
+    /// Whether matching is to be offered it.
+    pub fn is_offerable(&self) -> bool {
+        matches!(
+            self.kind,
+            TaskKind::Written(WrittenStage::Sticky { .. } | WrittenStage::Offerable)
+                | TaskKind::Transient(TransientStage::Offerable)
+        )
+    }
+
+    /// Whether a poller may be given it.
+    pub fn is_waiting_for_poller(&self) -> bool {
+        self.is_offerable() || self.is_backlogged()
     }
 
     /// When the worker's time is up; `None` unless started.
     pub fn deadline(&self) -> Option<Timestamp> {
-        self.is_started().then(|| Timestamp::from_nanos(self.started_at.saturating_add(self.timeout_nanos)))
+        self.start().map(|start| Timestamp::from_nanos(start.at.saturating_add(self.timeout_nanos)))
+    }
+
+    /// When something happens to it without anything from outside.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadline().or(self.backoff_until()).or(self.sticky_until())
+    }
+
+    /// A worker has it now. The id is that of the started event, and of no use for a transient task.
+    pub(crate) fn begin(&mut self, started_event_id: i64, start: TaskStart) {
+        self.kind = match self.kind {
+            TaskKind::Written(_) => TaskKind::Written(WrittenStage::Started { started_event_id, start }),
+            TaskKind::Transient(_) => TaskKind::Transient(TransientStage::Started(start)),
+        };
+    }
+
+    /// Matching keeps it durably, if it is not sticky: sticky queues live in memory only.
+    pub(crate) fn backlog(&mut self) {
+        match &mut self.kind {
+            TaskKind::Written(stage @ WrittenStage::Offerable) => *stage = WrittenStage::Backlogged,
+            TaskKind::Transient(stage @ TransientStage::Offerable) => *stage = TransientStage::Backlogged,
+            _ => {}
+        }
+    }
+
+    /// Its backoff is over.
+    pub(crate) fn end_backoff(&mut self) {
+        if self.backoff_until().is_some() {
+            self.kind = TaskKind::Transient(TransientStage::Offerable);
+        }
     }
 }
 

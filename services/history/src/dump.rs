@@ -108,7 +108,7 @@ fn show_run(state: &WorkflowState, run: &Run) -> Value {
         "signals_received": core.signal_count,
         "owes_parent": core.owes_parent,
         "next_run_id": core.next_run_id,
-        "workflow_task": core.task.as_ref().map(show_task),
+        "workflow_task": run.task.as_ref().map(show_task),
         "loaded_version": part.map(|part| part.version),
         "dirty": part.map(|part| part.dirty),
         "events_taken_below": part.map(|part| part.taken_below),
@@ -132,15 +132,15 @@ fn show_task(task: &WorkflowTask) -> Value {
     json!({
         "keeps_signals_out": task.keeps_signals_out,
         "scheduled_event_id": task.scheduled_event_id,
-        "started_event_id": task.started_event_id,
+        "started_event_id": task.started_event_id(),
         "attempt": task.attempt,
         "stamp": task.stamp,
         "scheduled_at": nanos(task.scheduled_at),
-        "started_at": nanos(task.started_at),
-        "not_before": nanos(task.not_before),
-        "sticky": task.sticky,
-        "kept_by_matching": task.kept,
-        "identity": task.identity,
+        "started_at": task.start().and_then(|start| nanos(start.at)),
+        "not_before": task.backoff_until().map(time),
+        "sticky": task.sticky_until().is_some(),
+        "kept_by_matching": task.is_backlogged(),
+        "identity": task.start().map(|start| &start.identity),
     })
 }
 

@@ -40,14 +40,15 @@ pub(crate) async fn workflow_task(
     run: &Run,
     shipped: Shipped,
 ) -> ServiceResult<PollWorkflowTaskQueueResponse> {
-    let task = run.core.task.as_ref().filter(|task| task.is_started());
-    let task = task.ok_or_else(|| ServiceError::Internal("a task that is given out is not started".to_owned()))?;
-    let token = token_of(key, run, task);
+    let started = run.task.as_ref().and_then(|task| Some((task, task.start()?, task.started_event_id()?)));
+    let not_started = || ServiceError::Internal("a task that is given out is not started".to_owned());
+    let (task, start, started_event_id) = started.ok_or_else(not_started)?;
+    let token = token_of(key, run, task, started_event_id);
     let from = match shipped {
         Shipped::Whole => 1,
         Shipped::New => run.core.previous_started_event_id + 1,
     };
-    let end = task.started_event_id + 1;
+    let end = started_event_id + 1;
     let (events, next) = task_history(service, key, run, from, &token).await?;
     let next_page_token = match next {
         Some(next_event_id) => page_token(key, run, next_event_id, end, Some(token.clone())),
@@ -56,12 +57,12 @@ pub(crate) async fn workflow_task(
     let name = RunName { key: key.clone(), run_id: run.core.run_id.clone() };
     Ok(PollWorkflowTaskQueueResponse {
         task_token: token.encode_to_vec().into(),
-        started_event_id: task.started_event_id,
+        started_event_id,
         attempt: task.attempt,
         history: Some(History { events }),
         next_page_token: next_page_token.into(),
         scheduled_time: wire_nanos(task.scheduled_at),
-        started_time: wire_nanos(task.started_at),
+        started_time: wire_nanos(start.at),
         queries: service.queries.attach(&name, task.stamp),
         ..about(run)
     })
@@ -103,13 +104,13 @@ fn about(run: &Run) -> PollWorkflowTaskQueueResponse {
     }
 }
 
-fn token_of(key: &EntityKey, run: &Run, task: &WorkflowTask) -> WorkflowTaskToken {
+fn token_of(key: &EntityKey, run: &Run, task: &WorkflowTask, started_event_id: i64) -> WorkflowTaskToken {
     WorkflowTaskToken {
         namespace_id: key.namespace.to_string(),
         workflow_id: key.id.to_string(),
         run_id: run.core.run_id.clone(),
         scheduled_event_id: task.scheduled_event_id,
-        started_event_id: task.started_event_id,
+        started_event_id,
         attempt: task.attempt,
         stamp: task.stamp,
     }
@@ -156,7 +157,7 @@ pub(crate) async fn task_history(
         return Ok((events, Some(next)));
     }
     if stored_end < end {
-        if !run.core.task.as_ref().is_some_and(|task| is_named(task, token)) {
+        if !run.task.as_ref().is_some_and(|task| is_named(task, token)) {
             return Err(ServiceError::NotFound(texts::WORKFLOW_TASK_NOT_FOUND.to_owned()));
         }
         events.extend(transient_events(run));
@@ -166,7 +167,7 @@ pub(crate) async fn task_history(
 
 fn is_named(task: &WorkflowTask, token: &WorkflowTaskToken) -> bool {
     task.scheduled_event_id == token.scheduled_event_id
-        && task.started_event_id == token.started_event_id
+        && task.started_event_id() == Some(token.started_event_id)
         && task.attempt == token.attempt
         && task.stamp == token.stamp
 }

@@ -76,7 +76,7 @@ pub(super) fn terminate(workflow: &Workflow, terminate: Terminate, env: &Env<'_>
 /// Closes a run whatever its worker is doing: a started workflow task fails, and what was buffered enters the history
 /// before its end.
 pub(super) fn end_now(draft: &mut Draft<'_>, run_id: &str, closing: Attributes, notes: Notes) {
-    if draft.run(run_id).core.task.as_ref().is_some_and(|task| task.is_started()) {
+    if draft.run(run_id).task.as_ref().is_some_and(|task| task.is_started()) {
         task::fail_without_retry(draft, run_id, LostTask::by_server());
     }
     draft.flush_buffered(run_id);

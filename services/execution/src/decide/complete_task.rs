@@ -2,6 +2,7 @@
 //! follows if there is reason for one. All or nothing: a bad command fails the task instead.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::temporal::api::enums::v1::{TimeoutType, WorkflowTaskFailedCause};
 use api::temporal::api::failure::v1::failure::FailureInfo;
@@ -12,7 +13,7 @@ use ids::Timestamp;
 
 use super::command::{BadCommand, Commands, Requester};
 use super::task::{self, LostTask, Taker};
-use crate::change::{Fact, Sticky};
+use crate::change::{Empty, Fact, Sticky};
 use crate::draft::Draft;
 use crate::duration::{from_wire, nanos};
 use crate::input::CompleteWorkflowTask;
@@ -28,13 +29,13 @@ pub(super) fn complete(
     let (_, task) = task::started_task(workflow, &complete.task, env)?;
     super::command::check_sequence(&complete.request.commands).map_err(Rejection::InvalidArgument)?;
     if is_heartbeat(&complete) && heartbeats_too_long(task, env) {
-        return Ok(time_out_heartbeats(workflow, &complete, env));
+        return Ok(time_out_heartbeats(workflow, &complete.task.run_id, task, env));
     }
     let identity = complete.request.identity.clone();
     let run_id = complete.task.run_id.clone();
     let worker_version = complete.request.worker_version_stamp.clone();
     let binary_checksum = complete.request.binary_checksum.clone();
-    try_complete(workflow, complete, env).or_else(|bad| {
+    try_complete(workflow, complete, task, env).or_else(|bad| {
         let mut draft = Draft::of(workflow, env);
         let reason = reason_of(&bad);
         let failure = Some(bad_command_failure(&reason));
@@ -55,9 +56,7 @@ pub(super) fn complete(
 /// A close was refused for events that the worker had not seen: the next task is to find none. Of what can come, only
 /// signals come without end.
 fn keep_signals_out(draft: &mut Draft<'_>, run_id: &str) {
-    if let Some(task) = draft.run(run_id).core.task.clone() {
-        draft.fact(run_id, Fact::Task(WorkflowTask { keeps_signals_out: true, ..task }));
-    }
+    draft.fact(run_id, Fact::SignalsKeptOut(Empty {}));
 }
 
 fn bad_command_failure(message: &str) -> Failure {
@@ -87,29 +86,31 @@ fn heartbeats_too_long(task: &WorkflowTask, env: &Env<'_>) -> bool {
 }
 
 /// Local activities have stretched one task for too long: its worker is taken for stuck.
-fn time_out_heartbeats(workflow: &Workflow, complete: &CompleteWorkflowTask, env: &Env<'_>) -> Transition {
-    let run_id = &complete.task.run_id;
+fn time_out_heartbeats(workflow: &Workflow, run_id: &str, task: &WorkflowTask, env: &Env<'_>) -> Transition {
     let mut draft = Draft::of(workflow, env);
     task::write_transient(&mut draft, run_id);
-    let task = draft.run(run_id).core.task.clone().unwrap_or_default();
     let failures = draft.run(run_id).failures_with_this_task();
-    task::write_time_out(&mut draft, run_id, &task, TimeoutType::StartToClose);
-    task::after_loss(&mut draft, run_id, failures, false);
+    task::write_time_out(&mut draft, run_id, task, TimeoutType::StartToClose);
+    task::after_loss(&mut draft, run_id, failures, Duration::ZERO);
     draft.finish(|_| Reply::Refused(Rejection::NotFound("workflow task heartbeat timeout".to_owned())))
 }
 
-fn try_complete(workflow: &Workflow, complete: CompleteWorkflowTask, env: &Env<'_>) -> Result<Transition, BadCommand> {
+fn try_complete(
+    workflow: &Workflow,
+    complete: CompleteWorkflowTask,
+    task: &WorkflowTask,
+    env: &Env<'_>,
+) -> Result<Transition, BadCommand> {
     let heartbeat = is_heartbeat(&complete);
     let CompleteWorkflowTask { task: id, request, more_wanted } = complete;
     let run_id = id.run_id;
     let mut draft = Draft::of(workflow, env);
     task::write_transient(&mut draft, &run_id);
-    let task = draft.run(&run_id).core.task.clone().unwrap_or_default();
     let completed_event_id = draft.event(
         &run_id,
         Attributes::WorkflowTaskCompletedEventAttributes(WorkflowTaskCompletedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
-            started_event_id: task.started_event_id,
+            started_event_id: task.started_event_id().unwrap_or(0),
             identity: request.identity.clone(),
             binary_checksum: request.binary_checksum.clone(),
             worker_version: request.worker_version_stamp.clone(),
@@ -141,7 +142,7 @@ fn try_complete(workflow: &Workflow, complete: CompleteWorkflowTask, env: &Env<'
         if news || request.force_create_new_workflow_task || more_wanted {
             task::schedule(&mut draft, &run_id);
             if heartbeat {
-                remember_first_of_heartbeats(&mut draft, &run_id, task.first_scheduled_at);
+                draft.fact(&run_id, Fact::HeartbeatsSince(task.first_scheduled_at));
             }
             if request.return_new_workflow_task {
                 let request_id = draft.uuid();
@@ -173,12 +174,6 @@ fn set_sticky(
     let core = &draft.run(run_id).core;
     if core.sticky_queue != sticky.queue || core.sticky_timeout_nanos != sticky.timeout_nanos {
         draft.fact(run_id, Fact::Sticky(sticky));
-    }
-}
-
-fn remember_first_of_heartbeats(draft: &mut Draft<'_>, run_id: &str, first_scheduled_at: i64) {
-    if let Some(task) = draft.run(run_id).core.task.clone() {
-        draft.fact(run_id, Fact::Task(WorkflowTask { first_scheduled_at, ..task }));
     }
 }
 

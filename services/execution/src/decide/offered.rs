@@ -1,7 +1,7 @@
 //! How offers to matching ended. A taken task needs no word: its start has been recorded.
 
-use super::{task, unchanged};
-use crate::change::Fact;
+use super::unchanged;
+use crate::change::{Empty, Fact, Sticky};
 use crate::draft::Draft;
 use crate::input::{Offered, TaskOffered};
 use crate::pending::{ActivityProgress, ActivityState, activity_state};
@@ -11,17 +11,20 @@ use crate::{Env, Workflow};
 
 pub(super) fn workflow_task(workflow: &Workflow, offered: &TaskOffered, env: &Env<'_>) -> Transition {
     let run = workflow.runs.get(&offered.run_id).filter(|run| run.is_open());
-    let task = run.and_then(|run| run.core.task.clone());
-    let waiting = |task: &WorkflowTask| {
-        task.scheduled_event_id == offered.scheduled_event_id && task.stamp == offered.stamp && !task.is_started()
+    let task = run.and_then(|run| run.task.as_ref());
+    let is_meant = |task: &&WorkflowTask| {
+        task.scheduled_event_id == offered.scheduled_event_id && task.stamp == offered.stamp && task.is_offerable()
     };
-    let Some(task) = task.filter(waiting) else { return unchanged(workflow, Reply::Done) };
+    let Some(task) = task.filter(is_meant) else { return unchanged(workflow, Reply::Done) };
+    let fact = match offered.outcome {
+        // Sticky queues live in memory only.
+        Offered::Kept if task.sticky_until().is_none() => Fact::TaskBacklogged(Empty {}),
+        // Nobody attends the sticky queue: the same task is offered on the normal one.
+        Offered::Refused => Fact::Sticky(Sticky::default()),
+        Offered::Taken | Offered::Kept => return unchanged(workflow, Reply::Done),
+    };
     let mut draft = Draft::of(workflow, env);
-    match offered.outcome {
-        Offered::Taken => return unchanged(workflow, Reply::Done),
-        Offered::Kept => draft.fact(&offered.run_id, Fact::Task(WorkflowTask { kept: true, ..task })),
-        Offered::Refused => task::leave_sticky(&mut draft, &offered.run_id),
-    }
+    draft.fact(&offered.run_id, fact);
     draft.finish(|_| Reply::Done)
 }
 

@@ -51,7 +51,7 @@ pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -
         return Ok(());
     }
     let run = draft.run(run_id);
-    if run.core.task.as_ref().is_some_and(|task| task.is_started() && task.keeps_signals_out) {
+    if run.task.as_ref().is_some_and(|task| task.is_started() && task.keeps_signals_out) {
         let message = "workflow operation can not be applied because workflow is closing";
         return Err(Rejection::NotYet(message.to_owned()));
     }

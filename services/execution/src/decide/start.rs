@@ -72,7 +72,7 @@ fn begin_chain(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Trans
 /// Whether the first task is still the one that an eager start gave away.
 fn eager_task_is_callers(run: &crate::Run) -> bool {
     run.start.eager_execution_accepted
-        && run.core.task.as_ref().is_some_and(|task| task.is_started() && task.scheduled_event_id == 2)
+        && run.task.as_ref().is_some_and(|task| task.is_started() && task.scheduled_event_id == 2)
 }
 
 fn reuse_policy(start: &Start) -> WorkflowIdReusePolicy {

@@ -1,5 +1,7 @@
 //! The workflow task: schedule, start, fail, time out, and the sticky queue.
 
+use std::time::Duration;
+
 use api::temporal::api::common::v1::WorkerVersionStamp;
 use api::temporal::api::enums::v1::{SuggestContinueAsNewReason, TaskQueueKind, TimeoutType, WorkflowTaskFailedCause};
 use api::temporal::api::failure::v1::Failure;
@@ -12,14 +14,14 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::texts;
 
 use super::unchanged;
-use crate::change::{Fact, Sticky};
+use crate::change::{Empty, Fact, Sticky, TransientScheduled};
 use crate::draft::{Draft, resolve, resolve_open};
 use crate::duration::{nanos, to_wire};
 use crate::input::{FailWorkflowTask, StartTask, TaskId};
 use crate::reply::{Rejection, Reply, Transition};
 use crate::run::Run;
 use crate::transient::transient_events;
-use crate::workflow_task::{WorkflowTask, delay_of_attempt, timeout_of_attempt};
+use crate::workflow_task::{TaskStart, WorkflowTask, delay_of_attempt, timeout_of_attempt};
 use crate::{Env, Workflow};
 
 /// Who ends things when the server does.
@@ -28,7 +30,7 @@ pub(super) const SERVER_IDENTITY: &str = "history-service";
 /// Wakes the workflow: schedules a task unless there is one, or the first one is still put off.
 pub(super) fn wake_workflow(draft: &mut Draft<'_>, run_id: &str) {
     let run = draft.run(run_id);
-    if run.is_open() && run.core.task.is_none() && run.core.first_task_at == 0 {
+    if run.is_open() && run.task.is_none() && run.core.first_task_at == 0 {
         schedule(draft, run_id);
     }
 }
@@ -36,26 +38,23 @@ pub(super) fn wake_workflow(draft: &mut Draft<'_>, run_id: &str) {
 /// Schedules a task, on the sticky queue where there is one: an event, or, after failures, a transient attempt.
 pub(super) fn schedule(draft: &mut Draft<'_>, run_id: &str) {
     let attempt = draft.run(run_id).core.task_failures + 1;
-    schedule_attempt(draft, run_id, attempt);
+    schedule_attempt(draft, run_id, attempt, Duration::ZERO);
 }
 
-fn schedule_attempt(draft: &mut Draft<'_>, run_id: &str, attempt: i32) {
+/// Only a transient attempt backs off.
+fn schedule_attempt(draft: &mut Draft<'_>, run_id: &str, attempt: i32, backoff: Duration) {
     let run = draft.run(run_id).clone();
     let timeout = timeout_of_attempt(run.timeouts().task, attempt, draft.env.limits.workflow_task_backoff_max);
     if attempt > 1 {
-        let now = draft.time_in(run_id).nanos();
-        draft.fact(
-            run_id,
-            Fact::Task(WorkflowTask {
-                scheduled_event_id: run.core.next_event_id,
-                attempt,
-                scheduled_at: now,
-                first_scheduled_at: now,
-                timeout_nanos: nanos(timeout),
-                stamp: run.core.last_stamp + 1,
-                ..WorkflowTask::default()
-            }),
-        );
+        let now = draft.time_in(run_id);
+        let scheduled = TransientScheduled {
+            scheduled_event_id: run.core.next_event_id,
+            attempt,
+            scheduled_at: now.nanos(),
+            timeout_nanos: nanos(timeout),
+            backoff_until: (!backoff.is_zero()).then(|| (now + backoff).nanos()),
+        };
+        draft.fact(run_id, Fact::TransientScheduled(scheduled));
         return;
     }
     let is_sticky = !run.core.sticky_queue.is_empty();
@@ -87,14 +86,13 @@ fn hints(run: &Run, env: &Env<'_>) -> Vec<i32> {
 pub(super) fn start_task(workflow: &Workflow, start: StartTask, env: &Env<'_>) -> Result<Transition, Rejection> {
     let stale = || Ok(unchanged(workflow, Reply::Stale));
     let Ok(run) = resolve_open(workflow, &start.run_id, env) else { return stale() };
-    let Some(task) = &run.core.task else { return stale() };
+    let Some(task) = &run.task else { return stale() };
     // First of all: starting an overtaken attempt gave it another id.
-    if task.is_started() && task.request_id == start.request_id {
+    if task.start().is_some_and(|began| began.request_id == start.request_id) {
         return Ok(unchanged(workflow, Reply::TaskStarted(run.clone())));
     }
-    // An attempt that is put off has not been offered yet.
-    let waits = !task.is_started() && task.not_before == 0;
-    if !waits || task.scheduled_event_id != start.scheduled_event_id || task.stamp != start.stamp {
+    let is_meant = task.scheduled_event_id == start.scheduled_event_id && task.stamp == start.stamp;
+    if !task.is_waiting_for_poller() || !is_meant {
         return stale();
     }
     let mut draft = Draft::of(workflow, env);
@@ -115,7 +113,7 @@ pub(super) struct Taker {
 pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, taker: Taker) {
     let Taker { request_id, identity, worker_version } = taker;
     let overtaken = |run: &Run| {
-        let task = run.core.task.as_ref();
+        let task = run.task.as_ref();
         task.is_some_and(|task| task.is_transient() && task.scheduled_event_id != run.core.next_event_id)
     };
     if overtaken(draft.run(run_id)) {
@@ -128,22 +126,19 @@ pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, taker: Taker) {
         draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(attributes));
     }
     let run = draft.run(run_id).clone();
-    let Some(task) = run.core.task.clone() else { return };
+    let Some(task) = &run.task else { return };
     let reasons = hints(&run, draft.env);
     if task.is_transient() {
-        let started = WorkflowTask {
-            started_event_id: task.scheduled_event_id + 1,
+        let start = TaskStart {
             // Its scheduled event, which is not written yet, is no later.
-            started_at: draft.time_in(run_id).nanos().max(task.scheduled_at),
+            at: draft.time_in(run_id).nanos().max(task.scheduled_at),
             request_id,
             identity,
-            suggest_continue_as_new: !reasons.is_empty(),
             suggest_reasons: reasons,
             history_size_bytes: run.core.history_bytes,
             worker_version,
-            ..task
         };
-        draft.fact(run_id, Fact::Task(started));
+        draft.fact(run_id, Fact::TransientStarted(start));
     } else {
         let attributes = WorkflowTaskStartedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
@@ -167,7 +162,7 @@ pub(super) fn started_task<'w>(
 ) -> Result<(&'w Run, &'w WorkflowTask), Rejection> {
     let gone = || Rejection::NotFound(texts::WORKFLOW_TASK_NOT_FOUND.to_owned());
     let run = resolve_open(workflow, &id.run_id, env)?;
-    let task = run.core.task.as_ref().filter(|task| task.is_started()).ok_or_else(gone)?;
+    let task = run.task.as_ref().filter(|task| task.is_started()).ok_or_else(gone)?;
     let same = task.scheduled_event_id == id.scheduled_event_id && task.attempt == id.attempt && task.stamp == id.stamp;
     if same { Ok((run, task)) } else { Err(gone()) }
 }
@@ -231,7 +226,8 @@ impl LostTask {
 pub(super) fn lose_to_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
     let failures = draft.run(run_id).failures_with_this_task();
     fail_without_retry(draft, run_id, lost);
-    after_loss(draft, run_id, failures, true);
+    let backoff = delay_of_attempt(failures + 1, draft.env.limits.workflow_task_backoff_max);
+    after_loss(draft, run_id, failures, backoff);
 }
 
 /// Fails the started task, takes in what was buffered, and ends the run.
@@ -248,13 +244,13 @@ pub(super) fn end_after_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostT
 
 /// Fails the started task; what was buffered stays so.
 pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
-    let Some(task) = draft.run(run_id).core.task.clone() else { return };
+    let Some(task) = draft.run(run_id).task.clone() else { return };
     if task.is_transient() {
-        drop_transient(draft, run_id, &task);
+        draft.fact(run_id, Fact::TransientLost(Empty {}));
     } else {
         let attributes = WorkflowTaskFailedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
-            started_event_id: task.started_event_id,
+            started_event_id: task.started_event_id().unwrap_or(0),
             cause: lost.cause,
             failure: lost.failure,
             identity: lost.identity,
@@ -266,47 +262,29 @@ pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: Lost
     }
 }
 
-/// A transient attempt leaves no trace in the history but its count.
-fn drop_transient(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask) {
-    draft.fact(run_id, Fact::Task(WorkflowTask { attempt: task.attempt + 1, ..WorkflowTask::default() }));
-    if !draft.run(run_id).core.sticky_queue.is_empty() {
-        draft.fact(run_id, Fact::Sticky(Sticky::default()));
-    }
-}
-
 /// What follows a lost task: buffered events make the next one a first attempt, since its events must follow theirs.
-pub(super) fn after_loss(draft: &mut Draft<'_>, run_id: &str, failures: i32, delay: bool) {
+pub(super) fn after_loss(draft: &mut Draft<'_>, run_id: &str, failures: i32, backoff: Duration) {
     let news = draft.flush_buffered(run_id);
     if draft.run(run_id).is_open() {
-        schedule_attempt(draft, run_id, if news { 1 } else { failures + 1 });
-        let delay = if delay {
-            delay_of_attempt(failures + 1, draft.env.limits.workflow_task_backoff_max)
-        } else {
-            std::time::Duration::ZERO
-        };
-        let task = draft.run(run_id).core.task.clone();
-        if let Some(task) = task.filter(|task| task.is_transient() && !delay.is_zero()) {
-            let not_before = draft.time_in(run_id) + delay;
-            draft.fact(run_id, Fact::Task(WorkflowTask { not_before: not_before.nanos(), ..task }));
-        }
+        schedule_attempt(draft, run_id, if news { 1 } else { failures + 1 }, backoff);
     }
 }
 
 /// The worker's time is up.
 pub(super) fn time_out(draft: &mut Draft<'_>, run_id: &str) {
-    let Some(task) = draft.run(run_id).core.task.clone() else { return };
+    let Some(task) = draft.run(run_id).task.clone() else { return };
     let failures = draft.run(run_id).failures_with_this_task();
     if task.is_transient() {
-        drop_transient(draft, run_id, &task);
+        draft.fact(run_id, Fact::TransientLost(Empty {}));
     } else {
         write_time_out(draft, run_id, &task, TimeoutType::StartToClose);
     }
-    after_loss(draft, run_id, failures, false);
+    after_loss(draft, run_id, failures, Duration::ZERO);
 }
 
 /// The sticky worker did not come: the task goes to the normal queue, as a task of its own, so that the history shows why.
 pub(super) fn time_out_sticky(draft: &mut Draft<'_>, run_id: &str) {
-    let Some(task) = draft.run(run_id).core.task.clone() else { return };
+    let Some(task) = draft.run(run_id).task.clone() else { return };
     write_time_out(draft, run_id, &task, TimeoutType::ScheduleToStart);
     schedule(draft, run_id);
 }
@@ -314,20 +292,10 @@ pub(super) fn time_out_sticky(draft: &mut Draft<'_>, run_id: &str) {
 pub(super) fn write_time_out(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask, kind: TimeoutType) {
     let attributes = WorkflowTaskTimedOutEventAttributes {
         scheduled_event_id: task.scheduled_event_id,
-        started_event_id: task.started_event_id,
+        started_event_id: task.started_event_id().unwrap_or(0),
         timeout_type: kind as i32,
     };
     draft.event(run_id, Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
-}
-
-/// Nobody attends the sticky queue: the same task is offered on the normal one.
-pub(super) fn leave_sticky(draft: &mut Draft<'_>, run_id: &str) {
-    let core = draft.run(run_id).core.clone();
-    draft.fact(run_id, Fact::Sticky(Sticky::default()));
-    if let Some(task) = core.task.filter(|task| task.sticky && !task.is_started()) {
-        let stamp = core.last_stamp + 1;
-        draft.fact(run_id, Fact::Task(WorkflowTask { sticky: false, sticky_deadline: 0, stamp, ..task }));
-    }
 }
 
 /// A caller wants the worker's cache forgotten.
@@ -338,6 +306,6 @@ pub(super) fn reset_sticky(workflow: &Workflow, run_id: &str, env: &Env<'_>) -> 
     }
     let run_id = run.core.run_id.clone();
     let mut draft = Draft::of(workflow, env);
-    leave_sticky(&mut draft, &run_id);
+    draft.fact(&run_id, Fact::Sticky(Sticky::default()));
     Ok(draft.finish(|_| Reply::Done))
 }

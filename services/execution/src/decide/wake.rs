@@ -14,13 +14,12 @@ use super::cancel::end_now;
 use super::close::{NextRun, next_after_failure};
 use super::start::begin_next;
 use super::{activity, task};
-use crate::change::Fact;
+use crate::change::{Empty, Fact};
 use crate::draft::{Draft, Notes};
 use crate::failure::{timeout_failure, workflow_timeout_failure};
 use crate::pending::{Activity, ActivityProgress, Timer};
 use crate::reply::{Reply, Transition};
 use crate::wake_up::{ActivityDeadline, activity_deadline};
-use crate::workflow_task::WorkflowTask;
 use crate::{Env, Run, Workflow};
 
 /// Does all that is due, run by run, in the order of what depends on what.
@@ -158,12 +157,13 @@ fn wake_task(draft: &mut Draft<'_>, run_id: &str) {
         return;
     }
     // What came in just now may have scheduled another task than the one that is due.
-    let Some(task) = run.core.task.clone() else { return };
-    if task.deadline().is_some_and(|deadline| deadline <= now) {
+    let Some(task) = &run.task else { return };
+    let is_due = |deadline: Option<Timestamp>| deadline.is_some_and(|deadline| deadline <= now);
+    if is_due(task.deadline()) {
         task::time_out(draft, run_id);
-    } else if !task.is_started() && task.sticky && task.sticky_deadline <= now.nanos() {
+    } else if is_due(task.sticky_until()) {
         task::time_out_sticky(draft, run_id);
-    } else if task.not_before != 0 && task.not_before <= now.nanos() {
-        draft.fact(run_id, Fact::Task(WorkflowTask { not_before: 0, ..task }));
+    } else if is_due(task.backoff_until()) {
+        draft.fact(run_id, Fact::TransientDue(Empty {}));
     }
 }

@@ -16,17 +16,17 @@ pub fn everything(workflow: &Workflow, runs: &[String]) -> Vec<String> {
 
 fn of_run(run: &Run) -> Vec<String> {
     let mut parts = vec![format!("{} is {:?}, {} events", run.core.run_id, run.status(), run.last_event_id())];
-    if let Some(task) = &run.core.task {
+    if let Some(task) = &run.task {
         let state = if task.is_started() { "started" } else { "scheduled" };
         let transient = if task.is_transient() { " transient" } else { "" };
         let mut text = format!("{transient} task {} {state}, attempt {}", task.scheduled_event_id, task.attempt);
-        if task.sticky {
-            text += &format!(", sticky until {}", since_start(task.sticky_deadline));
+        if let Some(until) = task.sticky_until() {
+            text += &format!(", sticky until {}", since_start(until.nanos()));
         }
-        if task.not_before != 0 {
-            text += &format!(", not before {}", since_start(task.not_before));
+        if let Some(until) = task.backoff_until() {
+            text += &format!(", not before {}", since_start(until.nanos()));
         }
-        if task.kept {
+        if task.is_backlogged() {
             text += ", kept by matching";
         }
         if task.keeps_signals_out {

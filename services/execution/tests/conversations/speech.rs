@@ -152,10 +152,11 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
     match words.verb.as_str() {
         "poll" | "kept" | "refused" => {
             let run = world.run(words)?;
-            let task = run.core.task.clone().unwrap_or_default();
-            let stamp = words.number("stamp")?.unwrap_or(task.stamp);
-            let scheduled_event_id = words.number("event")?.unwrap_or(task.scheduled_event_id);
-            let (run_id, attempt) = (run.core.run_id.clone(), task.attempt);
+            let task = run.task.as_ref();
+            let stamp = words.number("stamp")?.unwrap_or(task.map_or(0, |task| task.stamp));
+            let event = words.number("event")?;
+            let scheduled_event_id = event.unwrap_or(task.map_or(0, |task| task.scheduled_event_id));
+            let (run_id, attempt) = (run.core.run_id.clone(), task.map_or(0, |task| task.attempt));
             if words.verb == "poll" {
                 let request_id = words.get("request").map_or(format!("poll-{stamp}"), str::to_owned);
                 return Ok(Input::StartWorkflowTask(Box::new(StartTask {

@@ -183,7 +183,7 @@ impl World {
     }
 
     fn take_task(&mut self, run: &Run) -> String {
-        let Some(task) = &run.core.task else { return "no task".to_owned() };
+        let Some(task) = &run.task else { return "no task".to_owned() };
         self.task = TaskId {
             run_id: run.core.run_id.clone(),
             scheduled_event_id: task.scheduled_event_id,
@@ -191,7 +191,8 @@ impl World {
             stamp: task.stamp,
         };
         let transient = if task.is_transient() { ", not in the history" } else { "" };
-        let (scheduled, started, attempt) = (task.scheduled_event_id, task.started_event_id, task.attempt);
+        let (scheduled, started, attempt) =
+            (task.scheduled_event_id, task.started_event_id().unwrap_or(0), task.attempt);
         format!("task {scheduled}, started as {started}, attempt {attempt}{transient}")
     }
 

@@ -81,7 +81,7 @@ impl Accounts<'_> {
     }
 
     fn task(&self, run: &Run) -> Result<(), String> {
-        let Some(task) = &run.core.task else {
+        let Some(task) = &run.task else {
             if run.core.first_task_at != 0 {
                 return self.awaited("the first task", Timestamp::from_nanos(run.core.first_task_at));
             }
@@ -90,16 +90,16 @@ impl Accounts<'_> {
         if let Some(deadline) = task.deadline() {
             return self.awaited("a started task", deadline);
         }
-        if task.not_before != 0 {
-            return self.awaited("a task that is put off", Timestamp::from_nanos(task.not_before));
+        if let Some(until) = task.backoff_until() {
+            return self.awaited("a task that is put off", until);
         }
-        if task.sticky {
-            self.awaited("a sticky task", Timestamp::from_nanos(task.sticky_deadline))?;
+        if let Some(until) = task.sticky_until() {
+            self.awaited("a sticky task", until)?;
             if run.core.sticky_queue.is_empty() {
                 return Err("a sticky task has no queue".to_owned());
             }
         }
-        if task.kept {
+        if task.is_backlogged() {
             return Ok(());
         }
         let (id, event) = (&run.core.run_id, task.scheduled_event_id);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use execution::{Change, Run, RunChange, RunCore, Step, Workflow, WorkflowTask};
+use execution::{Change, Run, RunChange, RunCore, Step, TaskKind, Workflow, WorkflowTask, WrittenStage};
 
 /// Checks a run whose whole history is in memory. Nothing can be said while events wait for a worker: they have taken
 /// effect without being in the history.
@@ -29,16 +29,16 @@ fn known_from_events(run: &Run) -> Run {
     let mut known = run.clone();
     known.batches.clear();
     let core = &run.core;
+    known.task = run.task.as_ref().filter(|task| !task.is_transient()).map(|task| {
+        let kind = match &task.kind {
+            TaskKind::Written(WrittenStage::Sticky { .. } | WrittenStage::Backlogged) => {
+                TaskKind::Written(WrittenStage::Offerable)
+            }
+            kind => kind.clone(),
+        };
+        WorkflowTask { stamp: 0, first_scheduled_at: 0, kind, ..task.clone() }
+    });
     known.core = RunCore {
-        task: core.task.as_ref().filter(|task| !task.is_transient()).map(|task| WorkflowTask {
-            stamp: 0,
-            sticky: false,
-            sticky_deadline: 0,
-            kept: false,
-            not_before: 0,
-            first_scheduled_at: 0,
-            ..task.clone()
-        }),
         task_failures: 0,
         sticky_queue: String::new(),
         sticky_timeout_nanos: 0,

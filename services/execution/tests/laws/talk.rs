@@ -203,7 +203,7 @@ pub fn kept(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
             ..StartTask::default()
         })
     };
-    if let Some(task) = run.core.task.as_ref().filter(|task| task.kept && !task.is_started()) {
+    if let Some(task) = run.task.as_ref().filter(|task| task.is_backlogged()) {
         return Some(Input::StartWorkflowTask(start(task.scheduled_event_id, task.attempt, task.stamp, dice)));
     }
     let waiting = run
@@ -250,7 +250,7 @@ fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
 }
 
 pub fn held_task(run: &Run) -> Option<TaskId> {
-    let task = run.core.task.as_ref().filter(|task| task.is_started())?;
+    let task = run.task.as_ref().filter(|task| task.is_started())?;
     Some(TaskId {
         run_id: run.core.run_id.clone(),
         scheduled_event_id: task.scheduled_event_id,

@@ -271,7 +271,8 @@ impl World {
     fn fits(&self, run: &Run) -> Result<(), String> {
         let Limits { state_max_bytes, closing_max_bytes, .. } = self.limits;
         let most = if run.is_open() { state_max_bytes } else { state_max_bytes + closing_max_bytes };
-        let row = RunRow::of(run).encoded_len() - run.core.encoded_len();
+        let row = RunRow::of(run);
+        let row = row.encoded_len() - row.core_bytes();
         let counted = run.state_bytes();
         let settings = run.attached.len() + run.memo.len() + run.search_attributes.len();
         let entries = pending(run) + run.buffered.len() + settings + 2;
@@ -400,12 +401,12 @@ impl World {
 
     fn note_state(&mut self, run_id: &str) {
         let run = self.live.runs[run_id].clone();
-        let task = run.core.task.as_ref();
+        let task = run.task.as_ref();
         let notes = [
             ("transient task", task.is_some_and(|task| task.is_transient())),
             ("buffered", !run.buffered.is_empty()),
-            ("kept", task.is_some_and(|task| task.kept)),
-            ("sticky", task.is_some_and(|task| task.sticky)),
+            ("kept", task.is_some_and(|task| task.is_backlogged())),
+            ("sticky", task.is_some_and(|task| task.sticky_until().is_some())),
         ];
         notes.iter().filter(|(_, holds)| *holds).for_each(|(kind, _)| self.note(kind));
     }
@@ -445,7 +446,7 @@ impl World {
 
 /// Things that must end some day.
 fn pending(run: &Run) -> usize {
-    let task = usize::from(run.core.task.is_some());
+    let task = usize::from(run.task.is_some());
     task + run.activities.len() + run.timers.len() + run.children.len() + run.signals.len() + run.cancels.len()
 }
 

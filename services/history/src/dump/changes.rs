@@ -32,10 +32,6 @@ fn show_run_change(change: &RunChange) -> Value {
 
 fn show_fact(fact: &Fact) -> Value {
     match fact {
-        Fact::Task(task) => json!({
-            "workflow_task": task.scheduled_event_id, "started": task.started_event_id, "attempt": task.attempt,
-            "stamp": task.stamp,
-        }),
         Fact::Activity(moved) => json!({
             "activity": moved.scheduled_event_id, "attempt": moved.progress.attempt,
             "started": moved.progress.started_at != 0,
@@ -50,5 +46,14 @@ fn show_fact(fact: &Fact) -> Value {
         Fact::ChildStarted(started) => json!({"child_started": started.initiated_event_id, "run": started.run_id}),
         Fact::OwesParent(owes) => json!({"owes_parent": owes}),
         Fact::StartRequestId(id) => json!({"start_request": id}),
+        Fact::TransientScheduled(scheduled) => {
+            json!({"transient_task": scheduled.scheduled_event_id, "attempt": scheduled.attempt})
+        }
+        Fact::TransientStarted(start) => json!({"transient_task": "started", "by": start.identity}),
+        Fact::TransientLost(_) => json!({"transient_task": "lost"}),
+        Fact::TransientDue(_) => json!({"transient_task": "due"}),
+        Fact::TaskBacklogged(_) => json!("workflow_task_kept_by_matching"),
+        Fact::SignalsKeptOut(_) => json!("signals_kept_out"),
+        Fact::HeartbeatsSince(at) => json!({"task_heartbeats_since": at}),
     }
 }

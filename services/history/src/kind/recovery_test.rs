@@ -161,7 +161,7 @@ impl Model {
 
     fn act(&mut self) {
         let current = self.state.workflow.chain.current_run_id.clone();
-        let task = self.state.workflow.current().and_then(|run| run.core.task.clone());
+        let task = self.state.workflow.current().and_then(|run| run.task.clone());
         let input = match (self.roll(10), task) {
             (0, _) => Input::Terminate(Box::default()),
             (1 | 2, _) => Input::Signal(Box::new(Signal { name: "go".to_owned(), ..Signal::default() })),

@@ -33,7 +33,7 @@ pub(super) async fn describe_workflow(
         workflow_execution_info: Some(info_of(&run)),
         pending_activities: run.activities.values().map(|activity| describe_activity(&run, activity)).collect(),
         pending_children: run.children.values().filter(|_| run.is_open()).map(|child| describe_child(child)).collect(),
-        pending_workflow_task: run.core.task.as_ref().map(describe_task),
+        pending_workflow_task: run.task.as_ref().map(describe_task),
         workflow_extended_info: Some(extended_info_of(&run)),
         ..DescribeWorkflowExecutionResponse::default()
     })
@@ -172,7 +172,7 @@ fn describe_task(task: &WorkflowTask) -> PendingWorkflowTaskInfo {
         state: state as i32,
         scheduled_time: wire_nanos(task.scheduled_at),
         original_scheduled_time: wire_nanos(task.first_scheduled_at),
-        started_time: wire_nanos(task.started_at),
+        started_time: task.start().and_then(|start| wire_nanos(start.at)),
         attempt: task.attempt,
     }
 }

@@ -80,7 +80,7 @@ fn rejected(run: &Run, condition: i32) -> Option<QueryRejected> {
 fn way(run: &Run) -> ServiceResult<Way> {
     let not_ready = |why: &str| Err(ServiceError::WorkflowNotReady(why.to_owned()));
     let has_run = run.core.previous_started_event_id != 0;
-    match &run.core.task {
+    match &run.task {
         Some(task) if task.attempt >= HOPELESS_ATTEMPT => {
             not_ready("Unable to query workflow due to Workflow Task in failed state.")
         }

@@ -156,7 +156,8 @@ impl Commands<'_> {
         let scheduled_event_id = command.scheduled_event_id;
         let activity = self.run().activities.get(&scheduled_event_id).cloned();
         // While the worker was deciding the activity may have ended.
-        let just_ended = || self.run().buffered.iter().any(|event| ended_by(event) == Some(Pending::Activity(scheduled_event_id)));
+        let just_ended =
+            || self.run().buffered.iter().any(|event| ended_by(event) == Some(Pending::Activity(scheduled_event_id)));
         if activity.is_none() && !just_ended() {
             let message = format!("ScheduledEventId {scheduled_event_id} names no pending activity");
             return bad(Cause::BadRequestCancelActivityAttributes, message);
