@@ -3,7 +3,6 @@
 use api::Held;
 use api::temporal::api::enums::v1::WorkflowExecutionStatus;
 
-use crate::input::{Signal, Start};
 use crate::requests::SeenRequests;
 
 /// What is remembered of a workflow ID beyond its runs.
@@ -78,16 +77,6 @@ pub struct Seen {
 }
 
 impl Chain {
-    /// The run that this start led to, if it was carried out before.
-    pub(crate) fn seen_start(&self, start: &Start) -> Option<&str> {
-        self.requests.get(start.kind(), &start.request.request_id)
-    }
-
-    /// The run that this signal went to, if it was carried out before.
-    pub(crate) fn seen_signal(&self, signal: &Signal) -> Option<&str> {
-        self.requests.get(signal.kind(), &signal.request_id)
-    }
-
     /// Bytes on the heap.
     pub(crate) fn held_bytes(&self) -> usize {
         let texts = [&self.current_run_id, &self.first_run_id, &self.start_request_id];

@@ -204,6 +204,9 @@ impl Batch {
     }
 }
 
+/// The format of changes that this release writes; it reads no other.
+const FORMAT: u32 = 2;
+
 /// A change as the log holds it.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ChangeRecord {
@@ -215,6 +218,8 @@ struct ChangeRecord {
     batch: Bytes,
     #[prost(message, optional, tag = "4")]
     chain: Option<ChainFact>,
+    #[prost(uint32, tag = "5")]
+    format: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -230,24 +235,29 @@ impl Change {
     /// For the log.
     pub fn encode(&self) -> Bytes {
         let record = match self {
-            Self::Chain(fact) => ChangeRecord { chain: Some(fact.clone()), ..ChangeRecord::default() },
+            Self::Chain(fact) => ChangeRecord { chain: Some(fact.clone()), format: FORMAT, ..ChangeRecord::default() },
             Self::Run(change) => ChangeRecord {
                 run_id: change.run_id.clone(),
                 steps: pack(&change.steps),
                 batch: change.batch.as_ref().map(|batch| batch.bytes.clone()).unwrap_or_default(),
                 chain: None,
+                format: FORMAT,
             },
         };
         record.encode_to_vec().into()
     }
 
-    /// From the log.
-    pub fn decode(bytes: Bytes) -> Result<Self, prost::DecodeError> {
-        let record = ChangeRecord::decode(bytes)?;
+    /// From the log. The error says what is wrong with the bytes.
+    pub fn decode(bytes: Bytes) -> Result<Self, String> {
+        let record = ChangeRecord::decode(bytes).map_err(|error| error.to_string())?;
+        if record.format != FORMAT {
+            return Err(format!("change format {} is unknown; this release reads {FORMAT}", record.format));
+        }
         if let Some(fact) = record.chain {
             return Ok(Self::Chain(fact));
         }
-        let batch = (!record.batch.is_empty()).then(|| Batch::decode(&record.batch)).transpose()?;
+        let batch = (!record.batch.is_empty()).then(|| Batch::decode(&record.batch)).transpose();
+        let batch = batch.map_err(|error| error.to_string())?;
         Ok(Self::Run(RunChange { run_id: record.run_id, steps: unpack(record.steps), batch: batch.map(Arc::new) }))
     }
 }

@@ -1,6 +1,7 @@
 //! What an input changes. Each kind of input has its file under `decide/`.
 
 mod activity;
+mod answer;
 mod cancel;
 mod children;
 mod close;
@@ -11,15 +12,18 @@ mod limits;
 mod offered;
 mod signal;
 mod start;
+mod target;
 mod task;
 mod wake;
 
-pub(crate) use limits::{end_instead, enforce_limits};
+use crate::draft::Draft;
+use crate::input::{Ask, Asked, Input};
+use crate::refs::RunRef;
+use crate::reply::{Rejection, Transition};
+use crate::{Env, Workflow, input};
 
-use crate::draft::resolve;
-use crate::input::Input;
-use crate::reply::{Rejection, Reply, Transition};
-use crate::{Env, Workflow};
+use self::answer::{Answer, Decision};
+use self::target::Target;
 
 /// The run whose row must be looked up before this input can be decided: give it to [`Workflow::runs`], or, if there is
 /// none, to [`Workflow::absent`].
@@ -27,76 +31,79 @@ pub fn needs(workflow: &Workflow, input: &Input) -> Option<String> {
     if workflow.is_vacant() {
         return None;
     }
-    let named = match input {
+    let run_id = match (&input.run, &input.ask) {
         // An open run is in memory; of closed ones only the one that this very request went to is asked about.
-        Input::Start(start) => {
-            let signal = || workflow.chain.seen_signal(start.signal.as_ref()?);
-            workflow.chain.seen_start(start).or_else(signal)?
+        (RunRef::Chain, Ask::Start(start)) => {
+            let signal = || start.signal.as_ref()?.seen_in(&workflow.chain);
+            start.seen_in(&workflow.chain).or_else(signal)?
         }
-        Input::Signal(signal) => &signal.run_id,
-        Input::RequestCancel(cancel) => &cancel.run_id,
-        Input::Terminate(terminate) => &terminate.run_id,
-        Input::ResetSticky { run_id } | Input::Read { run_id } => run_id,
-        Input::StartWorkflowTask(start) | Input::StartActivity(start) => &start.run_id,
-        Input::CompleteWorkflowTask(complete) => &complete.task.run_id,
-        Input::FailWorkflowTask(fail) => &fail.task.run_id,
-        Input::CompleteActivity(result) | Input::CancelActivity(result) | Input::Heartbeat(result) => &result.run_id,
-        Input::FailActivity(result) => &result.run_id,
-        Input::WorkflowTaskOffered(offered) | Input::ActivityOffered(offered) => &offered.run_id,
-        Input::ChildStarted { run_id, .. }
-        | Input::ChildReleased { run_id, .. }
-        | Input::ParentNotified { run_id }
-        | Input::ExternalSignalled { run_id, .. }
-        | Input::ExternalCancelRequested { run_id, .. } => run_id,
-        Input::ChildClosed(closed) => &closed.run_id,
-        Input::WakeUp => return None,
+        (run, _) => workflow.run_id_of(run)?,
     };
-    let run_id = if named.is_empty() { &workflow.chain.current_run_id } else { named };
-    let known = workflow.runs.contains_key(run_id) || workflow.absent.contains(run_id);
-    (!known).then(|| run_id.to_owned())
+    let is_known = workflow.runs.contains_key(run_id) || workflow.absent.contains(run_id);
+    (!is_known).then(|| run_id.to_owned())
 }
 
 /// Decides. Deterministic: the same workflow, input and env give the same transition. A rejection changes nothing.
 pub fn decide(workflow: &Workflow, input: Input, env: &Env<'_>) -> Result<Transition, Rejection> {
-    match input {
-        Input::Start(start) => start::start(workflow, *start, env),
-        Input::Signal(signal) => signal::signal(workflow, *signal, env),
-        Input::RequestCancel(cancel) => cancel::request_cancel(workflow, *cancel, env),
-        Input::Terminate(terminate) => cancel::terminate(workflow, *terminate, env),
-        Input::ResetSticky { run_id } => task::reset_sticky(workflow, &run_id, env),
-        Input::Read { run_id } => {
-            let run = resolve(workflow, &run_id, env)?.clone();
-            Ok(unchanged(workflow, Reply::Run(run)))
-        }
-        Input::StartWorkflowTask(start) => task::start_task(workflow, *start, env),
-        Input::CompleteWorkflowTask(complete) => complete_task::complete(workflow, *complete, env),
-        Input::FailWorkflowTask(fail) => task::fail_task(workflow, *fail, env),
-        Input::StartActivity(start) => activity::start_attempt(workflow, *start, env),
-        Input::CompleteActivity(result) => activity::complete(workflow, *result, env),
-        Input::FailActivity(result) => activity::fail(workflow, *result, env),
-        Input::CancelActivity(result) => activity::accept_cancel(workflow, *result, env),
-        Input::Heartbeat(result) => activity::heartbeat(workflow, *result, env),
-        Input::WakeUp => Ok(wake::wake_up(workflow, env)),
-        Input::WorkflowTaskOffered(offered) => Ok(offered::workflow_task(workflow, &offered, env)),
-        Input::ActivityOffered(offered) => Ok(offered::activity(workflow, &offered, env)),
-        Input::ChildStarted { run_id, initiated_event_id, result } => {
-            Ok(children::started(workflow, &run_id, initiated_event_id, result, env))
-        }
-        Input::ChildClosed(closed) => children::closed(workflow, *closed, env),
-        Input::ChildReleased { run_id, initiated_event_id } => {
-            Ok(children::released(workflow, &run_id, initiated_event_id, env))
-        }
-        Input::ParentNotified { run_id } => Ok(children::parent_notified(workflow, &run_id, env)),
-        Input::ExternalSignalled { run_id, initiated_event_id, result } => {
-            Ok(external::signalled(workflow, &run_id, initiated_event_id, result, env))
-        }
-        Input::ExternalCancelRequested { run_id, initiated_event_id, result } => {
-            Ok(external::cancel_requested(workflow, &run_id, initiated_event_id, result, env))
+    let Input { run, ask } = input;
+    let on = Target { workflow, run: &run, env };
+    match ask {
+        Ask::Start(ask) => settle::<input::Start>(on, start::start(on, *ask)),
+        Ask::Signal(ask) => settle::<input::Signal>(on, signal::signal(on, *ask)),
+        Ask::RequestCancel(ask) => settle::<input::RequestCancel>(on, cancel::request_cancel(on, *ask)),
+        Ask::Terminate(ask) => settle::<input::Terminate>(on, cancel::terminate(on, *ask)),
+        Ask::ResetSticky(_) => settle::<input::ResetSticky>(on, task::reset_sticky(on)),
+        Ask::Read(_) => settle::<input::Read>(on, on.resolve().map(|run| Answer::Unchanged(run.clone()))),
+        Ask::StartWorkflowTask(ask) => settle::<input::StartWorkflowTask>(on, task::start_task(on, ask.0)),
+        Ask::CompleteWorkflowTask(ask) => settle::<input::CompleteWorkflowTask>(on, complete_task::complete(on, *ask)),
+        Ask::FailWorkflowTask(ask) => settle::<input::FailWorkflowTask>(on, task::fail_task(on, *ask)),
+        Ask::StartActivity(ask) => settle::<input::StartActivity>(on, activity::start_attempt(on, ask.0)),
+        Ask::CompleteActivity(ask) => settle::<input::CompleteActivity>(on, activity::complete(on, ask.0)),
+        Ask::FailActivity(ask) => settle::<input::FailActivity>(on, activity::fail(on, ask.0)),
+        Ask::CancelActivity(ask) => settle::<input::CancelActivity>(on, activity::accept_cancel(on, ask.0)),
+        Ask::Heartbeat(ask) => settle::<input::Heartbeat>(on, activity::heartbeat(on, ask.0)),
+        Ask::WakeUp(_) => settle::<input::WakeUp>(on, wake::wake_up(on)),
+        Ask::WorkflowTaskOffered(ask) => settle::<input::WorkflowTaskOffered>(on, offered::workflow_task(on, &ask.0)),
+        Ask::ActivityOffered(ask) => settle::<input::ActivityOffered>(on, offered::activity(on, &ask.0)),
+        Ask::ChildStarted(ask) => settle::<input::ChildStarted>(on, children::started(on, *ask)),
+        Ask::ChildClosed(ask) => settle::<input::ChildClosed>(on, children::closed(on, *ask)),
+        Ask::ChildReleased(ask) => settle::<input::ChildReleased>(on, children::released(on, *ask)),
+        Ask::ParentNotified(_) => settle::<input::ParentNotified>(on, children::parent_notified(on)),
+        Ask::ExternalSignalled(ask) => settle::<input::ExternalSignalled>(on, external::signalled(on, *ask)),
+        Ask::ExternalCancelRequested(ask) => {
+            settle::<input::ExternalCancelRequested>(on, external::cancel_requested(on, *ask))
         }
     }
 }
 
-/// A transition without changes.
-fn unchanged(workflow: &Workflow, reply: Reply) -> Transition {
-    Transition { changes: Vec::new(), next: workflow.clone(), reply }
+/// Makes a transition of what was decided, or of what the limits say instead. The reply is the one that `A` has.
+fn settle<A: Asked>(on: Target<'_>, decided: Decision<'_, A::Reply>) -> Result<Transition, Rejection> {
+    match decided? {
+        Answer::Unchanged(reply) => {
+            Ok(Transition { changes: Vec::new(), next: on.workflow.clone(), reply: Ok(reply.into()) })
+        }
+        Answer::Changed(draft, reply) => Ok(finish(draft, |next| Ok(reply(next).into()))),
+        Answer::Refused(draft, rejection) => Ok(finish(draft, |_| Err(rejection))),
+    }
+}
+
+/// Ends the transition, or what the limits make of it.
+fn finish<R>(mut draft: Draft<'_>, reply: R) -> Transition
+where
+    R: FnOnce(&Workflow) -> Result<crate::Reply, Rejection>,
+{
+    limits::enforce_limits(&mut draft);
+    match limits::end_instead(&draft) {
+        Some((ended, rejection)) => close(ended, |_| Err(rejection)),
+        None => close(draft, reply),
+    }
+}
+
+fn close<R>(draft: Draft<'_>, reply: R) -> Transition
+where
+    R: FnOnce(&Workflow) -> Result<crate::Reply, Rejection>,
+{
+    let (changes, next) = draft.close();
+    let reply = reply(&next);
+    Transition { changes, next, reply }
 }

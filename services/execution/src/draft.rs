@@ -2,6 +2,7 @@
 //! it. A refusal just drops the copy.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use api::Held;
@@ -10,19 +11,17 @@ use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::sdk::v1::{EventGroupMarker, UserMetadata};
-use api::texts;
 use ids::Timestamp;
 
+use crate::Env;
 use crate::chain::{ChainFact, ChainMove, Current, Seen};
 use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
 use crate::duration::wire_time;
 use crate::events::{self, Effect, Meaning, Pending, Recording};
 use crate::held::owned;
-use crate::reply::{Reply, Transition};
 use crate::requests::{RequestKind, request_key};
 use crate::run::Run;
 use crate::workflow::Workflow;
-use crate::{Env, Rejection};
 
 /// What goes with an event beside its attributes.
 #[derive(Clone, Debug, Default)]
@@ -53,9 +52,21 @@ impl<'a> Draft<'a> {
         Self { env, before: workflow, next: workflow.clone(), chain: Vec::new(), runs: Vec::new(), drawn: 0 }
     }
 
+    /// One of its runs. Only for runs known to be in memory.
+    pub(crate) fn at(&mut self, run_id: &str) -> RunDraft<'_, 'a> {
+        RunDraft { run_id: run_id.to_owned(), draft: self }
+    }
+
+    /// Begins a run that does not exist yet.
+    pub(crate) fn create(&mut self, run_id: &str) -> RunDraft<'_, 'a> {
+        self.next.absent.remove(run_id);
+        self.next.runs.insert(run_id.to_owned(), Arc::new(Run::unborn(run_id.to_owned())));
+        self.at(run_id)
+    }
+
     /// The run as it stands in this draft. Only for runs known to be in memory.
     pub(crate) fn run(&self, run_id: &str) -> &Arc<Run> {
-        &self.next.runs[run_id]
+        self.next.runs.get(run_id).expect("a draft is of runs in memory")
     }
 
     /// A fresh UUID, derived from the transition's seed.
@@ -69,52 +80,6 @@ impl<'a> Draft<'a> {
         format!("{a:08x}-{b:04x}-{version:04x}-{variant:04x}-{:012x}", low & 0xffff_ffff_ffff)
     }
 
-    /// The time of the run's next event: never before its last.
-    pub(crate) fn time_in(&self, run_id: &str) -> Timestamp {
-        let last = self.next.runs.get(run_id).map_or(0, |run| run.core.last_event_at);
-        self.env.now.max(Timestamp::from_nanos(last))
-    }
-
-    /// Adds a run that does not exist yet.
-    pub(crate) fn bear(&mut self, run_id: &str) {
-        self.next.absent.remove(run_id);
-        self.next.runs.insert(run_id.to_owned(), Arc::new(Run::unborn(run_id.to_owned())));
-    }
-
-    /// Records an event; its id. See [`Draft::event_with`].
-    pub(crate) fn event(&mut self, run_id: &str, attributes: Attributes) -> i64 {
-        self.event_with(run_id, attributes, Notes::default())
-    }
-
-    /// Records an event with notes: in the history, or, if it comes from outside while a worker has the workflow task, in
-    /// the buffer. Its id, 0 if buffered.
-    pub(crate) fn event_with(&mut self, run_id: &str, attributes: Attributes, notes: Notes) -> i64 {
-        let Meaning { kind, recording, .. } = events::meaning(&attributes);
-        let is_busy = self.run(run_id).task.as_ref().is_some_and(|task| task.is_started());
-        let mut event = self.new_event(run_id, kind, attributes, notes);
-        if is_busy && recording == Recording::Buffered {
-            self.fact(run_id, Fact::Buffered(Box::new(event)));
-            return 0;
-        }
-        event.event_id = self.run(run_id).core.next_event_id;
-        self.append(run_id, event)
-    }
-
-    /// Adds an internal fact about a run.
-    pub(crate) fn fact(&mut self, run_id: &str, fact: Fact) {
-        let fact = match fact {
-            Fact::Activity(mut moved) => {
-                moved.progress.own_bytes();
-                Fact::Activity(moved)
-            }
-            Fact::Buffered(event) => Fact::Buffered(owned(event)),
-            // Nothing else holds what a request brought.
-            fact => fact,
-        };
-        self.run_mut(run_id).apply_fact(&fact);
-        self.touched(run_id).steps.push(Step::Fact(fact));
-    }
-
     /// Adds a fact about the chain.
     pub(crate) fn chain(&mut self, fact: ChainMove) {
         let fact = ChainFact { fact: Some(fact) };
@@ -122,47 +87,8 @@ impl<'a> Draft<'a> {
         self.chain.push(fact);
     }
 
-    /// Remembers that a request was carried out on a run.
-    pub(crate) fn remember(&mut self, kind: RequestKind, request_id: &str, run_id: &str) {
-        if !request_id.is_empty() {
-            self.chain(ChainMove::Seen(Seen {
-                request: request_key(kind, request_id),
-                run_id: run_id.to_owned(),
-                keep: self.env.limits.request_ids_max as u64,
-            }));
-        }
-    }
-
-    /// Moves the buffered events into the history; whether there were any.
-    pub(crate) fn flush_buffered(&mut self, run_id: &str) -> bool {
-        let buffered = self.run(run_id).buffered.clone();
-        if buffered.is_empty() {
-            return false;
-        }
-        self.fact(run_id, Fact::Unbuffered(Empty {}));
-        let mut started = BTreeMap::new();
-        // What ends activities and children comes after everything else, as in the public server.
-        let (ends, others): (Vec<_>, Vec<_>) = buffered.into_iter().partition(|event| events::refers_to_start(event));
-        for event in others.into_iter().chain(ends) {
-            let mut event = (*event).clone();
-            event.event_id = self.run(run_id).core.next_event_id;
-            let at = Timestamp::from_nanos(crate::apply::event_nanos(&event));
-            let last = Timestamp::from_nanos(self.run(run_id).core.last_event_at);
-            event.event_time = Some(wire_time(at.max(last)));
-            refer_to_started(&mut event, &mut started);
-            self.append(run_id, event);
-        }
-        true
-    }
-
-    /// Ends the transition, or what the limits make of it.
-    pub(crate) fn finish(mut self, reply: impl FnOnce(&Workflow) -> Reply) -> Transition {
-        crate::decide::enforce_limits(&mut self);
-        crate::decide::end_instead(&self).unwrap_or_else(|| self.close(reply))
-    }
-
-    /// Ends the transition, whatever the limits.
-    pub(crate) fn close(mut self, reply: impl FnOnce(&Workflow) -> Reply) -> Transition {
+    /// Ends the transition: its changes, and the state after them.
+    pub(crate) fn close(mut self) -> (Vec<Change>, Workflow) {
         self.keep_chain_in_step();
         let mut changes: Vec<Change> = Vec::with_capacity(self.runs.len() + self.chain.len());
         for touched in std::mem::take(&mut self.runs) {
@@ -171,8 +97,7 @@ impl<'a> Draft<'a> {
             changes.push(Change::Run(RunChange { run_id: touched.run_id, steps: touched.steps, batch }));
         }
         changes.extend(self.chain.into_iter().map(Change::Chain));
-        let reply = reply(&self.next);
-        Transition { changes, next: self.next, reply }
+        (changes, self.next)
     }
 
     /// The chain knows its newest run's status, and which runs must stay in memory.
@@ -206,31 +131,6 @@ impl<'a> Draft<'a> {
         self.touched_runs().filter(|run_id| self.run(run_id).is_open()).map(str::to_owned).collect()
     }
 
-    fn new_event(&self, run_id: &str, kind: EventType, attributes: Attributes, notes: Notes) -> HistoryEvent {
-        HistoryEvent {
-            worker_may_ignore: kind == EventType::WorkflowExecutionOptionsUpdated,
-            event_time: Some(wire_time(self.time_in(run_id))),
-            event_type: kind as i32,
-            user_metadata: notes.user_metadata,
-            links: notes.links,
-            event_group_markers: notes.markers,
-            attributes: Some(attributes),
-            ..HistoryEvent::default()
-        }
-    }
-
-    /// Writes an event that has its id and its time.
-    pub(crate) fn append(&mut self, run_id: &str, event: HistoryEvent) -> i64 {
-        let id = event.event_id;
-        let event = owned(event);
-        let applied = self.run_mut(run_id).apply_event(&event);
-        debug_assert_eq!(applied, Ok(()));
-        let touched = self.touched(run_id);
-        touched.steps.push(Step::Event);
-        touched.events.push(event);
-        id
-    }
-
     fn run_mut(&mut self, run_id: &str) -> &mut Run {
         let run = self.next.runs.get_mut(run_id).expect("a draft touches only runs in memory");
         Arc::make_mut(run)
@@ -245,22 +145,135 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The run that an input names, or the current one; it must be in memory (see `needs`).
-pub(crate) fn resolve<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -> Result<&'w Arc<Run>, Rejection> {
-    let named = if run_id.is_empty() { &workflow.chain.current_run_id } else { run_id };
-    let not_found = || {
-        Rejection::NotFound(match run_id {
-            "" => texts::workflow_not_found(env.workflow_id),
-            run_id => texts::run_not_found(env.workflow_id, run_id),
-        })
-    };
-    workflow.runs.get(named).ok_or_else(not_found)
+/// One run of a transition in the making. It reads as the run does, as it stands by now.
+pub(crate) struct RunDraft<'d, 'a> {
+    run_id: String,
+    draft: &'d mut Draft<'a>,
 }
 
-/// The same, for what only an open run can take.
-pub(crate) fn resolve_open<'w>(workflow: &'w Workflow, run_id: &str, env: &Env<'_>) -> Result<&'w Arc<Run>, Rejection> {
-    let run = resolve(workflow, run_id, env)?;
-    if run.is_open() { Ok(run) } else { Err(Rejection::AlreadyCompleted) }
+impl Deref for RunDraft<'_, '_> {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        self.draft.run(&self.run_id)
+    }
+}
+
+impl<'a> RunDraft<'_, 'a> {
+    /// The run as it stands, to be looked at while it changes.
+    pub(crate) fn snapshot(&self) -> Arc<Run> {
+        Arc::clone(self.draft.run(&self.run_id))
+    }
+
+    /// What the decision knows of the world.
+    pub(crate) fn env(&self) -> &'a Env<'a> {
+        self.draft.env
+    }
+
+    /// The transition that it is part of.
+    pub(crate) fn draft(&mut self) -> &mut Draft<'a> {
+        self.draft
+    }
+
+    /// A fresh UUID, derived from the transition's seed.
+    pub(crate) fn uuid(&mut self) -> String {
+        self.draft.uuid()
+    }
+
+    /// The time of the run's next event: never before its last.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.env().now.max(Timestamp::from_nanos(self.core.last_event_at))
+    }
+
+    /// Records an event; its id. See [`RunDraft::event_with`].
+    pub(crate) fn event(&mut self, attributes: Attributes) -> i64 {
+        self.event_with(attributes, Notes::default())
+    }
+
+    /// Records an event with notes: in the history, or, if it comes from outside while a worker has the workflow task, in
+    /// the buffer. Its id, 0 if buffered.
+    pub(crate) fn event_with(&mut self, attributes: Attributes, notes: Notes) -> i64 {
+        let Meaning { kind, recording, .. } = events::meaning(&attributes);
+        let is_busy = self.task.as_ref().is_some_and(|task| task.is_started());
+        let mut event = self.new_event(kind, attributes, notes);
+        if is_busy && recording == Recording::Buffered {
+            self.fact(Fact::Buffered(Box::new(event)));
+            return 0;
+        }
+        event.event_id = self.core.next_event_id;
+        self.append(event)
+    }
+
+    fn new_event(&self, kind: EventType, attributes: Attributes, notes: Notes) -> HistoryEvent {
+        HistoryEvent {
+            worker_may_ignore: kind == EventType::WorkflowExecutionOptionsUpdated,
+            event_time: Some(wire_time(self.now())),
+            event_type: kind as i32,
+            user_metadata: notes.user_metadata,
+            links: notes.links,
+            event_group_markers: notes.markers,
+            attributes: Some(attributes),
+            ..HistoryEvent::default()
+        }
+    }
+
+    /// Writes an event that has its id and its time.
+    pub(crate) fn append(&mut self, event: HistoryEvent) -> i64 {
+        let id = event.event_id;
+        let event = owned(event);
+        let applied = self.draft.run_mut(&self.run_id).apply_event(&event);
+        debug_assert_eq!(applied, Ok(()));
+        let touched = self.draft.touched(&self.run_id);
+        touched.steps.push(Step::Event);
+        touched.events.push(event);
+        id
+    }
+
+    /// Adds an internal fact.
+    pub(crate) fn fact(&mut self, fact: Fact) {
+        let fact = match fact {
+            Fact::Activity(mut moved) => {
+                moved.progress.own_bytes();
+                Fact::Activity(moved)
+            }
+            Fact::Buffered(event) => Fact::Buffered(owned(event)),
+            // Nothing else holds what a request brought.
+            fact => fact,
+        };
+        self.draft.run_mut(&self.run_id).apply_fact(&fact);
+        self.draft.touched(&self.run_id).steps.push(Step::Fact(fact));
+    }
+
+    /// Remembers that a request was carried out on this run.
+    pub(crate) fn remember(&mut self, kind: RequestKind, request_id: &str) {
+        if !request_id.is_empty() {
+            let keep = self.env().limits.request_ids_max as u64;
+            let seen = Seen { request: request_key(kind, request_id), run_id: self.run_id.clone(), keep };
+            self.draft.chain(ChainMove::Seen(seen));
+        }
+    }
+
+    /// Moves the buffered events into the history; whether there were any.
+    pub(crate) fn flush_buffered(&mut self) -> bool {
+        let buffered = self.buffered.clone();
+        if buffered.is_empty() {
+            return false;
+        }
+        self.fact(Fact::Unbuffered(Empty {}));
+        let mut started = BTreeMap::new();
+        // What ends activities and children comes after everything else, as in the public server.
+        let (ends, others): (Vec<_>, Vec<_>) = buffered.into_iter().partition(|event| events::refers_to_start(event));
+        for event in others.into_iter().chain(ends) {
+            let mut event = (*event).clone();
+            event.event_id = self.core.next_event_id;
+            let at = Timestamp::from_nanos(crate::apply::event_nanos(&event));
+            let last = Timestamp::from_nanos(self.core.last_event_at);
+            event.event_time = Some(wire_time(at.max(last)));
+            refer_to_started(&mut event, &mut started);
+            self.append(event);
+        }
+        true
+    }
 }
 
 /// The finalizer of splitmix64.

@@ -1,5 +1,7 @@
 //! What can be asked of a workflow ID.
 
+use std::sync::Arc;
+
 use api::temporal::api::common::v1::{Header, Link, Payloads, WorkerVersionStamp, WorkflowExecution};
 use api::temporal::api::enums::v1::{
     CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
@@ -11,94 +13,162 @@ use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
 };
 
+use crate::chain::Chain;
+use crate::refs::{RunRef, TaskId};
+use crate::reply::{ActivityTaken, HeartbeatNoted, Reply, Signalled, Started, TaskCompleted, TaskTaken};
 use crate::requests::RequestKind;
+use crate::run::Run;
 
-/// One request, answer or wake-up. A `run_id` that is empty means the current run.
+/// Something that is said to a workflow ID, or asked of it.
 #[derive(Clone, Debug)]
-pub enum Input {
+pub struct Input {
+    /// The run that is meant.
+    pub run: RunRef,
+    /// What is said.
+    pub ask: Ask,
+}
+
+impl Input {
+    /// About a run.
+    pub fn new(run: impl Into<RunRef>, ask: impl Into<Ask>) -> Self {
+        Self { run: run.into(), ask: ask.into() }
+    }
+
+    /// About the workflow ID.
+    pub fn of_chain(ask: impl Into<Ask>) -> Self {
+        Self::new(RunRef::Chain, ask)
+    }
+}
+
+/// What can be asked, and the reply that it has: a wrong pair does not compile, neither where it is decided nor where it is
+/// asked.
+pub trait Asked: Into<Ask> {
+    /// The reply.
+    type Reply: Into<Reply> + TryFrom<Reply>;
+}
+
+/// Makes the enum of all that can be asked, and the reply of each.
+macro_rules! asks {
+    ($($(#[$doc:meta])* $ask:ident -> $reply:ty;)*) => {
+        /// One request, answer or wake-up.
+        #[derive(Clone, Debug)]
+        pub enum Ask {
+            $($(#[$doc])* $ask(Box<$ask>),)*
+        }
+
+        $(
+            impl From<$ask> for Ask {
+                fn from(ask: $ask) -> Self {
+                    Self::$ask(Box::new(ask))
+                }
+            }
+
+            impl Asked for $ask {
+                type Reply = $reply;
+            }
+        )*
+    };
+}
+
+asks! {
     /// Start a run, by the id policies.
-    Start(Box<Start>),
+    Start -> Started;
     /// Signal a run.
-    Signal(Box<Signal>),
+    Signal -> Signalled;
     /// Ask a run to cancel itself.
-    RequestCancel(Box<RequestCancel>),
+    RequestCancel -> Arc<Run>;
     /// End a run at once.
-    Terminate(Box<Terminate>),
+    Terminate -> Arc<Run>;
     /// Forget the sticky queue.
-    ResetSticky {
-        /// The run.
-        run_id: String,
-    },
+    ResetSticky -> ();
     /// Look at a run.
-    Read {
-        /// The run.
-        run_id: String,
-    },
+    Read -> Arc<Run>;
 
     /// A poller is about to be given the workflow task.
-    StartWorkflowTask(Box<StartTask>),
+    StartWorkflowTask -> TaskTaken;
     /// A worker's decisions.
-    CompleteWorkflowTask(Box<CompleteWorkflowTask>),
+    CompleteWorkflowTask -> TaskCompleted;
     /// A worker's inability to decide.
-    FailWorkflowTask(Box<FailWorkflowTask>),
+    FailWorkflowTask -> ();
     /// A poller is about to be given the activity attempt.
-    StartActivity(Box<StartTask>),
+    StartActivity -> ActivityTaken;
     /// A result.
-    CompleteActivity(Box<ActivityResult<Option<Payloads>>>),
+    CompleteActivity -> ();
     /// A failure.
-    FailActivity(Box<ActivityResult<ActivityFailure>>),
+    FailActivity -> ();
     /// The activity accepted its cancellation.
-    CancelActivity(Box<ActivityResult<Option<Payloads>>>),
+    CancelActivity -> ();
     /// The activity is alive.
-    Heartbeat(Box<ActivityResult<Option<Payloads>>>),
+    Heartbeat -> HeartbeatNoted;
 
     /// Look at all deadlines.
-    WakeUp,
+    WakeUp -> ();
     /// How the offer of a workflow task to matching ended.
-    WorkflowTaskOffered(TaskOffered),
+    WorkflowTaskOffered -> ();
     /// How the offer of an activity task to matching ended.
-    ActivityOffered(TaskOffered),
-    /// How starting a child ended: its run id, or why not.
-    ChildStarted {
-        /// The parent's run.
-        run_id: String,
-        /// The event that initiated the child.
-        initiated_event_id: i64,
-        /// The child's first run, or the cause of the failure.
-        result: Result<String, StartChildWorkflowExecutionFailedCause>,
-    },
+    ActivityOffered -> ();
+    /// How starting a child ended.
+    ChildStarted -> ();
     /// A child has closed.
-    ChildClosed(Box<ChildClosed>),
-    /// The parent close policy has been carried out on this child (or it was gone already).
-    ChildReleased {
-        /// The parent's run.
-        run_id: String,
-        /// The event that initiated the child.
-        initiated_event_id: i64,
-    },
+    ChildClosed -> ();
+    /// The parent close policy has been carried out on a child (or it was gone already).
+    ChildReleased -> ();
     /// The parent knows that this run's chain has closed (or is gone itself).
-    ParentNotified {
-        /// The child's last run.
-        run_id: String,
-    },
+    ParentNotified -> ();
     /// How signalling another workflow ended.
-    ExternalSignalled {
-        /// The signalling run.
-        run_id: String,
-        /// The event that initiated it.
-        initiated_event_id: i64,
-        /// The cause of a failure.
-        result: Result<(), SignalExternalWorkflowExecutionFailedCause>,
-    },
+    ExternalSignalled -> ();
     /// How asking another workflow to cancel ended.
-    ExternalCancelRequested {
-        /// The asking run.
-        run_id: String,
-        /// The event that initiated it.
-        initiated_event_id: i64,
-        /// The cause of a failure.
-        result: Result<(), CancelExternalWorkflowExecutionFailedCause>,
-    },
+    ExternalCancelRequested -> ();
+}
+
+/// Forget the sticky queue.
+#[derive(Clone, Copy, Debug)]
+pub struct ResetSticky;
+
+/// Look at a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Read;
+
+/// Look at all deadlines.
+#[derive(Clone, Copy, Debug)]
+pub struct WakeUp;
+
+/// The parent knows of the close.
+#[derive(Clone, Copy, Debug)]
+pub struct ParentNotified;
+
+/// The parent close policy has been carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct ChildReleased {
+    /// The event that initiated the child.
+    pub initiated_event_id: i64,
+}
+
+/// How starting a child ended.
+#[derive(Clone, Debug)]
+pub struct ChildStarted {
+    /// The event that initiated the child.
+    pub initiated_event_id: i64,
+    /// The child's first run, or the cause of the failure.
+    pub result: Result<String, StartChildWorkflowExecutionFailedCause>,
+}
+
+/// How signalling another workflow ended.
+#[derive(Clone, Debug)]
+pub struct ExternalSignalled {
+    /// The event that initiated it.
+    pub initiated_event_id: i64,
+    /// The cause of a failure.
+    pub result: Result<(), SignalExternalWorkflowExecutionFailedCause>,
+}
+
+/// How asking another workflow to cancel ended.
+#[derive(Clone, Debug)]
+pub struct ExternalCancelRequested {
+    /// The event that initiated it.
+    pub initiated_event_id: i64,
+    /// The cause of a failure.
+    pub result: Result<(), CancelExternalWorkflowExecutionFailedCause>,
 }
 
 /// Who started a child, and on whose behalf.
@@ -128,6 +198,11 @@ pub struct Start {
 }
 
 impl Start {
+    /// The run that it led to, if it was carried out before.
+    pub(crate) fn seen_in<'c>(&self, chain: &'c Chain) -> Option<&'c str> {
+        chain.requests.get(self.kind(), &self.request.request_id)
+    }
+
     /// As what its request is remembered.
     pub(crate) fn kind(&self) -> RequestKind {
         if self.parent.is_some() { RequestKind::Child } else { RequestKind::Start }
@@ -137,8 +212,6 @@ impl Start {
 /// Signal a run.
 #[derive(Clone, Debug, Default)]
 pub struct Signal {
-    /// Which run; empty for the current one.
-    pub run_id: String,
     /// For dedupe; empty for none.
     pub request_id: String,
     /// The signal's name.
@@ -158,6 +231,11 @@ pub struct Signal {
 }
 
 impl Signal {
+    /// The run that it went to, if it was carried out before.
+    pub(crate) fn seen_in<'c>(&self, chain: &'c Chain) -> Option<&'c str> {
+        chain.requests.get(self.kind(), &self.request_id)
+    }
+
     /// As what its request is remembered.
     pub(crate) fn kind(&self) -> RequestKind {
         if self.sender.is_some() { RequestKind::Sent } else { RequestKind::Signal }
@@ -167,8 +245,6 @@ impl Signal {
 /// Ask a run to cancel itself.
 #[derive(Clone, Debug, Default)]
 pub struct RequestCancel {
-    /// Which run; empty for the current one.
-    pub run_id: String,
     /// For dedupe; empty for none.
     pub request_id: String,
     /// Only if the run belongs to the chain that began with this one; empty for any.
@@ -188,8 +264,6 @@ pub struct RequestCancel {
 /// End a run at once.
 #[derive(Clone, Debug, Default)]
 pub struct Terminate {
-    /// Which run; empty for the current one.
-    pub run_id: String,
     /// Only if the run belongs to the chain that began with this one; empty for any.
     pub first_execution_run_id: String,
     /// Why.
@@ -204,23 +278,23 @@ pub struct Terminate {
     pub parent: Option<WorkflowExecution>,
 }
 
+/// A poller is about to be given the workflow task.
+#[derive(Clone, Debug, Default)]
+pub struct StartWorkflowTask(pub StartTask);
+
+/// A poller is about to be given the activity attempt.
+#[derive(Clone, Debug, Default)]
+pub struct StartActivity(pub StartTask);
+
 /// A poller is about to be given a task.
 #[derive(Clone, Debug, Default)]
 pub struct StartTask {
-    /// The run.
-    pub run_id: String,
     /// The task.
-    pub scheduled_event_id: i64,
-    /// Its attempt.
-    pub attempt: i32,
-    /// Its stamp; for an activity, 0.
-    pub stamp: i64,
+    pub task: TaskId,
     /// The poller's request: repeated starts with the same id get the same answer.
     pub request_id: String,
     /// The poller.
     pub identity: String,
-    /// Names the worker process.
-    pub worker_instance_key: String,
     /// The poller's build, as it said.
     pub worker_version: Option<WorkerVersionStamp>,
 }
@@ -245,24 +319,25 @@ pub struct FailWorkflowTask {
     pub request: RespondWorkflowTaskFailedRequest,
 }
 
-/// A dispatched workflow task, as its token says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TaskId {
-    /// The run.
-    pub run_id: String,
-    /// The WorkflowTaskScheduled event.
-    pub scheduled_event_id: i64,
-    /// The attempt.
-    pub attempt: i32,
-    /// The dispatch.
-    pub stamp: i64,
-}
+/// An activity's result.
+#[derive(Clone, Debug)]
+pub struct CompleteActivity(pub ActivityResult<Option<Payloads>>);
+
+/// An activity's failure.
+#[derive(Clone, Debug)]
+pub struct FailActivity(pub ActivityResult<ActivityFailure>);
+
+/// An activity accepted its cancellation, with these details.
+#[derive(Clone, Debug)]
+pub struct CancelActivity(pub ActivityResult<Option<Payloads>>);
+
+/// An activity is alive, with these details.
+#[derive(Clone, Debug)]
+pub struct Heartbeat(pub ActivityResult<Option<Payloads>>);
 
 /// Which activity, and what happened to it.
 #[derive(Clone, Debug)]
 pub struct ActivityResult<T> {
-    /// The run; empty for the current one (by id only).
-    pub run_id: String,
     /// Which of its activities.
     pub activity: ActivitySelector,
     /// Who says so.
@@ -298,17 +373,19 @@ pub enum ActivitySelector {
     Id(String),
 }
 
+/// How the offer of a workflow task to matching ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkflowTaskOffered(pub TaskOffered);
+
+/// How the offer of an activity task to matching ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ActivityOffered(pub TaskOffered);
+
 /// How an offer to matching ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskOffered {
-    /// The run.
-    pub run_id: String,
     /// The task.
-    pub scheduled_event_id: i64,
-    /// Its attempt.
-    pub attempt: i32,
-    /// Its stamp; for an activity, 0.
-    pub stamp: i64,
+    pub task: TaskId,
     /// The end.
     pub outcome: Offered,
 }
@@ -327,8 +404,6 @@ pub enum Offered {
 /// A child has closed.
 #[derive(Clone, Debug)]
 pub struct ChildClosed {
-    /// The parent's run.
-    pub run_id: String,
     /// The event that initiated the child.
     pub initiated_event_id: i64,
     /// The child, by its first run.

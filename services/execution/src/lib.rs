@@ -23,6 +23,7 @@ mod invariants;
 mod limits;
 mod obligations;
 mod pending;
+mod refs;
 mod reply;
 mod requests;
 mod retry;
@@ -49,7 +50,10 @@ pub use pending::{
     Activity, ActivityProgress, ActivityState, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer,
     activity_state,
 };
-pub use reply::{Rejection, Reply, Transition};
+pub use refs::{RunRef, TaskId};
+pub use reply::{
+    ActivityTaken, HeartbeatNoted, Rejection, Reply, Signalled, Started, TaskCompleted, TaskTaken, Transition,
+};
 pub use requests::{RequestKind, SeenRequests};
 pub use retry::ResolvedRetry;
 pub use row::{ChainRow, RunRow};

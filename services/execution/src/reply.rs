@@ -11,60 +11,119 @@ pub struct Transition {
     pub changes: Vec<Change>,
     /// The state after them.
     pub next: Workflow,
-    /// The answer.
-    pub reply: Reply,
+    /// The answer. Beside a rejection changes were made and must be durable (a completion whose commands were bad).
+    pub reply: Result<Reply, Rejection>,
 }
 
-/// The answer to an input. Runs are snapshots after the transition.
-#[derive(Clone, Debug)]
-pub enum Reply {
+/// Makes the enum of all replies, and the way from each to it and back.
+macro_rules! replies {
+    ($($(#[$doc:meta])* $variant:ident($reply:ty),)*) => {
+        /// The answer to an input: which, follows from what was asked (see [`crate::Asked`]). Runs are snapshots after the
+        /// transition.
+        #[derive(Clone, Debug)]
+        pub enum Reply {
+            $($(#[$doc])* $variant($reply),)*
+        }
+
+        $(
+            impl From<$reply> for Reply {
+                fn from(reply: $reply) -> Self {
+                    Self::$variant(reply)
+                }
+            }
+
+            impl TryFrom<Reply> for $reply {
+                type Error = Reply;
+
+                fn try_from(reply: Reply) -> Result<Self, Reply> {
+                    match reply {
+                        Reply::$variant(reply) => Ok(reply),
+                        other => Err(other),
+                    }
+                }
+            }
+        )*
+    };
+}
+
+replies! {
     /// Nothing to say.
-    Done,
-    /// To `Start`.
-    Started {
-        /// The run that was started, found by request id, or used instead.
-        run: Arc<Run>,
-        /// Whether this request started it.
-        started: bool,
-        /// Whether its first task was started for the caller (eager start).
-        eager: bool,
-        /// Whether the signal of a signal-with-start is in it.
-        signalled: bool,
-    },
-    /// To `Signal`.
-    Signalled {
-        /// The run that the signal is in, now or since it was sent the first time.
-        run_id: String,
-    },
-    /// To `RequestCancel`, `Terminate`, `Read`: the run.
+    Done(()),
+    /// To a start.
+    Started(Started),
+    /// To a signal.
+    Signalled(Signalled),
+    /// The run.
     Run(Arc<Run>),
-    /// To `StartWorkflowTask`: the run, whose workflow task is started.
-    TaskStarted(Arc<Run>),
-    /// To `StartActivity`.
-    ActivityStarted {
+    /// To a start of the workflow task.
+    TaskTaken(TaskTaken),
+    /// To a start of an activity.
+    ActivityTaken(ActivityTaken),
+    /// To a worker's decisions.
+    TaskCompleted(TaskCompleted),
+    /// To a heartbeat.
+    HeartbeatNoted(HeartbeatNoted),
+}
+
+/// How a start went.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The run that was started, found by request id, or used instead.
+    pub run: Arc<Run>,
+    /// Whether this request started it.
+    pub started: bool,
+    /// Whether its first task was started for the caller (eager start).
+    pub eager: bool,
+    /// Whether the signal of a signal-with-start is in it.
+    pub signalled: bool,
+}
+
+/// Where a signal went.
+#[derive(Clone, Debug)]
+pub struct Signalled {
+    /// The run that the signal is in, now or since it was sent the first time.
+    pub run_id: String,
+}
+
+/// Whether the workflow task may be given out.
+#[derive(Clone, Debug)]
+pub enum TaskTaken {
+    /// The run, whose workflow task is started.
+    Started(Arc<Run>),
+    /// The task is no longer wanted.
+    Stale,
+}
+
+/// Whether an activity attempt may be given out.
+#[derive(Clone, Debug)]
+pub enum ActivityTaken {
+    /// It is started.
+    Started {
         /// The run.
         run: Arc<Run>,
-        /// The activity, whose attempt is started.
+        /// The activity.
         activity: Arc<Activity>,
     },
-    /// The task that was to be started is no longer wanted.
+    /// The attempt is no longer wanted.
     Stale,
-    /// To `CompleteWorkflowTask`.
-    TaskCompleted {
-        /// The run.
-        run: Arc<Run>,
-        /// Whether a new workflow task was started for the worker.
-        new_task: bool,
-        /// Activities started for the worker.
-        eager_activities: Vec<Arc<Activity>>,
-    },
-    /// To `Heartbeat`.
-    Heartbeat {
-        /// The workflow wants it cancelled.
-        cancel_requested: bool,
-    },
-    /// Changes were made and must be durable, but the caller is told no (a completion whose commands were bad).
-    Refused(Rejection),
+}
+
+/// What a worker gets for its decisions.
+#[derive(Clone, Debug)]
+pub struct TaskCompleted {
+    /// The run.
+    pub run: Arc<Run>,
+    /// Whether a new workflow task was started for the worker.
+    pub new_task: bool,
+    /// Activities started for the worker.
+    pub eager_activities: Vec<Arc<Activity>>,
+}
+
+/// What a worker hears that reports on an activity.
+#[derive(Clone, Copy, Debug)]
+pub struct HeartbeatNoted {
+    /// The workflow wants it cancelled.
+    pub cancel_requested: bool,
 }
 
 /// Why an input was refused. Nothing changed.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::refs::RunRef;
 use crate::{Chain, Run};
 
 /// A workflow ID: the entity. Cheap to copy.
@@ -20,6 +21,15 @@ impl Workflow {
     /// The newest run, if it is in memory.
     pub fn current(&self) -> Option<&Arc<Run>> {
         self.runs.get(&self.chain.current_run_id)
+    }
+
+    /// The id of the run that is meant, if one is and there has ever been one.
+    pub(crate) fn run_id_of<'a>(&'a self, run: &'a RunRef) -> Option<&'a String> {
+        match run {
+            RunRef::Chain => None,
+            RunRef::Current => Some(&self.chain.current_run_id),
+            RunRef::Run(run_id) => Some(run_id),
+        }
     }
 
     /// Whether there has never been a run.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use api::temporal::api::common::v1::WorkerVersionStamp;
 use ids::Timestamp;
 
+use crate::refs::TaskId;
+
 /// A workflow task that is scheduled or started. Times in nanoseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorkflowTask {
@@ -99,6 +101,11 @@ pub struct TaskStart {
 }
 
 impl WorkflowTask {
+    /// Names it within its run.
+    pub fn id(&self) -> TaskId {
+        TaskId { scheduled_event_id: self.scheduled_event_id, attempt: self.attempt, stamp: self.stamp }
+    }
+
     /// Whether its events are not in the history yet.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, TaskKind::Transient(_))

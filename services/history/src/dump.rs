@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use api::temporal::api::common::v1::Payload;
 use cluster::ServiceResult;
 use entities::{EntityKey, EntityView, SlotView};
-use execution::{Activity, Child, Input, Run, WorkflowTask};
+use execution::{Activity, Child, Read, Run, RunRef, WorkflowTask};
 use ids::Timestamp;
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ use crate::kind::{WorkflowKind, WorkflowState};
 pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceResult<String> {
     let mut value = look(service, key).await?;
     if value["in_memory"] == false && value["set_aside"].is_null() {
-        service.ask(key, Input::Read { run_id: String::new() }).await?;
+        service.ask(key, RunRef::Current, Read).await?;
         value = look(service, key).await?;
     }
     value["namespace_id"] = json!(key.namespace.as_str());

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use entities::{
     Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
 };
-use execution::{Change, Input, Limits, Obligation, Rejection, Reply, Workflow};
+use execution::{Change, Input, Limits, Obligation, Rejection, Reply, WakeUp, Workflow};
 use ids::Timestamp;
 use prost::Message;
 use storage::{PartitionWrite, Version};
@@ -26,6 +26,9 @@ pub use state::WorkflowState;
 const KEPT_HISTORY_BYTES: usize = 64 << 10;
 /// Runs that were asked for and do not exist are remembered for the one step that asked; more are forgotten.
 const REMEMBERED_ABSENT: usize = 16;
+
+/// What a workflow answers. A rejection that comes as an answer comes with changes.
+pub(crate) type Answer = Result<Reply, Rejection>;
 
 /// The entity kind `workflow`.
 pub struct WorkflowKind {
@@ -43,7 +46,7 @@ impl Kind for WorkflowKind {
     type State = WorkflowState;
     type Input = Input;
     type Change = Change;
-    type Reply = Reply;
+    type Reply = Answer;
     type Rejection = Rejection;
     type Obligation = Obligation;
 
@@ -136,7 +139,7 @@ impl Kind for WorkflowKind {
     }
 
     fn wake_up(&self) -> Input {
-        Input::WakeUp
+        Input::of_chain(WakeUp)
     }
 
     fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<WorkflowState>, Corrupt> {

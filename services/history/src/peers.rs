@@ -11,10 +11,11 @@ mod message_test;
 use bytes::Bytes;
 use cluster::{ServiceError, ServiceResult};
 use entities::{CallError, EntityKey};
-use execution::{Rejection, Reply};
+use execution::{Rejection, Reply, RunRef, Started};
 
-pub(crate) use self::message::Message;
+pub(crate) use self::message::{Message, Saying};
 use crate::HistoryService;
+use crate::kind::Answer;
 
 /// What another workflow answered to something that was owed to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +33,14 @@ pub(crate) enum Told {
 
 impl HistoryService {
     /// Tells another workflow of the same namespace.
-    pub(crate) async fn tell_other(&self, key: &EntityKey, workflow_id: &str, message: Message) -> Told {
+    pub(crate) async fn tell_other(
+        &self,
+        key: &EntityKey,
+        workflow_id: &str,
+        run: impl Into<RunRef>,
+        saying: Saying,
+    ) -> Told {
+        let message = Message { run: run.into(), saying };
         let target = EntityKey { namespace: key.namespace.clone(), id: workflow_id.into() };
         match told(self.tell(&target, message.clone().into_input()).await) {
             Err(CallError::NotOwner) => {}
@@ -66,11 +74,11 @@ impl HistoryService {
 }
 
 /// An error is one of this process, and says nothing about the workflow.
-fn told(answer: Result<Reply, CallError<Rejection>>) -> Result<Told, CallError<Rejection>> {
+fn told(answer: Result<Answer, CallError<Rejection>>) -> Result<Told, CallError<Rejection>> {
     match answer {
-        Ok(Reply::Refused(rejection)) => Ok(Told::Refused(rejection)),
-        Ok(Reply::Started { run, .. }) => Ok(Told::Done { run_id: run.core.run_id.clone() }),
-        Ok(_) => Ok(Told::Done { run_id: String::new() }),
+        Ok(Err(rejection)) => Ok(Told::Refused(rejection)),
+        Ok(Ok(Reply::Started(Started { run, .. }))) => Ok(Told::Done { run_id: run.core.run_id.clone() }),
+        Ok(Ok(_)) => Ok(Told::Done { run_id: String::new() }),
         Err(CallError::Rejected(Rejection::NotYet(_))) => Ok(Told::Later),
         Err(CallError::Rejected(rejection)) => Ok(Told::Refused(rejection)),
         Err(CallError::Quarantined(reason)) => {

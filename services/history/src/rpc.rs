@@ -19,14 +19,14 @@ mod signal_workflow;
 mod start_workflow;
 mod terminate_workflow;
 
-use api::temporal::api::common::v1::WorkerVersionStamp;
+use api::temporal::api::common::v1::{WorkerVersionStamp, WorkflowExecution};
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
 use cluster::token::WorkflowTaskToken;
 use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx, UnwrittenEvents};
 use entities::EntityKey;
-use execution::{ActivityResult, ActivitySelector, TaskId};
+use execution::{ActivityResult, ActivitySelector};
 use ids::{NamespaceId, Timestamp, WorkflowId};
 
 use crate::HistoryService;
@@ -203,23 +203,13 @@ impl History for HistoryService {
     }
 }
 
-/// A workflow task as its token names it.
-fn task_id(token: &WorkflowTaskToken) -> TaskId {
-    TaskId {
-        run_id: token.run_id.clone(),
-        scheduled_event_id: token.scheduled_event_id,
-        attempt: token.attempt,
-        stamp: token.stamp,
-    }
-}
-
-/// What a worker says of an activity, and of which workflow's.
+/// What a worker says of an activity, and of which run's.
 fn activity_result<T>(
     activity: ActivityRef,
     identity: String,
     worker_version: Option<WorkerVersionStamp>,
     outcome: T,
-) -> (String, Box<ActivityResult<T>>) {
+) -> (WorkflowExecution, ActivityResult<T>) {
     let (workflow_id, run_id, activity) = match activity {
         ActivityRef::Token(token) => {
             let selector =
@@ -230,5 +220,6 @@ fn activity_result<T>(
             (workflow_id, run_id, ActivitySelector::Id(activity_id))
         }
     };
-    (workflow_id, Box::new(ActivityResult { run_id, activity, identity, worker_version, outcome }))
+    let named = WorkflowExecution { workflow_id, run_id };
+    (named, ActivityResult { activity, identity, worker_version, outcome })
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use api::temporal::api::common::v1::WorkflowExecution;
 use cluster::{History, Matching, Ownership, ServiceError, ServiceResult, TenantCtx};
 use entities::{CallError, EntityKey, ShardOpener, ShardSettings, ShardStats, Shards};
-use execution::{Input, Limits, Rejection, Reply, Run};
+use execution::{Asked, Input, Limits, Read, Rejection, Run, RunRef};
 use ids::NamespaceId;
 use runtime::Runtime;
 use settings::HistorySettings;
@@ -13,7 +13,7 @@ use storage::{StorageResult, Store};
 
 use crate::errors::{refused, rejected, unexpected};
 use crate::host::Surroundings;
-use crate::kind::WorkflowKind;
+use crate::kind::{Answer, WorkflowKind};
 use crate::namespace_names::{LookUpName, NamespaceNames};
 use crate::queries::BufferedQueries;
 use crate::watch::Watchers;
@@ -177,27 +177,34 @@ impl HistoryService {
     }
 
     /// Gives a worker's answer, or another workflow's, to a workflow.
-    pub(crate) async fn tell(&self, key: &EntityKey, input: Input) -> Result<Reply, CallError<Rejection>> {
+    pub(crate) async fn tell(&self, key: &EntityKey, input: Input) -> Result<Answer, CallError<Rejection>> {
         self.shards()?.tell(key, input).await
     }
 
     /// Asks a workflow on a user's behalf.
-    pub(crate) async fn ask(&self, key: &EntityKey, input: Input) -> ServiceResult<Reply> {
+    pub(crate) async fn ask<A: Asked>(
+        &self,
+        key: &EntityKey,
+        run: impl Into<RunRef>,
+        ask: A,
+    ) -> ServiceResult<A::Reply> {
         let shards = self.shards().map_err(refused)?;
-        settled(shards.call(key, input).await)
+        settled::<A>(shards.call(key, Input::new(run, ask)).await)
     }
 
     /// Gives a worker's answer to a workflow.
-    pub(crate) async fn give(&self, key: &EntityKey, input: Input) -> ServiceResult<Reply> {
-        settled(self.tell(key, input).await)
+    pub(crate) async fn give<A: Asked>(
+        &self,
+        key: &EntityKey,
+        run: impl Into<RunRef>,
+        ask: A,
+    ) -> ServiceResult<A::Reply> {
+        settled::<A>(self.tell(key, Input::new(run, ask)).await)
     }
 
     /// A run as it is now; an empty run id means the current one.
     pub(crate) async fn read(&self, key: &EntityKey, run_id: &str) -> ServiceResult<Arc<Run>> {
-        match self.ask(key, Input::Read { run_id: run_id.to_owned() }).await? {
-            Reply::Run(run) => Ok(run),
-            _ => Err(unexpected("Read")),
-        }
+        self.ask(key, run_id, Read).await
     }
 
     /// The most events of a page.
@@ -216,12 +223,9 @@ impl HistoryService {
     }
 }
 
-fn settled(answer: Result<Reply, CallError<Rejection>>) -> ServiceResult<Reply> {
-    match answer {
-        Ok(Reply::Refused(rejection)) => Err(rejected(rejection)),
-        Ok(reply) => Ok(reply),
-        Err(error) => Err(refused(error)),
-    }
+fn settled<A: Asked>(answer: Result<Answer, CallError<Rejection>>) -> ServiceResult<A::Reply> {
+    let reply = answer.map_err(refused)?.map_err(rejected)?;
+    A::Reply::try_from(reply).map_err(|_| unexpected(std::any::type_name::<A>()))
 }
 
 /// The workflow ID and run ID that a request names.

@@ -10,7 +10,7 @@ use api::texts;
 use cluster::token::{ActivityTaskToken, HistoryPageToken, WorkflowTaskToken};
 use cluster::{ServiceError, ServiceResult};
 use entities::EntityKey;
-use execution::{Activity, Run, WorkflowTask, transient_events, wire_time};
+use execution::{Activity, Run, TaskId, WorkflowTask, transient_events, wire_time};
 use ids::Timestamp;
 use prost::Message;
 
@@ -165,11 +165,13 @@ pub(crate) async fn task_history(
     Ok((events, None))
 }
 
+/// The workflow task that a token names, within its run.
+pub(crate) fn task_id(token: &WorkflowTaskToken) -> TaskId {
+    TaskId { scheduled_event_id: token.scheduled_event_id, attempt: token.attempt, stamp: token.stamp }
+}
+
 fn is_named(task: &WorkflowTask, token: &WorkflowTaskToken) -> bool {
-    task.scheduled_event_id == token.scheduled_event_id
-        && task.started_event_id() == Some(token.started_event_id)
-        && task.attempt == token.attempt
-        && task.stamp == token.stamp
+    task.id() == task_id(token) && task.started_event_id() == Some(token.started_event_id)
 }
 
 /// A started activity attempt.

@@ -12,56 +12,51 @@ use api::temporal::api::history::v1::{
 };
 use ids::Timestamp;
 
-use super::{task, unchanged};
+use super::answer::{Decision, changed, changed_run, unchanged};
+use super::target::Target;
+use super::task;
 use crate::change::Fact;
-use crate::draft::{Draft, resolve_open};
+use crate::draft::RunDraft;
 use crate::failure::kept_failure;
 use crate::input::{ActivityFailure, ActivityResult, ActivitySelector, StartTask};
 use crate::pending::{Activity, ActivityProgress, ActivityState, activity_state};
-use crate::reply::{Rejection, Reply, Transition};
+use crate::reply::{ActivityTaken, HeartbeatNoted, Rejection};
 use crate::retry::NextAttempt;
 use crate::run::Run;
-use crate::{Env, Workflow};
 
 /// A poller takes an attempt.
-pub(super) fn start_attempt(workflow: &Workflow, start: StartTask, env: &Env<'_>) -> Result<Transition, Rejection> {
-    let stale = || Ok(unchanged(workflow, Reply::Stale));
-    let Ok(run) = resolve_open(workflow, &start.run_id, env) else { return stale() };
-    let Some(activity) = run.activities.get(&start.scheduled_event_id) else { return stale() };
-    let progress = &activity.progress;
-    if progress.attempt != start.attempt {
-        return stale();
-    }
+pub(super) fn start_attempt(on: Target<'_>, start: StartTask) -> Decision<'_, ActivityTaken> {
+    let Some(before) = on.find_open() else { return unchanged(ActivityTaken::Stale) };
+    let id = start.task.scheduled_event_id;
+    let of_attempt = |activity: &&Arc<Activity>| activity.progress.attempt == start.task.attempt;
+    let Some(activity) = before.activities.get(&id).filter(of_attempt) else {
+        return unchanged(ActivityTaken::Stale);
+    };
     match activity_state(activity) {
-        ActivityState::Started if progress.request_id == start.request_id => {
-            return Ok(unchanged(workflow, Reply::ActivityStarted { run: run.clone(), activity: activity.clone() }));
+        ActivityState::Started if activity.progress.request_id == start.request_id => {
+            return unchanged(ActivityTaken::Started { run: before.clone(), activity: activity.clone() });
         }
-        ActivityState::Started | ActivityState::BackingOff => return stale(),
+        ActivityState::Started | ActivityState::BackingOff => return unchanged(ActivityTaken::Stale),
         ActivityState::Waiting => {}
     }
-    let mut draft = Draft::of(workflow, env);
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
     let progress = ActivityProgress {
-        started_at: draft.time_in(&start.run_id).nanos(),
+        started_at: run.now().nanos(),
         request_id: start.request_id,
         identity: start.identity,
-        ..progress.clone()
+        ..activity.progress.clone()
     };
-    let id = start.scheduled_event_id;
-    draft.fact(&start.run_id, Fact::moved(id, progress));
-    Ok(draft.finish(|next| {
-        let run = next.runs[&start.run_id].clone();
+    run.fact(Fact::moved(id, progress));
+    changed_run(draft, before.core.run_id.clone(), move |run| {
         let activity = run.activities[&id].clone();
-        Reply::ActivityStarted { run, activity }
-    }))
+        ActivityTaken::Started { run: run.clone(), activity }
+    })
 }
 
 /// The activity that a worker speaks of, and its run, whether it is started or not.
-fn pending<'w, T>(
-    workflow: &'w Workflow,
-    result: &ActivityResult<T>,
-    env: &Env<'_>,
-) -> Result<(&'w Arc<Run>, &'w Arc<Activity>), Rejection> {
-    let run = resolve_open(workflow, &result.run_id, env)?;
+fn pending<'a, T>(on: Target<'a>, result: &ActivityResult<T>) -> Result<(&'a Arc<Run>, &'a Arc<Activity>), Rejection> {
+    let run = on.resolve_open()?;
     let (activity, attempt) = match &result.activity {
         ActivitySelector::Attempt { scheduled_event_id, attempt } => {
             (run.activities.get(scheduled_event_id), Some(*attempt))
@@ -90,33 +85,26 @@ fn gone(activity: &ActivitySelector) -> Rejection {
 const NO_SUCH_ATTEMPT: &str = "invalid activityID or activity already timed out or invoking workflow is completed";
 
 /// The same, for what only a started attempt can report.
-fn started<'w, T>(
-    workflow: &'w Workflow,
-    result: &ActivityResult<T>,
-    env: &Env<'_>,
-) -> Result<(&'w Arc<Run>, &'w Arc<Activity>), Rejection> {
-    let (run, activity) = pending(workflow, result, env)?;
+fn started<'a, T>(on: Target<'a>, result: &ActivityResult<T>) -> Result<(&'a Arc<Run>, &'a Arc<Activity>), Rejection> {
+    let (run, activity) = pending(on, result)?;
     if activity_state(activity) == ActivityState::Started {
         return Ok((run, activity));
     }
     Err(Rejection::NotFound(NO_SUCH_ATTEMPT.to_owned()))
 }
 
-pub(super) fn complete(
-    workflow: &Workflow,
-    result: ActivityResult<Option<Payloads>>,
-    env: &Env<'_>,
-) -> Result<Transition, Rejection> {
+pub(super) fn complete(on: Target<'_>, result: ActivityResult<Option<Payloads>>) -> Decision<'_, ()> {
     // By id, the result may come before anybody has started the activity, and between two attempts.
-    let (run, activity) = pending(workflow, &result, env)?;
-    let (run_id, mut activity) = (run.core.run_id.clone(), activity.clone());
-    let mut draft = Draft::of(workflow, env);
+    let (before, activity) = pending(on, &result)?;
+    let mut activity = activity.clone();
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
     if activity_state(&activity) != ActivityState::Started {
         let progress = &mut Arc::make_mut(&mut activity).progress;
-        progress.started_at = draft.time_in(&run_id).nanos();
+        progress.started_at = run.now().nanos();
         progress.identity.clone_from(&result.identity);
     }
-    let started_event_id = write_started(&mut draft, &run_id, &activity, result.worker_version);
+    let started_event_id = write_started(&mut run, &activity, result.worker_version);
     let attributes = ActivityTaskCompletedEventAttributes {
         result: result.outcome,
         scheduled_event_id: activity.scheduled_event_id,
@@ -124,28 +112,25 @@ pub(super) fn complete(
         identity: result.identity,
         ..ActivityTaskCompletedEventAttributes::default()
     };
-    Ok(end(draft, &run_id, Attributes::ActivityTaskCompletedEventAttributes(attributes)))
+    end(&mut run, Attributes::ActivityTaskCompletedEventAttributes(attributes));
+    changed(draft, ())
 }
 
-pub(super) fn fail(
-    workflow: &Workflow,
-    result: ActivityResult<ActivityFailure>,
-    env: &Env<'_>,
-) -> Result<Transition, Rejection> {
-    let (run, activity) = started(workflow, &result, env)?;
-    let (run_id, activity) = (run.core.run_id.clone(), activity.clone());
+pub(super) fn fail(on: Target<'_>, result: ActivityResult<ActivityFailure>) -> Decision<'_, ()> {
+    let (before, activity) = started(on, &result)?;
     let ActivityFailure { failure, cause, heartbeat_details } = result.outcome;
     let mut failure = failure.unwrap_or_default();
     crate::cut_failure(&mut failure);
-    let mut draft = Draft::of(workflow, env);
-    let retry_state = match retry_after(&draft, &run_id, &activity, &failure) {
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
+    let retry_state = match retry_after(&run, activity, &failure) {
         Ok(due) => {
-            try_again(&mut draft, &run_id, &activity, &failure, heartbeat_details, due);
-            return Ok(draft.finish(|_| Reply::Done));
+            try_again(&mut run, activity, &failure, heartbeat_details, due);
+            return changed(draft, ());
         }
         Err(state) => state,
     };
-    let started_event_id = write_started(&mut draft, &run_id, &activity, result.worker_version);
+    let started_event_id = write_started(&mut run, activity, result.worker_version);
     let attributes = ActivityTaskFailedEventAttributes {
         failure: Some(failure),
         scheduled_event_id: activity.scheduled_event_id,
@@ -155,24 +140,21 @@ pub(super) fn fail(
         cause,
         ..ActivityTaskFailedEventAttributes::default()
     };
-    Ok(end(draft, &run_id, Attributes::ActivityTaskFailedEventAttributes(attributes)))
+    end(&mut run, Attributes::ActivityTaskFailedEventAttributes(attributes));
+    changed(draft, ())
 }
 
-pub(super) fn accept_cancel(
-    workflow: &Workflow,
-    result: ActivityResult<Option<Payloads>>,
-    env: &Env<'_>,
-) -> Result<Transition, Rejection> {
-    let (run, activity) = started(workflow, &result, env)?;
+pub(super) fn accept_cancel(on: Target<'_>, result: ActivityResult<Option<Payloads>>) -> Decision<'_, ()> {
+    let (before, activity) = started(on, &result)?;
     if !activity.cancel_requested() {
         return Err(Rejection::InvalidArgument(format!(
             "unable to mark activity as canceled without activity being request canceled first: ActivityId is {:?}",
             activity.id()
         )));
     }
-    let (run_id, activity) = (run.core.run_id.clone(), activity.clone());
-    let mut draft = Draft::of(workflow, env);
-    let started_event_id = write_started(&mut draft, &run_id, &activity, result.worker_version);
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
+    let started_event_id = write_started(&mut run, activity, result.worker_version);
     let attributes = ActivityTaskCanceledEventAttributes {
         details: result.outcome,
         latest_cancel_requested_event_id: activity.progress.cancel_requested_event_id,
@@ -181,33 +163,27 @@ pub(super) fn accept_cancel(
         identity: result.identity,
         ..ActivityTaskCanceledEventAttributes::default()
     };
-    Ok(end(draft, &run_id, Attributes::ActivityTaskCanceledEventAttributes(attributes)))
+    end(&mut run, Attributes::ActivityTaskCanceledEventAttributes(attributes));
+    changed(draft, ())
 }
 
-pub(super) fn heartbeat(
-    workflow: &Workflow,
-    result: ActivityResult<Option<Payloads>>,
-    env: &Env<'_>,
-) -> Result<Transition, Rejection> {
-    let (run, activity) = started(workflow, &result, env)?;
-    let run_id = run.core.run_id.clone();
-    let cancel_requested = activity.cancel_requested();
-    let mut draft = Draft::of(workflow, env);
+pub(super) fn heartbeat(on: Target<'_>, result: ActivityResult<Option<Payloads>>) -> Decision<'_, HeartbeatNoted> {
+    let (before, activity) = started(on, &result)?;
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
     let progress = ActivityProgress {
-        heartbeat_at: draft.time_in(&run_id).nanos(),
+        heartbeat_at: run.now().nanos(),
         heartbeat_details: result.outcome.or_else(|| activity.progress.heartbeat_details.clone()),
         ..activity.progress.clone()
     };
-    let scheduled_event_id = activity.scheduled_event_id;
-    draft.fact(&run_id, Fact::moved(scheduled_event_id, progress));
-    Ok(draft.finish(|_| Reply::Heartbeat { cancel_requested }))
+    run.fact(Fact::moved(activity.scheduled_event_id, progress));
+    changed(draft, HeartbeatNoted { cancel_requested: activity.cancel_requested() })
 }
 
 /// The started event is written only when the activity ends, with the attempt that ended it: none if that had not started.
 /// 0 for none, and while it is buffered. It says which build reported the end.
 pub(super) fn write_started(
-    draft: &mut Draft<'_>,
-    run_id: &str,
+    run: &mut RunDraft<'_, '_>,
     activity: &Activity,
     worker_version: Option<WorkerVersionStamp>,
 ) -> i64 {
@@ -224,19 +200,17 @@ pub(super) fn write_started(
         worker_version,
         ..ActivityTaskStartedEventAttributes::default()
     };
-    draft.event(run_id, Attributes::ActivityTaskStartedEventAttributes(attributes))
+    run.event(Attributes::ActivityTaskStartedEventAttributes(attributes))
 }
 
-fn end(mut draft: Draft<'_>, run_id: &str, closing: Attributes) -> Transition {
-    draft.event(run_id, closing);
-    task::wake_workflow(&mut draft, run_id);
-    draft.finish(|_| Reply::Done)
+fn end(run: &mut RunDraft<'_, '_>, closing: Attributes) {
+    run.event(closing);
+    task::wake_workflow(run);
 }
 
 /// When the next attempt is due, or why there is none.
 pub(super) fn retry_after(
-    draft: &Draft<'_>,
-    run_id: &str,
+    run: &RunDraft<'_, '_>,
     activity: &Activity,
     failure: &Failure,
 ) -> Result<Timestamp, RetryState> {
@@ -244,7 +218,7 @@ pub(super) fn retry_after(
         return Err(RetryState::CancelRequested);
     }
     let retry = activity.retry().ok_or(RetryState::RetryPolicyNotSet)?;
-    let now = draft.time_in(run_id);
+    let now = run.now();
     match retry.after(activity.progress.attempt, Some(failure), now, activity.close_deadline()) {
         NextAttempt::After(wait) => Ok(now + wait),
         NextAttempt::Never(state) => Err(state),
@@ -253,14 +227,13 @@ pub(super) fn retry_after(
 
 /// Another attempt, due at `due`.
 pub(super) fn try_again(
-    draft: &mut Draft<'_>,
-    run_id: &str,
+    run: &mut RunDraft<'_, '_>,
     activity: &Activity,
     failure: &Failure,
     details: Option<Payloads>,
     due: Timestamp,
 ) {
-    let now = draft.time_in(run_id);
+    let now = run.now();
     let old = &activity.progress;
     let progress = ActivityProgress {
         attempt: old.attempt + 1,
@@ -270,12 +243,11 @@ pub(super) fn try_again(
         identity: old.identity.clone(),
         heartbeat_at: if details.is_some() { now.nanos() } else { old.heartbeat_at },
         heartbeat_details: details.or_else(|| old.heartbeat_details.clone()),
-        last_failure: Some(kept_failure(failure, draft.env.limits.kept_failure_bytes)),
+        last_failure: Some(kept_failure(failure, run.env().limits.kept_failure_bytes)),
         last_attempt_ended_at: now.nanos(),
         cancel_requested_event_id: old.cancel_requested_event_id,
         kept: false,
         due: due <= now,
     };
-    let scheduled_event_id = activity.scheduled_event_id;
-    draft.fact(run_id, Fact::moved(scheduled_event_id, progress));
+    run.fact(Fact::moved(activity.scheduled_event_id, progress));
 }

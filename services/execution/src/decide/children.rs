@@ -1,7 +1,9 @@
 //! What a parent hears of its children, and what a closed run still owes.
 
+use std::sync::Arc;
+
 use api::temporal::api::common::v1::WorkflowExecution;
-use api::temporal::api::enums::v1::{ParentClosePolicy, StartChildWorkflowExecutionFailedCause};
+use api::temporal::api::enums::v1::ParentClosePolicy;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
     ChildWorkflowExecutionCanceledEventAttributes, ChildWorkflowExecutionCompletedEventAttributes,
@@ -10,32 +12,27 @@ use api::temporal::api::history::v1::{
     StartChildWorkflowExecutionFailedEventAttributes,
 };
 
-use super::{task, unchanged};
-use crate::change::{ChildStarted, Fact};
-use crate::draft::Draft;
-use crate::input::ChildClosed;
+use super::answer::{Decision, changed, unchanged};
+use super::target::Target;
+use super::task;
+use crate::change::{self, Fact};
+use crate::draft::RunDraft;
+use crate::input::{ChildClosed, ChildReleased, ChildStarted};
 use crate::pending::Child;
-use crate::reply::{Rejection, Reply, Transition};
-use crate::{Env, Workflow};
+use crate::reply::Rejection;
+use crate::run::Run;
 
 /// How starting a child ended.
-pub(super) fn started(
-    workflow: &Workflow,
-    run_id: &str,
-    initiated_event_id: i64,
-    result: Result<String, StartChildWorkflowExecutionFailedCause>,
-    env: &Env<'_>,
-) -> Transition {
-    let run = workflow.runs.get(run_id);
-    let child = run.and_then(|run| run.children.get(&initiated_event_id));
-    let (Some(run), Some(child)) = (run, child) else { return unchanged(workflow, Reply::Done) };
-    if child.is_started() {
-        return unchanged(workflow, Reply::Done);
-    }
-    let (open, child) = (run.is_open(), child.clone());
-    let mut draft = Draft::of(workflow, env);
-    match (open, result) {
-        (true, Ok(child_run_id)) => write_started(&mut draft, run_id, &child, &child_run_id),
+pub(super) fn started(on: Target<'_>, ended: ChildStarted) -> Decision<'_, ()> {
+    let ChildStarted { initiated_event_id, result } = ended;
+    let Some(before) = on.find() else { return unchanged(()) };
+    let Some(child) = before.children.get(&initiated_event_id).filter(|child| !child.is_started()) else {
+        return unchanged(());
+    };
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
+    match (before.is_open(), result) {
+        (true, Ok(child_run_id)) => write_started(&mut run, child, &child_run_id),
         (true, Err(cause)) => {
             let initiated = &child.initiated;
             let attributes = StartChildWorkflowExecutionFailedEventAttributes {
@@ -50,19 +47,20 @@ pub(super) fn started(
                 ..StartChildWorkflowExecutionFailedEventAttributes::default()
             };
             let attributes = Attributes::StartChildWorkflowExecutionFailedEventAttributes(attributes);
-            draft.event(run_id, attributes);
+            run.event(attributes);
         }
         // The parent closed before it knew: an abandoned child lives on, others meet the parent close policy.
         (false, Ok(child_run_id)) if child.close_policy() != ParentClosePolicy::Abandon => {
-            draft.fact(run_id, Fact::ChildStarted(ChildStarted { initiated_event_id, run_id: child_run_id }));
+            let started = change::ChildStarted { initiated_event_id, run_id: child_run_id };
+            run.fact(Fact::ChildStarted(started));
         }
-        (false, _) => draft.fact(run_id, Fact::ChildReleased(initiated_event_id)),
+        (false, _) => run.fact(Fact::ChildReleased(initiated_event_id)),
     }
-    task::wake_workflow(&mut draft, run_id);
-    draft.finish(|_| Reply::Done)
+    task::wake_workflow(&mut run);
+    changed(draft, ())
 }
 
-fn write_started(draft: &mut Draft<'_>, run_id: &str, child: &Child, child_run_id: &str) {
+fn write_started(run: &mut RunDraft<'_, '_>, child: &Child, child_run_id: &str) {
     let initiated = &child.initiated;
     let attributes = ChildWorkflowExecutionStartedEventAttributes {
         namespace: initiated.namespace.clone(),
@@ -76,30 +74,29 @@ fn write_started(draft: &mut Draft<'_>, run_id: &str, child: &Child, child_run_i
         header: initiated.header.clone(),
     };
     let attributes = Attributes::ChildWorkflowExecutionStartedEventAttributes(attributes);
-    draft.event(run_id, attributes);
+    run.event(attributes);
 }
 
 /// A child has closed. Its start may not have been heard of yet: then that is written first.
-pub(super) fn closed(workflow: &Workflow, closed: ChildClosed, env: &Env<'_>) -> Result<Transition, Rejection> {
+pub(super) fn closed(on: Target<'_>, closed: ChildClosed) -> Decision<'_, ()> {
     let gone = || Rejection::NotFound("the parent does not wait for this child".to_owned());
-    let run = workflow.runs.get(&closed.run_id).filter(|run| run.is_open()).ok_or_else(gone)?;
-    let child = run.children.get(&closed.initiated_event_id).ok_or_else(gone)?.clone();
+    let before = on.find_open().ok_or_else(gone)?;
+    let child = before.children.get(&closed.initiated_event_id).ok_or_else(gone)?;
     let same = child.initiated.workflow_id == closed.child.workflow_id
         && (!child.is_started() || child.run_id == closed.child.run_id);
     if !same {
         return Err(gone());
     }
-    let run_id = closed.run_id.clone();
-    let mut draft = Draft::of(workflow, env);
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
     if !child.is_started() {
-        write_started(&mut draft, &run_id, &child, &closed.child.run_id);
+        write_started(&mut run, child, &closed.child.run_id);
     }
-    let started_event_id =
-        draft.run(&run_id).children.get(&closed.initiated_event_id).map_or(0, |child| child.started_event_id);
-    let attributes = closing_event(&child, closed, started_event_id).ok_or_else(gone)?;
-    draft.event(&run_id, attributes);
-    task::wake_workflow(&mut draft, &run_id);
-    Ok(draft.finish(|_| Reply::Done))
+    let started_event_id = run.children.get(&closed.initiated_event_id).map_or(0, |child| child.started_event_id);
+    let attributes = closing_event(child, closed, started_event_id).ok_or_else(gone)?;
+    run.event(attributes);
+    task::wake_workflow(&mut run);
+    changed(draft, ())
 }
 
 /// The parent's view of the child's closing event.
@@ -171,23 +168,19 @@ fn closing_event(child: &Child, closed: ChildClosed, started_event_id: i64) -> O
 }
 
 /// The parent close policy has been carried out.
-pub(super) fn released(workflow: &Workflow, run_id: &str, initiated_event_id: i64, env: &Env<'_>) -> Transition {
-    let owed =
-        workflow.runs.get(run_id).is_some_and(|run| !run.is_open() && run.children.contains_key(&initiated_event_id));
-    if !owed {
-        return unchanged(workflow, Reply::Done);
-    }
-    let mut draft = Draft::of(workflow, env);
-    draft.fact(run_id, Fact::ChildReleased(initiated_event_id));
-    draft.finish(|_| Reply::Done)
+pub(super) fn released(on: Target<'_>, released: ChildReleased) -> Decision<'_, ()> {
+    let ChildReleased { initiated_event_id } = released;
+    let is_owed = |run: &&Arc<Run>| !run.is_open() && run.children.contains_key(&initiated_event_id);
+    let Some(run) = on.find().filter(is_owed) else { return unchanged(()) };
+    let mut draft = on.draft();
+    draft.at(&run.core.run_id).fact(Fact::ChildReleased(initiated_event_id));
+    changed(draft, ())
 }
 
 /// The parent knows of the close.
-pub(super) fn parent_notified(workflow: &Workflow, run_id: &str, env: &Env<'_>) -> Transition {
-    if !workflow.runs.get(run_id).is_some_and(|run| run.core.owes_parent) {
-        return unchanged(workflow, Reply::Done);
-    }
-    let mut draft = Draft::of(workflow, env);
-    draft.fact(run_id, Fact::OwesParent(false));
-    draft.finish(|_| Reply::Done)
+pub(super) fn parent_notified(on: Target<'_>) -> Decision<'_, ()> {
+    let Some(run) = on.find().filter(|run| run.core.owes_parent) else { return unchanged(()) };
+    let mut draft = on.draft();
+    draft.at(&run.core.run_id).fact(Fact::OwesParent(false));
+    changed(draft, ())
 }

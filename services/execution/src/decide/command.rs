@@ -15,8 +15,7 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use prost::Message;
 
 use crate::command_checks::{checked_elements, checked_name};
-use crate::draft::{Draft, Notes};
-use crate::run::Run;
+use crate::draft::{Notes, RunDraft};
 
 /// A command that cannot be carried out: the workflow task fails with this cause.
 #[derive(Debug)]
@@ -37,9 +36,8 @@ pub(super) struct Requester {
 }
 
 /// The commands of one completion, in order.
-pub(super) struct Commands<'a> {
-    pub(super) draft: Draft<'a>,
-    pub(super) run_id: String,
+pub(super) struct Commands<'d, 'a> {
+    pub(super) run: RunDraft<'d, 'a>,
     /// The WorkflowTaskCompleted event that all command events refer to.
     pub(super) completed_event_id: i64,
     pub(super) identity: String,
@@ -51,10 +49,10 @@ pub(super) struct Commands<'a> {
     cancelled: Vec<(i64, i64)>,
 }
 
-impl<'a> Commands<'a> {
-    pub(super) fn new(draft: Draft<'a>, run_id: String, completed_event_id: i64, who: Requester) -> Self {
+impl<'d, 'a> Commands<'d, 'a> {
+    pub(super) fn new(run: RunDraft<'d, 'a>, completed_event_id: i64, who: Requester) -> Self {
         let Requester { identity, namespace } = who;
-        Self { draft, run_id, completed_event_id, identity, namespace, eager: Vec::new(), cancelled: Vec::new() }
+        Self { run, completed_event_id, identity, namespace, eager: Vec::new(), cancelled: Vec::new() }
     }
 
     pub(super) fn carry_out(&mut self, command: Command) -> Carried {
@@ -65,7 +63,7 @@ impl<'a> Commands<'a> {
             return bad(cause_of(kind), format!("{kind:?}CommandAttributes is not set on command"));
         };
         // By ending the run, for the reason given at `check_size`.
-        checked_elements("the command", Some(&attributes), self.draft.env.limits.elements_max)
+        checked_elements("the command", Some(&attributes), self.run.env().limits.elements_max)
             .map_err(|message| BadCommand { cause: cause_of(kind), message, terminates: true })?;
         match attributes {
             Attributes::ScheduleActivityTaskCommandAttributes(a) => self.schedule_activity(a, notes),
@@ -92,14 +90,10 @@ impl<'a> Commands<'a> {
         }
     }
 
-    pub(super) fn run(&self) -> &Run {
-        self.draft.run(&self.run_id)
-    }
-
     /// Refuses what exceeds the payload limit by ending the run: the same payload would come with every retry.
     fn check_size(&self, cause: Cause, field: &str, message: Option<&impl Message>) -> Carried {
         let size = message.map_or(0, Message::encoded_len);
-        let limit = self.draft.env.limits.blob_bytes;
+        let limit = self.run.env().limits.blob_bytes;
         if size <= limit {
             return Ok(());
         }
@@ -108,7 +102,7 @@ impl<'a> Commands<'a> {
     }
 
     fn check_id(&self, cause: Cause, field: &str, id: &str) -> Carried {
-        let limit = self.draft.env.limits.id_bytes;
+        let limit = self.run.env().limits.id_bytes;
         if id.is_empty() {
             return bad(cause, format!("{field} is not set"));
         }
@@ -130,7 +124,7 @@ impl<'a> Commands<'a> {
         if *priority_key < 0 {
             return bad(cause, format!("Priority.PriorityKey is {priority_key}, 0 or more is allowed"));
         }
-        let (bytes, limit) = (fairness_key.len(), self.draft.env.limits.fairness_key_bytes);
+        let (bytes, limit) = (fairness_key.len(), self.run.env().limits.fairness_key_bytes);
         if bytes > limit {
             return bad(cause, format!("Priority.FairnessKey has {bytes} bytes, at most {limit} are allowed"));
         }
@@ -138,7 +132,7 @@ impl<'a> Commands<'a> {
     }
 
     fn check_pending(&self, cause: Cause, what: &str, pending: usize) -> Carried {
-        let limit = self.draft.env.limits.pending_max;
+        let limit = self.run.env().limits.pending_max;
         if pending < limit {
             return Ok(());
         }

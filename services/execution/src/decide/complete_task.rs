@@ -11,52 +11,47 @@ use api::temporal::api::history::v1::WorkflowTaskCompletedEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
 use ids::Timestamp;
 
+use super::answer::{Answer, Decision};
 use super::command::{BadCommand, Commands, Requester};
+use super::target::Target;
 use super::task::{self, LostTask, Taker};
+use crate::Env;
 use crate::change::{Empty, Fact, Sticky};
-use crate::draft::Draft;
+use crate::draft::RunDraft;
 use crate::duration::{from_wire, nanos};
 use crate::input::CompleteWorkflowTask;
-use crate::reply::{Rejection, Reply, Transition};
+use crate::reply::{Rejection, TaskCompleted};
 use crate::workflow_task::WorkflowTask;
-use crate::{Env, Workflow};
 
-pub(super) fn complete(
-    workflow: &Workflow,
-    complete: CompleteWorkflowTask,
-    env: &Env<'_>,
-) -> Result<Transition, Rejection> {
-    let (_, task) = task::started_task(workflow, &complete.task, env)?;
+pub(super) fn complete(on: Target<'_>, complete: CompleteWorkflowTask) -> Decision<'_, TaskCompleted> {
+    let (before, task) = task::started_task(on, complete.task)?;
+    let run_id = &before.core.run_id;
     super::command::check_sequence(&complete.request.commands).map_err(Rejection::InvalidArgument)?;
-    if is_heartbeat(&complete) && heartbeats_too_long(task, env) {
-        return Ok(time_out_heartbeats(workflow, &complete.task.run_id, task, env));
+    if is_heartbeat(&complete) && heartbeats_too_long(task, on.env) {
+        return Ok(time_out_heartbeats(on, run_id, task));
     }
     let identity = complete.request.identity.clone();
-    let run_id = complete.task.run_id.clone();
     let worker_version = complete.request.worker_version_stamp.clone();
     let binary_checksum = complete.request.binary_checksum.clone();
-    try_complete(workflow, complete, task, env).or_else(|bad| {
-        let mut draft = Draft::of(workflow, env);
+    try_complete(on, complete, run_id, task).or_else(|bad| {
+        let mut draft = on.draft();
+        let mut run = draft.at(run_id);
         let reason = reason_of(&bad);
         let failure = Some(bad_command_failure(&reason));
         let lost = LostTask { cause: bad.cause as i32, failure, identity, worker_version, binary_checksum };
         let was_closing = bad.cause == WorkflowTaskFailedCause::UnhandledCommand;
         if bad.terminates {
-            task::end_after_failure(&mut draft, &run_id, lost, reason.clone());
+            task::end_after_failure(&mut run, lost, reason.clone());
         } else {
-            task::lose_to_failure(&mut draft, &run_id, lost);
+            task::lose_to_failure(&mut run, lost);
         }
+        // A close was refused for events that the worker had not seen: the next task is to find none. Of what can come, only
+        // signals come without end.
         if was_closing {
-            keep_signals_out(&mut draft, &run_id);
+            run.fact(Fact::SignalsKeptOut(Empty {}));
         }
-        Ok(draft.finish(|_| Reply::Refused(Rejection::InvalidArgument(reason))))
+        Ok(Answer::Refused(draft, Rejection::InvalidArgument(reason)))
     })
-}
-
-/// A close was refused for events that the worker had not seen: the next task is to find none. Of what can come, only
-/// signals come without end.
-fn keep_signals_out(draft: &mut Draft<'_>, run_id: &str) {
-    draft.fact(run_id, Fact::SignalsKeptOut(Empty {}));
 }
 
 fn bad_command_failure(message: &str) -> Failure {
@@ -86,29 +81,29 @@ fn heartbeats_too_long(task: &WorkflowTask, env: &Env<'_>) -> bool {
 }
 
 /// Local activities have stretched one task for too long: its worker is taken for stuck.
-fn time_out_heartbeats(workflow: &Workflow, run_id: &str, task: &WorkflowTask, env: &Env<'_>) -> Transition {
-    let mut draft = Draft::of(workflow, env);
-    task::write_transient(&mut draft, run_id);
-    let failures = draft.run(run_id).failures_with_this_task();
-    task::write_time_out(&mut draft, run_id, task, TimeoutType::StartToClose);
-    task::after_loss(&mut draft, run_id, failures, Duration::ZERO);
-    draft.finish(|_| Reply::Refused(Rejection::NotFound("workflow task heartbeat timeout".to_owned())))
+fn time_out_heartbeats<'a>(on: Target<'a>, run_id: &str, task: &WorkflowTask) -> Answer<'a, TaskCompleted> {
+    let mut draft = on.draft();
+    let mut run = draft.at(run_id);
+    task::write_transient(&mut run);
+    let failures = run.failures_with_this_task();
+    task::write_time_out(&mut run, task, TimeoutType::StartToClose);
+    task::after_loss(&mut run, failures, Duration::ZERO);
+    Answer::Refused(draft, Rejection::NotFound("workflow task heartbeat timeout".to_owned()))
 }
 
-fn try_complete(
-    workflow: &Workflow,
+fn try_complete<'a>(
+    on: Target<'a>,
     complete: CompleteWorkflowTask,
+    run_id: &str,
     task: &WorkflowTask,
-    env: &Env<'_>,
-) -> Result<Transition, BadCommand> {
+) -> Result<Answer<'a, TaskCompleted>, BadCommand> {
     let heartbeat = is_heartbeat(&complete);
-    let CompleteWorkflowTask { task: id, request, more_wanted } = complete;
-    let run_id = id.run_id;
-    let mut draft = Draft::of(workflow, env);
-    task::write_transient(&mut draft, &run_id);
-    let completed_event_id = draft.event(
-        &run_id,
-        Attributes::WorkflowTaskCompletedEventAttributes(WorkflowTaskCompletedEventAttributes {
+    let CompleteWorkflowTask { request, more_wanted, .. } = complete;
+    let mut draft = on.draft();
+    let mut run = draft.at(run_id);
+    task::write_transient(&mut run);
+    let completed_event_id =
+        run.event(Attributes::WorkflowTaskCompletedEventAttributes(WorkflowTaskCompletedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
             started_event_id: task.started_event_id().unwrap_or(0),
             identity: request.identity.clone(),
@@ -125,43 +120,45 @@ fn try_complete(
                 .map(|options| options.deployment_name.clone())
                 .unwrap_or_default(),
             deployment_version: None,
-        }),
-    );
-    set_sticky(&mut draft, &run_id, request.sticky_attributes.as_ref());
+        }));
+    set_sticky(&mut run, request.sticky_attributes.as_ref());
     let who = Requester { identity: request.identity.clone(), namespace: request.namespace.clone() };
-    let mut commands = Commands::new(draft, run_id.clone(), completed_event_id, who);
+    let mut commands = Commands::new(run, completed_event_id, who);
     for command in request.commands {
         commands.carry_out(command)?;
     }
     let consequences = commands.follow_through();
-    let (mut draft, eager) = (commands.draft, consequences.eager);
+    let (mut run, eager) = (commands.run, consequences.eager);
 
     let mut new_task = false;
-    if draft.run(&run_id).is_open() {
-        let news = draft.flush_buffered(&run_id) || consequences.cancelled;
+    if run.is_open() {
+        let news = run.flush_buffered() || consequences.cancelled;
         if news || request.force_create_new_workflow_task || more_wanted {
-            task::schedule(&mut draft, &run_id);
+            task::schedule(&mut run);
             if heartbeat {
-                draft.fact(&run_id, Fact::HeartbeatsSince(task.first_scheduled_at));
+                run.fact(Fact::HeartbeatsSince(task.first_scheduled_at));
             }
             if request.return_new_workflow_task {
-                let request_id = draft.uuid();
+                let request_id = run.uuid();
                 let (identity, worker_version) = (request.identity, request.worker_version_stamp);
-                task::take_task(&mut draft, &run_id, Taker { request_id, identity, worker_version });
+                task::take_task(&mut run, Taker { request_id, identity, worker_version });
                 new_task = true;
             }
         }
     }
-    Ok(draft.finish(|next| {
-        let run = next.runs[&run_id].clone();
-        let eager_activities = eager.iter().filter_map(|id| run.activities.get(id)).map(Arc::clone).collect();
-        Reply::TaskCompleted { run, new_task, eager_activities }
-    }))
+    let run_id = run_id.to_owned();
+    Ok(Answer::Changed(
+        draft,
+        Box::new(move |next| {
+            let run = next.runs[&run_id].clone();
+            let eager_activities = eager.iter().filter_map(|id| run.activities.get(id)).map(Arc::clone).collect();
+            TaskCompleted { run, new_task, eager_activities }
+        }),
+    ))
 }
 
 fn set_sticky(
-    draft: &mut Draft<'_>,
-    run_id: &str,
+    run: &mut RunDraft<'_, '_>,
     wanted: Option<&api::temporal::api::taskqueue::v1::StickyExecutionAttributes>,
 ) {
     let queue = wanted.and_then(|wanted| wanted.worker_task_queue.as_ref()).map_or("", |queue| &queue.name);
@@ -171,9 +168,8 @@ fn set_sticky(
     } else {
         Sticky { queue: queue.to_owned(), timeout_nanos: timeout }
     };
-    let core = &draft.run(run_id).core;
-    if core.sticky_queue != sticky.queue || core.sticky_timeout_nanos != sticky.timeout_nanos {
-        draft.fact(run_id, Fact::Sticky(sticky));
+    if run.core.sticky_queue != sticky.queue || run.core.sticky_timeout_nanos != sticky.timeout_nanos {
+        run.fact(Fact::Sticky(sticky));
     }
 }
 

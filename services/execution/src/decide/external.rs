@@ -1,28 +1,20 @@
 //! How signals and cancel requests to other workflows ended.
 
-use api::temporal::api::enums::v1::{
-    CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
-};
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
     ExternalWorkflowExecutionCancelRequestedEventAttributes, ExternalWorkflowExecutionSignaledEventAttributes,
     RequestCancelExternalWorkflowExecutionFailedEventAttributes, SignalExternalWorkflowExecutionFailedEventAttributes,
 };
 
-use super::{task, unchanged};
-use crate::draft::Draft;
-use crate::reply::{Reply, Transition};
-use crate::{Env, Workflow};
+use super::answer::{Decision, changed, unchanged};
+use super::target::Target;
+use super::task;
+use crate::input::{ExternalCancelRequested, ExternalSignalled};
 
-pub(super) fn signalled(
-    workflow: &Workflow,
-    run_id: &str,
-    initiated_event_id: i64,
-    result: Result<(), SignalExternalWorkflowExecutionFailedCause>,
-    env: &Env<'_>,
-) -> Transition {
-    let signal = workflow.runs.get(run_id).and_then(|run| run.signals.get(&initiated_event_id));
-    let Some(signal) = signal else { return unchanged(workflow, Reply::Done) };
+pub(super) fn signalled<'a>(on: Target<'a>, ended: ExternalSignalled) -> Decision<'a, ()> {
+    let ExternalSignalled { initiated_event_id, result } = ended;
+    let signal = on.find().and_then(|run| run.signals.get(&initiated_event_id));
+    let Some(signal) = signal else { return unchanged(()) };
     let initiated = signal.initiated.clone();
     let attributes = match result {
         Ok(()) => Attributes::ExternalWorkflowExecutionSignaledEventAttributes(
@@ -47,18 +39,13 @@ pub(super) fn signalled(
             },
         ),
     };
-    answer(workflow, run_id, attributes, env)
+    note(on, attributes)
 }
 
-pub(super) fn cancel_requested(
-    workflow: &Workflow,
-    run_id: &str,
-    initiated_event_id: i64,
-    result: Result<(), CancelExternalWorkflowExecutionFailedCause>,
-    env: &Env<'_>,
-) -> Transition {
-    let cancel = workflow.runs.get(run_id).and_then(|run| run.cancels.get(&initiated_event_id));
-    let Some(cancel) = cancel else { return unchanged(workflow, Reply::Done) };
+pub(super) fn cancel_requested<'a>(on: Target<'a>, ended: ExternalCancelRequested) -> Decision<'a, ()> {
+    let ExternalCancelRequested { initiated_event_id, result } = ended;
+    let cancel = on.find().and_then(|run| run.cancels.get(&initiated_event_id));
+    let Some(cancel) = cancel else { return unchanged(()) };
     let initiated = cancel.initiated.clone();
     let attributes = match result {
         Ok(()) => Attributes::ExternalWorkflowExecutionCancelRequestedEventAttributes(
@@ -82,12 +69,14 @@ pub(super) fn cancel_requested(
             },
         ),
     };
-    answer(workflow, run_id, attributes, env)
+    note(on, attributes)
 }
 
-fn answer(workflow: &Workflow, run_id: &str, attributes: Attributes, env: &Env<'_>) -> Transition {
-    let mut draft = Draft::of(workflow, env);
-    draft.event(run_id, attributes);
-    task::wake_workflow(&mut draft, run_id);
-    draft.finish(|_| Reply::Done)
+fn note(on: Target<'_>, attributes: Attributes) -> Decision<'_, ()> {
+    let run_id = &on.resolve()?.core.run_id;
+    let mut draft = on.draft();
+    let mut run = draft.at(run_id);
+    run.event(attributes);
+    task::wake_workflow(&mut run);
+    changed(draft, ())
 }

@@ -6,8 +6,8 @@ use api::texts;
 
 use super::cancel::end_now;
 use super::task::{LostTask, SERVER_IDENTITY, lose_to_failure};
-use crate::draft::{Draft, Notes};
-use crate::reply::{Rejection, Reply, Transition};
+use crate::draft::{Draft, Notes, RunDraft};
+use crate::reply::Rejection;
 
 /// What a run may hold in memory for each byte that its row may have. What people write holds two to ten; lists of nothing
 /// hold fifty.
@@ -15,14 +15,13 @@ const HELD_PER_BYTE: usize = 16;
 
 /// Ends runs whose history has outgrown its limits, and takes the workflow task from a worker while whose thinking too
 /// much has come in.
-pub(crate) fn enforce_limits(draft: &mut Draft<'_>) {
+pub(super) fn enforce_limits(draft: &mut Draft<'_>) {
     let limits = draft.env.limits;
     for run_id in draft.touched_open_runs() {
-        let run = draft.run(&run_id);
+        let mut run = draft.at(&run_id);
         if run.buffered.len() > limits.buffered_max || run.buffered_bytes > limits.buffered_max_bytes {
-            lose_to_failure(draft, &run_id, LostTask::by_server());
+            lose_to_failure(&mut run, LostTask::by_server());
         }
-        let run = draft.run(&run_id);
         let reason = if run.last_event_id() >= limits.history_max_events {
             texts::HISTORY_TOO_LONG
         } else if run.core.history_bytes >= limits.history_max_bytes {
@@ -30,13 +29,13 @@ pub(crate) fn enforce_limits(draft: &mut Draft<'_>) {
         } else {
             continue;
         };
-        end(draft, &run_id, reason);
+        end(&mut run, reason);
     }
 }
 
 /// What happens instead of a transition after which a run's row would be too large to be stored: nothing of it, but the end
 /// of the run that it began from, whose row does fit. The caller hears why.
-pub(crate) fn end_instead(draft: &Draft<'_>) -> Option<Transition> {
+pub(super) fn end_instead<'a>(draft: &Draft<'a>) -> Option<(Draft<'a>, Rejection)> {
     let touched = draft.touched_runs();
     if !touched.clone().any(|run_id| is_too_large(draft, run_id)) {
         return None;
@@ -45,10 +44,9 @@ pub(crate) fn end_instead(draft: &Draft<'_>) -> Option<Transition> {
     let ending: Vec<&str> = touched.filter(was_open).collect();
     let mut end_of = Draft::of(draft.before, draft.env);
     for run_id in &ending {
-        end(&mut end_of, run_id, texts::STATE_TOO_LARGE);
+        end(&mut end_of.at(run_id), texts::STATE_TOO_LARGE);
     }
-    let refused = |_: &_| Reply::Refused(Rejection::InvalidArgument(texts::STATE_TOO_LARGE.to_owned()));
-    (!ending.is_empty()).then(|| end_of.close(refused))
+    (!ending.is_empty()).then(|| (end_of, Rejection::InvalidArgument(texts::STATE_TOO_LARGE.to_owned())))
 }
 
 /// Whether a run's row, or what the run holds in memory, is larger than it may be. The closing event comes on top, and whatever a run was before, it can be
@@ -66,12 +64,11 @@ fn is_too_large(draft: &Draft<'_>, run_id: &str) -> bool {
     run.state_bytes() > most || is_heavy
 }
 
-fn end(draft: &mut Draft<'_>, run_id: &str, reason: &str) {
+fn end(run: &mut RunDraft<'_, '_>, reason: &str) {
     let attributes = WorkflowExecutionTerminatedEventAttributes {
         reason: reason.to_owned(),
         identity: SERVER_IDENTITY.to_owned(),
         ..WorkflowExecutionTerminatedEventAttributes::default()
     };
-    let attributes = Attributes::WorkflowExecutionTerminatedEventAttributes(attributes);
-    end_now(draft, run_id, attributes, Notes::default());
+    end_now(run, Attributes::WorkflowExecutionTerminatedEventAttributes(attributes), Notes::default());
 }

@@ -1,44 +1,37 @@
 //! How offers to matching ended. A taken task needs no word: its start has been recorded.
 
-use super::unchanged;
+use super::answer::{Decision, changed, unchanged};
+use super::target::Target;
 use crate::change::{Empty, Fact, Sticky};
-use crate::draft::Draft;
 use crate::input::{Offered, TaskOffered};
 use crate::pending::{ActivityProgress, ActivityState, activity_state};
-use crate::reply::{Reply, Transition};
-use crate::workflow_task::WorkflowTask;
-use crate::{Env, Workflow};
 
-pub(super) fn workflow_task(workflow: &Workflow, offered: &TaskOffered, env: &Env<'_>) -> Transition {
-    let run = workflow.runs.get(&offered.run_id).filter(|run| run.is_open());
-    let task = run.and_then(|run| run.task.as_ref());
-    let is_meant = |task: &&WorkflowTask| {
-        task.scheduled_event_id == offered.scheduled_event_id && task.stamp == offered.stamp && task.is_offerable()
-    };
-    let Some(task) = task.filter(is_meant) else { return unchanged(workflow, Reply::Done) };
+pub(super) fn workflow_task<'a>(on: Target<'a>, offered: &TaskOffered) -> Decision<'a, ()> {
+    let Some(run) = on.find_open() else { return unchanged(()) };
+    let task = run.task.as_ref().filter(|task| task.id() == offered.task && task.is_offerable());
+    let Some(task) = task else { return unchanged(()) };
     let fact = match offered.outcome {
         // Sticky queues live in memory only.
         Offered::Kept if task.sticky_until().is_none() => Fact::TaskBacklogged(Empty {}),
         // Nobody attends the sticky queue: the same task is offered on the normal one.
         Offered::Refused => Fact::Sticky(Sticky::default()),
-        Offered::Taken | Offered::Kept => return unchanged(workflow, Reply::Done),
+        Offered::Taken | Offered::Kept => return unchanged(()),
     };
-    let mut draft = Draft::of(workflow, env);
-    draft.fact(&offered.run_id, fact);
-    draft.finish(|_| Reply::Done)
+    let mut draft = on.draft();
+    draft.at(&run.core.run_id).fact(fact);
+    changed(draft, ())
 }
 
-pub(super) fn activity(workflow: &Workflow, offered: &TaskOffered, env: &Env<'_>) -> Transition {
-    let run = workflow.runs.get(&offered.run_id).filter(|run| run.is_open());
-    let activity = run.and_then(|run| run.activities.get(&offered.scheduled_event_id));
-    let Some(activity) = activity else { return unchanged(workflow, Reply::Done) };
-    let waiting = activity_state(activity) == ActivityState::Waiting && activity.progress.attempt == offered.attempt;
+pub(super) fn activity<'a>(on: Target<'a>, offered: &TaskOffered) -> Decision<'a, ()> {
+    let Some(run) = on.find_open() else { return unchanged(()) };
+    let Some(activity) = run.activities.get(&offered.task.scheduled_event_id) else { return unchanged(()) };
+    let waiting =
+        activity_state(activity) == ActivityState::Waiting && activity.progress.attempt == offered.task.attempt;
     if !waiting || offered.outcome != Offered::Kept {
-        return unchanged(workflow, Reply::Done);
+        return unchanged(());
     }
-    let mut draft = Draft::of(workflow, env);
+    let mut draft = on.draft();
     let progress = ActivityProgress { kept: true, ..activity.progress.clone() };
-    let scheduled_event_id = offered.scheduled_event_id;
-    draft.fact(&offered.run_id, Fact::moved(scheduled_event_id, progress));
-    draft.finish(|_| Reply::Done)
+    draft.at(&run.core.run_id).fact(Fact::moved(activity.scheduled_event_id, progress));
+    changed(draft, ())
 }

@@ -1,31 +1,35 @@
 //! Signals.
 
 use api::temporal::api::common::v1::WorkflowExecution;
+use api::temporal::api::history::v1::WorkflowExecutionSignaledEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
-use api::temporal::api::history::v1::{HistoryEvent, WorkflowExecutionSignaledEventAttributes};
 
-use super::{task, unchanged};
-use crate::draft::{Draft, Notes, resolve, resolve_open};
+use super::answer::{Decision, changed, unchanged};
+use super::target::Target;
+use super::task;
+use crate::Env;
+use crate::draft::{Notes, RunDraft};
+use crate::events::{Effect, effect_of};
 use crate::input::Signal;
-use crate::reply::{Rejection, Reply, Transition};
+use crate::reply::{Rejection, Signalled};
 use crate::run::Run;
-use crate::{Env, Workflow};
 
-pub(super) fn signal(workflow: &Workflow, signal: Signal, env: &Env<'_>) -> Result<Transition, Rejection> {
-    check_another(signal.sender.as_ref(), env)?;
-    if let Some(run_id) = workflow.chain.seen_signal(&signal) {
-        resolve(workflow, &signal.run_id, env)?;
-        return Ok(unchanged(workflow, Reply::Signalled { run_id: run_id.to_owned() }));
+pub(super) fn signal(on: Target<'_>, signal: Signal) -> Decision<'_, Signalled> {
+    check_another(signal.sender.as_ref(), on.env)?;
+    if let Some(run_id) = signal.seen_in(&on.workflow.chain) {
+        on.resolve()?;
+        return unchanged(Signalled { run_id: run_id.to_owned() });
     }
-    let run = resolve_open(workflow, &signal.run_id, env)?;
+    let before = on.resolve_open()?;
     if signal.child_only {
-        check_child_of(run, signal.sender.as_ref(), env)?;
+        check_child_of(before, signal.sender.as_ref(), on.env)?;
     }
-    let run_id = run.core.run_id.clone();
-    let mut draft = Draft::of(workflow, env);
-    take_signal(&mut draft, &run_id, signal)?;
-    task::wake_workflow(&mut draft, &run_id);
-    Ok(draft.finish(|_| Reply::Signalled { run_id }))
+    let run_id = before.core.run_id.clone();
+    let mut draft = on.draft();
+    let mut run = draft.at(&run_id);
+    take_signal(&mut run, signal)?;
+    task::wake_workflow(&mut run);
+    changed(draft, Signalled { run_id })
 }
 
 /// A workflow neither signals nor cancels itself, whichever of its runs it names.
@@ -46,24 +50,20 @@ pub(super) fn check_child_of(run: &Run, sender: Option<&WorkflowExecution>, env:
 }
 
 /// Adds a signal to an open run's history or buffer.
-pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -> Result<(), Rejection> {
-    if draft.next.chain.seen_signal(&signal).is_some() {
+pub(super) fn take_signal(run: &mut RunDraft<'_, '_>, signal: Signal) -> Result<(), Rejection> {
+    if signal.seen_in(&run.draft().next.chain).is_some() {
         return Ok(());
     }
-    let run = draft.run(run_id);
     if run.task.as_ref().is_some_and(|task| task.is_started() && task.keeps_signals_out) {
         let message = "workflow operation can not be applied because workflow is closing";
         return Err(Rejection::NotYet(message.to_owned()));
     }
-    let limit = draft.env.limits.signals_max;
-    let is_signal = |event: &HistoryEvent| {
-        matches!(event.attributes, Some(Attributes::WorkflowExecutionSignaledEventAttributes(_)))
-    };
-    let buffered = run.buffered.iter().filter(|event| is_signal(event)).count() as i64;
+    let limit = run.env().limits.signals_max;
+    let buffered = run.buffered.iter().filter(|event| effect_of(event) == Effect::Signals).count() as i64;
     if run.core.signal_count + buffered >= limit {
         return Err(Rejection::LimitExceeded(format!("the run has received {limit} signals, which is the limit")));
     }
-    draft.remember(signal.kind(), &signal.request_id, run_id);
+    run.remember(signal.kind(), &signal.request_id);
     let notes = Notes { links: signal.links, ..Notes::default() };
     let attributes = WorkflowExecutionSignaledEventAttributes {
         signal_name: signal.name,
@@ -74,6 +74,6 @@ pub(super) fn take_signal(draft: &mut Draft<'_>, run_id: &str, signal: Signal) -
         request_id: signal.request_id,
         ..WorkflowExecutionSignaledEventAttributes::default()
     };
-    draft.event_with(run_id, Attributes::WorkflowExecutionSignaledEventAttributes(attributes), notes);
+    run.event_with(Attributes::WorkflowExecutionSignaledEventAttributes(attributes), notes);
     Ok(())
 }

@@ -12,59 +12,56 @@ use api::temporal::api::history::v1::{
 use api::temporal::api::workflow::v1::OnConflictOptions;
 use api::texts;
 
+use super::answer::{Decision, changed_run, unchanged};
 use super::cancel::end_now;
 use super::close::NextRun;
 use super::signal::take_signal;
-use super::task::Taker;
-use super::{task, unchanged};
+use super::target::Target;
+use super::task::{self, Taker};
 use crate::chain::{ChainMove, Current};
 use crate::change::Fact;
 use crate::command_checks::text_payloads;
-use crate::draft::{Draft, Notes};
+use crate::draft::{Draft, Notes, RunDraft};
 use crate::duration::from_wire;
-use crate::input::{Signal, Start};
-use crate::reply::{Rejection, Reply, Transition};
+use crate::input::Start;
+use crate::reply::{Rejection, Started};
 use crate::requests::RequestKind;
 use crate::run_settings::started_by_request;
-use crate::{Chain, Env, Workflow};
+use crate::{Chain, Env};
 
-pub(super) fn start(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
-    let chain = &workflow.chain;
-    if let Some(run_id) = chain.seen_start(&start)
+pub(super) fn start(on: Target<'_>, start: Start) -> Decision<'_, Started> {
+    let (workflow, chain) = (on.workflow, &on.workflow.chain);
+    if let Some(run_id) = start.seen_in(chain)
         && let Some(run) = workflow.runs.get(run_id)
     {
         let eager = start.request.request_eager_execution && eager_task_is_callers(run);
         // The request may only have been attached to a run that was there.
         let started = run.core.start_request_id == start.request.request_id;
-        let reply = Reply::Started { run: run.clone(), started, eager, signalled: start.signal.is_some() };
-        return Ok(unchanged(workflow, reply));
+        return unchanged(Started { run: run.clone(), started, eager, signalled: start.signal.is_some() });
     }
     // The signal of this very request went to a run that may have closed since: it must not come to another.
     if let Some(signal) = &start.signal
-        && let Some(run) = chain.seen_signal(signal).and_then(|run_id| workflow.runs.get(run_id))
+        && let Some(run) = signal.seen_in(chain).and_then(|run_id| workflow.runs.get(run_id))
     {
-        return Ok(unchanged(
-            workflow,
-            Reply::Started { run: run.clone(), started: false, eager: false, signalled: true },
-        ));
+        return unchanged(Started { run: run.clone(), started: false, eager: false, signalled: true });
     }
     if workflow.is_vacant() {
-        return begin_chain(workflow, start, env);
+        return begin_chain(on, start);
     }
     if chain.current_status == Status::Running as i32 {
-        return conflict(workflow, start, env);
+        return conflict(on, start);
     }
     match reuse_policy(&start) {
-        WorkflowIdReusePolicy::RejectDuplicate => Err(already_started(chain, env, "RejectDuplicate")),
+        WorkflowIdReusePolicy::RejectDuplicate => Err(already_started(chain, on.env, "RejectDuplicate")),
         WorkflowIdReusePolicy::AllowDuplicateFailedOnly if !ended_badly(chain) => {
-            Err(already_started(chain, env, "AllowDuplicateFailedOnly"))
+            Err(already_started(chain, on.env, "AllowDuplicateFailedOnly"))
         }
-        _ => begin_chain(workflow, start, env),
+        _ => begin_chain(on, start),
     }
 }
 
-fn begin_chain(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
-    let mut draft = Draft::of(workflow, env);
+fn begin_chain(on: Target<'_>, start: Start) -> Decision<'_, Started> {
+    let mut draft = on.draft();
     let run_id = draft.uuid();
     begin(draft, start, run_id)
 }
@@ -85,7 +82,7 @@ fn ended_badly(chain: &Chain) -> bool {
 }
 
 /// There is an open run.
-fn conflict(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
+fn conflict(on: Target<'_>, start: Start) -> Decision<'_, Started> {
     let asked = WorkflowIdConflictPolicy::try_from(start.request.workflow_id_conflict_policy).unwrap_or_default();
     let terminate_if_running = reuse_policy(&start) == WorkflowIdReusePolicy::TerminateIfRunning;
     let policy = match asked {
@@ -95,58 +92,54 @@ fn conflict(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transiti
         policy => policy,
     };
     match policy {
-        WorkflowIdConflictPolicy::UseExisting => use_existing(workflow, start, env),
+        WorkflowIdConflictPolicy::UseExisting => use_existing(on, start),
         WorkflowIdConflictPolicy::TerminateExisting => {
-            let mut draft = Draft::of(workflow, env);
-            let current = workflow.chain.current_run_id.clone();
+            let mut draft = on.draft();
             let run_id = draft.uuid();
             let attributes = WorkflowExecutionTerminatedEventAttributes {
                 reason: "TerminateIfRunning WorkflowIdReusePolicy".to_owned(),
                 identity: task::SERVER_IDENTITY.to_owned(),
                 details: Some(text_payloads(&format!("terminated by new runID: {run_id}"))),
             };
-            end_now(
-                &mut draft,
-                &current,
-                Attributes::WorkflowExecutionTerminatedEventAttributes(attributes),
-                Notes::default(),
-            );
+            let closing = Attributes::WorkflowExecutionTerminatedEventAttributes(attributes);
+            end_now(&mut draft.at(&on.workflow.chain.current_run_id), closing, Notes::default());
             begin(draft, start, run_id)
         }
         WorkflowIdConflictPolicy::Unspecified | WorkflowIdConflictPolicy::Fail => {
-            Err(already_started(&workflow.chain, env, ""))
+            Err(already_started(&on.workflow.chain, on.env, ""))
         }
     }
 }
 
-fn use_existing(workflow: &Workflow, start: Start, env: &Env<'_>) -> Result<Transition, Rejection> {
-    let run_id = workflow.chain.current_run_id.clone();
-    let mut draft = Draft::of(workflow, env);
+fn use_existing(on: Target<'_>, start: Start) -> Decision<'_, Started> {
+    let run_id = on.workflow.chain.current_run_id.clone();
+    let mut draft = on.draft();
+    let mut run = draft.at(&run_id);
     let signalled = start.signal.is_some();
     if let Some(signal) = start.signal {
-        take_signal(&mut draft, &run_id, Signal { run_id: run_id.clone(), ..signal })?;
+        take_signal(&mut run, signal)?;
         // A signal-with-start ends a start delay; cron and retry backoffs stay.
-        if draft.run(&run_id).core.first_task_at != 0 && draft.run(&run_id).start.initiator == 0 {
-            draft.fact(&run_id, Fact::FirstTaskAt(0));
+        if run.core.first_task_at != 0 && run.start.initiator == 0 {
+            run.fact(Fact::FirstTaskAt(0));
         }
-        task::wake_workflow(&mut draft, &run_id);
+        task::wake_workflow(&mut run);
     } else if let Some(options) = start.request.on_conflict_options {
-        attach(&mut draft, &run_id, options, start.request.request_id, start.request.links);
+        attach(&mut run, options, start.request.request_id, start.request.links);
     }
-    Ok(draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: false, eager: false, signalled }))
+    changed_run(draft, run_id, move |run| Started { run: run.clone(), started: false, eager: false, signalled })
 }
 
 /// Adds to an open run what the request wants attached. That is news for clients, not for the worker.
-fn attach(draft: &mut Draft<'_>, run_id: &str, options: OnConflictOptions, request_id: String, links: Vec<Link>) {
+fn attach(run: &mut RunDraft<'_, '_>, options: OnConflictOptions, request_id: String, links: Vec<Link>) {
     let attached_request_id = if options.attach_request_id { request_id } else { String::new() };
     let links = if options.attach_links { links } else { Vec::new() };
-    draft.remember(RequestKind::Start, &attached_request_id, run_id);
+    run.remember(RequestKind::Start, &attached_request_id);
     let attributes = WorkflowExecutionOptionsUpdatedEventAttributes {
         attached_request_id,
         ..WorkflowExecutionOptionsUpdatedEventAttributes::default()
     };
     let attributes = Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(attributes);
-    draft.event_with(run_id, attributes, Notes { links, ..Notes::default() });
+    run.event_with(attributes, Notes { links, ..Notes::default() });
 }
 
 fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
@@ -165,7 +158,7 @@ fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
 }
 
 /// Begins a new chain with the run `run_id`.
-fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Result<Transition, Rejection> {
+fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Decision<'_, Started> {
     let kind = start.kind();
     let Start { mut request, parent, signal } = start;
     let notes = Notes {
@@ -186,27 +179,27 @@ fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Result<Transitio
         status: Status::Running as i32,
     };
     draft.chain(ChainMove::Current(current));
-    draft.remember(kind, &request_id, &run_id);
+    let mut run = draft.create(&run_id);
+    run.remember(kind, &request_id);
     let signalled = signal.is_some();
-    let signal = signal.map(|signal| Signal { run_id: run_id.clone(), ..signal });
-    begin_run(&mut draft, &run_id, started, notes, &request_id);
-    check_state(&draft, &run_id)?;
+    begin_run(&mut run, started, notes, &request_id);
+    check_state(&run)?;
     if let Some(signal) = signal {
         // A new run has no limits to exceed.
-        let taken = take_signal(&mut draft, &run_id, signal);
+        let taken = take_signal(&mut run, signal);
         debug_assert!(taken.is_ok());
     }
-    task::wake_workflow(&mut draft, &run_id);
+    task::wake_workflow(&mut run);
     if eager {
-        let request_id = draft.uuid();
-        task::take_task(&mut draft, &run_id, Taker { request_id, identity, worker_version: None });
+        let request_id = run.uuid();
+        task::take_task(&mut run, Taker { request_id, identity, worker_version: None });
     }
-    Ok(draft.finish(|next| Reply::Started { run: next.runs[&run_id].clone(), started: true, eager, signalled }))
+    changed_run(draft, run_id, move |run| Started { run: run.clone(), started: true, eager, signalled })
 }
 
 /// A run that could only be ended is not begun.
-fn check_state(draft: &Draft<'_>, run_id: &str) -> Result<(), Rejection> {
-    let (bytes, most) = (draft.run(run_id).state_bytes(), draft.env.limits.state_max_bytes);
+fn check_state(run: &RunDraft<'_, '_>) -> Result<(), Rejection> {
+    let (bytes, most) = (run.state_bytes(), run.env().limits.state_max_bytes);
     if bytes <= most {
         return Ok(());
     }
@@ -215,8 +208,9 @@ fn check_state(draft: &Draft<'_>, run_id: &str) -> Result<(), Rejection> {
 }
 
 /// Begins the run that follows `old` in its chain.
-pub(super) fn begin_next(draft: &mut Draft<'_>, old: &str, next: NextRun) {
-    let request_id = draft.run(old).core.start_request_id.clone();
+pub(super) fn begin_next(old: &mut RunDraft<'_, '_>, next: NextRun) {
+    let request_id = old.core.start_request_id.clone();
+    let draft = old.draft();
     let current = Current {
         run_id: next.run_id.clone(),
         first_run_id: next.start.first_execution_run_id.clone(),
@@ -224,18 +218,17 @@ pub(super) fn begin_next(draft: &mut Draft<'_>, old: &str, next: NextRun) {
         status: Status::Running as i32,
     };
     draft.chain(ChainMove::Current(current));
-    begin_run(draft, &next.run_id, next.start, Notes::default(), &request_id);
-    task::wake_workflow(draft, &next.run_id);
+    let mut run = draft.create(&next.run_id);
+    begin_run(&mut run, next.start, Notes::default(), &request_id);
+    task::wake_workflow(&mut run);
 }
 
 fn begin_run(
-    draft: &mut Draft<'_>,
-    run_id: &str,
+    run: &mut RunDraft<'_, '_>,
     started: WorkflowExecutionStartedEventAttributes,
     notes: Notes,
     request_id: &str,
 ) {
-    draft.bear(run_id);
-    draft.event_with(run_id, Attributes::WorkflowExecutionStartedEventAttributes(started), notes);
-    draft.fact(run_id, Fact::StartRequestId(request_id.to_owned()));
+    run.event_with(Attributes::WorkflowExecutionStartedEventAttributes(started), notes);
+    run.fact(Fact::StartRequestId(request_id.to_owned()));
 }

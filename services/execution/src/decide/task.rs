@@ -1,5 +1,6 @@
 //! The workflow task: schedule, start, fail, time out, and the sticky queue.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::temporal::api::common::v1::WorkerVersionStamp;
@@ -13,40 +14,40 @@ use api::temporal::api::history::v1::{
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::texts;
 
-use super::unchanged;
+use super::answer::{Decision, changed, changed_run, unchanged};
+use super::target::Target;
+use crate::Env;
 use crate::change::{Empty, Fact, Sticky, TransientScheduled};
-use crate::draft::{Draft, resolve, resolve_open};
+use crate::draft::RunDraft;
 use crate::duration::{nanos, to_wire};
-use crate::input::{FailWorkflowTask, StartTask, TaskId};
-use crate::reply::{Rejection, Reply, Transition};
+use crate::input::{FailWorkflowTask, StartTask};
+use crate::refs::TaskId;
+use crate::reply::{Rejection, TaskTaken};
 use crate::run::Run;
 use crate::transient::transient_events;
 use crate::workflow_task::{TaskStart, WorkflowTask, delay_of_attempt, timeout_of_attempt};
-use crate::{Env, Workflow};
 
 /// Who ends things when the server does.
 pub(super) const SERVER_IDENTITY: &str = "history-service";
 
 /// Wakes the workflow: schedules a task unless there is one, or the first one is still put off.
-pub(super) fn wake_workflow(draft: &mut Draft<'_>, run_id: &str) {
-    let run = draft.run(run_id);
+pub(super) fn wake_workflow(run: &mut RunDraft<'_, '_>) {
     if run.is_open() && run.task.is_none() && run.core.first_task_at == 0 {
-        schedule(draft, run_id);
+        schedule(run);
     }
 }
 
 /// Schedules a task, on the sticky queue where there is one: an event, or, after failures, a transient attempt.
-pub(super) fn schedule(draft: &mut Draft<'_>, run_id: &str) {
-    let attempt = draft.run(run_id).core.task_failures + 1;
-    schedule_attempt(draft, run_id, attempt, Duration::ZERO);
+pub(super) fn schedule(run: &mut RunDraft<'_, '_>) {
+    let attempt = run.core.task_failures + 1;
+    schedule_attempt(run, attempt, Duration::ZERO);
 }
 
 /// Only a transient attempt backs off.
-fn schedule_attempt(draft: &mut Draft<'_>, run_id: &str, attempt: i32, backoff: Duration) {
-    let run = draft.run(run_id).clone();
-    let timeout = timeout_of_attempt(run.timeouts().task, attempt, draft.env.limits.workflow_task_backoff_max);
+fn schedule_attempt(run: &mut RunDraft<'_, '_>, attempt: i32, backoff: Duration) {
+    let timeout = timeout_of_attempt(run.timeouts().task, attempt, run.env().limits.workflow_task_backoff_max);
     if attempt > 1 {
-        let now = draft.time_in(run_id);
+        let now = run.now();
         let scheduled = TransientScheduled {
             scheduled_event_id: run.core.next_event_id,
             attempt,
@@ -54,16 +55,16 @@ fn schedule_attempt(draft: &mut Draft<'_>, run_id: &str, attempt: i32, backoff: 
             timeout_nanos: nanos(timeout),
             backoff_until: (!backoff.is_zero()).then(|| (now + backoff).nanos()),
         };
-        draft.fact(run_id, Fact::TransientScheduled(scheduled));
+        run.fact(Fact::TransientScheduled(scheduled));
         return;
     }
     let is_sticky = !run.core.sticky_queue.is_empty();
     let attributes = WorkflowTaskScheduledEventAttributes {
-        task_queue: Some(if is_sticky { sticky_task_queue(&run) } else { run.normal_task_queue() }),
+        task_queue: Some(if is_sticky { sticky_task_queue(run) } else { run.normal_task_queue() }),
         start_to_close_timeout: Some(to_wire(timeout)),
         attempt,
     };
-    draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(attributes));
+    run.event(Attributes::WorkflowTaskScheduledEventAttributes(attributes));
 }
 
 fn sticky_task_queue(run: &Run) -> TaskQueue {
@@ -83,22 +84,20 @@ fn hints(run: &Run, env: &Env<'_>) -> Vec<i32> {
 }
 
 /// A poller takes the task.
-pub(super) fn start_task(workflow: &Workflow, start: StartTask, env: &Env<'_>) -> Result<Transition, Rejection> {
-    let stale = || Ok(unchanged(workflow, Reply::Stale));
-    let Ok(run) = resolve_open(workflow, &start.run_id, env) else { return stale() };
-    let Some(task) = &run.task else { return stale() };
+pub(super) fn start_task(on: Target<'_>, start: StartTask) -> Decision<'_, TaskTaken> {
+    let Some(before) = on.find_open() else { return unchanged(TaskTaken::Stale) };
+    let Some(task) = &before.task else { return unchanged(TaskTaken::Stale) };
     // First of all: starting an overtaken attempt gave it another id.
     if task.start().is_some_and(|began| began.request_id == start.request_id) {
-        return Ok(unchanged(workflow, Reply::TaskStarted(run.clone())));
+        return unchanged(TaskTaken::Started(before.clone()));
     }
-    let is_meant = task.scheduled_event_id == start.scheduled_event_id && task.stamp == start.stamp;
-    if !task.is_waiting_for_poller() || !is_meant {
-        return stale();
+    if !task.is_waiting_for_poller() || task.id() != start.task {
+        return unchanged(TaskTaken::Stale);
     }
-    let mut draft = Draft::of(workflow, env);
+    let mut draft = on.draft();
     let taker = Taker { request_id: start.request_id, identity: start.identity, worker_version: start.worker_version };
-    take_task(&mut draft, &start.run_id, taker);
-    Ok(draft.finish(|next| Reply::TaskStarted(next.runs[&start.run_id].clone())))
+    take_task(&mut draft.at(&before.core.run_id), taker);
+    changed_run(draft, before.core.run_id.clone(), |run| TaskTaken::Started(run.clone()))
 }
 
 /// The worker that a task is given to.
@@ -110,35 +109,30 @@ pub(super) struct Taker {
 
 /// Starts the scheduled task of a run. A transient attempt that has been overtaken by new events becomes a first attempt,
 /// so that its scheduled event follows them.
-pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, taker: Taker) {
+pub(super) fn take_task(run: &mut RunDraft<'_, '_>, taker: Taker) {
     let Taker { request_id, identity, worker_version } = taker;
-    let overtaken = |run: &Run| {
-        let task = run.task.as_ref();
-        task.is_some_and(|task| task.is_transient() && task.scheduled_event_id != run.core.next_event_id)
-    };
-    if overtaken(draft.run(run_id)) {
-        let run = draft.run(run_id).clone();
+    let next = run.core.next_event_id;
+    if run.task.as_ref().is_some_and(|task| task.is_transient() && task.scheduled_event_id != next) {
         let attributes = WorkflowTaskScheduledEventAttributes {
             task_queue: Some(run.normal_task_queue()),
             start_to_close_timeout: Some(to_wire(run.timeouts().task)),
             attempt: 1,
         };
-        draft.event(run_id, Attributes::WorkflowTaskScheduledEventAttributes(attributes));
+        run.event(Attributes::WorkflowTaskScheduledEventAttributes(attributes));
     }
-    let run = draft.run(run_id).clone();
     let Some(task) = &run.task else { return };
-    let reasons = hints(&run, draft.env);
+    let reasons = hints(run, run.env());
     if task.is_transient() {
         let start = TaskStart {
             // Its scheduled event, which is not written yet, is no later.
-            at: draft.time_in(run_id).nanos().max(task.scheduled_at),
+            at: run.now().nanos().max(task.scheduled_at),
             request_id,
             identity,
             suggest_reasons: reasons,
             history_size_bytes: run.core.history_bytes,
             worker_version,
         };
-        draft.fact(run_id, Fact::TransientStarted(start));
+        run.fact(Fact::TransientStarted(start));
     } else {
         let attributes = WorkflowTaskStartedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
@@ -150,35 +144,31 @@ pub(super) fn take_task(draft: &mut Draft<'_>, run_id: &str, taker: Taker) {
             worker_version,
             ..WorkflowTaskStartedEventAttributes::default()
         };
-        draft.event(run_id, Attributes::WorkflowTaskStartedEventAttributes(attributes));
+        run.event(Attributes::WorkflowTaskStartedEventAttributes(attributes));
     }
 }
 
-/// The started task that a token speaks of.
-pub(super) fn started_task<'w>(
-    workflow: &'w Workflow,
-    id: &TaskId,
-    env: &Env<'_>,
-) -> Result<(&'w Run, &'w WorkflowTask), Rejection> {
+/// The started task that a token speaks of, and its run.
+pub(super) fn started_task(on: Target<'_>, id: TaskId) -> Result<(&Arc<Run>, &WorkflowTask), Rejection> {
+    let run = on.resolve_open()?;
+    let task = run.task.as_ref().filter(|task| task.is_started() && task.id() == id);
     let gone = || Rejection::NotFound(texts::WORKFLOW_TASK_NOT_FOUND.to_owned());
-    let run = resolve_open(workflow, &id.run_id, env)?;
-    let task = run.task.as_ref().filter(|task| task.is_started()).ok_or_else(gone)?;
-    let same = task.scheduled_event_id == id.scheduled_event_id && task.attempt == id.attempt && task.stamp == id.stamp;
-    if same { Ok((run, task)) } else { Err(gone()) }
+    Ok((run, task.ok_or_else(gone)?))
 }
 
 /// Writes the events of a transient attempt, now that it counts, as the worker was shown them: the time of its started
 /// event is what the workflow took for the time.
-pub(super) fn write_transient(draft: &mut Draft<'_>, run_id: &str) {
-    for event in transient_events(draft.run(run_id)) {
-        draft.append(run_id, event);
+pub(super) fn write_transient(run: &mut RunDraft<'_, '_>) {
+    for event in transient_events(run) {
+        run.append(event);
     }
 }
 
 /// A worker could not make decisions.
-pub(super) fn fail_task(workflow: &Workflow, fail: FailWorkflowTask, env: &Env<'_>) -> Result<Transition, Rejection> {
-    started_task(workflow, &fail.task, env)?;
-    let mut draft = Draft::of(workflow, env);
+pub(super) fn fail_task(on: Target<'_>, fail: FailWorkflowTask) -> Decision<'_, ()> {
+    let (before, _) = started_task(on, fail.task)?;
+    let mut draft = on.draft();
+    let mut run = draft.at(&before.core.run_id);
     let mut failure = fail.request.failure;
     if let Some(failure) = &mut failure {
         crate::cut_failure(failure);
@@ -192,11 +182,11 @@ pub(super) fn fail_task(workflow: &Workflow, fail: FailWorkflowTask, env: &Env<'
     };
     // The next attempt would be too large again.
     if lost.cause == WorkflowTaskFailedCause::GrpcMessageTooLarge as i32 {
-        end_after_failure(&mut draft, &fail.task.run_id, lost, "GrpcMessageTooLarge".to_owned());
+        end_after_failure(&mut run, lost, "GrpcMessageTooLarge".to_owned());
     } else {
-        lose_to_failure(&mut draft, &fail.task.run_id, lost);
+        lose_to_failure(&mut run, lost);
     }
-    Ok(draft.finish(|_| Reply::Done))
+    changed(draft, ())
 }
 
 /// How a workflow task failed.
@@ -223,30 +213,30 @@ impl LostTask {
 }
 
 /// Fails the started task, takes in what was buffered, and schedules the next attempt.
-pub(super) fn lose_to_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
-    let failures = draft.run(run_id).failures_with_this_task();
-    fail_without_retry(draft, run_id, lost);
-    let backoff = delay_of_attempt(failures + 1, draft.env.limits.workflow_task_backoff_max);
-    after_loss(draft, run_id, failures, backoff);
+pub(super) fn lose_to_failure(run: &mut RunDraft<'_, '_>, lost: LostTask) {
+    let failures = run.failures_with_this_task();
+    fail_without_retry(run, lost);
+    let backoff = delay_of_attempt(failures + 1, run.env().limits.workflow_task_backoff_max);
+    after_loss(run, failures, backoff);
 }
 
 /// Fails the started task, takes in what was buffered, and ends the run.
-pub(super) fn end_after_failure(draft: &mut Draft<'_>, run_id: &str, lost: LostTask, reason: String) {
-    fail_without_retry(draft, run_id, lost);
-    draft.flush_buffered(run_id);
+pub(super) fn end_after_failure(run: &mut RunDraft<'_, '_>, lost: LostTask, reason: String) {
+    fail_without_retry(run, lost);
+    run.flush_buffered();
     let attributes = WorkflowExecutionTerminatedEventAttributes {
         reason,
         identity: SERVER_IDENTITY.to_owned(),
         ..WorkflowExecutionTerminatedEventAttributes::default()
     };
-    draft.event(run_id, Attributes::WorkflowExecutionTerminatedEventAttributes(attributes));
+    run.event(Attributes::WorkflowExecutionTerminatedEventAttributes(attributes));
 }
 
 /// Fails the started task; what was buffered stays so.
-pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: LostTask) {
-    let Some(task) = draft.run(run_id).task.clone() else { return };
+pub(super) fn fail_without_retry(run: &mut RunDraft<'_, '_>, lost: LostTask) {
+    let Some(task) = &run.task else { return };
     if task.is_transient() {
-        draft.fact(run_id, Fact::TransientLost(Empty {}));
+        run.fact(Fact::TransientLost(Empty {}));
     } else {
         let attributes = WorkflowTaskFailedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
@@ -258,54 +248,53 @@ pub(super) fn fail_without_retry(draft: &mut Draft<'_>, run_id: &str, lost: Lost
             binary_checksum: lost.binary_checksum,
             ..WorkflowTaskFailedEventAttributes::default()
         };
-        draft.event(run_id, Attributes::WorkflowTaskFailedEventAttributes(attributes));
+        run.event(Attributes::WorkflowTaskFailedEventAttributes(attributes));
     }
 }
 
 /// What follows a lost task: buffered events make the next one a first attempt, since its events must follow theirs.
-pub(super) fn after_loss(draft: &mut Draft<'_>, run_id: &str, failures: i32, backoff: Duration) {
-    let news = draft.flush_buffered(run_id);
-    if draft.run(run_id).is_open() {
-        schedule_attempt(draft, run_id, if news { 1 } else { failures + 1 }, backoff);
+pub(super) fn after_loss(run: &mut RunDraft<'_, '_>, failures: i32, backoff: Duration) {
+    let news = run.flush_buffered();
+    if run.is_open() {
+        schedule_attempt(run, if news { 1 } else { failures + 1 }, backoff);
     }
 }
 
 /// The worker's time is up.
-pub(super) fn time_out(draft: &mut Draft<'_>, run_id: &str) {
-    let Some(task) = draft.run(run_id).task.clone() else { return };
-    let failures = draft.run(run_id).failures_with_this_task();
+pub(super) fn time_out(run: &mut RunDraft<'_, '_>) {
+    let Some(task) = run.task.clone() else { return };
+    let failures = run.failures_with_this_task();
     if task.is_transient() {
-        draft.fact(run_id, Fact::TransientLost(Empty {}));
+        run.fact(Fact::TransientLost(Empty {}));
     } else {
-        write_time_out(draft, run_id, &task, TimeoutType::StartToClose);
+        write_time_out(run, &task, TimeoutType::StartToClose);
     }
-    after_loss(draft, run_id, failures, Duration::ZERO);
+    after_loss(run, failures, Duration::ZERO);
 }
 
 /// The sticky worker did not come: the task goes to the normal queue, as a task of its own, so that the history shows why.
-pub(super) fn time_out_sticky(draft: &mut Draft<'_>, run_id: &str) {
-    let Some(task) = draft.run(run_id).task.clone() else { return };
-    write_time_out(draft, run_id, &task, TimeoutType::ScheduleToStart);
-    schedule(draft, run_id);
+pub(super) fn time_out_sticky(run: &mut RunDraft<'_, '_>) {
+    let Some(task) = run.task.clone() else { return };
+    write_time_out(run, &task, TimeoutType::ScheduleToStart);
+    schedule(run);
 }
 
-pub(super) fn write_time_out(draft: &mut Draft<'_>, run_id: &str, task: &WorkflowTask, kind: TimeoutType) {
+pub(super) fn write_time_out(run: &mut RunDraft<'_, '_>, task: &WorkflowTask, kind: TimeoutType) {
     let attributes = WorkflowTaskTimedOutEventAttributes {
         scheduled_event_id: task.scheduled_event_id,
         started_event_id: task.started_event_id().unwrap_or(0),
         timeout_type: kind as i32,
     };
-    draft.event(run_id, Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
+    run.event(Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
 }
 
 /// A caller wants the worker's cache forgotten.
-pub(super) fn reset_sticky(workflow: &Workflow, run_id: &str, env: &Env<'_>) -> Result<Transition, Rejection> {
-    let run = resolve(workflow, run_id, env)?;
+pub(super) fn reset_sticky(on: Target<'_>) -> Decision<'_, ()> {
+    let run = on.resolve()?;
     if !run.is_open() || run.core.sticky_queue.is_empty() {
-        return Ok(unchanged(workflow, Reply::Done));
+        return unchanged(());
     }
-    let run_id = run.core.run_id.clone();
-    let mut draft = Draft::of(workflow, env);
-    draft.fact(&run_id, Fact::Sticky(Sticky::default()));
-    Ok(draft.finish(|_| Reply::Done))
+    let mut draft = on.draft();
+    draft.at(&run.core.run_id).fact(Fact::Sticky(Sticky::default()));
+    changed(draft, ())
 }

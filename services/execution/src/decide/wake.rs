@@ -10,45 +10,43 @@ use api::temporal::api::history::v1::{
 };
 use ids::Timestamp;
 
+use super::answer::{Decision, changed};
 use super::cancel::end_now;
 use super::close::{NextRun, next_after_failure};
 use super::start::begin_next;
+use super::target::Target;
 use super::{activity, task};
+use crate::Env;
 use crate::change::{Empty, Fact};
-use crate::draft::{Draft, Notes};
+use crate::draft::{Notes, RunDraft};
 use crate::failure::{timeout_failure, workflow_timeout_failure};
 use crate::pending::{Activity, ActivityProgress, Timer};
-use crate::reply::{Reply, Transition};
 use crate::wake_up::{ActivityDeadline, activity_deadline};
-use crate::{Env, Run, Workflow};
 
 /// Does all that is due, run by run, in the order of what depends on what.
-pub(super) fn wake_up(workflow: &Workflow, env: &Env<'_>) -> Transition {
-    let mut draft = Draft::of(workflow, env);
-    let open: Vec<String> =
-        workflow.runs.iter().filter(|(_, run)| run.is_open()).map(|(run_id, _)| run_id.clone()).collect();
-    for run_id in open {
-        if time_out_run(&mut draft, &run_id) {
+pub(super) fn wake_up(on: Target<'_>) -> Decision<'_, ()> {
+    let mut draft = on.draft();
+    for (run_id, _) in on.workflow.runs.iter().filter(|(_, run)| run.is_open()) {
+        let mut run = draft.at(run_id);
+        if time_out_run(&mut run) {
             continue;
         }
-        fire_timers(&mut draft, &run_id);
-        wake_activities(&mut draft, &run_id);
-        wake_task(&mut draft, &run_id);
+        fire_timers(&mut run);
+        wake_activities(&mut run);
+        wake_task(&mut run);
     }
-    draft.finish(|_| Reply::Done)
+    changed(draft, ())
 }
 
 /// Ends a run whose time is up; whether it was.
-fn time_out_run(draft: &mut Draft<'_>, run_id: &str) -> bool {
-    let run = draft.run(run_id).clone();
+fn time_out_run(run: &mut RunDraft<'_, '_>) -> bool {
     let timeouts = run.timeouts();
-    let now = draft.env.now;
+    let now = run.env().now;
     let due = |deadline: Option<Timestamp>| deadline.is_some_and(|deadline| deadline <= now);
     let (state, next) = if due(timeouts.execution_deadline) {
         (RetryState::Timeout, None)
     } else if due(timeouts.run_deadline) {
-        let failure = workflow_timeout_failure();
-        next_after_failure(draft, run_id, &failure)
+        next_after_failure(run, &workflow_timeout_failure())
     } else {
         return false;
     };
@@ -56,38 +54,35 @@ fn time_out_run(draft: &mut Draft<'_>, run_id: &str) -> bool {
         retry_state: state as i32,
         new_execution_run_id: next.as_ref().map(|next: &NextRun| next.run_id.clone()).unwrap_or_default(),
     };
-    let attributes = Attributes::WorkflowExecutionTimedOutEventAttributes(attributes);
-    end_now(draft, run_id, attributes, Notes::default());
+    end_now(run, Attributes::WorkflowExecutionTimedOutEventAttributes(attributes), Notes::default());
     if let Some(next) = next {
-        begin_next(draft, run_id, next);
+        begin_next(run, next);
     }
     true
 }
 
-fn fire_timers(draft: &mut Draft<'_>, run_id: &str) {
-    let Env { now, wall, .. } = *draft.env;
+fn fire_timers(run: &mut RunDraft<'_, '_>) {
+    let Env { now, wall, .. } = *run.env();
     let is_due = |timer: &Timer| {
         let fires_at = Timestamp::from_nanos(timer.fires_at);
         fires_at <= now && wall.has_come_to(fires_at, Timestamp::from_nanos(timer.set_at))
     };
-    let run = draft.run(run_id);
     let mut due: Vec<_> = run.timers.values().filter(|timer| is_due(timer)).cloned().collect();
     due.sort_by_key(|timer| (timer.fires_at, timer.started_event_id));
     let news = !due.is_empty();
     for timer in due {
         let attributes =
             TimerFiredEventAttributes { timer_id: timer.timer_id.clone(), started_event_id: timer.started_event_id };
-        draft.event(run_id, Attributes::TimerFiredEventAttributes(attributes));
+        run.event(Attributes::TimerFiredEventAttributes(attributes));
     }
     if news {
-        task::wake_workflow(draft, run_id);
+        task::wake_workflow(run);
     }
 }
 
-fn wake_activities(draft: &mut Draft<'_>, run_id: &str) {
-    let now = draft.env.now;
-    let due: Vec<(Arc<Activity>, ActivityDeadline)> = draft
-        .run(run_id)
+fn wake_activities(run: &mut RunDraft<'_, '_>) {
+    let now = run.env().now;
+    let due: Vec<(Arc<Activity>, ActivityDeadline)> = run
         .activities
         .values()
         .filter_map(|activity| {
@@ -99,24 +94,23 @@ fn wake_activities(draft: &mut Draft<'_>, run_id: &str) {
         match deadline {
             ActivityDeadline::Due => {
                 let progress = ActivityProgress { due: true, ..activity.progress.clone() };
-                let scheduled_event_id = activity.scheduled_event_id;
-                draft.fact(run_id, Fact::moved(scheduled_event_id, progress));
+                run.fact(Fact::moved(activity.scheduled_event_id, progress));
             }
-            ActivityDeadline::TimedOut(kind) => time_out_activity(draft, run_id, &activity, kind),
+            ActivityDeadline::TimedOut(kind) => time_out_activity(run, &activity, kind),
         }
     }
 }
 
-fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, kind: TimeoutType) {
+fn time_out_activity(run: &mut RunDraft<'_, '_>, activity: &Activity, kind: TimeoutType) {
     let progress = &activity.progress;
     let failure = timeout_failure(kind, progress.heartbeat_details.clone(), progress.last_failure.clone());
     let (state, failure) = match kind {
         TimeoutType::ScheduleToClose | TimeoutType::ScheduleToStart => (RetryState::Timeout, failure),
-        _ => match activity::retry_after(draft, run_id, activity, &failure) {
+        _ => match activity::retry_after(run, activity, &failure) {
             // Of an attempt that is followed by another only the kind of its timeout is kept.
             Ok(due) => {
                 let kept = timeout_failure(kind, None, None);
-                return activity::try_again(draft, run_id, activity, &kept, None, due);
+                return activity::try_again(run, activity, &kept, None, due);
             }
             Err(RetryState::Timeout) => {
                 let attempt = Failure { cause: None, ..failure };
@@ -125,15 +119,15 @@ fn time_out_activity(draft: &mut Draft<'_>, run_id: &str, activity: &Activity, k
             Err(state) => (state, failure),
         },
     };
-    let started_event_id = activity::write_started(draft, run_id, activity, None);
+    let started_event_id = activity::write_started(run, activity, None);
     let attributes = ActivityTaskTimedOutEventAttributes {
         failure: Some(failure),
         scheduled_event_id: activity.scheduled_event_id,
         started_event_id,
         retry_state: state as i32,
     };
-    draft.event(run_id, Attributes::ActivityTaskTimedOutEventAttributes(attributes));
-    task::wake_workflow(draft, run_id);
+    run.event(Attributes::ActivityTaskTimedOutEventAttributes(attributes));
+    task::wake_workflow(run);
 }
 
 /// The attempt has timed out, and another one would end after the time for all of them: that is what counts.
@@ -146,24 +140,23 @@ fn no_time_to_retry(progress: &ActivityProgress, attempt: Failure) -> Failure {
     }
 }
 
-fn wake_task(draft: &mut Draft<'_>, run_id: &str) {
-    let Env { now, wall, .. } = *draft.env;
-    let run: Arc<Run> = draft.run(run_id).clone();
+fn wake_task(run: &mut RunDraft<'_, '_>) {
+    let Env { now, wall, .. } = *run.env();
     let first_task_at = Timestamp::from_nanos(run.core.first_task_at);
     let is_first_due = first_task_at <= now && wall.has_come_to(first_task_at, run.started_at());
     if run.core.first_task_at != 0 && is_first_due {
-        draft.fact(run_id, Fact::FirstTaskAt(0));
-        task::wake_workflow(draft, run_id);
+        run.fact(Fact::FirstTaskAt(0));
+        task::wake_workflow(run);
         return;
     }
     // What came in just now may have scheduled another task than the one that is due.
     let Some(task) = &run.task else { return };
     let is_due = |deadline: Option<Timestamp>| deadline.is_some_and(|deadline| deadline <= now);
     if is_due(task.deadline()) {
-        task::time_out(draft, run_id);
+        task::time_out(run);
     } else if is_due(task.sticky_until()) {
-        task::time_out_sticky(draft, run_id);
+        task::time_out_sticky(run);
     } else if is_due(task.backoff_until()) {
-        draft.fact(run_id, Fact::TransientDue(Empty {}));
+        run.fact(Fact::TransientDue(Empty {}));
     }
 }

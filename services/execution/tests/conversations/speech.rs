@@ -30,8 +30,10 @@ use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
 };
 use execution::{
-    ActivityFailure, ActivityResult, ActivitySelector, ChildClosed, CompleteWorkflowTask, FailWorkflowTask, Input,
-    Offered, Parent, RequestCancel, Signal, Start, StartTask, TaskId, TaskOffered, Terminate,
+    ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, CancelActivity, ChildClosed, ChildReleased,
+    ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested, ExternalSignalled, FailActivity,
+    FailWorkflowTask, Heartbeat, Input, Offered, Parent, ParentNotified, Read, RequestCancel, ResetSticky, Signal,
+    Start, StartActivity, StartTask, StartWorkflowTask, TaskId, TaskOffered, Terminate, WorkflowTaskOffered,
 };
 
 use crate::commands::{command, failure};
@@ -42,28 +44,32 @@ use crate::world::World;
 pub fn input<'a>(world: &World, words: &Words, commands: impl Iterator<Item = &'a str>) -> Result<Input, String> {
     let run_id = words.get("run").map(|name| world.run_id(name)).unwrap_or_default();
     Ok(match words.verb.as_str() {
-        "start" => Input::Start(Box::new(start(words)?)),
-        "signal" => Input::Signal(Box::new(Signal { run_id, ..signal(words, words.name()?) })),
-        "cancel" => Input::RequestCancel(Box::new(RequestCancel {
-            run_id,
-            request_id: words.text("request"),
-            first_execution_run_id: words.get("first").map(|name| world.run_id(name)).unwrap_or_default(),
-            reason: words.text("reason"),
-            identity: "caller".to_owned(),
-            sender: words.get("sender").map(|sender| (execution(sender), 7)),
-            child_only: words.flag("child-only"),
-            ..RequestCancel::default()
-        })),
-        "terminate" => Input::Terminate(Box::new(Terminate {
-            run_id,
-            first_execution_run_id: words.get("first").map(|name| world.run_id(name)).unwrap_or_default(),
-            reason: words.text("reason"),
-            identity: "caller".to_owned(),
-            parent: words.get("parent").map(execution),
-            ..Terminate::default()
-        })),
-        "reset-sticky" => Input::ResetSticky { run_id },
-        "read" => Input::Read { run_id },
+        "start" => Input::of_chain(start(words)?),
+        "signal" => Input::new(run_id, signal(words, words.name()?)),
+        "cancel" => {
+            let cancel = RequestCancel {
+                request_id: words.text("request"),
+                first_execution_run_id: words.get("first").map(|name| world.run_id(name)).unwrap_or_default(),
+                reason: words.text("reason"),
+                identity: "caller".to_owned(),
+                sender: words.get("sender").map(|sender| (execution(sender), 7)),
+                child_only: words.flag("child-only"),
+                ..RequestCancel::default()
+            };
+            Input::new(run_id, cancel)
+        }
+        "terminate" => {
+            let terminate = Terminate {
+                first_execution_run_id: words.get("first").map(|name| world.run_id(name)).unwrap_or_default(),
+                reason: words.text("reason"),
+                identity: "caller".to_owned(),
+                parent: words.get("parent").map(execution),
+                ..Terminate::default()
+            };
+            Input::new(run_id, terminate)
+        }
+        "reset-sticky" => Input::new(run_id, ResetSticky),
+        "read" => Input::new(run_id, Read),
         "poll" | "kept" | "refused" | "complete" | "fail-task" => workflow_worker(world, words, commands)?,
         "take" | "done" | "failed" | "canceled" | "heartbeat" | "kept-activity" => activity_worker(world, words)?,
         _ => outside(world, words)?,
@@ -152,26 +158,20 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
     match words.verb.as_str() {
         "poll" | "kept" | "refused" => {
             let run = world.run(words)?;
-            let task = run.task.as_ref();
-            let stamp = words.number("stamp")?.unwrap_or(task.map_or(0, |task| task.stamp));
-            let event = words.number("event")?;
-            let scheduled_event_id = event.unwrap_or(task.map_or(0, |task| task.scheduled_event_id));
-            let (run_id, attempt) = (run.core.run_id.clone(), task.map_or(0, |task| task.attempt));
+            let task = run.task.as_ref().map(|task| task.id()).unwrap_or_default();
+            let task = TaskId {
+                stamp: words.number("stamp")?.unwrap_or(task.stamp),
+                scheduled_event_id: words.number("event")?.unwrap_or(task.scheduled_event_id),
+                ..task
+            };
+            let run_id = run.core.run_id.as_str();
             if words.verb == "poll" {
-                let request_id = words.get("request").map_or(format!("poll-{stamp}"), str::to_owned);
-                return Ok(Input::StartWorkflowTask(Box::new(StartTask {
-                    run_id,
-                    scheduled_event_id,
-                    attempt,
-                    stamp,
-                    request_id,
-                    identity: worker,
-                    worker_version: build(words),
-                    ..StartTask::default()
-                })));
+                let request_id = words.get("request").map_or(format!("poll-{}", task.stamp), str::to_owned);
+                let start = StartTask { task, request_id, identity: worker, worker_version: build(words) };
+                return Ok(Input::new(run_id, StartWorkflowTask(start)));
             }
             let outcome = if words.verb == "kept" { Offered::Kept } else { Offered::Refused };
-            Ok(Input::WorkflowTaskOffered(TaskOffered { run_id, scheduled_event_id, attempt, stamp, outcome }))
+            Ok(Input::new(run_id, WorkflowTaskOffered(TaskOffered { task, outcome })))
         }
         "complete" => {
             let sticky_attributes = words.get("sticky").map(|name| StickyExecutionAttributes {
@@ -203,8 +203,8 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
                     .then_some(MeteringMetadata { nonfirst_local_activity_execution_attempts: 4 }),
                 ..RespondWorkflowTaskCompletedRequest::default()
             };
-            let (task, more_wanted) = (token(world, words)?, words.flag("queries"));
-            Ok(Input::CompleteWorkflowTask(Box::new(CompleteWorkflowTask { task, request, more_wanted })))
+            let ((run_id, task), more_wanted) = (token(world, words)?, words.flag("queries"));
+            Ok(Input::new(run_id, CompleteWorkflowTask { task, request, more_wanted }))
         }
         _ => {
             let cause = match words.get("cause") {
@@ -219,7 +219,8 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
                 identity: worker,
                 ..RespondWorkflowTaskFailedRequest::default()
             };
-            Ok(Input::FailWorkflowTask(Box::new(FailWorkflowTask { task: token(world, words)?, request })))
+            let (run_id, task) = token(world, words)?;
+            Ok(Input::new(run_id, FailWorkflowTask { task, request }))
         }
     }
 }
@@ -229,9 +230,9 @@ fn build(words: &Words) -> Option<WorkerVersionStamp> {
     Some(WorkerVersionStamp { build_id, use_versioning: false })
 }
 
-fn token(world: &World, words: &Words) -> Result<TaskId, String> {
-    let held = world.task.clone();
-    Ok(TaskId { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held })
+fn token(world: &World, words: &Words) -> Result<(String, TaskId), String> {
+    let (run_id, held) = world.task.clone();
+    Ok((run_id, TaskId { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held }))
 }
 
 fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
@@ -248,61 +249,32 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
         ActivitySelector::Attempt { scheduled_event_id, attempt }
     };
     let details = || words.payloads("details");
+    let task = TaskId { scheduled_event_id, attempt, stamp: 0 };
     let worker_version = build(words);
+    let detailed = |activity, outcome| ActivityResult {
+        activity,
+        identity: worker.clone(),
+        worker_version: worker_version.clone(),
+        outcome,
+    };
     Ok(match words.verb.as_str() {
-        "take" => Input::StartActivity(Box::new(StartTask {
-            run_id,
-            scheduled_event_id,
-            attempt,
-            request_id: words.get("request").map_or(format!("poll-{id}-{attempt}"), str::to_owned),
-            identity: worker,
-            ..StartTask::default()
-        })),
-        "kept-activity" => Input::ActivityOffered(TaskOffered {
-            run_id,
-            scheduled_event_id,
-            attempt,
-            stamp: 0,
-            outcome: Offered::Kept,
-        }),
-        "done" => {
-            let outcome = words.payloads("result");
-            Input::CompleteActivity(Box::new(ActivityResult {
-                run_id,
-                activity,
-                identity: worker,
-                worker_version,
-                outcome,
-            }))
+        "take" => {
+            let request_id = words.get("request").map_or(format!("poll-{id}-{attempt}"), str::to_owned);
+            let start = StartTask { task, request_id, identity: worker, ..StartTask::default() };
+            Input::new(run_id, StartActivity(start))
         }
+        "kept-activity" => Input::new(run_id, ActivityOffered(TaskOffered { task, outcome: Offered::Kept })),
+        "done" => Input::new(run_id, CompleteActivity(detailed(activity, words.payloads("result")))),
         "failed" => {
             let outcome = ActivityFailure {
                 failure: Some(failure(words)?),
                 cause: words.number("cause")?.unwrap_or_default(),
                 heartbeat_details: details(),
             };
-            Input::FailActivity(Box::new(ActivityResult {
-                run_id,
-                activity,
-                identity: worker,
-                worker_version,
-                outcome,
-            }))
+            Input::new(run_id, FailActivity(ActivityResult { activity, identity: worker, worker_version, outcome }))
         }
-        "canceled" => Input::CancelActivity(Box::new(ActivityResult {
-            run_id,
-            activity,
-            identity: worker,
-            worker_version,
-            outcome: details(),
-        })),
-        _ => Input::Heartbeat(Box::new(ActivityResult {
-            run_id,
-            activity,
-            identity: worker,
-            worker_version,
-            outcome: details(),
-        })),
+        "canceled" => Input::new(run_id, CancelActivity(detailed(activity, details()))),
+        _ => Input::new(run_id, Heartbeat(detailed(activity, details()))),
     })
 }
 
@@ -318,29 +290,33 @@ fn outside(world: &World, words: &Words) -> Result<Input, String> {
     let event = |words: &Words| words.name()?.parse::<i64>().map_err(|_| "an event id is wanted".to_owned());
     Ok(match words.verb.as_str() {
         "child-started" => {
-            Input::ChildStarted { run_id, initiated_event_id: child(words)?, result: Ok(words.text("as")) }
+            Input::new(run_id, ChildStarted { initiated_event_id: child(words)?, result: Ok(words.text("as")) })
         }
         "child-not-started" => {
             let cause = StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists;
-            Input::ChildStarted { run_id, initiated_event_id: child(words)?, result: Err(cause) }
+            Input::new(run_id, ChildStarted { initiated_event_id: child(words)?, result: Err(cause) })
         }
-        "child-closed" => Input::ChildClosed(Box::new(ChildClosed {
-            run_id,
-            initiated_event_id: child(words)?,
-            child: execution(&format!("{}/{}", words.name()?, words.text("as"))),
-            outcome: outcome(words)?,
-        })),
-        "child-released" => Input::ChildReleased { run_id, initiated_event_id: child(words)? },
-        "parent-told" => Input::ParentNotified { run_id },
-        "signalled" => Input::ExternalSignalled { run_id, initiated_event_id: event(words)?, result: Ok(()) },
+        "child-closed" => {
+            let closed = ChildClosed {
+                initiated_event_id: child(words)?,
+                child: execution(&format!("{}/{}", words.name()?, words.text("as"))),
+                outcome: outcome(words)?,
+            };
+            Input::new(run_id, closed)
+        }
+        "child-released" => Input::new(run_id, ChildReleased { initiated_event_id: child(words)? }),
+        "parent-told" => Input::new(run_id, ParentNotified),
+        "signalled" => Input::new(run_id, ExternalSignalled { initiated_event_id: event(words)?, result: Ok(()) }),
         "not-signalled" => {
             let cause = SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
-            Input::ExternalSignalled { run_id, initiated_event_id: event(words)?, result: Err(cause) }
+            Input::new(run_id, ExternalSignalled { initiated_event_id: event(words)?, result: Err(cause) })
         }
-        "cancel-asked" => Input::ExternalCancelRequested { run_id, initiated_event_id: event(words)?, result: Ok(()) },
+        "cancel-asked" => {
+            Input::new(run_id, ExternalCancelRequested { initiated_event_id: event(words)?, result: Ok(()) })
+        }
         "cancel-not-asked" => {
             let cause = CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
-            Input::ExternalCancelRequested { run_id, initiated_event_id: event(words)?, result: Err(cause) }
+            Input::new(run_id, ExternalCancelRequested { initiated_event_id: event(words)?, result: Err(cause) })
         }
         other => return Err(format!("{other:?} says nothing")),
     })

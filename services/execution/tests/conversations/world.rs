@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use execution::{Change, Env, Input, Limits, Reply, Run, TaskId, Workflow, decide, invariants, needs, next_wake_up};
+use execution::{
+    ActivityTaken, Change, Env, HeartbeatNoted, Input, Limits, Rejection, Reply, Run, Signalled, Started,
+    TaskCompleted, TaskId, TaskTaken, WakeUp, Workflow, decide, invariants, needs, next_wake_up,
+};
 use ids::{Timestamp, WallClock};
 
 use crate::words::{self, Words};
@@ -30,8 +33,8 @@ pub struct World {
     /// Generated ids by the order in which they came up: runs are r1, r2, …, others u1, u2, …
     runs: Vec<String>,
     others: Vec<String>,
-    /// The workflow task that the worker has.
-    pub task: TaskId,
+    /// The workflow task that the worker has, and its run.
+    pub task: (String, TaskId),
 }
 
 impl World {
@@ -45,7 +48,7 @@ impl World {
             shown: BTreeMap::new(),
             runs: Vec::new(),
             others: Vec::new(),
-            task: TaskId::default(),
+            task: (String::new(), TaskId::default()),
         }
     }
 
@@ -104,7 +107,7 @@ impl World {
         while let Some(wake) = next_wake_up(&self.workflow).filter(|wake| *wake <= until) {
             self.now = self.now.max(wake);
             let before = self.workflow.clone();
-            lines.extend(self.decide(Input::WakeUp));
+            lines.extend(self.decide(Input::of_chain(WakeUp)));
             assert!(before != self.workflow, "a wake-up that was due at {wake} changed nothing");
         }
         self.now = until;
@@ -150,13 +153,17 @@ impl World {
         }
     }
 
-    fn answer(&mut self, reply: &Reply) -> Vec<String> {
+    fn answer(&mut self, reply: &Result<Reply, Rejection>) -> Vec<String> {
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(rejection) => return vec![format!("refused, but: {rejection:?}")],
+        };
         match reply {
-            Reply::Done | Reply::Run(_) => Vec::new(),
+            Reply::Done(()) | Reply::Run(_) => Vec::new(),
             // Scripts say of each new event in which run it is.
-            Reply::Signalled { run_id } if self.workflow.chain.current_run_id == *run_id => Vec::new(),
-            Reply::Signalled { run_id } => vec![format!("is in {run_id}")],
-            Reply::Started { run, started, eager, signalled } => {
+            Reply::Signalled(Signalled { run_id }) if self.workflow.chain.current_run_id == *run_id => Vec::new(),
+            Reply::Signalled(Signalled { run_id }) => vec![format!("is in {run_id}")],
+            Reply::Started(Started { run, started, eager, signalled }) => {
                 if *eager {
                     self.take_task(run);
                 }
@@ -165,31 +172,25 @@ impl World {
                 let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
                 vec![format!("{how} {}{flags}", run.core.run_id)]
             }
-            Reply::TaskStarted(run) => vec![self.take_task(run)],
-            Reply::ActivityStarted { activity, .. } => vec![show::attempt(activity)],
-            Reply::Stale => vec!["stale".to_owned()],
-            Reply::TaskCompleted { run, new_task, eager_activities } => {
+            Reply::TaskTaken(TaskTaken::Started(run)) => vec![self.take_task(run)],
+            Reply::ActivityTaken(ActivityTaken::Started { activity, .. }) => vec![show::attempt(activity)],
+            Reply::TaskTaken(TaskTaken::Stale) | Reply::ActivityTaken(ActivityTaken::Stale) => vec!["stale".to_owned()],
+            Reply::TaskCompleted(TaskCompleted { run, new_task, eager_activities }) => {
                 let mut lines: Vec<_> = eager_activities.iter().map(|activity| show::attempt(activity)).collect();
                 if *new_task {
                     lines.push(self.take_task(run));
                 }
                 lines
             }
-            Reply::Heartbeat { cancel_requested } => {
+            Reply::HeartbeatNoted(HeartbeatNoted { cancel_requested }) => {
                 vec![format!("heartbeat noted, cancel requested: {cancel_requested}")]
             }
-            Reply::Refused(rejection) => vec![format!("refused, but: {rejection:?}")],
         }
     }
 
     fn take_task(&mut self, run: &Run) -> String {
         let Some(task) = &run.task else { return "no task".to_owned() };
-        self.task = TaskId {
-            run_id: run.core.run_id.clone(),
-            scheduled_event_id: task.scheduled_event_id,
-            attempt: task.attempt,
-            stamp: task.stamp,
-        };
+        self.task = (run.core.run_id.clone(), task.id());
         let transient = if task.is_transient() { ", not in the history" } else { "" };
         let (scheduled, started, attempt) =
             (task.scheduled_event_id, task.started_event_id().unwrap_or(0), task.attempt);

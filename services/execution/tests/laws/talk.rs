@@ -1,7 +1,7 @@
 //! What is said next, by looking at the state: answers to what is owed, work of workers, words of callers; now and then
 //! about the wrong run, the wrong event, the wrong attempt.
 
-use api::temporal::api::common::v1::{Payloads, WorkflowExecution, WorkflowType};
+use api::temporal::api::common::v1::{WorkflowExecution, WorkflowType};
 use api::temporal::api::enums::v1::{
     CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
     StartChildWorkflowExecutionFailedCause, WorkflowTaskFailedCause,
@@ -14,9 +14,11 @@ use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
 };
 use execution::{
-    ActivityFailure, ActivityResult, ActivitySelector, ActivityState, ChildClosed, CompleteWorkflowTask,
-    FailWorkflowTask, Input, Obligation, Offered, Parent, RequestCancel, Run, Signal, Start, StartTask, TaskId,
-    TaskOffer, TaskOffered, Terminate, Workflow, activity_state, obligations,
+    ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, ActivityState, Ask, CancelActivity,
+    ChildClosed, ChildReleased, ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested,
+    ExternalSignalled, FailActivity, FailWorkflowTask, Heartbeat, Input, Obligation, Offered, Parent, ParentNotified,
+    Read, RequestCancel, ResetSticky, Run, RunRef, Signal, Start, StartActivity, StartTask, StartWorkflowTask, TaskId,
+    TaskOffer, TaskOffered, Terminate, WakeUp, Workflow, WorkflowTaskOffered, activity_state, obligations,
 };
 
 use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
@@ -26,17 +28,17 @@ use crate::dice::Dice;
 pub fn next(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let current = workflow.current().filter(|run| run.is_open());
     let input = match dice.below(100) {
-        0..2 => Input::Start(Box::new(start(dice, current.is_some()))),
-        2..7 => Input::Signal(Box::new(Signal { run_id: run_id(workflow, dice), ..signal(dice) })),
+        0..2 => Input::of_chain(start(dice, current.is_some())),
+        2..7 => Input::new(run_id(workflow, dice), signal(dice)),
         7 => cancel(workflow, dice),
         8 if dice.percent(30) => terminate(workflow, dice),
-        8 => Input::ResetSticky { run_id: run_id(workflow, dice) },
-        9 => Input::Read { run_id: run_id(workflow, dice) },
+        8 => Input::new(run_id(workflow, dice), ResetSticky),
+        9 => Input::new(run_id(workflow, dice), Read),
         10..46 => answer(workflow, dice)?,
         46..70 => workflow_worker(current?, dice)?,
         70..88 => activity_worker(current?, dice)?,
         88..92 => child_closes(current?, dice)?,
-        _ => Input::WakeUp,
+        _ => Input::of_chain(WakeUp),
     };
     Some(if dice.percent(4) { distorted(input, dice) } else { input })
 }
@@ -101,21 +103,19 @@ fn run_id(workflow: &Workflow, dice: &mut Dice) -> String {
 }
 
 fn cancel(workflow: &Workflow, dice: &mut Dice) -> Input {
-    Input::RequestCancel(Box::new(RequestCancel {
-        run_id: run_id(workflow, dice),
+    let run_id = run_id(workflow, dice);
+    let cancel = RequestCancel {
         request_id: request_id(dice),
         sender: dice.maybe(20, |_| (parent(), 7)),
         child_only: dice.percent(10),
         ..RequestCancel::default()
-    }))
+    };
+    Input::new(run_id, cancel)
 }
 
 fn terminate(workflow: &Workflow, dice: &mut Dice) -> Input {
-    Input::Terminate(Box::new(Terminate {
-        run_id: run_id(workflow, dice),
-        parent: dice.maybe(20, |_| parent()),
-        ..Terminate::default()
-    }))
+    let run_id = run_id(workflow, dice);
+    Input::new(run_id, Terminate { parent: dice.maybe(20, |_| parent()), ..Terminate::default() })
 }
 
 /// The answer to something owed; or a task that matching keeps is taken at last.
@@ -131,46 +131,48 @@ fn answer(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
 
 /// How something owed ends: well, in so many of a hundred cases.
 pub fn answer_to(owed: &Obligation, dice: &mut Dice, well: usize) -> Input {
-    let offered = |offer: &TaskOffer, outcome| TaskOffered {
-        run_id: offer.run_id.clone(),
-        scheduled_event_id: offer.scheduled_event_id,
-        attempt: offer.attempt,
-        stamp: offer.stamp,
-        outcome,
-    };
+    let offered = |offer: &TaskOffer, outcome| TaskOffered { task: task_of(offer), outcome };
     match owed {
         Obligation::OfferWorkflowTask(offer) if dice.percent(well) => {
-            Input::StartWorkflowTask(Box::new(take(offer, dice)))
+            Input::new(offer.run_id.as_str(), StartWorkflowTask(take(offer, dice)))
         }
-        Obligation::OfferWorkflowTask(offer) if offer.sticky_of.is_some() => {
-            Input::WorkflowTaskOffered(offered(offer, Offered::Refused))
+        Obligation::OfferWorkflowTask(offer) => {
+            let outcome = if offer.sticky_of.is_some() { Offered::Refused } else { Offered::Kept };
+            Input::new(offer.run_id.as_str(), WorkflowTaskOffered(offered(offer, outcome)))
         }
-        Obligation::OfferWorkflowTask(offer) => Input::WorkflowTaskOffered(offered(offer, Offered::Kept)),
-        Obligation::OfferActivity(offer) if dice.percent(well) => Input::StartActivity(Box::new(take(offer, dice))),
-        Obligation::OfferActivity(offer) => Input::ActivityOffered(offered(offer, Offered::Kept)),
+        Obligation::OfferActivity(offer) if dice.percent(well) => {
+            Input::new(offer.run_id.as_str(), StartActivity(take(offer, dice)))
+        }
+        Obligation::OfferActivity(offer) => {
+            Input::new(offer.run_id.as_str(), ActivityOffered(offered(offer, Offered::Kept)))
+        }
         Obligation::StartChild { run, child } => {
             let failed = StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists;
             let result = if dice.percent(well) { Ok(child_run(child.initiated_event_id)) } else { Err(failed) };
-            let (run_id, initiated_event_id) = (run.core.run_id.clone(), child.initiated_event_id);
-            Input::ChildStarted { run_id, initiated_event_id, result }
+            let initiated_event_id = child.initiated_event_id;
+            Input::new(run.core.run_id.as_str(), ChildStarted { initiated_event_id, result })
         }
         Obligation::SignalExternal { run_id, signal } => {
             let failed = SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
             let result = if dice.percent(well) { Ok(()) } else { Err(failed) };
-            let (run_id, initiated_event_id) = (run_id.clone(), signal.initiated_event_id);
-            Input::ExternalSignalled { run_id, initiated_event_id, result }
+            let initiated_event_id = signal.initiated_event_id;
+            Input::new(run_id.as_str(), ExternalSignalled { initiated_event_id, result })
         }
         Obligation::CancelExternal { run_id, cancel } => {
             let failed = CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;
             let result = if dice.percent(well) { Ok(()) } else { Err(failed) };
-            let (run_id, initiated_event_id) = (run_id.clone(), cancel.initiated_event_id);
-            Input::ExternalCancelRequested { run_id, initiated_event_id, result }
+            let initiated_event_id = cancel.initiated_event_id;
+            Input::new(run_id.as_str(), ExternalCancelRequested { initiated_event_id, result })
         }
         Obligation::ReleaseChild { run_id, initiated_event_id, .. } => {
-            Input::ChildReleased { run_id: run_id.clone(), initiated_event_id: *initiated_event_id }
+            Input::new(run_id.as_str(), ChildReleased { initiated_event_id: *initiated_event_id })
         }
-        Obligation::NotifyParent { run_id, .. } => Input::ParentNotified { run_id: run_id.clone() },
+        Obligation::NotifyParent { run_id, .. } => Input::new(run_id.as_str(), ParentNotified),
     }
+}
+
+fn task_of(offer: &TaskOffer) -> TaskId {
+    TaskId { scheduled_event_id: offer.scheduled_event_id, attempt: offer.attempt, stamp: offer.stamp }
 }
 
 fn child_run(initiated_event_id: i64) -> String {
@@ -179,10 +181,7 @@ fn child_run(initiated_event_id: i64) -> String {
 
 fn take(offer: &TaskOffer, dice: &mut Dice) -> StartTask {
     StartTask {
-        run_id: offer.run_id.clone(),
-        scheduled_event_id: offer.scheduled_event_id,
-        attempt: offer.attempt,
-        stamp: offer.stamp,
+        task: task_of(offer),
         request_id: format!("poll-{}", dice.number()),
         identity: (*dice.pick(&["worker-1", "worker-2", ""])).to_owned(),
         ..StartTask::default()
@@ -192,31 +191,29 @@ fn take(offer: &TaskOffer, dice: &mut Dice) -> StartTask {
 /// A poller takes what matching kept.
 pub fn kept(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let run = workflow.current().filter(|run| run.is_open())?;
-    let start = |scheduled_event_id, attempt, stamp, dice: &mut Dice| {
-        Box::new(StartTask {
-            run_id: run.core.run_id.clone(),
-            scheduled_event_id,
-            attempt,
-            stamp,
-            request_id: format!("poll-{}", dice.number()),
-            identity: "worker-3".to_owned(),
-            ..StartTask::default()
-        })
+    let start = |task, dice: &mut Dice| StartTask {
+        task,
+        request_id: format!("poll-{}", dice.number()),
+        identity: "worker-3".to_owned(),
+        ..StartTask::default()
     };
+    let run_id = run.core.run_id.as_str();
     if let Some(task) = run.task.as_ref().filter(|task| task.is_backlogged()) {
-        return Some(Input::StartWorkflowTask(start(task.scheduled_event_id, task.attempt, task.stamp, dice)));
+        return Some(Input::new(run_id, StartWorkflowTask(start(task.id(), dice))));
     }
     let waiting = run
         .activities
         .values()
         .filter(|activity| activity.progress.kept && activity_state(activity) == ActivityState::Waiting);
     let activity = dice.any(waiting)?;
-    Some(Input::StartActivity(start(activity.scheduled_event_id, activity.progress.attempt, 0, dice)))
+    let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
+    let task = TaskId { scheduled_event_id, attempt, stamp: 0 };
+    Some(Input::new(run_id, StartActivity(start(task, dice))))
 }
 
 /// The worker that has the task says what it decides.
 fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
-    let id = held_task(run)?;
+    let task = held_task(run)?;
     if dice.percent(10) {
         let cause = *dice.pick(&[
             WorkflowTaskFailedCause::WorkflowWorkerUnhandledFailure,
@@ -230,7 +227,7 @@ fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
             failure: dice.maybe(80, failure),
             ..RespondWorkflowTaskFailedRequest::default()
         };
-        return Some(Input::FailWorkflowTask(Box::new(FailWorkflowTask { task: id, request })));
+        return Some(Input::new(run.core.run_id.as_str(), FailWorkflowTask { task, request }));
     }
     let sticky_attributes = dice.maybe(40, |dice| StickyExecutionAttributes {
         worker_task_queue: Some(TaskQueue { name: "sticky-1".to_owned(), ..TaskQueue::default() }),
@@ -246,17 +243,11 @@ fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
         ..RespondWorkflowTaskCompletedRequest::default()
     };
     let more_wanted = dice.percent(5);
-    Some(Input::CompleteWorkflowTask(Box::new(CompleteWorkflowTask { task: id, request, more_wanted })))
+    Some(Input::new(run.core.run_id.as_str(), CompleteWorkflowTask { task, request, more_wanted }))
 }
 
 pub fn held_task(run: &Run) -> Option<TaskId> {
-    let task = run.task.as_ref().filter(|task| task.is_started())?;
-    Some(TaskId {
-        run_id: run.core.run_id.clone(),
-        scheduled_event_id: task.scheduled_event_id,
-        attempt: task.attempt,
-        stamp: task.stamp,
-    })
+    Some(run.task.as_ref().filter(|task| task.is_started())?.id())
 }
 
 /// A worker reports on an activity that it runs, or somebody else does by id.
@@ -274,19 +265,19 @@ fn activity_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
     let run_id = run.core.run_id.clone();
     let details = dice.maybe(50, payloads);
     Some(match dice.below(10) {
-        0..3 => Input::CompleteActivity(Box::new(result(run_id, selector, details))),
+        0..3 => Input::new(run_id, CompleteActivity(result(selector, details))),
         3..6 => {
             let failure = dice.maybe(95, failure);
             let failed = ActivityFailure { failure, cause: dice.below(4) as i32, heartbeat_details: details };
-            Input::FailActivity(Box::new(result(run_id, selector, failed)))
+            Input::new(run_id, FailActivity(result(selector, failed)))
         }
-        6 => Input::CancelActivity(Box::new(result(run_id, selector, details))),
-        _ => Input::Heartbeat(Box::new(result(run_id, selector, details))),
+        6 => Input::new(run_id, CancelActivity(result(selector, details))),
+        _ => Input::new(run_id, Heartbeat(result(selector, details))),
     })
 }
 
-pub fn result<T>(run_id: String, activity: ActivitySelector, outcome: T) -> ActivityResult<T> {
-    ActivityResult { run_id, activity, identity: "worker-2".to_owned(), worker_version: None, outcome }
+pub fn result<T>(activity: ActivitySelector, outcome: T) -> ActivityResult<T> {
+    ActivityResult { activity, identity: "worker-2".to_owned(), worker_version: None, outcome }
 }
 
 fn child_closes(run: &Run, dice: &mut Dice) -> Option<Input> {
@@ -309,48 +300,49 @@ fn child_closes(run: &Run, dice: &mut Dice) -> Option<Input> {
 pub fn closed(run: &Run, initiated_event_id: i64, outcome: Attributes) -> Input {
     let workflow_id = run.children[&initiated_event_id].initiated.workflow_id.clone();
     let child = WorkflowExecution { workflow_id, run_id: child_run(initiated_event_id) };
-    let run_id = run.core.run_id.clone();
-    Input::ChildClosed(Box::new(ChildClosed { run_id, initiated_event_id, child, outcome }))
+    Input::new(run.core.run_id.as_str(), ChildClosed { initiated_event_id, child, outcome })
 }
 
 /// The same words about something else.
 fn distorted(mut input: Input, dice: &mut Dice) -> Input {
     let event = dice.below(40) as i64;
     let which = dice.below(3);
-    let nowhere = || "nowhere".to_owned();
-    let task = |task: &mut TaskId| match which {
-        0 => task.run_id = nowhere(),
-        1 => task.scheduled_event_id = event,
-        _ => task.attempt += 1,
+    let nowhere = || RunRef::Run("nowhere".to_owned());
+    let attempt = |activity: &mut ActivitySelector| {
+        *activity = ActivitySelector::Attempt { scheduled_event_id: event, attempt: 1 };
     };
-    fn selector<T>(result: &mut ActivityResult<Option<T>>, event: i64) {
-        result.activity = ActivitySelector::Attempt { scheduled_event_id: event, attempt: 1 };
-    }
-    match &mut input {
-        Input::Signal(signal) => signal.run_id = nowhere(),
-        Input::RequestCancel(cancel) => cancel.first_execution_run_id = nowhere(),
-        Input::Terminate(terminate) => terminate.run_id = nowhere(),
-        Input::StartWorkflowTask(start) | Input::StartActivity(start) => match which {
-            0 => start.run_id = nowhere(),
-            1 => start.scheduled_event_id = event,
-            _ => start.stamp += 1,
-        },
-        Input::CompleteWorkflowTask(complete) => task(&mut complete.task),
-        Input::FailWorkflowTask(fail) => task(&mut fail.task),
-        Input::CompleteActivity(result) | Input::CancelActivity(result) | Input::Heartbeat(result) => {
-            selector::<Payloads>(result, event);
+    let start_of_another = |task: &mut TaskId| match which {
+        1 => task.scheduled_event_id = event,
+        _ => task.stamp += 1,
+    };
+    match &mut input.ask {
+        Ask::Signal(_) | Ask::Terminate(_) | Ask::ParentNotified(_) | Ask::Read(_) | Ask::ResetSticky(_) => {
+            input.run = nowhere();
         }
-        Input::WorkflowTaskOffered(offered) | Input::ActivityOffered(offered) => offered.scheduled_event_id = event,
-        Input::ChildStarted { initiated_event_id, .. }
-        | Input::ChildReleased { initiated_event_id, .. }
-        | Input::ExternalSignalled { initiated_event_id, .. }
-        | Input::ExternalCancelRequested { initiated_event_id, .. } => *initiated_event_id = event,
-        Input::ParentNotified { run_id } | Input::Read { run_id } | Input::ResetSticky { run_id } => {
-            *run_id = nowhere()
+        Ask::RequestCancel(cancel) => cancel.first_execution_run_id = "nowhere".to_owned(),
+        Ask::StartWorkflowTask(_) | Ask::StartActivity(_) | Ask::CompleteWorkflowTask(_) | Ask::FailWorkflowTask(_)
+            if which == 0 =>
+        {
+            input.run = nowhere();
         }
-        Input::ChildClosed(closed) => closed.child.workflow_id = nowhere(),
-        Input::FailActivity(result) => result.run_id = nowhere(),
-        Input::Start(_) | Input::WakeUp => {}
+        Ask::StartWorkflowTask(start) => start_of_another(&mut start.0.task),
+        Ask::StartActivity(start) => start_of_another(&mut start.0.task),
+        Ask::CompleteWorkflowTask(complete) if which == 1 => complete.task.scheduled_event_id = event,
+        Ask::CompleteWorkflowTask(complete) => complete.task.attempt += 1,
+        Ask::FailWorkflowTask(fail) if which == 1 => fail.task.scheduled_event_id = event,
+        Ask::FailWorkflowTask(fail) => fail.task.attempt += 1,
+        Ask::CompleteActivity(result) => attempt(&mut result.0.activity),
+        Ask::CancelActivity(result) => attempt(&mut result.0.activity),
+        Ask::Heartbeat(result) => attempt(&mut result.0.activity),
+        Ask::WorkflowTaskOffered(offered) => offered.0.task.scheduled_event_id = event,
+        Ask::ActivityOffered(offered) => offered.0.task.scheduled_event_id = event,
+        Ask::ChildStarted(ended) => ended.initiated_event_id = event,
+        Ask::ChildReleased(released) => released.initiated_event_id = event,
+        Ask::ExternalSignalled(ended) => ended.initiated_event_id = event,
+        Ask::ExternalCancelRequested(ended) => ended.initiated_event_id = event,
+        Ask::ChildClosed(closed) => closed.child.workflow_id = "nowhere".to_owned(),
+        Ask::FailActivity(_) => input.run = nowhere(),
+        Ask::Start(_) | Ask::WakeUp(_) => {}
     }
     input
 }

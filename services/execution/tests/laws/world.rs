@@ -9,8 +9,9 @@ use api::temporal::api::history::v1::*;
 use api::temporal::api::workflowservice::v1::RespondWorkflowTaskCompletedRequest;
 use bytes::Bytes;
 use execution::{
-    ActivitySelector, ActivityState, Chain, ChainRow, Change, CompleteWorkflowTask, Env, Input, Limits, Rejection,
-    Reply, Run, RunRow, Transition, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligations,
+    ActivitySelector, ActivityState, ActivityTaken, Ask, Chain, ChainRow, Change, CompleteActivity,
+    CompleteWorkflowTask, Env, Input, Limits, Rejection, Reply, Run, RunRow, Started, TaskCompleted, TaskTaken,
+    Transition, WakeUp, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligations,
 };
 use ids::{Timestamp, WallClock};
 use prost::Message;
@@ -144,7 +145,7 @@ impl World {
             13..15 => self.evict(),
             15..70 if !open => {
                 let start = talk::start(&mut dice, open);
-                self.say(Input::Start(Box::new(start)))?;
+                self.say(Input::of_chain(start))?;
             }
             _ => {
                 if let Some(input) = talk::next(&self.live, &mut dice) {
@@ -217,7 +218,7 @@ impl World {
             Ok(transition) => self.take(transition)?,
             Err(rejection) => self.note_rejection(&rejection),
         }
-        if matches!(input, Input::WakeUp) {
+        if matches!(input.ask, Ask::WakeUp(_)) {
             self.wake_ups_come_to_rest()?;
         }
         Ok(())
@@ -307,7 +308,7 @@ impl World {
             let (now, wall, limits) = (self.now, WallClock::in_step(self.now), &self.limits.clone());
             let env = Env { now, wall, seed: self.decided, limits, namespace_id: "namespace-id", workflow_id: "wf" };
             let due = next_wake_up(&self.live).is_some_and(|wake| wake <= self.now);
-            let woken = decide(&self.live, Input::WakeUp, &env).map_err(|rejection| rejection.to_string())?;
+            let woken = decide(&self.live, Input::of_chain(WakeUp), &env).map_err(|rejection| rejection.to_string())?;
             match (due, woken.changes.is_empty()) {
                 (false, true) => return Ok(()),
                 (true, true) => return Err(format!("due at {:?}, but waking does nothing", next_wake_up(&self.live))),
@@ -329,7 +330,7 @@ impl World {
                 None => match next_wake_up(&self.live) {
                     Some(wake) if pending(&run) > 0 || run.core.first_task_at != 0 => {
                         self.now = self.now.max(wake);
-                        self.say(Input::WakeUp)?;
+                        self.say(Input::of_chain(WakeUp))?;
                     }
                     None if pending(&run) > 0 => return Err(format!("nothing will happen any more to {run:?}")),
                     _ => break,
@@ -355,11 +356,8 @@ impl World {
         }
         if let Some(task) = talk::held_task(run) {
             let request = RespondWorkflowTaskCompletedRequest::default();
-            return Some(Input::CompleteWorkflowTask(Box::new(CompleteWorkflowTask {
-                task,
-                request,
-                more_wanted: false,
-            })));
+            let complete = CompleteWorkflowTask { task, request, more_wanted: false };
+            return Some(Input::new(run.core.run_id.as_str(), complete));
         }
         if let Some(kept) = talk::kept(&self.live, dice) {
             return Some(kept);
@@ -368,8 +366,8 @@ impl World {
         if let Some(activity) = started {
             let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
             let selector = ActivitySelector::Attempt { scheduled_event_id, attempt };
-            let result = talk::result(run.core.run_id.clone(), selector, None);
-            return Some(Input::CompleteActivity(Box::new(result)));
+            let result = CompleteActivity(talk::result(selector, None));
+            return Some(Input::new(run.core.run_id.as_str(), result));
         }
         let child = run.children.values().find(|child| child.is_started())?;
         let outcome = WorkflowExecutionCompletedEventAttributes::default();
@@ -411,20 +409,20 @@ impl World {
         notes.iter().filter(|(_, holds)| *holds).for_each(|(kind, _)| self.note(kind));
     }
 
-    fn note_reply(&mut self, reply: &Reply) {
+    fn note_reply(&mut self, reply: &Result<Reply, Rejection>) {
         let kinds: &[(&str, bool)] = match reply {
-            Reply::Done | Reply::Signalled { .. } | Reply::Run(_) => &[],
-            Reply::Started { started, signalled, .. } => {
+            Ok(Reply::Done(()) | Reply::Signalled(_) | Reply::Run(_)) => &[],
+            Ok(Reply::Started(Started { started, signalled, .. })) => {
                 &[("started", *started), ("found", !*started), ("signalled", *signalled)]
             }
-            Reply::TaskStarted(_) => &[("task started", true)],
-            Reply::ActivityStarted { .. } => &[("activity started", true)],
-            Reply::Stale => &[("stale", true)],
-            Reply::TaskCompleted { new_task, eager_activities, .. } => {
+            Ok(Reply::TaskTaken(TaskTaken::Started(_))) => &[("task started", true)],
+            Ok(Reply::ActivityTaken(ActivityTaken::Started { .. })) => &[("activity started", true)],
+            Ok(Reply::TaskTaken(TaskTaken::Stale) | Reply::ActivityTaken(ActivityTaken::Stale)) => &[("stale", true)],
+            Ok(Reply::TaskCompleted(TaskCompleted { new_task, eager_activities, .. })) => {
                 &[("task completed", true), ("new task", *new_task), ("eager activity", !eager_activities.is_empty())]
             }
-            Reply::Heartbeat { .. } => &[("heartbeat", true)],
-            Reply::Refused(rejection) => {
+            Ok(Reply::HeartbeatNoted(_)) => &[("heartbeat", true)],
+            Err(rejection) => {
                 let outgrown = rejection.to_string().contains("state size exceeds limit");
                 &[("refused but written", !outgrown), ("outgrown", outgrown)]
             }

@@ -5,11 +5,14 @@ use api::temporal::api::enums::v1::{ParentClosePolicy, StartChildWorkflowExecuti
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::workflowservice::v1::StartWorkflowExecutionRequest;
 use entities::EntityKey;
-use execution::{Child, ChildClosed, Input, Parent, Rejection, RequestCancel, Run, Start, Terminate};
+use execution::{
+    Child, ChildClosed, ChildReleased, ChildStarted, Input, Parent, ParentNotified, Rejection, RequestCancel, Run,
+    RunRef, Start, Terminate,
+};
 
 use super::derived_request_id;
 use crate::HistoryService;
-use crate::peers::{Message, Told};
+use crate::peers::{Saying, Told};
 
 const RELEASE_REASON: &str = "by parent close policy";
 const IDENTITY: &str = "history-service";
@@ -27,8 +30,8 @@ pub(super) async fn start(service: &HistoryService, key: &EntityKey, run: &Run, 
         }),
         signal: None,
     };
-    let message = Message::Start(Box::new(start));
-    let result = match service.tell_other(key, &child.initiated.workflow_id, message).await {
+    let message = Saying::Start(Box::new(start));
+    let result = match service.tell_other(key, &child.initiated.workflow_id, RunRef::Chain, message).await {
         Told::Done { run_id } if !run_id.is_empty() => Ok(run_id),
         Told::Refused(Rejection::AlreadyStarted { .. }) => {
             Err(StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists)
@@ -40,8 +43,8 @@ pub(super) async fn start(service: &HistoryService, key: &EntityKey, run: &Run, 
         // A start is answered with a run.
         Told::Done { .. } | Told::Later => return None,
     };
-    let (run_id, initiated_event_id) = (run.core.run_id.clone(), child.initiated_event_id);
-    Some(Input::ChildStarted { run_id, initiated_event_id, result })
+    let initiated_event_id = child.initiated_event_id;
+    Some(Input::new(run.core.run_id.as_str(), ChildStarted { initiated_event_id, result }))
 }
 
 fn start_request(run: &Run, child: &Child) -> StartWorkflowExecutionRequest {
@@ -78,9 +81,10 @@ pub(super) async fn release(
     child: WorkflowExecution,
     policy: ParentClosePolicy,
 ) -> Option<Input> {
+    let released = ChildReleased { initiated_event_id };
     let parent = WorkflowExecution { workflow_id: key.id.to_string(), run_id: run_id.clone() };
     let message = match policy {
-        ParentClosePolicy::RequestCancel => Message::RequestCancel(Box::new(RequestCancel {
+        ParentClosePolicy::RequestCancel => Saying::RequestCancel(Box::new(RequestCancel {
             request_id: derived_request_id(&run_id, initiated_event_id),
             first_execution_run_id: child.run_id,
             identity: IDENTITY.to_owned(),
@@ -89,18 +93,18 @@ pub(super) async fn release(
             child_only: true,
             ..RequestCancel::default()
         })),
-        ParentClosePolicy::Terminate | ParentClosePolicy::Unspecified => Message::Terminate(Box::new(Terminate {
+        ParentClosePolicy::Terminate | ParentClosePolicy::Unspecified => Saying::Terminate(Box::new(Terminate {
             first_execution_run_id: child.run_id,
             reason: RELEASE_REASON.to_owned(),
             identity: IDENTITY.to_owned(),
             parent: Some(parent),
             ..Terminate::default()
         })),
-        ParentClosePolicy::Abandon => return Some(Input::ChildReleased { run_id, initiated_event_id }),
+        ParentClosePolicy::Abandon => return Some(Input::new(run_id, released)),
     };
-    match service.tell_other(key, &child.workflow_id, message).await {
+    match service.tell_other(key, &child.workflow_id, RunRef::Current, message).await {
         // A child that refuses is gone, closed, or somebody else's by now.
-        Told::Done { .. } | Told::Refused(_) => Some(Input::ChildReleased { run_id, initiated_event_id }),
+        Told::Done { .. } | Told::Refused(_) => Some(Input::new(run_id, released)),
         Told::Later => None,
     }
 }
@@ -116,15 +120,14 @@ pub(super) async fn notify_parent(
     outcome: Box<Attributes>,
 ) -> Option<Input> {
     let closed = ChildClosed {
-        run_id: parent.run_id,
         initiated_event_id,
         child: WorkflowExecution { workflow_id: key.id.to_string(), run_id: first_run_id },
         outcome: *outcome,
     };
-    let message = Message::ChildClosed(Box::new(closed));
-    match service.tell_other(key, &parent.workflow_id, message).await {
+    let message = Saying::ChildClosed(Box::new(closed));
+    match service.tell_other(key, &parent.workflow_id, parent.run_id, message).await {
         // A parent that refuses is gone or closed.
-        Told::Done { .. } | Told::Refused(_) => Some(Input::ParentNotified { run_id }),
+        Told::Done { .. } | Told::Refused(_) => Some(Input::new(run_id, ParentNotified)),
         Told::Later => None,
     }
 }

@@ -5,11 +5,13 @@ use api::temporal::api::enums::v1::{
     CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
 };
 use entities::EntityKey;
-use execution::{ExternalCancel, ExternalSignal, Input, Rejection, RequestCancel, Signal};
+use execution::{
+    ExternalCancel, ExternalCancelRequested, ExternalSignal, ExternalSignalled, Input, Rejection, RequestCancel, Signal,
+};
 
 use super::derived_request_id;
 use crate::HistoryService;
-use crate::peers::{Message, Told};
+use crate::peers::{Saying, Told};
 
 /// Signals another workflow.
 pub(super) async fn signal(
@@ -20,8 +22,7 @@ pub(super) async fn signal(
 ) -> Option<Input> {
     let initiated = &signal.initiated;
     let target = initiated.workflow_execution.clone().unwrap_or_default();
-    let message = Message::Signal(Box::new(Signal {
-        run_id: target.run_id,
+    let message = Saying::Signal(Box::new(Signal {
         request_id: derived_request_id(&run_id, signal.initiated_event_id),
         name: initiated.signal_name.clone(),
         input: initiated.input.clone(),
@@ -30,7 +31,7 @@ pub(super) async fn signal(
         child_only: initiated.child_workflow_only,
         ..Signal::default()
     }));
-    let result = match service.tell_other(key, &target.workflow_id, message).await {
+    let result = match service.tell_other(key, &target.workflow_id, target.run_id, message).await {
         Told::Done { .. } => Ok(()),
         Told::Refused(Rejection::LimitExceeded(_)) => {
             Err(SignalExternalWorkflowExecutionFailedCause::SignalCountLimitExceeded)
@@ -38,7 +39,8 @@ pub(super) async fn signal(
         Told::Refused(_) => Err(SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
         Told::Later => return None,
     };
-    Some(Input::ExternalSignalled { run_id, initiated_event_id: signal.initiated_event_id, result })
+    let initiated_event_id = signal.initiated_event_id;
+    Some(Input::new(run_id, ExternalSignalled { initiated_event_id, result }))
 }
 
 /// Asks another workflow to cancel itself.
@@ -50,20 +52,20 @@ pub(super) async fn cancel(
 ) -> Option<Input> {
     let initiated = &cancel.initiated;
     let target = initiated.workflow_execution.clone().unwrap_or_default();
-    let message = Message::RequestCancel(Box::new(RequestCancel {
-        run_id: target.run_id,
+    let message = Saying::RequestCancel(Box::new(RequestCancel {
         request_id: derived_request_id(&run_id, cancel.initiated_event_id),
         reason: initiated.reason.clone(),
         sender: Some((sender(key, &run_id), cancel.initiated_event_id)),
         child_only: initiated.child_workflow_only,
         ..RequestCancel::default()
     }));
-    let result = match service.tell_other(key, &target.workflow_id, message).await {
+    let result = match service.tell_other(key, &target.workflow_id, target.run_id, message).await {
         Told::Done { .. } => Ok(()),
         Told::Refused(_) => Err(CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
         Told::Later => return None,
     };
-    Some(Input::ExternalCancelRequested { run_id, initiated_event_id: cancel.initiated_event_id, result })
+    let initiated_event_id = cancel.initiated_event_id;
+    Some(Input::new(run_id, ExternalCancelRequested { initiated_event_id, result }))
 }
 
 fn sender(key: &EntityKey, run_id: &str) -> WorkflowExecution {

@@ -2,20 +2,22 @@
 
 use cluster::{OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
 use entities::EntityKey;
-use execution::{Input, Offered, TaskOffer, TaskOffered};
+use execution::{ActivityOffered, Input, Offered, TaskId, TaskOffer, TaskOffered, WorkflowTaskOffered};
 
 use super::put_off;
 use crate::HistoryService;
 
 pub(super) async fn offer_workflow_task(service: &HistoryService, key: &EntityKey, offer: TaskOffer) -> Option<Input> {
     let kind = if offer.sticky_of.is_some() { TaskQueueKind::StickyWorkflow } else { TaskQueueKind::Workflow };
+    let run_id = offer.run_id.clone();
     let offered = self::offer(service, key, offer, kind).await?;
-    Some(Input::WorkflowTaskOffered(offered))
+    Some(Input::new(run_id, WorkflowTaskOffered(offered)))
 }
 
 pub(super) async fn offer_activity(service: &HistoryService, key: &EntityKey, offer: TaskOffer) -> Option<Input> {
+    let run_id = offer.run_id.clone();
     let offered = self::offer(service, key, offer, TaskQueueKind::Activity).await?;
-    Some(Input::ActivityOffered(offered))
+    Some(Input::new(run_id, ActivityOffered(offered)))
 }
 
 async fn offer(
@@ -25,7 +27,7 @@ async fn offer(
     kind: TaskQueueKind,
 ) -> Option<TaskOffered> {
     let task = OfferedTask {
-        queue: QueueName { namespace: key.namespace.clone(), name: offer.task_queue, kind },
+        queue: QueueName { namespace: key.namespace.clone(), name: offer.task_queue.clone(), kind },
         task: TaskKey {
             workflow_id: (&*key.id).into(),
             run_id: offer.run_id.as_str().into(),
@@ -33,8 +35,8 @@ async fn offer(
             attempt: offer.attempt,
             stamp: offer.stamp,
         },
-        normal_name: offer.sticky_of.unwrap_or_default(),
-        priority: offer.priority,
+        normal_name: offer.sticky_of.clone().unwrap_or_default(),
+        priority: offer.priority.clone(),
         scheduled_at: offer.scheduled_at,
         expires_at: offer.expires_at,
     };
@@ -47,11 +49,6 @@ async fn offer(
             return None;
         }
     };
-    Some(TaskOffered {
-        run_id: offer.run_id,
-        scheduled_event_id: offer.scheduled_event_id,
-        attempt: offer.attempt,
-        stamp: offer.stamp,
-        outcome,
-    })
+    let TaskOffer { scheduled_event_id, attempt, stamp, .. } = offer;
+    Some(TaskOffered { task: TaskId { scheduled_event_id, attempt, stamp }, outcome })
 }

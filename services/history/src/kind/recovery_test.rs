@@ -17,7 +17,10 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskCompletedRequest, StartWorkflowExecutionRequest};
 use bytes::Bytes;
 use entities::{EntityKey, Env, Kind, Load, Refusal, RowAddress, StoredRow};
-use execution::{Change, CompleteWorkflowTask, Input, Limits, Run, Signal, Start, StartTask, TaskId};
+use execution::{
+    Change, CompleteWorkflowTask, Input, Limits, Read, Run, RunRef, Signal, Start, StartTask, StartWorkflowTask,
+    Terminate,
+};
 use ids::{Timestamp, WallClock};
 use storage::{PartitionWrite, Row, Version};
 
@@ -163,38 +166,30 @@ impl Model {
         let current = self.state.workflow.chain.current_run_id.clone();
         let task = self.state.workflow.current().and_then(|run| run.task.clone());
         let input = match (self.roll(10), task) {
-            (0, _) => Input::Terminate(Box::default()),
-            (1 | 2, _) => Input::Signal(Box::new(Signal { name: "go".to_owned(), ..Signal::default() })),
+            (0, _) => Input::new(RunRef::Current, Terminate::default()),
+            (1 | 2, _) => Input::new(RunRef::Current, Signal { name: "go".to_owned(), ..Signal::default() }),
             (3, _) => {
                 // Somebody asks for an old run.
                 let run_id = self.truth.keys().next().cloned().unwrap_or_default();
-                Input::Read { run_id }
+                Input::new(run_id, Read)
             }
-            (_, Some(task)) if !task.is_started() => Input::StartWorkflowTask(Box::new(StartTask {
-                run_id: current,
-                scheduled_event_id: task.scheduled_event_id,
-                attempt: task.attempt,
-                stamp: task.stamp,
-                ..StartTask::default()
-            })),
+            (_, Some(task)) if !task.is_started() => {
+                Input::new(current, StartWorkflowTask(StartTask { task: task.id(), ..StartTask::default() }))
+            }
             (roll, Some(task)) => {
                 let command = match roll {
                     4 => complete(),
                     5 | 6 => continue_as_new(),
                     _ => marker(),
                 };
-                Input::CompleteWorkflowTask(Box::new(CompleteWorkflowTask {
-                    task: TaskId {
-                        run_id: current,
-                        scheduled_event_id: task.scheduled_event_id,
-                        attempt: task.attempt,
-                        stamp: task.stamp,
-                    },
+                let complete = CompleteWorkflowTask {
+                    task: task.id(),
                     request: RespondWorkflowTaskCompletedRequest { commands: vec![command], ..Default::default() },
                     more_wanted: false,
-                }))
+                };
+                Input::new(current, complete)
             }
-            (4 | 5, None) => Input::Signal(Box::new(Signal { name: "go".to_owned(), ..Signal::default() })),
+            (4 | 5, None) => Input::new(RunRef::Current, Signal { name: "go".to_owned(), ..Signal::default() }),
             (_, None) => start(self.roll(u64::MAX)),
         };
         self.step(input);
@@ -310,7 +305,7 @@ fn start(request: u64) -> Input {
         workflow_id_conflict_policy: WorkflowIdConflictPolicy::TerminateExisting as i32,
         ..Default::default()
     };
-    Input::Start(Box::new(Start { request, parent: None, signal: None }))
+    Input::of_chain(Start { request, parent: None, signal: None })
 }
 
 fn command(kind: CommandType, attributes: Attributes) -> Command {

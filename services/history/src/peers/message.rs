@@ -5,17 +5,26 @@ use api::temporal::api::common::v1::{Header, Link, Payloads, WorkflowExecution};
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::workflowservice::v1::StartWorkflowExecutionRequest;
 use bytes::Bytes;
-use execution::{ChildClosed, Input, Parent, Rejection, RequestCancel, Signal, Start, Terminate};
+use execution::{Ask, ChildClosed, Input, Parent, Rejection, RequestCancel, RunRef, Signal, Start, Terminate};
 use prost::Message as _;
 
 use super::Told;
 
 /// The format that this release writes, and the newest that it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// What one workflow tells another.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    /// The run that is meant.
+    pub(crate) run: RunRef,
+    /// What it is told.
+    pub(crate) saying: Saying,
+}
 
 /// What one workflow can tell another.
 #[derive(Clone, Debug)]
-pub(crate) enum Message {
+pub(crate) enum Saying {
     /// A child is to be started. Carries no signal.
     Start(Box<Start>),
     /// A signal.
@@ -31,38 +40,46 @@ pub(crate) enum Message {
 impl Message {
     /// As the workflow sees it.
     pub(crate) fn into_input(self) -> Input {
-        match self {
-            Self::Start(start) => Input::Start(start),
-            Self::Signal(signal) => Input::Signal(signal),
-            Self::RequestCancel(request) => Input::RequestCancel(request),
-            Self::Terminate(terminate) => Input::Terminate(terminate),
-            Self::ChildClosed(closed) => Input::ChildClosed(closed),
-        }
+        let ask = match self.saying {
+            Saying::Start(start) => Ask::Start(start),
+            Saying::Signal(signal) => Ask::Signal(signal),
+            Saying::RequestCancel(request) => Ask::RequestCancel(request),
+            Saying::Terminate(terminate) => Ask::Terminate(terminate),
+            Saying::ChildClosed(closed) => Ask::ChildClosed(closed),
+        };
+        Input { run: self.run, ask }
     }
 
     /// For another node.
     pub(crate) fn encode(self) -> Bytes {
-        let content = match self {
-            Self::Start(start) => Content::Start(Box::new(StartRecord::of(*start))),
-            Self::Signal(signal) => Content::Signal(SignalRecord::of(*signal)),
-            Self::RequestCancel(request) => Content::RequestCancel(RequestCancelRecord::of(*request)),
-            Self::Terminate(terminate) => Content::Terminate(TerminateRecord::of(*terminate)),
-            Self::ChildClosed(closed) => Content::ChildClosed(Box::new(ChildClosedRecord::of(*closed))),
+        let content = match self.saying {
+            Saying::Start(start) => Content::Start(Box::new(StartRecord::of(*start))),
+            Saying::Signal(signal) => Content::Signal(SignalRecord::of(*signal)),
+            Saying::RequestCancel(request) => Content::RequestCancel(RequestCancelRecord::of(*request)),
+            Saying::Terminate(terminate) => Content::Terminate(TerminateRecord::of(*terminate)),
+            Saying::ChildClosed(closed) => Content::ChildClosed(Box::new(ChildClosedRecord::of(*closed))),
         };
-        MessageRecord { format: FORMAT, content: Some(content) }.encode_to_vec().into()
+        let run_id = match self.run {
+            RunRef::Run(run_id) => run_id,
+            RunRef::Chain | RunRef::Current => String::new(),
+        };
+        MessageRecord { format: FORMAT, run_id, content: Some(content) }.encode_to_vec().into()
     }
 
     /// From another node. The error says what is wrong with the bytes.
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, String> {
         let record = MessageRecord::decode(bytes).map_err(|error| format!("undecodable message: {error}"))?;
         check_format(record.format)?;
-        Ok(match record.content.ok_or("a message without content")? {
-            Content::Start(start) => Self::Start(Box::new(start.into_start()?)),
-            Content::Signal(signal) => Self::Signal(Box::new(signal.into_signal())),
-            Content::RequestCancel(request) => Self::RequestCancel(Box::new(request.into_request()?)),
-            Content::Terminate(terminate) => Self::Terminate(Box::new(terminate.into_terminate())),
-            Content::ChildClosed(closed) => Self::ChildClosed(Box::new(closed.into_closed()?)),
-        })
+        let saying = match record.content.ok_or("a message without content")? {
+            Content::Start(start) => {
+                return Ok(Self { run: RunRef::Chain, saying: Saying::Start(Box::new(start.into_start()?)) });
+            }
+            Content::Signal(signal) => Saying::Signal(Box::new(signal.into_signal())),
+            Content::RequestCancel(request) => Saying::RequestCancel(Box::new(request.into_request()?)),
+            Content::Terminate(terminate) => Saying::Terminate(Box::new(terminate.into_terminate())),
+            Content::ChildClosed(closed) => Saying::ChildClosed(Box::new(closed.into_closed()?)),
+        };
+        Ok(Self { run: record.run_id.into(), saying })
     }
 }
 
@@ -76,6 +93,9 @@ struct MessageRecord {
     format: u32,
     #[prost(oneof = "Content", tags = "2, 3, 4, 5, 6")]
     content: Option<Content>,
+    /// Empty for the current run.
+    #[prost(string, tag = "7")]
+    run_id: String,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -141,54 +161,50 @@ impl StartRecord {
 #[derive(Clone, PartialEq, prost::Message)]
 struct SignalRecord {
     #[prost(string, tag = "1")]
-    run_id: String,
-    #[prost(string, tag = "2")]
     request_id: String,
-    #[prost(string, tag = "3")]
+    #[prost(string, tag = "2")]
     name: String,
-    #[prost(message, optional, tag = "4")]
+    #[prost(message, optional, tag = "3")]
     input: Option<Payloads>,
-    #[prost(message, optional, tag = "5")]
+    #[prost(message, optional, tag = "4")]
     header: Option<Header>,
-    #[prost(string, tag = "6")]
+    #[prost(string, tag = "5")]
     identity: String,
-    #[prost(message, repeated, tag = "7")]
+    #[prost(message, repeated, tag = "6")]
     links: Vec<Link>,
-    #[prost(message, optional, tag = "8")]
+    #[prost(message, optional, tag = "7")]
     sender: Option<WorkflowExecution>,
-    #[prost(bool, tag = "9")]
+    #[prost(bool, tag = "8")]
     child_only: bool,
 }
 
 impl SignalRecord {
     fn of(signal: Signal) -> Self {
-        let Signal { run_id, request_id, name, input, header, identity, links, sender, child_only } = signal;
-        Self { run_id, request_id, name, input, header, identity, links, sender, child_only }
+        let Signal { request_id, name, input, header, identity, links, sender, child_only } = signal;
+        Self { request_id, name, input, header, identity, links, sender, child_only }
     }
 
     fn into_signal(self) -> Signal {
-        let Self { run_id, request_id, name, input, header, identity, links, sender, child_only } = self;
-        Signal { run_id, request_id, name, input, header, identity, links, sender, child_only }
+        let Self { request_id, name, input, header, identity, links, sender, child_only } = self;
+        Signal { request_id, name, input, header, identity, links, sender, child_only }
     }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct RequestCancelRecord {
     #[prost(string, tag = "1")]
-    run_id: String,
-    #[prost(string, tag = "2")]
     request_id: String,
-    #[prost(string, tag = "3")]
+    #[prost(string, tag = "2")]
     first_execution_run_id: String,
-    #[prost(string, tag = "4")]
+    #[prost(string, tag = "3")]
     reason: String,
-    #[prost(string, tag = "5")]
+    #[prost(string, tag = "4")]
     identity: String,
-    #[prost(message, repeated, tag = "6")]
+    #[prost(message, repeated, tag = "5")]
     links: Vec<Link>,
-    #[prost(message, optional, tag = "7")]
+    #[prost(message, optional, tag = "6")]
     sender: Option<SenderRecord>,
-    #[prost(bool, tag = "8")]
+    #[prost(bool, tag = "7")]
     child_only: bool,
 }
 
@@ -202,77 +218,72 @@ struct SenderRecord {
 
 impl RequestCancelRecord {
     fn of(request: RequestCancel) -> Self {
-        let RequestCancel { run_id, request_id, first_execution_run_id, reason, identity, links, sender, child_only } =
-            request;
+        let RequestCancel { request_id, first_execution_run_id, reason, identity, links, sender, child_only } = request;
         let sender = sender.map(|(execution, event_id)| SenderRecord { execution: Some(execution), event_id });
-        Self { run_id, request_id, first_execution_run_id, reason, identity, links, sender, child_only }
+        Self { request_id, first_execution_run_id, reason, identity, links, sender, child_only }
     }
 
     fn into_request(self) -> Result<RequestCancel, String> {
-        let Self { run_id, request_id, first_execution_run_id, reason, identity, links, sender, child_only } = self;
+        let Self { request_id, first_execution_run_id, reason, identity, links, sender, child_only } = self;
         let named = |sender: SenderRecord| {
             let execution = sender.execution.ok_or("a request for cancellation whose sender has no name")?;
             Ok::<_, String>((execution, sender.event_id))
         };
         let sender = sender.map(named).transpose()?;
-        Ok(RequestCancel { run_id, request_id, first_execution_run_id, reason, identity, links, sender, child_only })
+        Ok(RequestCancel { request_id, first_execution_run_id, reason, identity, links, sender, child_only })
     }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct TerminateRecord {
     #[prost(string, tag = "1")]
-    run_id: String,
-    #[prost(string, tag = "2")]
     first_execution_run_id: String,
-    #[prost(string, tag = "3")]
+    #[prost(string, tag = "2")]
     reason: String,
-    #[prost(message, optional, tag = "4")]
+    #[prost(message, optional, tag = "3")]
     details: Option<Payloads>,
-    #[prost(string, tag = "5")]
+    #[prost(string, tag = "4")]
     identity: String,
-    #[prost(message, repeated, tag = "6")]
+    #[prost(message, repeated, tag = "5")]
     links: Vec<Link>,
-    #[prost(message, optional, tag = "7")]
+    #[prost(message, optional, tag = "6")]
     parent: Option<WorkflowExecution>,
 }
 
 impl TerminateRecord {
     fn of(terminate: Terminate) -> Self {
-        let Terminate { run_id, first_execution_run_id, reason, details, identity, links, parent } = terminate;
-        Self { run_id, first_execution_run_id, reason, details, identity, links, parent }
+        let Terminate { first_execution_run_id, reason, details, identity, links, parent } = terminate;
+        Self { first_execution_run_id, reason, details, identity, links, parent }
     }
 
     fn into_terminate(self) -> Terminate {
-        let Self { run_id, first_execution_run_id, reason, details, identity, links, parent } = self;
-        Terminate { run_id, first_execution_run_id, reason, details, identity, links, parent }
+        let Self { first_execution_run_id, reason, details, identity, links, parent } = self;
+        Terminate { first_execution_run_id, reason, details, identity, links, parent }
     }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct ChildClosedRecord {
-    #[prost(string, tag = "1")]
-    run_id: String,
-    #[prost(int64, tag = "2")]
+    #[prost(int64, tag = "1")]
     initiated_event_id: i64,
-    #[prost(message, optional, tag = "3")]
+    #[prost(message, optional, tag = "2")]
     child: Option<WorkflowExecution>,
     /// Nothing but its attributes is set.
-    #[prost(message, optional, tag = "4")]
+    #[prost(message, optional, tag = "3")]
     outcome: Option<HistoryEvent>,
 }
 
 impl ChildClosedRecord {
     fn of(closed: ChildClosed) -> Self {
-        let ChildClosed { run_id, initiated_event_id, child, outcome } = closed;
+        let ChildClosed { initiated_event_id, child, outcome } = closed;
         let outcome = HistoryEvent { attributes: Some(outcome), ..HistoryEvent::default() };
-        Self { run_id, initiated_event_id, child: Some(child), outcome: Some(outcome) }
+        Self { initiated_event_id, child: Some(child), outcome: Some(outcome) }
     }
 
     fn into_closed(self) -> Result<ChildClosed, String> {
-        let Self { run_id, initiated_event_id, child, outcome } = self;
+        let Self { initiated_event_id, child, outcome } = self;
         let outcome = outcome.and_then(|event| event.attributes).ok_or("a child's close without its outcome")?;
-        Ok(ChildClosed { run_id, initiated_event_id, child: child.unwrap_or_default(), outcome })
+        Ok(ChildClosed { initiated_event_id, child: child.unwrap_or_default(), outcome })
     }
 }
 

@@ -5,11 +5,11 @@ use api::temporal::api::history::v1::WorkflowExecutionCompletedEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::workflowservice::v1::StartWorkflowExecutionRequest;
 use bytes::Bytes;
-use execution::{ChildClosed, Parent, Rejection, RequestCancel, Signal, Start, Terminate};
+use execution::{ChildClosed, Parent, Rejection, RequestCancel, RunRef, Signal, Start, Terminate};
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::{Message, Told};
+use super::{Message, Saying, Told};
 
 fn execution() -> impl Strategy<Value = WorkflowExecution> {
     (".{0,12}", ".{0,12}").prop_map(|(workflow_id, run_id)| WorkflowExecution { workflow_id, run_id })
@@ -50,8 +50,10 @@ fn start() -> impl Strategy<Value = Message> {
             ..Default::default()
         },
     );
-    (request, prop::option::of(parent))
-        .prop_map(|(request, parent)| Message::Start(Box::new(Start { request, parent, signal: None })))
+    (request, prop::option::of(parent)).prop_map(|(request, parent)| {
+        let saying = Saying::Start(Box::new(Start { request, parent, signal: None }));
+        Message { run: RunRef::Chain, saying }
+    })
 }
 
 fn signal() -> impl Strategy<Value = Message> {
@@ -59,17 +61,8 @@ fn signal() -> impl Strategy<Value = Message> {
     let rest = (prop::option::of(payloads()), prop::option::of(header()), links(), prop::option::of(execution()));
     (texts, rest, any::<bool>()).prop_map(|(texts, (input, header, links, sender), child_only)| {
         let (run_id, request_id, name, identity) = texts;
-        Message::Signal(Box::new(Signal {
-            run_id,
-            request_id,
-            name,
-            input,
-            header,
-            identity,
-            links,
-            sender,
-            child_only,
-        }))
+        let signal = Signal { request_id, name, input, header, identity, links, sender, child_only };
+        Message { run: run_id.into(), saying: Saying::Signal(Box::new(signal)) }
     })
 }
 
@@ -77,16 +70,9 @@ fn request_cancel() -> impl Strategy<Value = Message> {
     let texts = (".{0,12}", ".{0,12}", ".{0,12}", ".{0,12}", ".{0,12}");
     (texts, links(), prop::option::of((execution(), any::<i64>())), any::<bool>()).prop_map(
         |((run_id, request_id, first_execution_run_id, reason, identity), links, sender, child_only)| {
-            Message::RequestCancel(Box::new(RequestCancel {
-                run_id,
-                request_id,
-                first_execution_run_id,
-                reason,
-                identity,
-                links,
-                sender,
-                child_only,
-            }))
+            let request =
+                RequestCancel { request_id, first_execution_run_id, reason, identity, links, sender, child_only };
+            Message { run: run_id.into(), saying: Saying::RequestCancel(Box::new(request)) }
         },
     )
 }
@@ -95,15 +81,8 @@ fn terminate() -> impl Strategy<Value = Message> {
     let texts = (".{0,12}", ".{0,12}", ".{0,12}", ".{0,12}");
     (texts, prop::option::of(payloads()), links(), prop::option::of(execution())).prop_map(
         |((run_id, first_execution_run_id, reason, identity), details, links, parent)| {
-            Message::Terminate(Box::new(Terminate {
-                run_id,
-                first_execution_run_id,
-                reason,
-                details,
-                identity,
-                links,
-                parent,
-            }))
+            let terminate = Terminate { first_execution_run_id, reason, details, identity, links, parent };
+            Message { run: run_id.into(), saying: Saying::Terminate(Box::new(terminate)) }
         },
     )
 }
@@ -113,7 +92,8 @@ fn child_closed() -> impl Strategy<Value = Message> {
         |(run_id, initiated_event_id, child, result)| {
             let completed = WorkflowExecutionCompletedEventAttributes { result, ..Default::default() };
             let outcome = Attributes::WorkflowExecutionCompletedEventAttributes(completed);
-            Message::ChildClosed(Box::new(ChildClosed { run_id, initiated_event_id, child, outcome }))
+            let saying = Saying::ChildClosed(Box::new(ChildClosed { initiated_event_id, child, outcome }));
+            Message { run: run_id.into(), saying }
         },
     )
 }
@@ -167,8 +147,8 @@ fn what_a_later_release_writes_is_refused() {
         #[prost(uint32, tag = "1")]
         format: u32,
     }
-    let bytes = Bytes::from(Later { format: 2 }.encode_to_vec());
-    assert!(Message::decode(bytes.clone()).unwrap_err().contains("format 2"));
-    assert!(Told::decode(bytes).unwrap_err().contains("format 2"));
+    let bytes = Bytes::from(Later { format: 3 }.encode_to_vec());
+    assert!(Message::decode(bytes.clone()).unwrap_err().contains("format 3"));
+    assert!(Told::decode(bytes).unwrap_err().contains("format 3"));
     assert!(Message::decode(Bytes::new()).is_err());
 }

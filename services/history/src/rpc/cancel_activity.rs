@@ -4,7 +4,7 @@ use api::temporal::api::workflowservice::v1::{
     RespondActivityTaskCanceledRequest, RespondActivityTaskCanceledResponse,
 };
 use cluster::{ActivityRef, ServiceResult, TenantCtx};
-use execution::Input;
+use execution::CancelActivity;
 
 use super::activity_result;
 use crate::HistoryService;
@@ -15,8 +15,8 @@ pub(super) async fn cancel_activity(
     activity: ActivityRef,
     request: RespondActivityTaskCanceledRequest,
 ) -> ServiceResult<RespondActivityTaskCanceledResponse> {
-    let (workflow_id, result) = activity_result(activity, request.identity, request.worker_version, request.details);
-    let key = service.key(ctx, &workflow_id);
-    service.give(&key, Input::CancelActivity(result)).await?;
+    let (named, result) = activity_result(activity, request.identity, request.worker_version, request.details);
+    let key = service.key(ctx, &named.workflow_id);
+    service.give(&key, named.run_id, CancelActivity(result)).await?;
     Ok(RespondActivityTaskCanceledResponse::default())
 }

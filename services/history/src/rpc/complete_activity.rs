@@ -4,7 +4,7 @@ use api::temporal::api::workflowservice::v1::{
     RespondActivityTaskCompletedRequest, RespondActivityTaskCompletedResponse,
 };
 use cluster::{ActivityRef, ServiceResult, TenantCtx};
-use execution::Input;
+use execution::CompleteActivity;
 
 use super::activity_result;
 use crate::HistoryService;
@@ -15,8 +15,8 @@ pub(super) async fn complete_activity(
     activity: ActivityRef,
     request: RespondActivityTaskCompletedRequest,
 ) -> ServiceResult<RespondActivityTaskCompletedResponse> {
-    let (workflow_id, result) = activity_result(activity, request.identity, request.worker_version, request.result);
-    let key = service.key(ctx, &workflow_id);
-    service.give(&key, Input::CompleteActivity(result)).await?;
+    let (named, result) = activity_result(activity, request.identity, request.worker_version, request.result);
+    let key = service.key(ctx, &named.workflow_id);
+    service.give(&key, named.run_id, CompleteActivity(result)).await?;
     Ok(RespondActivityTaskCompletedResponse::default())
 }

@@ -5,13 +5,11 @@ use api::temporal::api::workflowservice::v1::{
 };
 use cluster::token::WorkflowTaskToken;
 use cluster::{ServiceResult, TenantCtx};
-use execution::{CompleteWorkflowTask, Input, Reply};
+use execution::{CompleteWorkflowTask, TaskCompleted};
 
-use super::task_id;
 use crate::HistoryService;
-use crate::errors::unexpected;
 use crate::queries::RunName;
-use crate::task_response::{Shipped, activity_task, workflow_task};
+use crate::task_response::{Shipped, activity_task, task_id, workflow_task};
 
 pub(super) async fn complete_workflow_task(
     service: &HistoryService,
@@ -28,10 +26,8 @@ pub(super) async fn complete_workflow_task(
     let results = std::mem::take(&mut request.query_results);
     // Queries that came too late for this task are asked directly once it is complete.
     let complete = CompleteWorkflowTask { task: task_id(&token), request, more_wanted: false };
-    let reply = service.give(&key, Input::CompleteWorkflowTask(Box::new(complete))).await?;
-    let Reply::TaskCompleted { run, new_task, eager_activities } = reply else {
-        return Err(unexpected("CompleteWorkflowTask"));
-    };
+    let completed = service.give(&key, token.run_id, complete).await?;
+    let TaskCompleted { run, new_task, eager_activities } = completed;
     carried.answer(results);
     // Whoever completes a task has run the workflow up to it, whether or not it keeps a cache.
     let workflow_task = if new_task { Some(workflow_task(service, &key, &run, Shipped::New).await?) } else { None };

@@ -2,7 +2,7 @@
 
 use api::temporal::api::workflowservice::v1::{RespondActivityTaskFailedRequest, RespondActivityTaskFailedResponse};
 use cluster::{ActivityRef, ServiceResult, TenantCtx};
-use execution::{ActivityFailure, Input};
+use execution::{ActivityFailure, FailActivity};
 
 use super::activity_result;
 use crate::HistoryService;
@@ -18,8 +18,8 @@ pub(super) async fn fail_activity(
         cause: request.cause,
         heartbeat_details: request.last_heartbeat_details,
     };
-    let (workflow_id, result) = activity_result(activity, request.identity, request.worker_version, outcome);
-    let key = service.key(ctx, &workflow_id);
-    service.give(&key, Input::FailActivity(result)).await?;
+    let (named, result) = activity_result(activity, request.identity, request.worker_version, outcome);
+    let key = service.key(ctx, &named.workflow_id);
+    service.give(&key, named.run_id, FailActivity(result)).await?;
     Ok(RespondActivityTaskFailedResponse::default())
 }

@@ -3,10 +3,10 @@
 use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskFailedRequest, RespondWorkflowTaskFailedResponse};
 use cluster::token::WorkflowTaskToken;
 use cluster::{ServiceResult, TenantCtx};
-use execution::{FailWorkflowTask, Input};
+use execution::FailWorkflowTask;
 
-use super::task_id;
 use crate::HistoryService;
+use crate::task_response::task_id;
 
 pub(super) async fn fail_workflow_task(
     service: &HistoryService,
@@ -16,6 +16,6 @@ pub(super) async fn fail_workflow_task(
 ) -> ServiceResult<RespondWorkflowTaskFailedResponse> {
     let key = service.key(ctx, &token.workflow_id);
     let fail = FailWorkflowTask { task: task_id(&token), request };
-    service.give(&key, Input::FailWorkflowTask(Box::new(fail))).await?;
+    service.give(&key, token.run_id, fail).await?;
     Ok(RespondWorkflowTaskFailedResponse::default())
 }

@@ -4,11 +4,10 @@ use api::temporal::api::workflowservice::v1::{
     RecordActivityTaskHeartbeatRequest, RecordActivityTaskHeartbeatResponse,
 };
 use cluster::{ActivityRef, ServiceResult, TenantCtx};
-use execution::{Input, Reply};
+use execution::{Heartbeat, HeartbeatNoted};
 
 use super::activity_result;
 use crate::HistoryService;
-use crate::errors::unexpected;
 
 pub(super) async fn heartbeat_activity(
     service: &HistoryService,
@@ -16,12 +15,8 @@ pub(super) async fn heartbeat_activity(
     activity: ActivityRef,
     request: RecordActivityTaskHeartbeatRequest,
 ) -> ServiceResult<RecordActivityTaskHeartbeatResponse> {
-    let (workflow_id, result) = activity_result(activity, request.identity, None, request.details);
-    let key = service.key(ctx, &workflow_id);
-    match service.give(&key, Input::Heartbeat(result)).await? {
-        Reply::Heartbeat { cancel_requested } => {
-            Ok(RecordActivityTaskHeartbeatResponse { cancel_requested, ..Default::default() })
-        }
-        _ => Err(unexpected("Heartbeat")),
-    }
+    let (named, result) = activity_result(activity, request.identity, None, request.details);
+    let key = service.key(ctx, &named.workflow_id);
+    let HeartbeatNoted { cancel_requested } = service.give(&key, named.run_id, Heartbeat(result)).await?;
+    Ok(RecordActivityTaskHeartbeatResponse { cancel_requested, ..Default::default() })
 }

@@ -2,11 +2,10 @@
 
 use api::temporal::api::workflowservice::v1::PollActivityTaskQueueResponse;
 use cluster::{OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskStart};
-use execution::{Input, Reply};
+use execution::{ActivityTaken, StartActivity};
 
 use super::record_workflow_task_started::{entity_of, start_of};
 use crate::HistoryService;
-use crate::errors::unexpected;
 use crate::task_response::activity_task;
 
 pub(super) async fn record_activity_task_started(
@@ -15,12 +14,11 @@ pub(super) async fn record_activity_task_started(
     start: TaskStart,
 ) -> ServiceResult<RecordedStart<PollActivityTaskQueueResponse>> {
     let key = entity_of(task);
-    match service.give(&key, Input::StartActivity(Box::new(start_of(&task.task, start)))).await {
-        Ok(Reply::ActivityStarted { run, activity }) => {
+    match service.give(&key, task.task.run_id.as_str(), StartActivity(start_of(&task.task, start))).await {
+        Ok(ActivityTaken::Started { run, activity }) => {
             Ok(RecordedStart::Started(Box::new(activity_task(service, &key, &run, &activity))))
         }
-        Ok(Reply::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
-        Ok(_) => Err(unexpected("StartActivity")),
+        Ok(ActivityTaken::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
         Err(error) => Err(error),
     }
 }

@@ -4,10 +4,9 @@ use api::temporal::api::common::v1::{WorkerVersionCapabilities, WorkerVersionSta
 use api::temporal::api::workflowservice::v1::PollWorkflowTaskQueueResponse;
 use cluster::{OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskQueueKind, TaskStart};
 use entities::EntityKey;
-use execution::{Input, Reply, StartTask};
+use execution::{StartTask, StartWorkflowTask, TaskId, TaskTaken};
 
 use crate::HistoryService;
-use crate::errors::unexpected;
 use crate::task_response::{Shipped, workflow_task};
 
 pub(super) async fn record_workflow_task_started(
@@ -20,12 +19,11 @@ pub(super) async fn record_workflow_task_started(
         TaskQueueKind::StickyWorkflow => Shipped::New,
         TaskQueueKind::Workflow | TaskQueueKind::Activity | TaskQueueKind::Nexus => Shipped::Whole,
     };
-    match service.give(&key, Input::StartWorkflowTask(Box::new(start_of(&task.task, start)))).await {
-        Ok(Reply::TaskStarted(run)) => {
+    match service.give(&key, task.task.run_id.as_str(), StartWorkflowTask(start_of(&task.task, start))).await {
+        Ok(TaskTaken::Started(run)) => {
             Ok(RecordedStart::Started(Box::new(workflow_task(service, &key, &run, shipped).await?)))
         }
-        Ok(Reply::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
-        Ok(_) => Err(unexpected("StartWorkflowTask")),
+        Ok(TaskTaken::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
         Err(error) => Err(error),
     }
 }
@@ -38,13 +36,9 @@ pub(super) fn entity_of(task: &OfferedTask) -> EntityKey {
 /// The start of a task.
 pub(super) fn start_of(task: &TaskKey, start: TaskStart) -> StartTask {
     StartTask {
-        run_id: task.run_id.to_string(),
-        scheduled_event_id: task.scheduled_event_id,
-        attempt: task.attempt,
-        stamp: task.stamp,
+        task: TaskId { scheduled_event_id: task.scheduled_event_id, attempt: task.attempt, stamp: task.stamp },
         request_id: start.request_id,
         identity: start.identity,
-        worker_instance_key: start.worker_instance_key,
         worker_version: start.worker_version.and_then(version_of),
     }
 }

@@ -4,7 +4,7 @@ use api::temporal::api::workflowservice::v1::{
     RequestCancelWorkflowExecutionRequest, RequestCancelWorkflowExecutionResponse,
 };
 use cluster::{ServiceResult, TenantCtx};
-use execution::{Input, RequestCancel};
+use execution::RequestCancel;
 
 use crate::HistoryService;
 use crate::service::named;
@@ -17,7 +17,6 @@ pub(super) async fn request_cancel(
     let execution = named(request.workflow_execution);
     let key = service.key(ctx, &execution.workflow_id);
     let cancel = RequestCancel {
-        run_id: execution.run_id,
         request_id: service.request_id(request.request_id),
         first_execution_run_id: request.first_execution_run_id,
         reason: request.reason,
@@ -25,6 +24,6 @@ pub(super) async fn request_cancel(
         links: request.links,
         ..RequestCancel::default()
     };
-    service.ask(&key, Input::RequestCancel(Box::new(cancel))).await?;
+    service.ask(&key, execution.run_id, cancel).await?;
     Ok(RequestCancelWorkflowExecutionResponse::default())
 }

@@ -2,7 +2,7 @@
 
 use api::temporal::api::workflowservice::v1::{ResetStickyTaskQueueRequest, ResetStickyTaskQueueResponse};
 use cluster::{ServiceResult, TenantCtx};
-use execution::Input;
+use execution::ResetSticky;
 
 use crate::HistoryService;
 use crate::service::named;
@@ -14,6 +14,6 @@ pub(super) async fn reset_sticky_task_queue(
 ) -> ServiceResult<ResetStickyTaskQueueResponse> {
     let execution = named(request.execution);
     let key = service.key(ctx, &execution.workflow_id);
-    service.ask(&key, Input::ResetSticky { run_id: execution.run_id }).await?;
+    service.ask(&key, execution.run_id, ResetSticky).await?;
     Ok(ResetStickyTaskQueueResponse::default())
 }

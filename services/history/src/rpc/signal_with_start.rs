@@ -5,10 +5,9 @@ use api::temporal::api::workflowservice::v1::{
     SignalWithStartWorkflowExecutionRequest, SignalWithStartWorkflowExecutionResponse, StartWorkflowExecutionRequest,
 };
 use cluster::{ServiceResult, TenantCtx};
-use execution::{Input, Reply, Signal, Start};
+use execution::{RunRef, Signal, Start, Started};
 
 use crate::HistoryService;
-use crate::errors::unexpected;
 use crate::links;
 
 pub(super) async fn signal_with_start(
@@ -58,13 +57,11 @@ pub(super) async fn signal_with_start(
         ..StartWorkflowExecutionRequest::default()
     };
     let start = Start { request: start, parent: None, signal: Some(signal) };
-    match service.ask(&key, Input::Start(Box::new(start))).await? {
-        Reply::Started { run, started, .. } => Ok(SignalWithStartWorkflowExecutionResponse {
-            run_id: run.core.run_id.clone(),
-            first_execution_run_id: run.start.first_execution_run_id.clone(),
-            started,
-            signal_link: Some(links::to_signal(ctx, run.execution(), &request_id)),
-        }),
-        _ => Err(unexpected("Start")),
-    }
+    let Started { run, started, .. } = service.ask(&key, RunRef::Chain, start).await?;
+    Ok(SignalWithStartWorkflowExecutionResponse {
+        run_id: run.core.run_id.clone(),
+        first_execution_run_id: run.start.first_execution_run_id.clone(),
+        started,
+        signal_link: Some(links::to_signal(ctx, run.execution(), &request_id)),
+    })
 }

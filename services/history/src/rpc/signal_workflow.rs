@@ -3,10 +3,9 @@
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::workflowservice::v1::{SignalWorkflowExecutionRequest, SignalWorkflowExecutionResponse};
 use cluster::{ServiceResult, TenantCtx};
-use execution::{Input, Reply, Signal};
+use execution::{Signal, Signalled};
 
 use crate::HistoryService;
-use crate::errors::unexpected;
 use crate::links;
 use crate::service::named;
 
@@ -19,7 +18,6 @@ pub(super) async fn signal_workflow(
     let key = service.key(ctx, &execution.workflow_id);
     let request_id = service.request_id(request.request_id);
     let signal = Signal {
-        run_id: execution.run_id,
         request_id: request_id.clone(),
         name: request.signal_name,
         input: request.input,
@@ -28,9 +26,7 @@ pub(super) async fn signal_workflow(
         links: request.links,
         ..Signal::default()
     };
-    let Reply::Signalled { run_id } = service.ask(&key, Input::Signal(Box::new(signal))).await? else {
-        return Err(unexpected("Signal"));
-    };
+    let Signalled { run_id } = service.ask(&key, execution.run_id, signal).await?;
     let signalled = WorkflowExecution { workflow_id: execution.workflow_id, run_id };
     Ok(SignalWorkflowExecutionResponse { link: Some(links::to_signal(ctx, signalled, &request_id)) })
 }

@@ -2,10 +2,9 @@
 
 use api::temporal::api::workflowservice::v1::{StartWorkflowExecutionRequest, StartWorkflowExecutionResponse};
 use cluster::{ServiceResult, TenantCtx};
-use execution::{Input, Reply, Start};
+use execution::{RunRef, Start, Started};
 
 use crate::HistoryService;
-use crate::errors::unexpected;
 use crate::links;
 use crate::task_response::{Shipped, workflow_task};
 
@@ -18,8 +17,7 @@ pub(super) async fn start_workflow(
     request.request_id = service.request_id(request.request_id);
     let request_id = request.request_id.clone();
     let start = Start { request, parent: None, signal: None };
-    let reply = service.ask(&key, Input::Start(Box::new(start))).await?;
-    let Reply::Started { run, started, eager, .. } = reply else { return Err(unexpected("Start")) };
+    let Started { run, started, eager, .. } = service.ask(&key, RunRef::Chain, start).await?;
     let eager_workflow_task =
         if eager { Some(workflow_task(service, &key, &run, Shipped::Whole).await?) } else { None };
     Ok(StartWorkflowExecutionResponse {

@@ -2,7 +2,7 @@
 
 use api::temporal::api::workflowservice::v1::{TerminateWorkflowExecutionRequest, TerminateWorkflowExecutionResponse};
 use cluster::{ServiceResult, TenantCtx};
-use execution::{Input, Terminate};
+use execution::Terminate;
 
 use crate::HistoryService;
 use crate::service::named;
@@ -15,7 +15,6 @@ pub(super) async fn terminate_workflow(
     let execution = named(request.workflow_execution);
     let key = service.key(ctx, &execution.workflow_id);
     let terminate = Terminate {
-        run_id: execution.run_id,
         first_execution_run_id: request.first_execution_run_id,
         reason: request.reason,
         details: request.details,
@@ -23,6 +22,6 @@ pub(super) async fn terminate_workflow(
         links: request.links,
         parent: None,
     };
-    service.ask(&key, Input::Terminate(Box::new(terminate))).await?;
+    service.ask(&key, execution.run_id, terminate).await?;
     Ok(TerminateWorkflowExecutionResponse::default())
 }

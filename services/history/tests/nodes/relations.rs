@@ -143,7 +143,7 @@ async fn a_message_that_cannot_be_read_is_refused_and_one_to_a_foreign_shard_is_
     let told = world.a.tell_workflow(namespace, &here.as_str().into(), Bytes::from_static(b"\xff")).await;
     assert!(matches!(told, Err(ServiceError::InvalidArgument(_))), "{told:?}");
     // Field 3 is a signal, and an empty one.
-    let signal = Bytes::from_static(&[0x08, 0x01, 0x1a, 0x00]);
+    let signal = Bytes::from_static(&[0x08, 0x02, 0x1a, 0x00]);
     let told = world.a.tell_workflow(namespace, &elsewhere.as_str().into(), signal.clone()).await;
     assert!(matches!(told, Err(ServiceError::NotOwner(_))), "{told:?}");
     assert!(world.a.tell_workflow(namespace, &here.as_str().into(), signal).await.is_ok(), "an answer: not found");

@@ -33,7 +33,7 @@ pub(in crate::decide) struct Consequences {
     pub(in crate::decide) cancelled: bool,
 }
 
-impl Commands<'_> {
+impl Commands<'_, '_> {
     pub(super) fn schedule_activity(
         &mut self,
         command: ScheduleActivityTaskCommandAttributes,
@@ -45,15 +45,15 @@ impl Commands<'_> {
         self.check_id(cause, "ActivityType", kind)?;
         self.check_route(cause, command.task_queue.as_ref(), command.priority.as_ref())?;
         self.check_size(cause, "ScheduleActivityTaskCommandAttributes.Input", command.input.as_ref())?;
-        self.check_pending(Cause::PendingActivitiesLimitExceeded, "activities", self.run().activities.len())?;
-        if self.run().activity_by_id(&command.activity_id).is_some() {
+        self.check_pending(Cause::PendingActivitiesLimitExceeded, "activities", self.run.activities.len())?;
+        if self.run.activity_by_id(&command.activity_id).is_some() {
             let message = format!("activity id {:?} is already in use", command.activity_id);
             return bad(Cause::ScheduleActivityDuplicateId, message);
         }
         let eager = command.request_eager_execution;
         let attributes = self.resolved(command).map_err(|message| BadCommand { cause, message, terminates: false })?;
         let attributes = Attributes::ActivityTaskScheduledEventAttributes(attributes);
-        let id = self.draft.event_with(&self.run_id, attributes, notes);
+        let id = self.run.event_with(attributes, notes);
         if eager {
             self.eager.push(id);
         }
@@ -65,7 +65,7 @@ impl Commands<'_> {
         &self,
         mut command: ScheduleActivityTaskCommandAttributes,
     ) -> Result<ActivityTaskScheduledEventAttributes, String> {
-        let run_timeout = crate::duration::from_wire(self.run().start.workflow_run_timeout.as_ref());
+        let run_timeout = crate::duration::from_wire(self.run.start.workflow_run_timeout.as_ref());
         let close = checked_duration("ScheduleToCloseTimeout", &mut command.schedule_to_close_timeout)?;
         let start = checked_duration("ScheduleToStartTimeout", &mut command.schedule_to_start_timeout)?;
         let run = checked_duration("StartToCloseTimeout", &mut command.start_to_close_timeout)?;
@@ -87,7 +87,7 @@ impl Commands<'_> {
         checked_retry_policy(command.retry_policy.as_ref())?;
         let policy = command.retry_policy.clone().unwrap_or_default();
         let queue = command.task_queue.filter(|queue| !queue.name.is_empty());
-        let name = queue.map_or_else(|| self.run().task_queue_name().to_owned(), |queue| queue.name);
+        let name = queue.map_or_else(|| self.run.task_queue_name().to_owned(), |queue| queue.name);
         let wire = |timeout: Option<Duration>| Some(to_wire(timeout.unwrap_or_default()));
         Ok(ActivityTaskScheduledEventAttributes {
             activity_id: command.activity_id,
@@ -102,7 +102,7 @@ impl Commands<'_> {
             workflow_task_completed_event_id: self.completed_event_id,
             retry_policy: Some(ResolvedRetry::of(&policy).to_policy()),
             use_workflow_build_id: command.use_workflow_build_id,
-            priority: inherited(command.priority, self.run().start.priority.as_ref()),
+            priority: inherited(command.priority, self.run.start.priority.as_ref()),
         })
     }
 
@@ -111,7 +111,7 @@ impl Commands<'_> {
     pub(in crate::decide) fn follow_through(&mut self) -> Consequences {
         let cancelled = std::mem::take(&mut self.cancelled);
         let mut consequences = Consequences { eager: Vec::new(), cancelled: !cancelled.is_empty() };
-        if !self.run().is_open() {
+        if !self.run.is_open() {
             return consequences;
         }
         for (scheduled_event_id, requested_event_id) in cancelled {
@@ -119,7 +119,7 @@ impl Commands<'_> {
         }
         for scheduled_event_id in std::mem::take(&mut self.eager) {
             // Cancelled by a later command of the same completion: there is nothing to take along.
-            if self.run().activities.contains_key(&scheduled_event_id) {
+            if self.run.activities.contains_key(&scheduled_event_id) {
                 self.start_eagerly(scheduled_event_id);
                 consequences.eager.push(scheduled_event_id);
             }
@@ -135,17 +135,17 @@ impl Commands<'_> {
             identity: self.identity.clone(),
             ..ActivityTaskCanceledEventAttributes::default()
         };
-        self.draft.event(&self.run_id, Attributes::ActivityTaskCanceledEventAttributes(canceled));
+        self.run.event(Attributes::ActivityTaskCanceledEventAttributes(canceled));
     }
 
     /// The worker that completes the task takes the activity along with the answer.
     fn start_eagerly(&mut self, scheduled_event_id: i64) {
-        let request_id = self.draft.uuid();
-        let now = self.draft.time_in(&self.run_id).nanos();
+        let request_id = self.run.uuid();
+        let now = self.run.now().nanos();
         let identity = self.identity.clone();
-        let Some(activity) = self.run().activities.get(&scheduled_event_id) else { return };
+        let Some(activity) = self.run.activities.get(&scheduled_event_id) else { return };
         let progress = ActivityProgress { started_at: now, request_id, identity, ..activity.progress.clone() };
-        self.draft.fact(&self.run_id, Fact::moved(scheduled_event_id, progress));
+        self.run.fact(Fact::moved(scheduled_event_id, progress));
     }
 
     pub(super) fn cancel_activity(
@@ -154,10 +154,10 @@ impl Commands<'_> {
         notes: Notes,
     ) -> Carried {
         let scheduled_event_id = command.scheduled_event_id;
-        let activity = self.run().activities.get(&scheduled_event_id).cloned();
+        let activity = self.run.activities.get(&scheduled_event_id).cloned();
         // While the worker was deciding the activity may have ended.
         let just_ended =
-            || self.run().buffered.iter().any(|event| ended_by(event) == Some(Pending::Activity(scheduled_event_id)));
+            || self.run.buffered.iter().any(|event| ended_by(event) == Some(Pending::Activity(scheduled_event_id)));
         if activity.is_none() && !just_ended() {
             let message = format!("ScheduledEventId {scheduled_event_id} names no pending activity");
             return bad(Cause::BadRequestCancelActivityAttributes, message);
@@ -172,7 +172,7 @@ impl Commands<'_> {
             workflow_task_completed_event_id: self.completed_event_id,
         };
         let attributes = Attributes::ActivityTaskCancelRequestedEventAttributes(requested);
-        let requested_event_id = self.draft.event_with(&self.run_id, attributes, notes);
+        let requested_event_id = self.run.event_with(attributes, notes);
         // An activity that has ended meanwhile needs nothing more; one that nobody runs ends at once.
         if activity.is_some_and(|activity| activity_state(&activity) != ActivityState::Started) {
             self.cancelled.push((scheduled_event_id, requested_event_id));

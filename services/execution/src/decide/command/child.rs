@@ -12,7 +12,7 @@ use super::{BadCommand, Carried, Commands, bad, inherited};
 use crate::command_checks::{checked_duration, checked_retry_policy};
 use crate::draft::Notes;
 
-impl Commands<'_> {
+impl Commands<'_, '_> {
     pub(super) fn start_child(
         &mut self,
         mut command: StartChildWorkflowExecutionCommandAttributes,
@@ -27,7 +27,7 @@ impl Commands<'_> {
         self.check_own_namespace(cause, &command.namespace)?;
         self.check_size(cause, "StartChildWorkflowExecutionCommandAttributes.Input", command.input.as_ref())?;
         self.check_size(cause, "StartChildWorkflowExecutionCommandAttributes.Memo", command.memo.as_ref())?;
-        self.check_pending(Cause::PendingChildWorkflowsLimitExceeded, "child workflows", self.run().children.len())?;
+        self.check_pending(Cause::PendingChildWorkflowsLimitExceeded, "child workflows", self.run.children.len())?;
         checked_duration("WorkflowExecutionTimeout", &mut command.workflow_execution_timeout).map_err(refused)?;
         checked_duration("WorkflowRunTimeout", &mut command.workflow_run_timeout).map_err(refused)?;
         checked_duration("WorkflowTaskTimeout", &mut command.workflow_task_timeout).map_err(refused)?;
@@ -38,7 +38,7 @@ impl Commands<'_> {
             return bad(Cause::FeatureDisabled, "VersioningOverride is not served".to_owned());
         }
         let queue = command.task_queue.filter(|queue| !queue.name.is_empty());
-        let name = queue.map_or_else(|| self.run().task_queue_name().to_owned(), |queue| queue.name);
+        let name = queue.map_or_else(|| self.run.task_queue_name().to_owned(), |queue| queue.name);
         let reuse = match WorkflowIdReusePolicy::try_from(command.workflow_id_reuse_policy) {
             Ok(WorkflowIdReusePolicy::Unspecified) => WorkflowIdReusePolicy::AllowDuplicate,
             Ok(policy) => policy,
@@ -53,7 +53,7 @@ impl Commands<'_> {
         };
         let attributes = StartChildWorkflowExecutionInitiatedEventAttributes {
             namespace: self.namespace.clone(),
-            namespace_id: self.draft.env.namespace_id.to_owned(),
+            namespace_id: self.run.env().namespace_id.to_owned(),
             workflow_id: command.workflow_id,
             workflow_type: command.workflow_type,
             task_queue: Some(TaskQueue { name, kind: TaskQueueKind::Normal as i32, normal_name: String::new() }),
@@ -70,11 +70,11 @@ impl Commands<'_> {
             header: command.header,
             memo: command.memo,
             search_attributes: command.search_attributes,
-            priority: inherited(command.priority, self.run().start.priority.as_ref()),
+            priority: inherited(command.priority, self.run.start.priority.as_ref()),
             ..StartChildWorkflowExecutionInitiatedEventAttributes::default()
         };
         let attributes = Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(attributes);
-        self.draft.event_with(&self.run_id, attributes, notes);
+        self.run.event_with(attributes, notes);
         Ok(())
     }
 

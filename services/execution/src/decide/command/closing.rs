@@ -19,9 +19,9 @@ use crate::draft::Notes;
 use crate::duration::{from_wire, to_wire};
 use crate::run_settings::continued_as_new;
 
-impl Commands<'_> {
+impl Commands<'_, '_> {
     fn check_nothing_unseen(&self) -> Carried {
-        if self.run().buffered.is_empty() {
+        if self.run.buffered.is_empty() {
             return Ok(());
         }
         // The name of the cause is the whole of the text, as in `texts::UNHANDLED_COMMAND`.
@@ -36,7 +36,7 @@ impl Commands<'_> {
         let cause = Cause::BadCompleteWorkflowExecutionAttributes;
         self.check_nothing_unseen()?;
         self.check_size(cause, "CompleteWorkflowExecutionCommandAttributes.Result", command.result.as_ref())?;
-        let next = next_after_completion(&mut self.draft, &self.run_id, command.result.as_ref());
+        let next = next_after_completion(&mut self.run, command.result.as_ref());
         let attributes = WorkflowExecutionCompletedEventAttributes {
             result: command.result,
             workflow_task_completed_event_id: self.completed_event_id,
@@ -55,7 +55,7 @@ impl Commands<'_> {
         };
         crate::cut_failure(&mut failure);
         self.check_size(cause, "FailWorkflowExecutionCommandAttributes.Failure", Some(&failure))?;
-        let (retry_state, next) = next_after_failure(&mut self.draft, &self.run_id, &failure);
+        let (retry_state, next) = next_after_failure(&mut self.run, &failure);
         let attributes = WorkflowExecutionFailedEventAttributes {
             failure: Some(failure),
             retry_state: retry_state as i32,
@@ -101,10 +101,9 @@ impl Commands<'_> {
         checked_retry_policy(command.retry_policy.as_ref()).map_err(refused)?;
         crate::cron::validate(&command.cron_schedule).map_err(refused)?;
         self.check_search_attributes(command.search_attributes.as_ref())?;
-        let run = self.draft.run(&self.run_id).clone();
-        let new_run_id = self.draft.uuid();
-        let start =
-            continued_as_new(&run, &new_run_id, command, self.draft.time_in(&self.run_id), self.draft.env.limits);
+        let run = self.run.snapshot();
+        let new_run_id = self.run.uuid();
+        let start = continued_as_new(&run, &new_run_id, command, self.run.now(), self.run.env().limits);
         let attributes = WorkflowExecutionContinuedAsNewEventAttributes {
             new_execution_run_id: new_run_id.clone(),
             workflow_type: start.workflow_type.clone(),
@@ -130,9 +129,9 @@ impl Commands<'_> {
     }
 
     fn close(&mut self, attributes: Attributes, notes: Notes, next: Option<NextRun>) {
-        self.draft.event_with(&self.run_id, attributes, notes);
+        self.run.event_with(attributes, notes);
         if let Some(next) = next {
-            begin_next(&mut self.draft, &self.run_id, next);
+            begin_next(&mut self.run, next);
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::command_checks::is_uuid;
 use crate::draft::Notes;
 use crate::pending::Child;
 
-impl Commands<'_> {
+impl Commands<'_, '_> {
     pub(super) fn signal_external(
         &mut self,
         command: SignalExternalWorkflowExecutionCommandAttributes,
@@ -32,11 +32,11 @@ impl Commands<'_> {
         self.check_own_namespace(cause, &command.namespace)?;
         let size_cause = Cause::BadSignalInputSize;
         self.check_size(size_cause, "SignalExternalWorkflowExecutionCommandAttributes.Input", command.input.as_ref())?;
-        self.check_pending(Cause::PendingSignalsLimitExceeded, "external signals", self.run().signals.len())?;
+        self.check_pending(Cause::PendingSignalsLimitExceeded, "external signals", self.run.signals.len())?;
         let attributes = SignalExternalWorkflowExecutionInitiatedEventAttributes {
             workflow_task_completed_event_id: self.completed_event_id,
             namespace: self.namespace.clone(),
-            namespace_id: self.draft.env.namespace_id.to_owned(),
+            namespace_id: self.run.env().namespace_id.to_owned(),
             workflow_execution: Some(target),
             signal_name: command.signal_name,
             input: command.input,
@@ -45,7 +45,7 @@ impl Commands<'_> {
             header: command.header,
         };
         let attributes = Attributes::SignalExternalWorkflowExecutionInitiatedEventAttributes(attributes);
-        self.draft.event_with(&self.run_id, attributes, notes);
+        self.run.event_with(attributes, notes);
         Ok(())
     }
 
@@ -59,26 +59,26 @@ impl Commands<'_> {
         check_run_id(cause, "RunId", &command.run_id)?;
         self.check_own_namespace(cause, &command.namespace)?;
         self.check_not_started_here(cause, &command.workflow_id)?;
-        self.check_pending(Cause::PendingRequestCancelLimitExceeded, "cancel requests", self.run().cancels.len())?;
+        self.check_pending(Cause::PendingRequestCancelLimitExceeded, "cancel requests", self.run.cancels.len())?;
         let target = WorkflowExecution { workflow_id: command.workflow_id, run_id: command.run_id };
         let attributes = RequestCancelExternalWorkflowExecutionInitiatedEventAttributes {
             workflow_task_completed_event_id: self.completed_event_id,
             namespace: self.namespace.clone(),
-            namespace_id: self.draft.env.namespace_id.to_owned(),
+            namespace_id: self.run.env().namespace_id.to_owned(),
             workflow_execution: Some(target),
             control: command.control,
             child_workflow_only: command.child_workflow_only,
             reason: command.reason,
         };
         let attributes = Attributes::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(attributes);
-        self.draft.event_with(&self.run_id, attributes, notes);
+        self.run.event_with(attributes, notes);
         Ok(())
     }
 
     /// A worker that wants a child cancelled which it starts with the same task need not start it.
     fn check_not_started_here(&self, cause: Cause, workflow_id: &str) -> Carried {
         let started_here = |child: &Arc<Child>| child.initiated_event_id > self.completed_event_id;
-        let mut children = self.run().children.values().rev().take_while(|child| started_here(child));
+        let mut children = self.run.children.values().rev().take_while(|child| started_here(child));
         if !children.any(|child| child.initiated.workflow_id == workflow_id) {
             return Ok(());
         }

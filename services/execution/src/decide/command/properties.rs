@@ -17,7 +17,7 @@ use super::{BadCommand, Carried, Commands, bad};
 use crate::command_checks::checked_search_attributes;
 use crate::draft::Notes;
 
-impl Commands<'_> {
+impl Commands<'_, '_> {
     pub(super) fn record_marker(&mut self, mut command: RecordMarkerCommandAttributes, notes: Notes) -> Carried {
         let cause = Cause::BadRecordMarkerAttributes;
         if let Some(failure) = &mut command.failure {
@@ -34,7 +34,7 @@ impl Commands<'_> {
             header: command.header,
             failure: command.failure,
         };
-        self.draft.event_with(&self.run_id, Attributes::MarkerRecordedEventAttributes(attributes), notes);
+        self.run.event_with(Attributes::MarkerRecordedEventAttributes(attributes), notes);
         Ok(())
     }
 
@@ -60,7 +60,7 @@ impl Commands<'_> {
             search_attributes: Some(changed),
         };
         let attributes = Attributes::UpsertWorkflowSearchAttributesEventAttributes(attributes);
-        self.draft.event_with(&self.run_id, attributes, notes);
+        self.run.event_with(attributes, notes);
         Ok(())
     }
 
@@ -73,8 +73,8 @@ impl Commands<'_> {
         let Some(upserted) = command.upserted_memo.filter(|memo| !memo.fields.is_empty()) else {
             return bad(cause, "UpsertedMemo is not set".to_owned());
         };
-        let kept: usize = self.run().memo.iter().map(|(name, payload)| name.len() + payload.encoded_len()).sum();
-        let limit = self.draft.env.limits.memo_bytes;
+        let kept: usize = self.run.memo.iter().map(|(name, payload)| name.len() + payload.encoded_len()).sum();
+        let limit = self.run.env().limits.memo_bytes;
         let size = kept + upserted.encoded_len();
         if size > limit {
             let message = format!("the memo would have {size} bytes, at most {limit} are allowed");
@@ -85,7 +85,7 @@ impl Commands<'_> {
             upserted_memo: Some(upserted),
         };
         let attributes = Attributes::WorkflowPropertiesModifiedEventAttributes(attributes);
-        self.draft.event_with(&self.run_id, attributes, notes);
+        self.run.event_with(attributes, notes);
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::command_checks::checked_duration;
 use crate::draft::Notes;
 use crate::events::is_firing_of;
 
-impl Commands<'_> {
+impl Commands<'_, '_> {
     pub(super) fn start_timer(&mut self, mut command: StartTimerCommandAttributes, notes: Notes) -> Carried {
         let cause = Cause::BadStartTimerAttributes;
         self.check_id(cause, "TimerId", &command.timer_id)?;
@@ -24,7 +24,7 @@ impl Commands<'_> {
             message,
             terminates: false,
         })?;
-        if self.run().timers.contains_key(&command.timer_id) {
+        if self.run.timers.contains_key(&command.timer_id) {
             let message = format!("timer id {:?} is already in use", command.timer_id);
             return bad(Cause::StartTimerDuplicateId, message);
         }
@@ -33,7 +33,7 @@ impl Commands<'_> {
             start_to_fire_timeout: command.start_to_fire_timeout,
             workflow_task_completed_event_id: self.completed_event_id,
         };
-        self.draft.event_with(&self.run_id, Attributes::TimerStartedEventAttributes(attributes), notes);
+        self.run.event_with(Attributes::TimerStartedEventAttributes(attributes), notes);
         Ok(())
     }
 
@@ -41,17 +41,17 @@ impl Commands<'_> {
     pub(super) fn cancel_timer(&mut self, command: CancelTimerCommandAttributes, notes: Notes) -> Carried {
         let cause = Cause::BadCancelTimerAttributes;
         self.check_id(cause, "TimerId", &command.timer_id)?;
-        let fired = self.run().buffered.iter().find(|event| is_firing_of(event, &command.timer_id));
+        let fired = self.run.buffered.iter().find(|event| is_firing_of(event, &command.timer_id));
         let fired = fired.and_then(|event| match &event.attributes {
             Some(Attributes::TimerFiredEventAttributes(fired)) => Some(fired.started_event_id),
             _ => None,
         });
-        let running = self.run().timers.get(&command.timer_id).map(|timer| timer.started_event_id);
+        let running = self.run.timers.get(&command.timer_id).map(|timer| timer.started_event_id);
         let Some(started_event_id) = running.or(fired) else {
             return bad(cause, format!("timer id {:?} names no running timer", command.timer_id));
         };
         if running.is_none() {
-            self.draft.fact(&self.run_id, Fact::UnbufferedTimer(command.timer_id.clone()));
+            self.run.fact(Fact::UnbufferedTimer(command.timer_id.clone()));
         }
         let attributes = TimerCanceledEventAttributes {
             timer_id: command.timer_id,
@@ -59,7 +59,7 @@ impl Commands<'_> {
             workflow_task_completed_event_id: self.completed_event_id,
             identity: self.identity.clone(),
         };
-        self.draft.event_with(&self.run_id, Attributes::TimerCanceledEventAttributes(attributes), notes);
+        self.run.event_with(Attributes::TimerCanceledEventAttributes(attributes), notes);
         Ok(())
     }
 }
