@@ -4,13 +4,14 @@
 //! comes out, and reads it.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use ids::KindId;
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::EntityKey;
 
-/// The format that this release writes, and the newest that it reads.
-const FORMAT: u32 = 1;
+/// The format that this release writes and reads.
+const FORMAT: u32 = 2;
 
 const TAG_FORMAT: u32 = 1;
 const TAG_ENTRIES: u32 = 2;
@@ -18,6 +19,7 @@ const TAG_NAMESPACE: u32 = 1;
 const TAG_ID: u32 = 2;
 const TAG_CHANGES: u32 = 3;
 const TAG_SET_ASIDE: u32 = 4;
+const TAG_KIND: u32 = 5;
 
 /// What one append carries.
 #[derive(Clone, PartialEq, Message)]
@@ -45,12 +47,16 @@ pub(crate) struct EntryRecord {
     /// Why the entity cannot be served from here on; empty for a transition.
     #[prost(string, tag = "4")]
     pub(crate) set_aside: String,
+    /// The number of the entity's kind.
+    #[prost(uint32, tag = "5")]
+    pub(crate) kind: u32,
 }
 
 impl EntryRecord {
-    /// The entity that the entry is about.
-    pub(crate) fn key(&self) -> EntityKey {
-        EntityKey { namespace: self.namespace.as_str().into(), id: self.id.as_str().into() }
+    /// The entity that the entry is about; `None` if no kind has such a number.
+    pub(crate) fn key(&self) -> Option<EntityKey> {
+        let kind = KindId::of_number(u8::try_from(self.kind).ok()?);
+        Some(EntityKey { kind, namespace: self.namespace.as_str().into(), id: self.id.as_str().into() })
     }
 }
 
@@ -101,6 +107,8 @@ impl GroupBuffer {
             push_element(TAG_CHANGES, change, &mut self.0);
         }
         push_field(TAG_SET_ASIDE, set_aside.as_bytes(), &mut self.0);
+        encode_key(TAG_KIND, WireType::Varint, &mut self.0);
+        encode_varint(u64::from(key.kind.number()), &mut self.0);
     }
 
     /// The finished bytes.
@@ -111,7 +119,8 @@ impl GroupBuffer {
 
 fn entry_len(key: &EntityKey, changes: &[Bytes], set_aside: &str) -> usize {
     let named = field_len(TAG_NAMESPACE, key.namespace.as_str().len()) + field_len(TAG_ID, key.id.len());
-    let rest = field_len(TAG_SET_ASIDE, set_aside.len());
+    let kind = key_len(TAG_KIND) + encoded_len_varint(u64::from(key.kind.number()));
+    let rest = field_len(TAG_SET_ASIDE, set_aside.len()) + kind;
     named + rest + changes.iter().map(|change| element_len(TAG_CHANGES, change.len())).sum::<usize>()
 }
 
@@ -145,17 +154,18 @@ mod tests {
         /// What is written entry by entry is byte for byte the record, and reads back as it.
         #[test]
         fn a_group_reads_back_as_written(entries in prop::collection::vec(
-            (".{0,20}", ".{0,20}", prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..4), ".{0,9}"), 1..6))
+            (1u32..256, ".{0,20}", ".{0,20}", prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..4), ".{0,9}"), 1..6))
         {
             let mut buffer = GroupBuffer::default();
             let mut record = GroupRecord { format: FORMAT, entries: Vec::new() };
-            for (namespace, id, changes, set_aside) in entries {
+            for (kind, namespace, id, changes, set_aside) in entries {
                 let changes: Vec<Bytes> = changes.into_iter().map(Bytes::from).collect();
-                let entry = EntryRecord { namespace, id, changes, set_aside };
+                let entry = EntryRecord { namespace, id, changes, set_aside, kind };
+                let key = entry.key().unwrap();
                 let before = buffer.len();
-                buffer.push(&entry.key(), &entry.changes, &entry.set_aside);
+                buffer.push(&key, &entry.changes, &entry.set_aside);
                 let first = if before == 0 { 2 } else { 0 };
-                let cost = GroupBuffer::cost(&entry.key(), &entry.changes, &entry.set_aside);
+                let cost = GroupBuffer::cost(&key, &entry.changes, &entry.set_aside);
                 prop_assert_eq!(buffer.len() - before - first, cost);
                 record.entries.push(entry);
             }
@@ -179,8 +189,11 @@ mod tests {
     }
 
     #[test]
-    fn a_group_of_a_later_format_is_refused() {
-        let record = GroupRecord { format: FORMAT + 1, entries: Vec::new() };
-        assert!(decode_group(Bytes::from(record.encode_to_vec())).unwrap_err().contains("format 2"));
+    fn a_group_of_another_format_is_refused() {
+        for format in [FORMAT - 1, FORMAT + 1] {
+            let record = GroupRecord { format, entries: Vec::new() };
+            let refused = decode_group(Bytes::from(record.encode_to_vec())).unwrap_err();
+            assert!(refused.contains(&format!("format {format}")));
+        }
     }
 }

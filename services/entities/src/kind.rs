@@ -5,15 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ids::{NamespaceId, Slot, Timestamp, WallClock, WorkflowId};
+use ids::{KindId, NamespaceId, Slot, Timestamp, WallClock, WorkflowId};
 use storage::{PartitionKey, PartitionWrite, Row, RowKey, Version};
 
-/// Names an entity within its shard's kind.
+/// Names an entity.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct EntityKey {
+    /// What it is.
+    pub kind: KindId,
     /// The tenant, for fairness and quarantine reports as well as for naming.
     pub namespace: NamespaceId,
-    /// The name within the namespace: a workflow ID, or a task-queue partition's name.
+    /// The name within the namespace and its kind: a workflow ID, or a task-queue partition's name.
     pub id: Arc<str>,
 }
 
@@ -63,10 +65,15 @@ pub enum Refusal<K: Kind> {
 pub struct Corrupt(pub String);
 
 impl EntityKey {
+    /// The entity of this kind and name.
+    pub fn of<K: Kind>(namespace: impl Into<NamespaceId>, id: impl Into<Arc<str>>) -> Self {
+        Self { kind: K::ID, namespace: namespace.into(), id: id.into() }
+    }
+
     /// The entity whose namespace and id are written there, with a zero byte between.
-    pub fn of_name(name: &[u8]) -> Option<Self> {
+    pub fn of_name<K: Kind>(name: &[u8]) -> Option<Self> {
         let (namespace, id) = std::str::from_utf8(name).ok()?.split_once('\0')?;
-        Some(Self { namespace: namespace.into(), id: id.into() })
+        Some(Self::of::<K>(namespace, id))
     }
 }
 
@@ -113,8 +120,8 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// Something owed to the outside.
     type Obligation: Send + 'static;
 
-    /// Short name for metrics and logs, such as `workflow`.
-    fn name(&self) -> &'static str;
+    /// By which stored keys name it.
+    const ID: KindId;
 
     /// Where the entity lives, by which its shard is found. Part of the stored format.
     fn slot(&self, key: &EntityKey) -> Slot {

@@ -24,6 +24,7 @@ mod log_writer;
 mod measures;
 mod memory_use;
 mod obligations;
+mod packed_key;
 mod panics;
 mod quarantine;
 mod recovery;

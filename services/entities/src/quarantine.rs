@@ -20,7 +20,7 @@ use crate::group::{GroupBuffer, decode_group};
 use crate::held_replies::HeldReply;
 use crate::request::{Origin, Outcome, Request};
 use crate::shard::ShardTask;
-use crate::{CallError, EntityKey, Kind};
+use crate::{CallError, EntityKey, Kind, packed_key};
 
 /// What the names of its partitions begin with.
 const ROWS: &[u8] = b"quarantine/";
@@ -40,24 +40,18 @@ pub(crate) fn check_row(partition: &[u8], key: &[u8], value: &Bytes) -> Option<b
 
 /// The row of what was changed at `seq`; at 0 the row that says why the entity is here.
 fn row_key(key: &EntityKey, seq: Seq) -> RowKey {
-    let (namespace, id) = (key.namespace.as_str().as_bytes(), key.id.as_bytes());
-    let mut bytes = BytesMut::with_capacity(16 + namespace.len() + id.len());
-    bytes.put_u32(namespace.len() as u32);
-    bytes.put_slice(namespace);
-    bytes.put_u32(id.len() as u32);
-    bytes.put_slice(id);
+    let mut bytes = BytesMut::with_capacity(9 + packed_key::entity_len(key));
+    bytes.put_u8(packed_key::FORMAT);
+    packed_key::put_entity(&mut bytes, key);
     bytes.put_u64(seq.0);
     bytes.freeze()
 }
 
 fn parse_row_key(row: &[u8]) -> Option<(EntityKey, Seq)> {
-    let (len, rest) = row.split_first_chunk::<4>()?;
-    let (namespace, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-    let (len, rest) = rest.split_first_chunk::<4>()?;
-    let (id, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
-    let seq = Seq(u64::from_be_bytes(rest.try_into().ok()?));
-    let namespace = std::str::from_utf8(namespace).ok()?.into();
-    Some((EntityKey { namespace, id: std::str::from_utf8(id).ok()?.into() }, seq))
+    let [packed_key::FORMAT, rest @ ..] = row else { return None };
+    let mut rest = rest;
+    let key = packed_key::take_entity(&mut rest)?;
+    Some((key, Seq(u64::from_be_bytes(rest.try_into().ok()?))))
 }
 
 fn copy_of<K: Kind>(log: &LogId, slot: &Slot<K>, reason: &str, version: Seq) -> PartitionWrite {
@@ -138,7 +132,7 @@ impl<K: Kind> ShardTask<K> {
     /// Sets an entity aside: whoever waits for it is told why, and the shard goes on without it.
     fn quarantine(&mut self, id: SlotId, reason: String, accuser: Option<Origin<K>>) {
         let Some(slot) = self.entities.remove(id) else { return };
-        tracing::error!(log = %self.log.0, kind = self.kind.name(), key = ?slot.key, reason, "entity quarantined");
+        tracing::error!(log = %self.log.0, key = ?slot.key, reason, "entity quarantined");
         self.metrics.quarantined.increment(1);
         let said = (!slot.recent.is_empty()).then(|| {
             let runtime = &self.runtime;
@@ -181,12 +175,19 @@ impl<K: Kind> ShardTask<K> {
 
 #[cfg(test)]
 mod tests {
+    use ids::KindId;
+
     use super::*;
 
     #[test]
     fn row_keys_read_back() {
-        let key = EntityKey { namespace: "n".into(), id: "ünd so".into() };
-        assert_eq!(parse_row_key(&row_key(&key, Seq(7))), Some((key, Seq(7))));
-        assert_eq!(parse_row_key(b"\0\0\0\x09short"), None);
+        let key = EntityKey { kind: KindId::of_test(0), namespace: "n".into(), id: "ünd so".into() };
+        let row = row_key(&key, Seq(7));
+        assert_eq!(parse_row_key(&row), Some((key.clone(), Seq(7))));
+        let other = EntityKey { kind: KindId::of_test(1), ..key };
+        assert_ne!(row, row_key(&other, Seq(7)));
+        assert_eq!(parse_row_key(b"\x01\xc8\0\0\0\x09short"), None);
+        let later = [&[packed_key::FORMAT + 1], &row[1..]].concat();
+        assert_eq!(parse_row_key(&later), None);
     }
 }

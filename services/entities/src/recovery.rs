@@ -9,9 +9,10 @@
 //! it recovered with a version below the position of that group.
 
 use bytes::Bytes;
+use ids::KindId;
 use storage::{Head, Log, LogId, Opened, OwnerNonce, Seq, StorageError, StorageResult};
 
-use crate::group::{EntryRecord, decode_group};
+use crate::group::decode_group;
 use crate::shard::ShardTask;
 use crate::{EntityKey, Kind};
 
@@ -19,14 +20,28 @@ use crate::{EntityKey, Kind};
 pub(crate) struct TailGroup {
     pub(crate) seq: Seq,
     pub(crate) bytes: usize,
-    pub(crate) entries: Vec<EntryRecord>,
+    pub(crate) entries: Vec<TailEntry>,
 }
 
-/// Opens the log and reads its tail; refuses one with holes or with groups that cannot be read. Which entities such a group is
-/// about is said by nothing but its bytes, and what comes after may build on it, so no part of the shard can be served.
-pub(crate) async fn open(log: &LogId, nonce: OwnerNonce, store: &dyn Log) -> StorageResult<(Head, Vec<TailGroup>)> {
+/// What a group says of an entity.
+pub(crate) struct TailEntry {
+    key: EntityKey,
+    changes: Vec<Bytes>,
+    /// Why it cannot be served from here on; empty for a transition.
+    set_aside: String,
+}
+
+/// Opens the log and reads its tail; refuses one with holes, with groups that cannot be read, or with entities of a kind that
+/// is not hosted here. Which entities such a group is about is said by nothing but its bytes, and what comes after may build
+/// on it, so no part of the shard can be served.
+pub(crate) async fn open(
+    log: &LogId,
+    nonce: OwnerNonce,
+    store: &dyn Log,
+    is_hosted: impl Fn(KindId) -> bool,
+) -> StorageResult<(Head, Vec<TailGroup>)> {
     let opened = match store.open(log, nonce).await {
-        Ok(opened) => read_tail(log, &opened).map(|tail| (opened.head, tail)),
+        Ok(opened) => read_tail(log, &opened, is_hosted).map(|tail| (opened.head, tail)),
         Err(error) => Err(error),
     };
     opened.map_err(|error| match error {
@@ -38,7 +53,7 @@ pub(crate) async fn open(log: &LogId, nonce: OwnerNonce, store: &dyn Log) -> Sto
 }
 
 /// Reads the tail.
-fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailGroup>> {
+fn read_tail(log: &LogId, opened: &Opened, is_hosted: impl Fn(KindId) -> bool) -> StorageResult<Vec<TailGroup>> {
     let corrupt = |what: String| StorageError::Corrupt(format!("log {}: {what}", log.0));
     let mut expected = opened.head.trimmed_below;
     let mut tail = Vec::with_capacity(opened.tail.len());
@@ -46,9 +61,9 @@ fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailGroup>> {
         if group.seq != expected {
             return Err(corrupt(format!("a hole, position {} where {} is due", group.seq.0, expected.0)));
         }
-        let record = decode_group(Bytes::clone(&group.bytes))
+        let entries = read_entries(Bytes::clone(&group.bytes), &is_hosted)
             .map_err(|reason| corrupt(format!("position {}: {reason}", group.seq.0)))?;
-        tail.push(TailGroup { seq: group.seq, bytes: group.bytes.len(), entries: record.entries });
+        tail.push(TailGroup { seq: group.seq, bytes: group.bytes.len(), entries });
         expected = expected.next();
     }
     if expected != opened.head.last.next() {
@@ -60,6 +75,14 @@ fn read_tail(log: &LogId, opened: &Opened) -> StorageResult<Vec<TailGroup>> {
     Ok(tail)
 }
 
+fn read_entries(group: Bytes, is_hosted: impl Fn(KindId) -> bool) -> Result<Vec<TailEntry>, String> {
+    let entries = decode_group(group)?.entries.into_iter().map(|entry| match entry.key() {
+        Some(key) if is_hosted(key.kind) => Ok(TailEntry { key, changes: entry.changes, set_aside: entry.set_aside }),
+        _ => Err(format!("an entity of kind {}, which is not served here", entry.kind)),
+    });
+    entries.collect()
+}
+
 impl<K: Kind> ShardTask<K> {
     /// Attaches the tail's changes to their entities.
     pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
@@ -69,12 +92,11 @@ impl<K: Kind> ShardTask<K> {
         let mut set_aside: Vec<_> = stored.collect();
         for group in tail {
             self.checkpoints.group_landed(group.seq, group.bytes, now);
-            for entry in group.entries {
-                let key = entry.key();
-                if entry.set_aside.is_empty() {
-                    self.attach(group.seq, key, entry.changes);
+            for TailEntry { key, changes, set_aside: reason } in group.entries {
+                if reason.is_empty() {
+                    self.attach(group.seq, key, changes);
                 } else {
-                    set_aside.push((key, entry.set_aside));
+                    set_aside.push((key, reason));
                 }
             }
         }
@@ -110,13 +132,14 @@ mod tests {
     use storage::{Epoch, Group, GroupId, Head};
 
     use super::*;
+    use crate::group::GroupBuffer;
 
     fn opened(trimmed_below: u64, seqs: &[u64], last: u64) -> Opened {
         let group = |seq: &u64| Group {
             seq: Seq(*seq),
             id: GroupId(0),
             epoch: Epoch(1),
-            bytes: Bytes::from_static(&[0x08, 0x01]),
+            bytes: Bytes::from_static(&[0x08, 0x02]),
         };
         Opened {
             head: Head {
@@ -132,7 +155,7 @@ mod tests {
     #[test]
     fn a_hole_anywhere_in_the_tail_is_refused() {
         let log = LogId("test".to_owned());
-        let read = |opened| read_tail(&log, &opened).map(|tail| tail.len());
+        let read = |opened| read_tail(&log, &opened, |_| true).map(|tail| tail.len());
         assert_eq!(read(opened(1, &[], 0)).ok(), Some(0));
         assert_eq!(read(opened(3, &[3, 4, 5], 5)).ok(), Some(3));
         assert_eq!(read(opened(6, &[], 5)).ok(), Some(0));
@@ -145,7 +168,20 @@ mod tests {
     fn an_unreadable_group_is_refused_with_its_position() {
         let mut opened = opened(1, &[1], 1);
         opened.tail[0].bytes = Bytes::from_static(b"\xff\xff");
-        let error = read_tail(&LogId("test".to_owned()), &opened).err().map(|error| error.to_string());
+        let error = read_tail(&LogId("test".to_owned()), &opened, |_| true).err().map(|error| error.to_string());
         assert!(error.is_some_and(|text| text.contains("log test: position 1: undecodable group")));
+    }
+
+    #[test]
+    fn a_group_about_an_entity_of_a_kind_that_is_not_served_here_is_refused_with_its_position() {
+        let mut group = GroupBuffer::default();
+        let key = EntityKey { kind: KindId::of_test(7), namespace: "n".into(), id: "a".into() };
+        group.push(&key, &[], "");
+        let mut opened = opened(1, &[1], 1);
+        opened.tail[0].bytes = group.finish();
+        let log = LogId("test".to_owned());
+        assert_eq!(read_tail(&log, &opened, |kind| kind == key.kind).unwrap()[0].entries.len(), 1);
+        let error = read_tail(&log, &opened, |_| false).err().map(|error| error.to_string());
+        assert!(error.is_some_and(|text| text.contains("log test: position 1: an entity of kind 207")));
     }
 }

@@ -99,7 +99,7 @@ impl Shard {
         settings: ShardSettings,
     ) -> StorageResult<Option<ShardHandle<K>>> {
         let nonce = OwnerNonce(runtime.seed());
-        let (mut head, tail) = recovery::open(&log, nonce, &*store.log).await?;
+        let (mut head, tail) = recovery::open(&log, nonce, &*store.log, |kind| kind == K::ID).await?;
         if !ensure_watermark(&store, &log, &mut head, runtime.now()).await? {
             return Ok(None);
         }
@@ -118,7 +118,7 @@ impl Shard {
             retry_after: settings.shed_age / 4,
         };
         let mut task = ShardTask {
-            metrics: Measures::new(kind.name(), &log),
+            metrics: Measures::new(K::ID.name(), &log),
             log,
             place,
             kind,

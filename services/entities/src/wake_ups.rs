@@ -37,7 +37,7 @@ use crate::obligations::BACKOFF;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
-use crate::{EntityKey, Env, Kind, RowAddress};
+use crate::{EntityKey, Env, Kind, RowAddress, packed_key};
 
 /// The time in rows of entities that are to be looked at as soon as somebody reads them, whatever clock that is read by.
 const AT_ONCE: Timestamp = Timestamp::EPOCH;
@@ -55,23 +55,20 @@ const READ_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::
 const WATERMARK_REST: Duration = Duration::from_secs(60);
 
 fn row_key(due: Timestamp, key: &EntityKey) -> RowKey {
-    let namespace = key.namespace.as_str().as_bytes();
-    let mut bytes = BytesMut::with_capacity(12 + namespace.len() + key.id.len());
+    let mut bytes = BytesMut::with_capacity(9 + packed_key::entity_len(key));
+    bytes.put_u8(packed_key::FORMAT);
     // Offset, so that rows sort by time on both sides of the epoch.
     bytes.put_u64((due.nanos() as u64) ^ (1 << 63));
-    bytes.put_u32(namespace.len() as u32);
-    bytes.put_slice(namespace);
-    bytes.put_slice(key.id.as_bytes());
+    packed_key::put_entity(&mut bytes, key);
     bytes.freeze()
 }
 
 fn parse_row_key(row: &[u8]) -> Option<(Timestamp, EntityKey)> {
-    let (due, rest) = row.split_first_chunk::<8>()?;
-    let (len, rest) = rest.split_first_chunk::<4>()?;
-    let (namespace, id) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
+    let [packed_key::FORMAT, rest @ ..] = row else { return None };
+    let (due, mut rest) = rest.split_first_chunk::<8>()?;
     let due = Timestamp::from_nanos((u64::from_be_bytes(*due) ^ (1 << 63)) as i64);
-    let namespace = std::str::from_utf8(namespace).ok()?.into();
-    Some((due, EntityKey { namespace, id: std::str::from_utf8(id).ok()?.into() }))
+    let key = packed_key::take_entity(&mut rest)?;
+    rest.is_empty().then_some((due, key))
 }
 
 /// Whether a row's key is one of wake-ups or of their index; `None` for a row of another partition.
@@ -533,11 +530,13 @@ async fn read_page(
 
 #[cfg(test)]
 mod tests {
+    use ids::KindId;
+
     use super::*;
 
     #[test]
     fn rows_sort_by_time_and_read_back() {
-        let key = |id: &str| EntityKey { namespace: "n".into(), id: id.into() };
+        let key = |id: &str| EntityKey { kind: KindId::of_test(0), namespace: "n".into(), id: id.into() };
         let times = [Timestamp::from_nanos(-5), Timestamp::EPOCH, Timestamp::from_millis(7), Timestamp::MAX];
         let rows: Vec<_> = times.iter().map(|at| row_key(*at, &key("workflow é"))).collect();
         assert!(rows.is_sorted());
@@ -545,5 +544,7 @@ mod tests {
             assert_eq!(parse_row_key(row), Some((at, key("workflow é"))));
         }
         assert_eq!(parse_row_key(b"short"), None);
+        let later = [&[packed_key::FORMAT + 1], &rows[0][1..]].concat();
+        assert_eq!(parse_row_key(&later), None);
     }
 }

@@ -25,6 +25,7 @@ pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceRe
         service.ask(key, RunRef::Current, Read).await?;
         value = look(service, key).await?;
     }
+    value["kind"] = json!(key.kind.name());
     value["namespace_id"] = json!(key.namespace.as_str());
     value["workflow_id"] = json!(&*key.id);
     value["shard"] = json!(service.shard_of(key));

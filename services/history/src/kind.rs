@@ -14,7 +14,7 @@ use entities::{
     Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
 };
 use execution::{Change, Input, Limits, Obligation, Rejection, Reply, WakeUp, Workflow};
-use ids::Timestamp;
+use ids::{KindId, Timestamp};
 use prost::Message;
 use storage::{PartitionWrite, Version};
 
@@ -50,16 +50,14 @@ impl Kind for WorkflowKind {
     type Rejection = Rejection;
     type Obligation = Obligation;
 
-    fn name(&self) -> &'static str {
-        "workflow"
-    }
+    const ID: KindId = KindId::WORKFLOW;
 
     fn entity_partitions(&self) -> &'static [u8] {
         rows::CHAINS
     }
 
     fn entity_of(&self, partition: &[u8]) -> Option<EntityKey> {
-        EntityKey::of_name(partition.strip_prefix(rows::CHAINS)?)
+        EntityKey::of_name::<Self>(partition.strip_prefix(rows::CHAINS)?)
     }
 
     fn vacant(&self, _key: &EntityKey) -> WorkflowState {

@@ -15,7 +15,7 @@ use execution::{Rejection, Reply, RunRef, Started};
 
 pub(crate) use self::message::{Message, Saying};
 use crate::HistoryService;
-use crate::kind::Answer;
+use crate::kind::{Answer, WorkflowKind};
 
 /// What another workflow answered to something that was owed to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl HistoryService {
         saying: Saying,
     ) -> Told {
         let message = Message { run: run.into(), saying };
-        let target = EntityKey { namespace: key.namespace.clone(), id: workflow_id.into() };
+        let target = EntityKey::of::<WorkflowKind>(key.namespace.clone(), workflow_id);
         match told(self.tell(&target, message.clone().into_input()).await) {
             Err(CallError::NotOwner) => {}
             told => return told.unwrap_or(Told::Later),

@@ -31,6 +31,7 @@ use ids::{NamespaceId, Timestamp, WorkflowId};
 
 use crate::HistoryService;
 use crate::dump;
+use crate::kind::WorkflowKind;
 
 #[async_trait]
 impl History for HistoryService {
@@ -193,12 +194,12 @@ impl History for HistoryService {
         workflow_id: &WorkflowId,
         message: Bytes,
     ) -> ServiceResult<Bytes> {
-        let key = EntityKey { namespace: namespace.clone(), id: workflow_id.as_str().into() };
+        let key = EntityKey::of::<WorkflowKind>(namespace.clone(), workflow_id.as_str());
         self.told_by_peer(&key, message).await
     }
 
     async fn dump_workflow(&self, namespace: &NamespaceId, workflow_id: &WorkflowId) -> ServiceResult<String> {
-        let key = EntityKey { namespace: namespace.clone(), id: workflow_id.as_str().into() };
+        let key = EntityKey::of::<WorkflowKind>(namespace.clone(), workflow_id.as_str());
         dump::dump(self, &key).await
     }
 }

@@ -169,7 +169,7 @@ impl HistoryService {
     /// The entity of a workflow ID. Notes the namespace's name on the way.
     pub(crate) fn key(&self, ctx: &TenantCtx, workflow_id: &str) -> EntityKey {
         self.names.learn(ctx);
-        EntityKey { namespace: ctx.namespace.id.clone(), id: workflow_id.into() }
+        EntityKey::of::<WorkflowKind>(ctx.namespace.id.clone(), workflow_id)
     }
 
     pub(crate) fn shards(&self) -> Result<&Arc<Shards<WorkflowKind>>, CallError<Rejection>> {

@@ -79,11 +79,12 @@ impl Drop for Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::WorkflowKind;
 
     #[tokio::test]
     async fn a_change_between_watching_and_waiting_is_not_missed_and_nothing_stays_behind() {
         let watchers = Watchers::default();
-        let key = EntityKey { namespace: "n".into(), id: "w".into() };
+        let key = EntityKey::of::<WorkflowKind>("n", "w");
         let mut watcher = watchers.watch(&key, 1).unwrap();
         assert!(watchers.watch(&key, 1).is_none());
         watchers.wake(&key);

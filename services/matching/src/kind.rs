@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use entities::{
     CallError, Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
 };
-use ids::{Slot, Timestamp, WorkflowId};
+use ids::{KindId, Slot, Timestamp, WorkflowId};
 use storage::{PartitionKey, PartitionWrite, Version};
 use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply};
 
@@ -69,9 +69,7 @@ impl Kind for PartitionKind {
     type Rejection = Infallible;
     type Obligation = DeliverBacklog;
 
-    fn name(&self) -> &'static str {
-        "partition"
-    }
+    const ID: KindId = KindId::PARTITION;
 
     /// A queue lives in one shard, with all its partitions and kinds.
     fn slot(&self, key: &EntityKey) -> Slot {
@@ -84,7 +82,7 @@ impl Kind for PartitionKind {
     }
 
     fn entity_of(&self, partition: &[u8]) -> Option<EntityKey> {
-        EntityKey::of_name(partition.strip_prefix(ROWS)?)
+        EntityKey::of_name::<Self>(partition.strip_prefix(ROWS)?)
     }
 
     fn vacant(&self, _key: &EntityKey) -> Backlog {

@@ -3,6 +3,8 @@
 use cluster::{QueueName, TaskQueueKind};
 use entities::EntityKey;
 
+use crate::kind::PartitionKind;
+
 /// A partition of a queue that has backlogs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionName {
@@ -19,10 +21,8 @@ impl PartitionName {
             TaskQueueKind::Activity => 'a',
             TaskQueueKind::Nexus => 'n',
         };
-        EntityKey {
-            namespace: self.queue.namespace.clone(),
-            id: format!("{kind}/{}/{}", self.number, self.queue.name).into(),
-        }
+        let id = format!("{kind}/{}/{}", self.number, self.queue.name);
+        EntityKey::of::<PartitionKind>(self.queue.namespace.clone(), id)
     }
 
     /// The inverse of [`PartitionName::key`].

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use entities::{
     Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
 };
-use ids::Timestamp;
+use ids::{KindId, Timestamp};
 use prost::Message;
 use storage::{PartitionKey, PartitionWrite, RowKey, Version};
 
@@ -219,16 +219,14 @@ impl Kind for Ledger {
     type Rejection = Overdrawn;
     type Obligation = u64;
 
-    fn name(&self) -> &'static str {
-        "ledger"
-    }
+    const ID: KindId = KindId::of_test(0);
 
     fn entity_partitions(&self) -> &'static [u8] {
         b"ledger/"
     }
 
     fn entity_of(&self, partition: &[u8]) -> Option<EntityKey> {
-        EntityKey::of_name(partition.strip_prefix(b"ledger/")?)
+        EntityKey::of_name::<Self>(partition.strip_prefix(b"ledger/")?)
     }
 
     fn vacant(&self, _: &EntityKey) -> State {

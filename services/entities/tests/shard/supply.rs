@@ -8,10 +8,10 @@ use entities::{
     BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, Shard, StoredRow,
     Transition,
 };
-use ids::Timestamp;
+use ids::{KindId, Timestamp};
 use storage::{PartitionWrite, Version};
 
-use crate::world::{START, World, key};
+use crate::world::{START, World};
 
 /// A drawer with a note, which says when to look at it; the note is read when somebody asks.
 struct Drawer;
@@ -27,6 +27,10 @@ enum Input {
     TimeHasCome,
 }
 
+fn key(id: &str) -> EntityKey {
+    EntityKey::of::<Drawer>("namespace", id)
+}
+
 fn note(key: &EntityKey) -> RowAddress {
     RowAddress { partition: Bytes::from(format!("drawer/{}", key.id)), key: Bytes::from_static(b"note") }
 }
@@ -39,9 +43,7 @@ impl Kind for Drawer {
     type Rejection = ();
     type Obligation = ();
 
-    fn name(&self) -> &'static str {
-        "drawer"
-    }
+    const ID: KindId = KindId::of_test(1);
 
     fn entity_partitions(&self) -> &'static [u8] {
         b"drawer/"

@@ -153,7 +153,7 @@ pub fn key(id: &str) -> EntityKey {
 }
 
 pub fn key_in(namespace: &str, id: &str) -> EntityKey {
-    EntityKey { namespace: namespace.into(), id: id.into() }
+    EntityKey::of::<Ledger>(namespace, id)
 }
 
 pub fn deposit(request: u64, amount: i64) -> Input {

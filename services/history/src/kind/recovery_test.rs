@@ -110,7 +110,7 @@ struct Model {
 impl Model {
     fn new(seed: u64) -> Self {
         let kind = WorkflowKind::new(Limits::default());
-        let key = EntityKey { namespace: "n".into(), id: "w".into() };
+        let key = EntityKey::of::<WorkflowKind>("n", "w");
         let state = kind.vacant(&key);
         Self {
             kind,

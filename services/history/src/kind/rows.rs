@@ -11,6 +11,8 @@ use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use storage::{PartitionKey, RowKey, ScanRange};
 
+use super::WorkflowKind;
+
 /// The form of the chain's row; what it contains and a run's row have format numbers of their own.
 const FORMAT: u32 = 1;
 
@@ -174,7 +176,7 @@ pub fn chain_of_run(partition: &[u8]) -> Option<RowAddress> {
     let name = std::str::from_utf8(partition.strip_prefix(RUNS)?).ok()?;
     let mut parts = name.splitn(3, '\0');
     let (namespace, _, id) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(chain_address(&EntityKey { namespace: namespace.into(), id: id.into() }))
+    Some(chain_address(&EntityKey::of::<WorkflowKind>(namespace, id)))
 }
 
 #[cfg(test)]
@@ -187,14 +189,14 @@ mod tests {
 
     #[test]
     fn no_two_runs_share_a_partition() {
-        let key = |id: &str| EntityKey { namespace: "n".into(), id: id.into() };
+        let key = |id: &str| EntityKey::of::<WorkflowKind>("n", id);
         assert_ne!(run_partition(&key("b\0c"), "a"), run_partition(&key("c"), "a\0b\0"));
         assert_ne!(chain_partition(&key("a")), chain_partition(&key("b")));
     }
 
     #[test]
     fn rows_are_known_by_their_address_and_a_run_by_its_chain() {
-        let key = EntityKey { namespace: "n".into(), id: "b\0c".into() };
+        let key = EntityKey::of::<WorkflowKind>("n", "b\0c");
         let (chain, run) = (chain_partition(&key), run_partition(&key, "r"));
         let row = encode_chain(&Chain::default(), std::iter::empty());
         let is_sound = |partition: &[u8], key: &[u8], value: &Bytes| check_row(partition, key, value).unwrap().is_ok();
@@ -218,10 +220,10 @@ mod tests {
         use entities::Kind;
         let kind = crate::WorkflowKind::new(execution::Limits::default());
         for id in ["a", "b\0c", "größe"] {
-            let key = EntityKey { namespace: "n".into(), id: id.into() };
+            let key = EntityKey::of::<WorkflowKind>("n", id);
             assert_eq!(kind.entity_of(&chain_partition(&key)), Some(key));
         }
-        assert_eq!(kind.entity_of(&run_partition(&EntityKey { namespace: "n".into(), id: "a".into() }, "r")), None);
+        assert_eq!(kind.entity_of(&run_partition(&EntityKey::of::<WorkflowKind>("n", "a"), "r")), None);
     }
 
     #[test]

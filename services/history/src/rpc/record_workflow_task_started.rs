@@ -7,6 +7,7 @@ use entities::EntityKey;
 use execution::{StartTask, StartWorkflowTask, TaskId, TaskTaken};
 
 use crate::HistoryService;
+use crate::kind::WorkflowKind;
 use crate::task_response::{Shipped, workflow_task};
 
 pub(super) async fn record_workflow_task_started(
@@ -30,7 +31,7 @@ pub(super) async fn record_workflow_task_started(
 
 /// The workflow that a task is of.
 pub(super) fn entity_of(task: &OfferedTask) -> EntityKey {
-    EntityKey { namespace: task.queue.namespace.clone(), id: task.task.workflow_id.as_str().into() }
+    EntityKey::of::<WorkflowKind>(task.queue.namespace.clone(), task.task.workflow_id.as_str())
 }
 
 /// The start of a task.
