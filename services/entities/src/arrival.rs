@@ -2,11 +2,12 @@
 
 use storage::{Append, Epoch, Opened, PartitionPage, Seq, StorageResult};
 
+use crate::ObligationId;
 use crate::checkpoint::Written;
 use crate::entity_slot::SlotId;
+use crate::hosted::Opaque;
 use crate::loading::{Fetched, Loaded};
 use crate::wake_ups::{Bucket, WakeUpPage};
-use crate::{Kind, ObligationId};
 
 /// The outcome of reopening a log, once it is known.
 pub(crate) enum Resolved {
@@ -17,7 +18,7 @@ pub(crate) enum Resolved {
 }
 
 /// A message to the shard's task.
-pub(crate) enum Arrival<K: Kind> {
+pub(crate) enum Arrival {
     /// The append in flight has an outcome.
     Appended(Append),
     /// The outcome of the append in flight was unknown; the log has been reopened.
@@ -25,7 +26,7 @@ pub(crate) enum Arrival<K: Kind> {
     /// A fence check has an answer.
     Fence(StorageResult<Epoch>),
     /// An entity came from the tables, or did not; `again`: it had been out of reach before.
-    Loaded { slot: SlotId, again: bool, loaded: Loaded<K> },
+    Loaded { slot: SlotId, again: bool, loaded: Loaded },
     /// An entity that was out of reach may be loaded again.
     LoadAgain { slot: SlotId },
     /// Rows that a step needed.
@@ -43,7 +44,7 @@ pub(crate) enum Arrival<K: Kind> {
     /// Passed buckets are gone.
     BucketsDropped,
     /// The host is done with an obligation.
-    CarriedOut { slot: SlotId, id: ObligationId, input: Option<K::Input> },
+    CarriedOut { slot: SlotId, id: ObligationId, input: Option<Opaque> },
     /// An obligation carried out in vain may be tried again.
     Rested { slot: SlotId, id: ObligationId },
 }

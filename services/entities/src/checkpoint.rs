@@ -22,7 +22,7 @@ use crate::entity_slot::{Residence, Slot, SlotId, Taken};
 use crate::memory_use::Share;
 use crate::panics::caught;
 use crate::shard::{ShardTask, Stop};
-use crate::{Kind, RowAddress, ShardSettings};
+use crate::{RowAddress, ShardSettings};
 pub(crate) use writing::Written;
 use writing::{Batch, Fate, OutOfReach};
 
@@ -174,7 +174,7 @@ impl Checkpoints {
     }
 
     /// The entity has changed at `seq`.
-    pub(crate) fn mark_dirty<K: Kind>(&mut self, id: SlotId, slot: &mut Slot<K>, seq: Seq, now: Timestamp) {
+    pub(crate) fn mark_dirty(&mut self, id: SlotId, slot: &mut Slot, seq: Seq, now: Timestamp) {
         if slot.dirty_since.is_some() {
             return;
         }
@@ -188,7 +188,7 @@ impl Checkpoints {
     }
 
     /// Lets rounds take the entity, if it is dirty and there to be taken.
-    pub(crate) fn may_take<K: Kind>(&mut self, id: SlotId, slot: &Slot<K>) {
+    pub(crate) fn may_take(&mut self, id: SlotId, slot: &Slot) {
         if let (Some((seq, _)), None, Residence::Ready(_)) = (slot.dirty_since, slot.taken, &slot.residence) {
             self.dirty.insert((seq, id));
         }
@@ -214,7 +214,7 @@ impl Checkpoints {
 
     /// The entity's memory is given up: what it held is released once `copy`, if there is one, is written, which waits for
     /// the copy's version to be durable.
-    pub(crate) fn forget<K: Kind>(&mut self, id: SlotId, slot: &Slot<K>, copy: Option<PartitionWrite>) {
+    pub(crate) fn forget(&mut self, id: SlotId, slot: &Slot, copy: Option<PartitionWrite>) {
         let oldest = slot.taken.map(|taken| taken.since).or(slot.dirty_since.map(|(seq, _)| seq));
         if let (Some(since), Some(copy)) = (oldest, copy) {
             self.hold(since);
@@ -239,13 +239,13 @@ impl Checkpoints {
     }
 
     /// The entity is not dirty any more.
-    fn cleaned<K: Kind>(&mut self, slot: &Slot<K>) {
+    fn cleaned(&mut self, slot: &Slot) {
         self.dirty_entities -= 1;
         self.dirty_bytes = self.dirty_bytes.saturating_sub(slot.weight());
     }
 
     /// What was taken is dirty again, together with what has changed since; the hold that `taken` has goes with it.
-    fn give_back<K: Kind>(&mut self, id: SlotId, slot: &mut Slot<K>, taken: Taken, now: Timestamp) {
+    fn give_back(&mut self, id: SlotId, slot: &mut Slot, taken: Taken, now: Timestamp) {
         slot.taken = None;
         if let Some((since, _)) = slot.dirty_since.replace((taken.since, now)) {
             self.dirty.remove(&(since, id));
@@ -311,7 +311,7 @@ impl Checkpoints {
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     fn oldest_dirty(&self) -> Option<(Seq, Timestamp)> {
         let &(_, id) = self.checkpoints.dirty.first()?;
         self.entities.get(id)?.dirty_since
@@ -377,7 +377,7 @@ impl<K: Kind> ShardTask<K> {
     /// Takes a snapshot of one entity's dirty rows.
     fn take(&mut self, id: SlotId) -> Option<Part> {
         let slot = self.entities.get_mut(id)?;
-        let Residence::Ready(state) = &mut slot.residence else { return None };
+        let Residence::Ready(entity) = &mut slot.residence else { return None };
         let (since, _) = slot.dirty_since?;
         // What was recovered may have been written at its own position by another owner, and otherwise.
         let version = slot.last_change.max(self.writer.first());
@@ -385,8 +385,7 @@ impl<K: Kind> ShardTask<K> {
             // A further change in the same group would have the same version and other rows.
             self.writer.close_forming(GroupId(self.runtime.seed()));
         }
-        let (kind, key) = (&*self.kind, &slot.key);
-        let mut writes = match caught(|| kind.take_dirty(key, state)) {
+        let mut writes = match caught(|| entity.take_dirty(&slot.key)) {
             Ok(writes) => writes,
             Err(panic) => {
                 self.accuse(id, format!("panicked in a checkpoint: {panic}"), None);
@@ -468,11 +467,10 @@ impl<K: Kind> ShardTask<K> {
         } else {
             self.checkpoints.cleaned(slot);
         }
-        let Residence::Ready(state) = &mut slot.residence else { return };
-        let kind = &*self.kind;
+        let Residence::Ready(entity) = &mut slot.residence else { return };
         match caught(|| {
-            kind.shed(state);
-            kind.weight(state)
+            entity.shed();
+            entity.weight()
         }) {
             Ok(weight) => {
                 self.weigh(id, weight);

@@ -5,28 +5,15 @@ use storage::{GroupId, Seq};
 
 use crate::entity_slot::{FIRST_SWEEP, Residence, SlotId};
 use crate::held_replies::HeldReply;
+use crate::hosted::{Opaque, Refused, Stepped};
 use crate::panics::caught;
-use crate::request::{Origin, Outcome, Request};
+use crate::request::{Origin, Outcome, ReplyTo, Request};
 use crate::shard::ShardTask;
-use crate::{CallError, Env, Kind, ObligationId, Refusal, Release};
+use crate::{CallError, Env, Release};
 
-/// What follows from a step's changes, computed together with them, so that a panic strikes all or nothing.
-struct Consequences<K: Kind> {
-    owed: Vec<(ObligationId, K::Obligation)>,
-    next_wake_up: Option<Timestamp>,
-    weight: usize,
-}
-
-struct Decided<K: Kind> {
-    reply: K::Reply,
-    release: Release,
-    /// `None` when nothing changed.
-    consequences: Option<Consequences<K>>,
-}
-
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Gives a request to its entity, or puts it into the entity's mailbox while that is not there.
-    pub(crate) fn give(&mut self, request: Request<K>) {
+    pub(crate) fn give(&mut self, request: Request) {
         let Some(id) = self.find_or_load(&request.key) else {
             if let Some(aside) = self.quarantined.get(&request.key).cloned() {
                 self.answer_set_aside(&aside, request.origin);
@@ -70,43 +57,33 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// One step of a loaded entity.
-    pub(crate) fn decide(&mut self, id: SlotId, input: K::Input, origin: Origin<K>) {
+    pub(crate) fn decide(&mut self, id: SlotId, input: Opaque, origin: Origin) {
         if origin.is_forsaken() {
             return self.unstall(id);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let Residence::Ready(state) = &mut slot.residence else { return };
+        let Residence::Ready(entity) = &mut slot.residence else { return };
         let (now, wall) = self.runtime.clocks();
         let env = Env { now, wall, seed: self.runtime.seed() };
-        let (kind, key, encoded) = (&*self.kind, &slot.key, &mut self.encoded);
+        let (key, encoded) = (&slot.key, &mut self.encoded);
         encoded.clear();
-        let stepped = caught(|| {
-            let transition = kind.step(key, state, input, &env)?;
-            let consequences = (!transition.changes.is_empty()).then(|| {
-                encoded.extend(transition.changes.iter().map(|change| kind.encode_change(change)));
-                Consequences {
-                    owed: kind.obligations(key, state),
-                    next_wake_up: kind.next_wake_up(state),
-                    weight: kind.weight(state),
-                }
-            });
-            Ok(Decided { reply: transition.reply, release: transition.release, consequences })
-        });
+        // What follows from the changes is computed together with them, so that a panic strikes all or nothing.
+        let stepped = caught(|| entity.step(key, input, &env, encoded));
         let position = slot.last_change;
         match stepped {
-            Ok(Ok(decided)) => self.finish(id, position, decided, origin, env.now),
-            Ok(Err(Refusal::Rejected(rejection))) => {
+            Ok(Ok(stepped)) => self.finish(id, position, stepped, origin, env.now),
+            Ok(Err(Refused::Rejected(rejection))) => {
                 self.unstall(id);
                 self.answer_unchanged(id, position, Err(CallError::Rejected(rejection)), origin, env.now);
             }
-            Ok(Err(Refusal::Needs(rows, input))) => self.stall(id, rows, input, origin),
+            Ok(Err(Refused::Needs(rows, input))) => self.stall(id, rows, input, origin),
             Err(panic) => self.accuse(id, format!("panicked in a step: {panic}"), Some(origin)),
         }
     }
 
-    fn finish(&mut self, id: SlotId, position: Seq, decided: Decided<K>, origin: Origin<K>, now: Timestamp) {
+    fn finish(&mut self, id: SlotId, position: Seq, stepped: Stepped, origin: Origin, now: Timestamp) {
         self.unstall(id);
-        let Decided { reply, release, consequences } = decided;
+        let Stepped { reply, release, consequences } = stepped;
         let Some(consequences) = consequences else {
             if release == Release::Lazy {
                 self.after_step(id, origin, Some(Ok(reply)), false, now);
@@ -127,7 +104,7 @@ impl<K: Kind> ShardTask<K> {
         self.after_step(id, at_once.0, at_once.1, true, now);
     }
 
-    fn hold_for(&mut self, seq: Seq, to: crate::request::ReplyTo<K>, outcome: Outcome<K>) -> Origin<K> {
+    fn hold_for(&mut self, seq: Seq, to: ReplyTo, outcome: Outcome) -> Origin {
         if let Some(reply) = self.writer.attach_reply(seq, HeldReply { to, outcome }) {
             // A position that was just added to cannot be durable; if it were, the reply could go.
             reply.send();
@@ -142,13 +119,13 @@ impl<K: Kind> ShardTask<K> {
         let seq = self.writer.add(id, &slot.key, &self.encoded, now, || GroupId(runtime.seed()));
         slot.last_change = seq;
         slot.next_wake_up = next_wake_up;
-        self.metrics.changes.increment(self.encoded.len() as u64);
+        slot.kind.counters.changes.increment(self.encoded.len() as u64);
         slot.keep_recent(seq, self.encoded.drain(..));
         self.checkpoints.mark_dirty(id, slot, seq, now);
         seq
     }
 
-    fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome<K>, origin: Origin<K>, now: Timestamp) {
+    fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome, origin: Origin, now: Timestamp) {
         let origin = match origin {
             Origin::Call(to) | Origin::Tell(to, _) => {
                 self.hold_read(position, HeldReply { to, outcome });
@@ -164,14 +141,14 @@ impl<K: Kind> ShardTask<K> {
     pub(crate) fn after_step(
         &mut self,
         id: SlotId,
-        origin: Origin<K>,
-        at_once: Option<Outcome<K>>,
+        origin: Origin,
+        at_once: Option<Outcome>,
         changed: bool,
         now: Timestamp,
     ) {
         let woken = matches!(origin, Origin::WakeUp);
         match (origin, at_once) {
-            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => HeldReply::<K> { to, outcome }.send(),
+            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => HeldReply { to, outcome }.send(),
             (Origin::Obligation(obligation), _) => self.settle_obligation(id, obligation),
             _ => {}
         }

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::mem::size_of;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ids::Timestamp;
 use storage::Seq;
 
+use crate::EntityKey;
+use crate::hosted::{Entity, Opaque};
+use crate::kinds::Entry;
 use crate::obligations::Owed;
 use crate::request::{Origin, Request};
-use crate::{EntityKey, Kind};
 
 /// What a slot needs around it: its place, its entry by key, its key in the list of wake-ups.
 const AROUND_BYTES: usize = 192;
@@ -25,11 +28,11 @@ pub(crate) struct SlotId {
 }
 
 /// Where an entity's state is.
-pub(crate) enum Residence<S> {
+pub(crate) enum Residence {
     /// On its way from the tables.
     Loading,
     /// In memory.
-    Ready(S),
+    Ready(Box<dyn Entity>),
 }
 
 /// What a checkpoint has taken of an entity and not yet seen acknowledged.
@@ -42,18 +45,20 @@ pub(crate) struct Taken {
 }
 
 /// One entity in memory.
-pub(crate) struct Slot<K: Kind> {
+pub(crate) struct Slot {
     pub(crate) key: EntityKey,
-    pub(crate) residence: Residence<K::State>,
+    /// Its kind.
+    pub(crate) kind: Arc<Entry>,
+    pub(crate) residence: Residence,
     /// Whether a load was begun, or waits for another attempt.
     pub(crate) load_begun: bool,
     /// How often in a row it could not be loaded since its rows could not be reached.
     pub(crate) loads_in_vain: u32,
     /// A step that waits for rows; whatever comes after it waits in the mailbox.
-    pub(crate) stalled: Option<(K::Input, Origin<K>)>,
+    pub(crate) stalled: Option<(Opaque, Origin)>,
     /// How often in a row the stalled step asked for rows.
     pub(crate) stalls: u32,
-    pub(crate) mailbox: VecDeque<Request<K>>,
+    pub(crate) mailbox: VecDeque<Request>,
     /// How long the mailbox may grow before it is looked through for calls that nobody waits for any more.
     pub(crate) sweep_at: usize,
     /// The position of the latest change since the entity is in memory; 0 if there was none.
@@ -84,10 +89,11 @@ pub(crate) struct Slot<K: Kind> {
     touched: bool,
 }
 
-impl<K: Kind> Slot<K> {
-    fn new(key: EntityKey) -> Self {
+impl Slot {
+    fn new(key: EntityKey, kind: Arc<Entry>) -> Self {
         Self {
             key,
+            kind,
             residence: Residence::Loading,
             load_begun: false,
             loads_in_vain: 0,
@@ -161,15 +167,15 @@ impl<K: Kind> Slot<K> {
     }
 }
 
-struct Place<K: Kind> {
+struct Place {
     generation: u32,
     // Boxed, so that a vacant place is small and growing the arena moves no states.
-    slot: Option<Box<Slot<K>>>,
+    slot: Option<Box<Slot>>,
 }
 
 /// All slots of a shard.
-pub(crate) struct Entities<K: Kind> {
-    places: Vec<Place<K>>,
+pub(crate) struct Entities {
+    places: Vec<Place>,
     by_key: HashMap<EntityKey, SlotId>,
     vacant: Vec<u32>,
     hand: usize,
@@ -180,7 +186,7 @@ pub(crate) struct Entities<K: Kind> {
     at_rest_bytes: usize,
 }
 
-impl<K: Kind> Entities<K> {
+impl Entities {
     pub(crate) fn new() -> Self {
         Self {
             places: Vec::new(),
@@ -212,26 +218,26 @@ impl<K: Kind> Entities<K> {
         self.by_key.get(key).copied()
     }
 
-    pub(crate) fn get(&self, id: SlotId) -> Option<&Slot<K>> {
+    pub(crate) fn get(&self, id: SlotId) -> Option<&Slot> {
         let place = self.places.get(id.index as usize)?;
         if place.generation == id.generation { place.slot.as_deref() } else { None }
     }
 
-    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot<K>> {
+    pub(crate) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
         let place = self.places.get_mut(id.index as usize)?;
         if place.generation == id.generation { place.slot.as_deref_mut() } else { None }
     }
 
     /// The slot, noted as used.
-    pub(crate) fn touch(&mut self, id: SlotId) -> Option<&mut Slot<K>> {
+    pub(crate) fn touch(&mut self, id: SlotId) -> Option<&mut Slot> {
         let slot = self.get_mut(id)?;
         slot.touched = true;
         Some(slot)
     }
 
     /// A new slot for an entity that has none, waiting to be loaded.
-    pub(crate) fn insert(&mut self, key: EntityKey) -> SlotId {
-        let mut slot = Box::new(Slot::new(key.clone()));
+    pub(crate) fn insert(&mut self, key: EntityKey, kind: Arc<Entry>) -> SlotId {
+        let mut slot = Box::new(Slot::new(key.clone(), kind));
         slot.weight = slot.weight_with(0);
         self.bytes += slot.weight;
         let slot = Some(slot);
@@ -247,7 +253,7 @@ impl<K: Kind> Entities<K> {
         id
     }
 
-    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot<K>> {
+    pub(crate) fn remove(&mut self, id: SlotId) -> Option<Slot> {
         let place = self.places.get_mut(id.index as usize)?;
         if place.generation != id.generation {
             return None;
@@ -324,7 +330,7 @@ impl<K: Kind> Entities<K> {
     }
 
     /// Every slot. Not for use per step.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot<K>> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.places.iter().filter_map(|place| place.slot.as_deref())
     }
 }

@@ -4,7 +4,6 @@
 //! The bound is that of all shards of the process. A shard that holds more than an equal part of it evicts, whether it or
 //! another one grows: among shards that together are above the bound there is always one such.
 
-use crate::Kind;
 use crate::entity_slot::{Residence, SlotId};
 use crate::shard::ShardTask;
 
@@ -17,7 +16,7 @@ const MOST_MISSES: usize = 8;
 /// The part of the bound that entities at rest may take: one in this many.
 const AT_REST_PART: usize = 32;
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Evicts while there is more in memory than allowed; says whether more is to be done at once.
     pub(crate) fn evict(&mut self) -> bool {
         self.memory_is_short = false;
@@ -50,7 +49,7 @@ impl<K: Kind> ShardTask<K> {
             };
             if let Some(slot) = self.entities.remove(id) {
                 self.wake_ups.forget_far(&slot.key, slot.scheduled);
-                self.metrics.evictions.increment(1);
+                slot.kind.counters.evictions.increment(1);
                 self.note_memory();
             }
         }
@@ -73,8 +72,8 @@ impl<K: Kind> ShardTask<K> {
     /// An entity has just become clean: if it has come to its end it need not stay.
     pub(crate) fn note_rest(&mut self, id: SlotId) {
         let Some(slot) = self.entities.get(id) else { return };
-        let Residence::Ready(state) = &slot.residence else { return };
-        if !slot.is_dirty() && self.kind.is_at_rest(state) {
+        let Residence::Ready(entity) = &slot.residence else { return };
+        if !slot.is_dirty() && entity.is_at_rest() {
             self.entities.rest(id);
         }
     }

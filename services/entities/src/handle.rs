@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inbox::{Inbox, NotAdmitted};
 use crate::inspection::{EntityView, Inspection};
-use crate::request::{Origin, Request};
+use crate::request::{Origin, Request, outcome_of};
 use crate::shard::Stop;
 use crate::{EntityKey, Kind};
 
@@ -38,6 +38,19 @@ pub enum CallError<R> {
     /// The rows that were needed could not be had. The request had no effect.
     #[error("unavailable: {0}")]
     Unavailable(String),
+}
+
+impl<R> CallError<R> {
+    /// The same, with what the entity said as another type.
+    pub(crate) fn map<S>(self, rejection: impl FnOnce(R) -> S) -> CallError<S> {
+        match self {
+            Self::Rejected(said) => CallError::Rejected(rejection(said)),
+            Self::NotOwner => CallError::NotOwner,
+            Self::Overloaded { retry_after } => CallError::Overloaded { retry_after },
+            Self::Quarantined(reason) => CallError::Quarantined(reason),
+            Self::Unavailable(reason) => CallError::Unavailable(reason),
+        }
+    }
 }
 
 /// What a shard looks like from outside, as of its last turn.
@@ -81,7 +94,8 @@ pub(crate) struct StatsBoard {
 }
 
 /// What handles ask of the task beyond requests.
-pub(crate) struct Wishes<K: Kind> {
+#[derive(Default)]
+pub(crate) struct Wishes {
     /// Checkpoint, trim, stop.
     pub(crate) close: CancellationToken,
     /// Stop as you are.
@@ -89,63 +103,40 @@ pub(crate) struct Wishes<K: Kind> {
     /// Checkpoint, and go on.
     pub(crate) flushes: Mutex<Vec<oneshot::Sender<()>>>,
     /// Show an entity.
-    pub(crate) inspections: Mutex<Vec<Inspection<K>>>,
-}
-
-impl<K: Kind> Default for Wishes<K> {
-    fn default() -> Self {
-        Self {
-            close: CancellationToken::new(),
-            abandon: CancellationToken::new(),
-            flushes: Mutex::default(),
-            inspections: Mutex::default(),
-        }
-    }
+    pub(crate) inspections: Mutex<Vec<Inspection>>,
 }
 
 /// Talks to one shard. Cheap to clone; dropping it does not stop the shard.
-pub struct ShardHandle<K: Kind> {
-    pub(crate) inbox: Arc<Inbox<Request<K>>>,
+#[derive(Clone)]
+pub struct ShardHandle {
+    pub(crate) inbox: Arc<Inbox<Request>>,
     pub(crate) stopped: CancellationToken,
     /// Why it stopped; nothing if its task has died.
     pub(crate) why: Arc<OnceLock<Stop>>,
-    pub(crate) wishes: Arc<Wishes<K>>,
+    pub(crate) wishes: Arc<Wishes>,
     pub(crate) stats: Arc<StatsBoard>,
     /// The shortest wait that a refused call is asked for.
     pub(crate) retry_after: Duration,
 }
 
-impl<K: Kind> Clone for ShardHandle<K> {
-    fn clone(&self) -> Self {
-        Self {
-            inbox: Arc::clone(&self.inbox),
-            stopped: self.stopped.clone(),
-            why: Arc::clone(&self.why),
-            wishes: Arc::clone(&self.wishes),
-            stats: Arc::clone(&self.stats),
-            retry_after: self.retry_after,
-        }
-    }
-}
-
-impl<K: Kind> ShardHandle<K> {
+impl ShardHandle {
     /// A user's request. Refused with [`CallError::Overloaded`] when the shard is behind.
-    pub async fn call(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
+    pub async fn call<K: Kind>(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
         let (to, answer) = oneshot::channel();
         let namespace = key.namespace.clone();
-        let request = Request { key, input, origin: Origin::Call(to) };
+        let request = Request::of::<K>(key, input, Origin::Call(to));
         self.inbox.push_call(&namespace, request).map_err(|refused| self.not_admitted(refused))?;
-        answer.await.unwrap_or(Err(CallError::NotOwner))
+        outcome_of::<K>(answer.await.unwrap_or(Err(CallError::NotOwner)))
     }
 
     /// A completion or an answer that the shard itself waits for: has room of its own and is never refused as overload,
     /// though it may have to wait. Once let in it is decided even if the returned future is dropped.
-    pub async fn tell(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
+    pub async fn tell<K: Kind>(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
         let (to, answer) = oneshot::channel();
         let namespace = key.namespace.clone();
-        let request = |room| Request { key, input, origin: Origin::Tell(to, room) };
+        let request = |room| Request::of::<K>(key, input, Origin::Tell(to, room));
         self.inbox.push_tell(&namespace, request).await.map_err(|refused| self.not_admitted(refused))?;
-        answer.await.unwrap_or(Err(CallError::NotOwner))
+        outcome_of::<K>(answer.await.unwrap_or(Err(CallError::NotOwner)))
     }
 
     /// Writes what is dirty to the tables, trims the log, and stops. Later requests get [`CallError::NotOwner`], as do those
@@ -171,10 +162,10 @@ impl<K: Kind> ShardHandle<K> {
     pub async fn inspect<T: Send + 'static>(
         &self,
         key: EntityKey,
-        look: impl FnOnce(EntityView<'_, K>) -> T + Send + 'static,
+        look: impl FnOnce(EntityView<'_>) -> T + Send + 'static,
     ) -> Option<T> {
         let (to, seen) = oneshot::channel();
-        let look = Box::new(move |view: EntityView<'_, K>| {
+        let look = Box::new(move |view: EntityView<'_>| {
             // Whoever is gone need not see.
             let _ = to.send(look(view));
         });
@@ -229,7 +220,7 @@ impl<K: Kind> ShardHandle<K> {
         Duration::from_nanos(self.stats.log_wait.load(Ordering::Relaxed)).max(self.retry_after)
     }
 
-    fn not_admitted(&self, refused: NotAdmitted) -> CallError<K::Rejection> {
+    fn not_admitted<R>(&self, refused: NotAdmitted) -> CallError<R> {
         match refused {
             NotAdmitted::Overloaded => CallError::Overloaded { retry_after: self.retry_after() },
             NotAdmitted::Closed => CallError::NotOwner,

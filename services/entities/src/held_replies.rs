@@ -8,19 +8,18 @@ use std::time::Duration;
 use futures::FutureExt;
 use storage::{Epoch, Seq, StorageError, StorageResult};
 
-use crate::Kind;
 use crate::arrival::Arrival;
 use crate::quarantine::Accusation;
 use crate::request::{Outcome, ReplyTo};
 use crate::shard::{ShardTask, Stop};
 
 /// An answer and who waits for it.
-pub(crate) struct HeldReply<K: Kind> {
-    pub(crate) to: ReplyTo<K>,
-    pub(crate) outcome: Outcome<K>,
+pub(crate) struct HeldReply {
+    pub(crate) to: ReplyTo,
+    pub(crate) outcome: Outcome,
 }
 
-impl<K: Kind> HeldReply<K> {
+impl HeldReply {
     /// Lets it go. A caller that is gone needs no answer.
     pub(crate) fn send(self) {
         let _ = self.to.send(self.outcome);
@@ -28,27 +27,27 @@ impl<K: Kind> HeldReply<K> {
 }
 
 /// An answer to something that changed nothing.
-struct HeldRead<K: Kind> {
+struct HeldRead {
     /// The position that it saw.
     position: Seq,
-    reply: HeldReply<K>,
+    reply: HeldReply,
 }
 
 /// Reads that wait for a quorum read of the log's epoch, shared by all who came before it began.
-pub(crate) struct FenceChecks<K: Kind> {
+pub(crate) struct FenceChecks {
     /// Those whom the check that runs now serves.
-    checking: Vec<HeldRead<K>>,
+    checking: Vec<HeldRead>,
     running: bool,
     /// Those who came since it began.
-    next: Vec<HeldRead<K>>,
+    next: Vec<HeldRead>,
     /// Entities that look corrupt, or stale: to be judged by the check that runs now, and by the next.
-    judged: Vec<Accusation<K>>,
-    accused: Vec<Accusation<K>>,
+    judged: Vec<Accusation>,
+    accused: Vec<Accusation>,
     /// Whether the shard itself wants to know.
     suspected: bool,
 }
 
-impl<K: Kind> FenceChecks<K> {
+impl FenceChecks {
     pub(crate) fn new() -> Self {
         Self {
             checking: Vec::new(),
@@ -65,9 +64,9 @@ impl<K: Kind> FenceChecks<K> {
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Lets an answer that changed nothing leave once `position` is durable and a fence check begun from now on has passed.
-    pub(crate) fn hold_read(&mut self, position: Seq, reply: HeldReply<K>) {
+    pub(crate) fn hold_read(&mut self, position: Seq, reply: HeldReply) {
         if let Some(epoch) = self.store.log.epoch_if_local(&self.log) {
             if epoch == self.epoch {
                 self.release_at(position, reply);
@@ -85,7 +84,7 @@ impl<K: Kind> ShardTask<K> {
         }
     }
 
-    fn release_at(&mut self, position: Seq, reply: HeldReply<K>) {
+    fn release_at(&mut self, position: Seq, reply: HeldReply) {
         if let Some(reply) = self.writer.attach_reply(position, reply) {
             reply.send();
         }
@@ -101,7 +100,7 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// Has an entity judged by the next fence check.
-    pub(crate) fn await_judgement(&mut self, accusation: Accusation<K>) {
+    pub(crate) fn await_judgement(&mut self, accusation: Accusation) {
         self.fences.accused.push(accusation);
     }
 

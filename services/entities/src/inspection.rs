@@ -1,5 +1,6 @@
 //! A look at one entity for operators: as this node has it in memory, without any proof that this node still owns it.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use crate::shard::ShardTask;
 use crate::{EntityKey, Kind, ObligationId};
 
 /// One entity, and what its shard knows of it.
-pub struct EntityView<'a, K: Kind> {
+pub struct EntityView<'a> {
     /// The shard's log.
     pub log: &'a str,
     /// The epoch under which the shard writes.
@@ -22,13 +23,12 @@ pub struct EntityView<'a, K: Kind> {
     /// Why the entity is set aside, if it is.
     pub set_aside: Option<Arc<str>>,
     /// What is in memory; nothing before somebody asks for the entity.
-    pub slot: Option<SlotView<'a, K>>,
+    pub slot: Option<SlotView<'a>>,
 }
 
 /// An entity in memory.
-pub struct SlotView<'a, K: Kind> {
-    /// The state; nothing while it is being loaded.
-    pub state: Option<&'a K::State>,
+pub struct SlotView<'a> {
+    state: Option<&'a dyn Any>,
     /// Changes that the tables may not show yet, as the log holds them, with their positions.
     pub unstored: &'a [(Seq, Bytes)],
     /// The position of the latest change since the entity came to memory; 0 without one.
@@ -49,17 +49,24 @@ pub struct SlotView<'a, K: Kind> {
     pub weight: usize,
 }
 
-/// What is done with a view.
-type Look<K> = dyn FnOnce(EntityView<'_, K>) + Send;
-
-/// A look that the shard's task is asked for.
-pub(crate) struct Inspection<K: Kind> {
-    pub(crate) key: EntityKey,
-    pub(crate) look: Box<Look<K>>,
+impl<'a> SlotView<'a> {
+    /// The state, if the entity is of kind `K`; nothing while it is being loaded.
+    pub fn state<K: Kind>(&self) -> Option<&'a K::State> {
+        self.state?.downcast_ref()
+    }
 }
 
-impl<K: Kind> ShardTask<K> {
-    pub(crate) fn inspect(&mut self, inspection: Inspection<K>) {
+/// What is done with a view.
+type Look = dyn FnOnce(EntityView<'_>) + Send;
+
+/// A look that the shard's task is asked for.
+pub(crate) struct Inspection {
+    pub(crate) key: EntityKey,
+    pub(crate) look: Box<Look>,
+}
+
+impl ShardTask {
+    pub(crate) fn inspect(&mut self, inspection: Inspection) {
         let Inspection { key, look } = inspection;
         let slot = self.entities.find(&key).and_then(|id| self.slot_view(id));
         let view = EntityView {
@@ -74,10 +81,10 @@ impl<K: Kind> ShardTask<K> {
         }
     }
 
-    fn slot_view(&self, id: SlotId) -> Option<SlotView<'_, K>> {
+    fn slot_view(&self, id: SlotId) -> Option<SlotView<'_>> {
         let slot = self.entities.get(id)?;
         let state = match &slot.residence {
-            Residence::Ready(state) => Some(state),
+            Residence::Ready(entity) => Some(entity.state()),
             Residence::Loading => None,
         };
         Some(SlotView {

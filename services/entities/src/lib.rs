@@ -1,5 +1,5 @@
 //! The shard: the one task that owns its entities' memory, decides, logs in groups, and lets nothing out before it is
-//! durable. It hosts any [`Kind`] of entity: a state, its inputs, a step, and nothing else.
+//! durable. It hosts entities of any number of kinds ([`Kinds`]), each a [`Kind`]: a state, its inputs, a step, and nothing else.
 //!
 //! Absent on purpose: any knowledge of workflows or task queues, and any waiting for storage inside the shard's task.
 //!
@@ -16,9 +16,12 @@ mod eviction;
 mod group;
 mod handle;
 mod held_replies;
+mod hosted;
 mod inbox;
 mod inspection;
 mod kind;
+mod kind_handle;
+mod kinds;
 mod loading;
 mod log_writer;
 mod measures;
@@ -40,6 +43,8 @@ pub use kind::{
     BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
     Transition,
 };
+pub use kind_handle::KindHandle;
+pub use kinds::Kinds;
 pub use memory_use::MemoryUse;
 pub use settings::ShardSettings;
 pub use shard::Shard;

@@ -15,10 +15,12 @@ use storage::{StorageError, Table, Version};
 
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, SlotId};
+use crate::hosted::{Consequences, Entity, Opaque};
+use crate::kinds::Entry;
 use crate::panics::caught;
 use crate::request::Origin;
 use crate::shard::ShardTask;
-use crate::{CallError, EntityKey, Kind, Load, RowAddress, StoredRow};
+use crate::{CallError, EntityKey, Load, RowAddress, StoredRow};
 
 /// How often in a row a step may ask for rows before it is refused.
 const MOST_STALLS: u32 = 16;
@@ -29,9 +31,9 @@ const ATTEMPTS: u32 = 3;
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 
 /// How a load ended.
-pub(crate) enum Loaded<K: Kind> {
-    /// The state, and the highest version among its rows.
-    State(K::State, Version),
+pub(crate) enum Loaded {
+    /// The entity, and the highest version among its rows.
+    Entity(Box<dyn Entity>, Version),
     /// What is stored makes no sense.
     Corrupt(String),
     /// Rows cannot be reached now.
@@ -78,8 +80,9 @@ impl Loads {
     }
 }
 
-impl<K: Kind> ShardTask<K> {
-    /// The slot of an entity, which starts to load if it was not in memory; `None` if it is quarantined.
+impl ShardTask {
+    /// The slot of an entity, which starts to load if it was not in memory; `None` if it is quarantined, or of a kind that is
+    /// not hosted.
     pub(crate) fn find_or_load(&mut self, key: &EntityKey) -> Option<SlotId> {
         if let Some(id) = self.entities.find(key) {
             if self.entities.get(id).is_some_and(|slot| !slot.load_begun) {
@@ -90,7 +93,8 @@ impl<K: Kind> ShardTask<K> {
         if !self.quarantined.is_empty() && self.quarantined.contains_key(key) {
             return None;
         }
-        let id = self.entities.insert(key.clone());
+        let kind = Arc::clone(self.kinds.get(key.kind)?);
+        let id = self.entities.insert(key.clone(), kind);
         self.loads.wanted.push_back(id);
         Some(id)
     }
@@ -122,11 +126,11 @@ impl<K: Kind> ShardTask<K> {
             }
             self.loads.running += 1;
             self.loads.running_again += usize::from(again);
-            self.metrics.loads.increment(1);
-            let (kind, key) = (Arc::clone(&self.kind), slot.key.clone());
+            slot.kind.counters.loads.increment(1);
+            let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
             let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
             self.outside.spawn(async move {
-                let loading = AssertUnwindSafe(load::<K>(kind, key, table, runtime)).catch_unwind();
+                let loading = AssertUnwindSafe(load(kind, key, table, runtime)).catch_unwind();
                 let loaded = loading.await.unwrap_or_else(|_| Loaded::Corrupt("loading panicked".to_owned()));
                 Arrival::Loaded { slot: id, again, loaded }
             });
@@ -155,44 +159,33 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// An entity has come: brings it up to date with the log's tail and gives it what waited.
-    pub(crate) fn on_loaded(&mut self, id: SlotId, again: bool, loaded: Loaded<K>) {
+    pub(crate) fn on_loaded(&mut self, id: SlotId, again: bool, loaded: Loaded) {
         self.loads.running -= 1;
         self.loads.running_again -= usize::from(again);
         match loaded {
             Loaded::Unreachable => self.load_later(id),
             Loaded::Corrupt(reason) => self.accuse(id, format!("cannot be loaded: {reason}"), None),
-            Loaded::State(_, version) if version > self.writer.durable().0 => {
+            Loaded::Entity(_, version) if version > self.writer.durable().0 => {
                 let last = self.writer.durable().0;
                 self.accuse(id, format!("has a row of version {version}, but the log ends at {last}"), None);
             }
-            Loaded::State(state, _) => self.take_up(id, state),
+            Loaded::Entity(entity, _) => self.take_up(id, entity),
         }
     }
 
-    /// Makes a loaded state the entity's live one.
-    fn take_up(&mut self, id: SlotId, mut state: K::State) {
+    /// Takes what was loaded for the live entity.
+    fn take_up(&mut self, id: SlotId, mut entity: Box<dyn Entity>) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let (kind, key, recent) = (&*self.kind, &slot.key, &slot.recent);
         let brought_up = caught(|| {
-            for (seq, bytes) in recent {
-                let change = kind.decode_change(bytes.clone())?;
-                if seq.0 > kind.loaded_version(&state, &change) {
-                    kind.apply(key, &mut state, &change)?;
-                } else {
-                    kind.found_in_row(key, &mut state, &change);
-                }
-            }
-            if !recent.is_empty() {
-                kind.mark_all_dirty(&mut state);
-            }
-            Ok((kind.obligations(key, &state), kind.next_wake_up(&state), kind.weight(&state)))
+            entity.recover(&slot.key, &slot.recent)?;
+            Ok(entity.consequences(&slot.key))
         });
-        let (owed, next_wake_up, weight) = match brought_up {
+        let Consequences { owed, next_wake_up, weight } = match brought_up {
             Ok(Ok(consequences)) => consequences,
             Ok(Err(crate::Corrupt(reason))) => return self.accuse(id, format!("cannot be recovered: {reason}"), None),
             Err(panic) => return self.accuse(id, format!("panicked while being recovered: {panic}"), None),
         };
-        slot.residence = Residence::Ready(state);
+        slot.residence = Residence::Ready(entity);
         slot.loads_in_vain = 0;
         slot.next_wake_up = next_wake_up;
         slot.waking = false;
@@ -207,7 +200,7 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// A step needs rows: it waits, and with it whatever comes later for its entity.
-    pub(crate) fn stall(&mut self, id: SlotId, rows: Vec<RowAddress>, input: K::Input, origin: Origin<K>) {
+    pub(crate) fn stall(&mut self, id: SlotId, rows: Vec<RowAddress>, input: Opaque, origin: Origin) {
         let Some(slot) = self.entities.get_mut(id) else { return };
         slot.stalls += 1;
         if slot.stalls > MOST_STALLS {
@@ -272,12 +265,13 @@ impl<K: Kind> ShardTask<K> {
             return self.accuse(id, reason, None);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let Residence::Ready(state) = &mut slot.residence else { return };
+        let Residence::Ready(entity) = &mut slot.residence else { return };
         let Some((input, origin)) = slot.stalled.take() else { return };
         slot.loads_in_vain = 0;
-        let (kind, key) = (&*self.kind, &slot.key);
-        let supplied =
-            caught(|| kind.supply(key, state, rows).map(|()| (kind.next_wake_up(state), kind.weight(state))));
+        let supplied = caught(|| {
+            entity.supply(&slot.key, rows)?;
+            Ok((entity.next_wake_up(), entity.weight()))
+        });
         let reason = match supplied {
             Ok(Ok((next_wake_up, weight))) => {
                 // The rows may tell of a time that the rest of the state did not know.
@@ -298,13 +292,13 @@ impl<K: Kind> ShardTask<K> {
     }
 }
 
-async fn load<K: Kind>(kind: Arc<K>, key: EntityKey, table: Arc<dyn Table>, runtime: Runtime) -> Loaded<K> {
+async fn load(kind: Arc<Entry>, key: EntityKey, table: Arc<dyn Table>, runtime: Runtime) -> Loaded {
     let mut found: Vec<StoredRow> = Vec::new();
     loop {
-        match kind.load(&key, &found) {
-            Ok(Load::Ready(state)) => {
+        match kind.kind.load(&key, &found) {
+            Ok(Load::Ready(entity)) => {
                 let version = found.iter().filter_map(|stored| stored.row.as_ref()).map(|row| row.version).max();
-                return Loaded::State(state, version.unwrap_or(0));
+                return Loaded::Entity(entity, version.unwrap_or(0));
             }
             Ok(Load::Fetch(rows)) => match fetch(&*table, &rows, &runtime).await {
                 Ok(rows) => found.extend(rows),

@@ -16,52 +16,48 @@ use crate::arrival::{Arrival, Resolved};
 use crate::entity_slot::SlotId;
 use crate::group::GroupBuffer;
 use crate::held_replies::HeldReply;
+use crate::hosted::Opaque;
 use crate::shard::{ShardTask, Stop};
-use crate::{EntityKey, Kind, ObligationId};
+use crate::{EntityKey, ObligationId};
 
 /// An obligation that waits for its group.
-pub(crate) struct Start<K: Kind> {
+pub(crate) struct Start {
     pub(crate) slot: SlotId,
     pub(crate) id: ObligationId,
-    pub(crate) obligation: K::Obligation,
+    pub(crate) obligation: Opaque,
     /// The group that must be durable first.
     pub(crate) seq: Seq,
 }
 
 /// What leaves when a group is durable.
-pub(crate) struct Cargo<K: Kind> {
-    pub(crate) replies: Vec<HeldReply<K>>,
-    pub(crate) starts: Vec<Start<K>>,
+#[derive(Default)]
+pub(crate) struct Cargo {
+    pub(crate) replies: Vec<HeldReply>,
+    pub(crate) starts: Vec<Start>,
     /// The entities that changed, each once.
     pub(crate) changed: Vec<SlotId>,
 }
 
-impl<K: Kind> Default for Cargo<K> {
-    fn default() -> Self {
-        Self { replies: Vec::new(), starts: Vec::new(), changed: Vec::new() }
-    }
-}
-
-struct Forming<K: Kind> {
+struct Forming {
     seq: Seq,
     buffer: GroupBuffer,
     begun: Timestamp,
-    cargo: Cargo<K>,
+    cargo: Cargo,
 }
 
-struct Closed<K: Kind> {
+struct Closed {
     seq: Seq,
     id: GroupId,
     bytes: Bytes,
     begun: Timestamp,
-    cargo: Cargo<K>,
+    cargo: Cargo,
 }
 
 /// The groups that are not durable yet.
-pub(crate) struct LogWriter<K: Kind> {
-    forming: Forming<K>,
-    full: VecDeque<Closed<K>>,
-    in_flight: Option<Closed<K>>,
+pub(crate) struct LogWriter {
+    forming: Forming,
+    full: VecDeque<Closed>,
+    in_flight: Option<Closed>,
     durable: Seq,
     /// The first position that this owner appends at.
     first: Seq,
@@ -69,7 +65,7 @@ pub(crate) struct LogWriter<K: Kind> {
     group_bytes: usize,
 }
 
-impl<K: Kind> LogWriter<K> {
+impl LogWriter {
     pub(crate) fn new(last: Seq, group_bytes: usize) -> Self {
         Self {
             forming: Self::empty_group(last.next()),
@@ -82,7 +78,7 @@ impl<K: Kind> LogWriter<K> {
         }
     }
 
-    fn empty_group(seq: Seq) -> Forming<K> {
+    fn empty_group(seq: Seq) -> Forming {
         Forming { seq, buffer: GroupBuffer::default(), begun: Timestamp::EPOCH, cargo: Cargo::default() }
     }
 
@@ -202,7 +198,7 @@ impl<K: Kind> LogWriter<K> {
     }
 
     /// The group in flight has landed: what may leave now.
-    fn landed(&mut self) -> Option<(Seq, usize, Cargo<K>)> {
+    fn landed(&mut self) -> Option<(Seq, usize, Cargo)> {
         let group = self.in_flight.take()?;
         self.durable = group.seq;
         self.waiting_bytes = self.waiting_bytes.saturating_sub(group.bytes.len());
@@ -212,7 +208,7 @@ impl<K: Kind> LogWriter<K> {
         Some((group.seq, group.bytes.len(), group.cargo))
     }
 
-    fn cargo_of(&mut self, seq: Seq) -> Option<&mut Cargo<K>> {
+    fn cargo_of(&mut self, seq: Seq) -> Option<&mut Cargo> {
         if seq <= self.durable {
             return None;
         }
@@ -228,7 +224,7 @@ impl<K: Kind> LogWriter<K> {
     }
 
     /// Lets a reply leave when `seq` is durable; gives it back if it already is.
-    pub(crate) fn attach_reply(&mut self, seq: Seq, reply: HeldReply<K>) -> Option<HeldReply<K>> {
+    pub(crate) fn attach_reply(&mut self, seq: Seq, reply: HeldReply) -> Option<HeldReply> {
         match self.cargo_of(seq) {
             Some(cargo) => {
                 cargo.replies.push(reply);
@@ -239,7 +235,7 @@ impl<K: Kind> LogWriter<K> {
     }
 
     /// Lets an obligation start when its position is durable; gives it back if it already is.
-    pub(crate) fn attach_start(&mut self, start: Start<K>) -> Option<Start<K>> {
+    pub(crate) fn attach_start(&mut self, start: Start) -> Option<Start> {
         match self.cargo_of(start.seq) {
             Some(cargo) => {
                 cargo.starts.push(start);
@@ -261,7 +257,7 @@ impl<K: Kind> LogWriter<K> {
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Starts the next append, if none is in flight and there is anything to append.
     pub(crate) fn flush(&mut self) {
         let runtime = &self.runtime;
@@ -325,7 +321,7 @@ impl<K: Kind> ShardTask<K> {
         }
         for slot in cargo.changed {
             if let Some(slot) = self.entities.get(slot) {
-                self.host.committed(&slot.key);
+                slot.kind.kind.committed(&slot.key);
             }
         }
     }

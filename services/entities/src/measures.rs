@@ -1,4 +1,4 @@
-//! What a shard counts, for operators.
+//! What a shard counts, for operators, apart from what it counts for each kind (`kinds.rs`).
 
 use metrics::{Counter, Gauge, counter, gauge};
 use storage::LogId;
@@ -6,12 +6,8 @@ use storage::LogId;
 /// The shard's metrics, looked up once.
 pub(crate) struct Measures {
     pub(crate) groups: Counter,
-    pub(crate) changes: Counter,
     pub(crate) unknown_appends: Counter,
-    pub(crate) loads: Counter,
     pub(crate) checkpoints: Counter,
-    pub(crate) evictions: Counter,
-    pub(crate) quarantined: Counter,
     pub(crate) dirty_entities: Gauge,
     pub(crate) dirty_bytes: Gauge,
     pub(crate) loaded_entities: Gauge,
@@ -31,16 +27,14 @@ impl Drop for Measures {
 }
 
 impl Measures {
-    pub(crate) fn new(kind: &'static str, log: &LogId) -> Self {
+    pub(crate) fn new(log: &LogId) -> Self {
+        // Shard 3 of history has the log `history/3`.
+        let service = log.0.split('/').next().unwrap_or_default().to_owned();
         let log = log.0.clone();
         Self {
-            groups: counter!("outlast_shard_groups_total", "kind" => kind),
-            changes: counter!("outlast_shard_changes_total", "kind" => kind),
-            unknown_appends: counter!("outlast_shard_unknown_appends_total", "kind" => kind),
-            loads: counter!("outlast_shard_loads_total", "kind" => kind),
-            checkpoints: counter!("outlast_shard_checkpoints_total", "kind" => kind),
-            evictions: counter!("outlast_shard_evictions_total", "kind" => kind),
-            quarantined: counter!("outlast_shard_quarantined_total", "kind" => kind),
+            groups: counter!("outlast_shard_groups_total", "service" => service.clone()),
+            unknown_appends: counter!("outlast_shard_unknown_appends_total", "service" => service.clone()),
+            checkpoints: counter!("outlast_shard_checkpoints_total", "service" => service),
             dirty_entities: gauge!("outlast_shard_dirty_entities", "log" => log.clone()),
             dirty_bytes: gauge!("outlast_shard_dirty_bytes", "log" => log.clone()),
             loaded_entities: gauge!("outlast_shard_loaded_entities", "log" => log.clone()),

@@ -10,13 +10,14 @@ use futures::FutureExt;
 use runtime::Backoff;
 use storage::Seq;
 
+use crate::ObligationId;
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, SlotId};
+use crate::hosted::Opaque;
 use crate::log_writer::Start;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
 use crate::shard::ShardTask;
-use crate::{Kind, ObligationId};
 
 /// Between the repetitions of something that was carried out and did not help.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -107,23 +108,23 @@ impl Owed {
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Attaches what the entity has newly come to owe to the group at `seq`, and starts it if that is durable.
-    pub(crate) fn reconcile_obligations(&mut self, id: SlotId, now_owed: Vec<(ObligationId, K::Obligation)>, seq: Seq) {
+    pub(crate) fn reconcile_obligations(&mut self, id: SlotId, now_owed: Vec<(ObligationId, Opaque)>, seq: Seq) {
         let Some(slot) = self.entities.get_mut(id) else { return };
         for (obligation_id, obligation) in slot.owed.reconcile(now_owed, seq) {
             self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
         }
     }
 
-    fn start_when_durable(&mut self, start: Start<K>) {
+    fn start_when_durable(&mut self, start: Start) {
         if let Some(start) = self.writer.attach_start(start) {
             self.start(start);
         }
     }
 
     /// Hands an obligation to the host, if it is still owed.
-    pub(crate) fn start(&mut self, start: Start<K>) {
+    pub(crate) fn start(&mut self, start: Start) {
         if self.closing.is_some() {
             return;
         }
@@ -131,10 +132,11 @@ impl<K: Kind> ShardTask<K> {
         if !slot.owed.may_start(&start.id, start.seq) {
             return;
         }
-        let (host, key) = (Arc::clone(&self.host), slot.key.clone());
+        let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
         let Start { slot, id, obligation, .. } = start;
         self.obligations.spawn(async move {
-            let carried = AssertUnwindSafe(async move { host.carry_out(key, obligation).await }).catch_unwind();
+            let carrying = async move { kind.kind.carry_out(key, obligation).await };
+            let carried = AssertUnwindSafe(carrying).catch_unwind();
             // A host that panics has carried nothing out.
             let input = carried.await.unwrap_or(None);
             Arrival::CarriedOut { slot, id, input }
@@ -142,7 +144,7 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// The host is done: gives its answer to the entity.
-    pub(crate) fn on_carried_out(&mut self, id: SlotId, obligation: ObligationId, input: Option<K::Input>) {
+    pub(crate) fn on_carried_out(&mut self, id: SlotId, obligation: ObligationId, input: Option<Opaque>) {
         let Some(slot) = self.entities.get_mut(id) else { return };
         match slot.owed.debts.get_mut(&obligation) {
             Some(debt) if debt.owed => debt.phase = Phase::Answered,
@@ -182,13 +184,12 @@ impl<K: Kind> ShardTask<K> {
     /// The rest is over: carries the obligation out again as the state has it now.
     pub(crate) fn on_rested(&mut self, id: SlotId, obligation_id: ObligationId) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let Residence::Ready(state) = &slot.residence else { return };
+        let Residence::Ready(entity) = &slot.residence else { return };
         let Some(debt) = slot.owed.debts.get_mut(&obligation_id) else { return };
         if debt.phase != Phase::Resting {
             return;
         }
-        let (kind, key) = (&self.kind, &slot.key);
-        let now_owed = match caught(|| kind.obligations(key, state)) {
+        let now_owed = match caught(|| entity.obligations(&slot.key)) {
             Ok(now_owed) => now_owed,
             Err(panic) => return self.accuse(id, format!("panicked while computing obligations: {panic}"), None),
         };

@@ -20,7 +20,7 @@ use crate::group::{GroupBuffer, decode_group};
 use crate::held_replies::HeldReply;
 use crate::request::{Origin, Outcome, Request};
 use crate::shard::ShardTask;
-use crate::{CallError, EntityKey, Kind, packed_key};
+use crate::{CallError, EntityKey, packed_key};
 
 /// What the names of its partitions begin with.
 const ROWS: &[u8] = b"quarantine/";
@@ -54,7 +54,7 @@ fn parse_row_key(row: &[u8]) -> Option<(EntityKey, Seq)> {
     Some((key, Seq(u64::from_be_bytes(rest.try_into().ok()?))))
 }
 
-fn copy_of<K: Kind>(log: &LogId, slot: &Slot<K>, reason: &str, version: Seq) -> PartitionWrite {
+fn copy_of(log: &LogId, slot: &Slot, reason: &str, version: Seq) -> PartitionWrite {
     let mut puts = vec![(row_key(&slot.key, Seq(0)), Bytes::copy_from_slice(reason.as_bytes()))];
     for changes in slot.recent.chunk_by(|(left, _), (right, _)| left == right) {
         let mut buffer = GroupBuffer::default();
@@ -74,7 +74,7 @@ pub(crate) struct SetAside {
 }
 
 impl SetAside {
-    fn answer<K: Kind>(&self) -> Outcome<K> {
+    fn answer(&self) -> Outcome {
         Err(CallError::Quarantined(self.reason.to_string()))
     }
 }
@@ -104,17 +104,17 @@ pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageR
 }
 
 /// An entity that cannot be served, before it is known whether that is its fault.
-pub(crate) struct Accusation<K: Kind> {
+pub(crate) struct Accusation {
     slot: SlotId,
     reason: String,
     /// Whose input brought it to light.
-    origin: Option<Origin<K>>,
+    origin: Option<Origin>,
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Takes an entity out of service until a fence check tells whether it is corrupt, or whether this shard has a new owner
     /// whose rows it cannot make sense of. A former owner must neither call them corrupt nor copy anything aside.
-    pub(crate) fn accuse(&mut self, id: SlotId, reason: String, origin: Option<Origin<K>>) {
+    pub(crate) fn accuse(&mut self, id: SlotId, reason: String, origin: Option<Origin>) {
         if let Some(slot) = self.entities.get_mut(id) {
             slot.residence = Residence::Loading;
             slot.load_begun = true;
@@ -123,17 +123,17 @@ impl<K: Kind> ShardTask<K> {
     }
 
     /// The shard is ours, so the entities are at fault.
-    pub(crate) fn convict(&mut self, accused: Vec<Accusation<K>>) {
+    pub(crate) fn convict(&mut self, accused: Vec<Accusation>) {
         for Accusation { slot, reason, origin } in accused {
             self.quarantine(slot, reason, origin);
         }
     }
 
     /// Sets an entity aside: whoever waits for it is told why, and the shard goes on without it.
-    fn quarantine(&mut self, id: SlotId, reason: String, accuser: Option<Origin<K>>) {
+    fn quarantine(&mut self, id: SlotId, reason: String, accuser: Option<Origin>) {
         let Some(slot) = self.entities.remove(id) else { return };
         tracing::error!(log = %self.log.0, key = ?slot.key, reason, "entity quarantined");
-        self.metrics.quarantined.increment(1);
+        slot.kind.counters.quarantined.increment(1);
         let said = (!slot.recent.is_empty()).then(|| {
             let runtime = &self.runtime;
             self.writer.add_set_aside(&slot.key, &reason, runtime.now(), || GroupId(runtime.seed()))
@@ -153,14 +153,14 @@ impl<K: Kind> ShardTask<K> {
 
     /// Tells whoever asks for an entity that is set aside, under the same rule as a read: a former owner must not say for good
     /// that nobody serves what the new one may serve.
-    pub(crate) fn answer_set_aside(&mut self, aside: &SetAside, origin: Origin<K>) {
+    pub(crate) fn answer_set_aside(&mut self, aside: &SetAside, origin: Origin) {
         if let Origin::Call(to) | Origin::Tell(to, _) = origin {
-            self.hold_read(aside.said, HeldReply { to, outcome: aside.answer::<K>() });
+            self.hold_read(aside.said, HeldReply { to, outcome: aside.answer() });
         }
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// While the shard recovers: the log says that this entity is set aside, or the tables do.
     pub(crate) fn set_aside_again(&mut self, key: EntityKey, reason: &str) {
         if let Some(id) = self.entities.find(&key)

@@ -8,13 +8,15 @@
 //! owner that finds a tail begins with a group that holds nothing but whatever is decided meanwhile, and writes nothing that
 //! it recovered with a version below the position of that group.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use ids::KindId;
 use storage::{Head, Log, LogId, Opened, OwnerNonce, Seq, StorageError, StorageResult};
 
+use crate::EntityKey;
 use crate::group::decode_group;
 use crate::shard::ShardTask;
-use crate::{EntityKey, Kind};
 
 /// A group of the tail.
 pub(crate) struct TailGroup {
@@ -83,7 +85,7 @@ fn read_entries(group: Bytes, is_hosted: impl Fn(KindId) -> bool) -> Result<Vec<
     entries.collect()
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Attaches the tail's changes to their entities.
     pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
         let now = self.runtime.now();
@@ -113,7 +115,9 @@ impl<K: Kind> ShardTask<K> {
         let id = match self.entities.find(&key) {
             Some(id) => id,
             None => {
-                let id = self.entities.insert(key);
+                // Hosted, or its group would not have been read.
+                let Some(kind) = self.kinds.get(key.kind) else { return };
+                let id = self.entities.insert(key, Arc::clone(kind));
                 self.loads.recover(id);
                 id
             }

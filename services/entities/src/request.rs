@@ -2,21 +2,25 @@
 
 use tokio::sync::oneshot;
 
+use crate::hosted::{Opaque, of_kind, own};
 use crate::inbox::TellRoom;
 use crate::{CallError, EntityKey, Kind, ObligationId};
 
-/// What a caller gets.
-pub(crate) type Outcome<K> = Result<<K as Kind>::Reply, CallError<<K as Kind>::Rejection>>;
+/// What a caller gets: a reply or a rejection of the entity's kind.
+pub(crate) type Outcome = Result<Opaque, CallError<Opaque>>;
 
 /// Where a caller waits.
-pub(crate) type ReplyTo<K> = oneshot::Sender<Outcome<K>>;
+pub(crate) type ReplyTo = oneshot::Sender<Outcome>;
+
+/// What a caller of kind `K` makes of it.
+pub(crate) type OutcomeOf<K> = Result<<K as Kind>::Reply, CallError<<K as Kind>::Rejection>>;
 
 /// Who gave an input.
-pub(crate) enum Origin<K: Kind> {
+pub(crate) enum Origin {
     /// A user's request; not worth deciding once nobody waits for it.
-    Call(ReplyTo<K>),
+    Call(ReplyTo),
     /// A completion or an answer, with the room that it takes until it is decided.
-    Tell(ReplyTo<K>, #[expect(dead_code, reason = "held, and given back when dropped")] TellRoom),
+    Tell(ReplyTo, #[expect(dead_code, reason = "held, and given back when dropped")] TellRoom),
     /// The shard, since the time has come.
     WakeUp,
     /// The host, having carried this obligation out.
@@ -25,7 +29,7 @@ pub(crate) enum Origin<K: Kind> {
     Answered,
 }
 
-impl<K: Kind> Origin<K> {
+impl Origin {
     /// Whether it is a call for whose answer nobody waits any more.
     pub(crate) fn is_forsaken(&self) -> bool {
         matches!(self, Self::Call(to) if to.is_closed())
@@ -33,11 +37,27 @@ impl<K: Kind> Origin<K> {
 }
 
 /// An input on its way to an entity.
-pub(crate) struct Request<K: Kind> {
+pub(crate) struct Request {
     /// The entity.
     pub(crate) key: EntityKey,
-    /// What is asked.
-    pub(crate) input: K::Input,
+    /// What is asked: an input of the entity's kind.
+    pub(crate) input: Opaque,
     /// By whom.
-    pub(crate) origin: Origin<K>,
+    pub(crate) origin: Origin,
+}
+
+impl Request {
+    /// An input of kind `K` for an entity of that kind.
+    pub(crate) fn of<K: Kind>(key: EntityKey, input: K::Input, origin: Origin) -> Self {
+        let (key, input) = of_kind::<K>(key, input);
+        Self { key, input, origin }
+    }
+}
+
+/// The outcome of an input of kind `K`.
+pub(crate) fn outcome_of<K: Kind>(outcome: Outcome) -> OutcomeOf<K> {
+    match outcome {
+        Ok(reply) => Ok(own(reply)),
+        Err(error) => Err(error.map(own)),
+    }
 }

@@ -28,7 +28,7 @@ use crate::quarantine::{SetAside, read_quarantined};
 use crate::recovery;
 use crate::request::Request;
 use crate::wake_ups::{Index, WakeUps, ensure_watermark};
-use crate::{EntityKey, Host, Kind, ShardSettings};
+use crate::{EntityKey, Kinds, ShardSettings};
 
 /// How many requests, and how many messages, one turn takes in before the group that they form may leave.
 const PER_TURN: usize = 64;
@@ -72,34 +72,32 @@ impl Shard {
     /// Takes over the log of a service's only shard, fencing every earlier owner, and serves as soon as its tail is read. Fails with
     /// [`StorageError::Corrupt`] if the tail has a hole or cannot be read, and with other errors when it makes sense to try
     /// again.
-    pub async fn open<K: Kind>(
+    pub async fn open(
         log: LogId,
-        kind: Arc<K>,
-        host: Arc<dyn Host<K>>,
+        kinds: Kinds,
         store: Store,
         runtime: Runtime,
         settings: ShardSettings,
-    ) -> StorageResult<ShardHandle<K>> {
+    ) -> StorageResult<ShardHandle> {
         let retry_after = settings.shed_age / 4;
         let message = format!("log {} was opened by somebody else meanwhile", log.0);
         let place = Place { number: 0, of: 1 };
-        let opened = Self::open_unless_fenced(log, place, kind, host, store, runtime, settings).await?;
+        let opened = Self::open_unless_fenced(log, place, kinds, store, runtime, settings).await?;
         opened.ok_or(StorageError::Unavailable { message, retry_after })
     }
 
     /// The same; `None` when somebody else has opened the log before it was ready. Dropping the future leaves nothing
     /// behind but a higher epoch.
-    pub(crate) async fn open_unless_fenced<K: Kind>(
+    pub(crate) async fn open_unless_fenced(
         log: LogId,
         place: Place,
-        kind: Arc<K>,
-        host: Arc<dyn Host<K>>,
+        kinds: Kinds,
         store: Store,
         runtime: Runtime,
         settings: ShardSettings,
-    ) -> StorageResult<Option<ShardHandle<K>>> {
+    ) -> StorageResult<Option<ShardHandle>> {
         let nonce = OwnerNonce(runtime.seed());
-        let (mut head, tail) = recovery::open(&log, nonce, &*store.log, |kind| kind == K::ID).await?;
+        let (mut head, tail) = recovery::open(&log, nonce, &*store.log, |kind| kinds.hosts(kind)).await?;
         if !ensure_watermark(&store, &log, &mut head, runtime.now()).await? {
             return Ok(None);
         }
@@ -118,11 +116,10 @@ impl Shard {
             retry_after: settings.shed_age / 4,
         };
         let mut task = ShardTask {
-            metrics: Measures::new(K::ID.name(), &log),
+            metrics: Measures::new(&log),
             log,
             place,
-            kind,
-            host,
+            kinds,
             store,
             share: settings.memory.join(),
             settings,
@@ -161,12 +158,12 @@ impl Shard {
 }
 
 /// Tells everyone that the shard is gone, however its task ended.
-struct Lifeline<K: Kind> {
-    inbox: Arc<Inbox<Request<K>>>,
+struct Lifeline {
+    inbox: Arc<Inbox<Request>>,
     stopped: CancellationToken,
 }
 
-impl<K: Kind> Drop for Lifeline<K> {
+impl Drop for Lifeline {
     fn drop(&mut self) {
         self.inbox.close();
         self.stopped.cancel();
@@ -200,11 +197,10 @@ impl Alarm {
 }
 
 /// Everything that a shard is. Its parts are in the files named for them.
-pub(crate) struct ShardTask<K: Kind> {
+pub(crate) struct ShardTask {
     pub(crate) log: LogId,
     pub(crate) place: Place,
-    pub(crate) kind: Arc<K>,
-    pub(crate) host: Arc<dyn Host<K>>,
+    pub(crate) kinds: Kinds,
     pub(crate) store: Store,
     pub(crate) runtime: Runtime,
     pub(crate) settings: ShardSettings,
@@ -213,9 +209,9 @@ pub(crate) struct ShardTask<K: Kind> {
     pub(crate) epoch: Epoch,
     /// While the log is being reopened after an unknown outcome: its epoch may be our own next one.
     pub(crate) resolving: bool,
-    pub(crate) writer: LogWriter<K>,
-    pub(crate) fences: FenceChecks<K>,
-    pub(crate) entities: Entities<K>,
+    pub(crate) writer: LogWriter,
+    pub(crate) fences: FenceChecks,
+    pub(crate) entities: Entities,
     pub(crate) quarantined: HashMap<EntityKey, SetAside>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) wake_ups: WakeUps,
@@ -227,23 +223,23 @@ pub(crate) struct ShardTask<K: Kind> {
     pub(crate) share: Share,
     /// The changes of the step at hand, encoded.
     pub(crate) encoded: Vec<Bytes>,
-    taken_in: Vec<Request<K>>,
+    taken_in: Vec<Request>,
     pub(crate) turn_began: Timestamp,
     alarm: Alarm,
     /// Work of the shard that others do. Ends with the task.
-    pub(crate) outside: JoinSet<Arrival<K>>,
+    pub(crate) outside: JoinSet<Arrival>,
     /// Obligations in the host's hands, or resting. Ends with the task.
-    pub(crate) obligations: JoinSet<Arrival<K>>,
-    wishes: Arc<Wishes<K>>,
+    pub(crate) obligations: JoinSet<Arrival>,
+    wishes: Arc<Wishes>,
     stats: Arc<StatsBoard>,
     /// When a close that was asked for gives up on completeness.
     pub(crate) closing: Option<Timestamp>,
     stopped: Option<Stop>,
     why: Arc<OnceLock<Stop>>,
-    lifeline: Lifeline<K>,
+    lifeline: Lifeline,
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     async fn run(mut self) {
         loop {
             let more = self.turn();
@@ -322,7 +318,7 @@ impl<K: Kind> ShardTask<K> {
         more
     }
 
-    fn accept(&mut self, arrival: Result<Arrival<K>, JoinError>) {
+    fn accept(&mut self, arrival: Result<Arrival, JoinError>) {
         let arrival = match arrival {
             Ok(arrival) => arrival,
             // Every job catches the panics of what it calls, so only a job of a closing shard ends like this.

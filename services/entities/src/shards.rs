@@ -20,14 +20,12 @@ use tokio_util::task::TaskTracker;
 use self::confirmation::Confirmation;
 use self::keeper::Keeper;
 use crate::shard::Place;
-use crate::{CallError, EntityKey, EntityView, Host, Kind, Shard, ShardHandle, ShardSettings, ShardStats};
+use crate::{EntityKey, Kind, KindHandle, Kinds, Shard, ShardHandle, ShardSettings, ShardStats};
 
 /// What it takes to open a shard. The log of shard 3 of history is named `history/3`.
-pub struct ShardOpener<K: Kind> {
-    /// The kind of entity.
-    pub kind: Arc<K>,
-    /// The service around the shards.
-    pub host: Arc<dyn Host<K>>,
+pub struct ShardOpener {
+    /// What they host.
+    pub kinds: Kinds,
     /// Where they keep their logs and rows.
     pub store: Store,
     /// Time and tasks.
@@ -39,11 +37,11 @@ pub struct ShardOpener<K: Kind> {
 }
 
 /// The shards of a service, numbered from 0. Those that the ring gives to this node are served; calls for all others are
-/// refused with [`CallError::NotOwner`].
-pub struct Shards<K: Kind> {
-    opener: ShardOpener<K>,
+/// refused with [`CallError::NotOwner`](crate::CallError::NotOwner).
+pub struct Shards {
+    opener: ShardOpener,
     /// One for each shard of the service, from the first ring on that says how many there are.
-    places: OnceLock<Vec<RwLock<Standing<K>>>>,
+    places: OnceLock<Vec<RwLock<Standing>>>,
     /// Who may be opening a shard.
     openings: Semaphore,
     /// What the leader said last to a keeper that was in doubt.
@@ -57,28 +55,28 @@ pub struct Shards<K: Kind> {
 }
 
 /// How a shard stands here.
-enum Standing<K: Kind> {
+enum Standing {
     /// Not served, or not yet.
     Closed,
     /// Served.
-    Open(ShardHandle<K>),
+    Open(ShardHandle),
     /// It should be served, and what is stored makes that impossible.
     Corrupt(StorageError),
 }
 
-impl<K: Kind> ShardOpener<K> {
+impl ShardOpener {
     /// `None` when somebody else has opened it meanwhile.
-    async fn open(&self, number: u32, of: u32) -> StorageResult<Option<ShardHandle<K>>> {
+    async fn open(&self, number: u32, of: u32) -> StorageResult<Option<ShardHandle>> {
         let log = LogId(format!("{}/{number}", self.ownership.service.name()));
-        let (kind, host, store) = (Arc::clone(&self.kind), Arc::clone(&self.host), self.store.clone());
+        let (kinds, store) = (self.kinds.clone(), self.store.clone());
         let place = Place { number, of };
-        Shard::open_unless_fenced(log, place, kind, host, store, self.runtime.clone(), self.settings.clone()).await
+        Shard::open_unless_fenced(log, place, kinds, store, self.runtime.clone(), self.settings.clone()).await
     }
 }
 
-impl<K: Kind> Shards<K> {
+impl Shards {
     /// Follows the ring from now on; returns at once. Must be closed: its tasks hold it.
-    pub fn open(opener: ShardOpener<K>) -> Arc<Self> {
+    pub fn open(opener: ShardOpener) -> Arc<Self> {
         let shards = Arc::new(Self {
             places: OnceLock::new(),
             openings: Semaphore::new(opener.settings.concurrent_openings.max(1)),
@@ -135,18 +133,18 @@ impl<K: Kind> Shards<K> {
         places.len()
     }
 
-    fn place(&self, number: u32) -> Option<&RwLock<Standing<K>>> {
+    fn place(&self, number: u32) -> Option<&RwLock<Standing>> {
         self.places.get()?.get(number as usize)
     }
 
-    fn handle(&self, number: u32) -> Option<ShardHandle<K>> {
+    fn handle(&self, number: u32) -> Option<ShardHandle> {
         match &*self.place(number)?.read().unwrap_or_else(PoisonError::into_inner) {
             Standing::Open(handle) => Some(handle.clone()),
             Standing::Closed | Standing::Corrupt(_) => None,
         }
     }
 
-    fn stand(&self, number: u32, standing: Standing<K>) {
+    fn stand(&self, number: u32, standing: Standing) {
         if let Some(place) = self.place(number) {
             *place.write().unwrap_or_else(PoisonError::into_inner) = standing;
             self.moved.send_modify(|moves| *moves = moves.wrapping_add(1));
@@ -178,7 +176,7 @@ impl<K: Kind> Shards<K> {
         gauge!("outlast_shards_corrupt", "service" => service).set(corrupt as f64);
     }
 
-    fn open_shards(&self) -> impl Iterator<Item = (u32, ShardHandle<K>)> {
+    fn open_shards(&self) -> impl Iterator<Item = (u32, ShardHandle)> {
         (0..self.count() as u32).filter_map(|number| Some((number, self.handle(number)?)))
     }
 
@@ -214,18 +212,27 @@ impl<K: Kind> Shards<K> {
         self.missing(&ring).len()
     }
 
+    /// The entities of kind `K` in these shards.
+    ///
+    /// # Panics
+    /// When they do not host it.
+    pub fn of<K: Kind>(self: &Arc<Self>) -> KindHandle<K> {
+        assert!(self.opener.kinds.hosts(K::ID), "{:?} is not hosted here", K::ID);
+        KindHandle::new(Arc::clone(self))
+    }
+
     /// In which shard an entity lives; `None` before the number of shards is known.
     pub fn shard_of(&self, key: &EntityKey) -> Option<u32> {
         let count = u32::try_from(self.count()).ok().filter(|count| *count > 0)?;
-        Some(self.opener.kind.slot(key).shard(count).0)
+        Some(self.opener.kinds.slot(key)?.shard(count).0)
     }
 
-    fn handle_of(&self, key: &EntityKey) -> Option<ShardHandle<K>> {
+    pub(crate) fn handle_of(&self, key: &EntityKey) -> Option<ShardHandle> {
         self.handle(self.shard_of(key)?)
     }
 
     /// Why an entity's shard is not served, if that is because of what is stored.
-    fn damage_at(&self, key: &EntityKey) -> Option<String> {
+    pub(crate) fn damage_at(&self, key: &EntityKey) -> Option<String> {
         let number = self.shard_of(key)?;
         match &*self.place(number)?.read().unwrap_or_else(PoisonError::into_inner) {
             Standing::Corrupt(error) => {
@@ -233,30 +240,6 @@ impl<K: Kind> Shards<K> {
             }
             Standing::Open(_) | Standing::Closed => None,
         }
-    }
-
-    /// A user's request: refused under overload.
-    pub async fn call(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
-        match self.handle_of(key) {
-            Some(handle) => handle.call(key.clone(), input).await,
-            None => Err(self.damage_at(key).map_or(CallError::NotOwner, CallError::Quarantined)),
-        }
-    }
-
-    /// How something ended that was begun before: never refused under overload. While what is stored of the shard cannot be read,
-    /// it is [`CallError::NotOwner`], since nothing must be taken for final then.
-    pub async fn tell(&self, key: &EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
-        self.handle_of(key).ok_or(CallError::NotOwner)?.tell(key.clone(), input).await
-    }
-
-    /// Looks at an entity as it is in memory here, on its shard's task: must be quick.
-    pub async fn inspect<T: Send + 'static>(
-        &self,
-        key: &EntityKey,
-        look: impl FnOnce(EntityView<'_, K>) -> T + Send + 'static,
-    ) -> Result<T, CallError<K::Rejection>> {
-        let handle = self.handle_of(key).ok_or(CallError::NotOwner)?;
-        handle.inspect(key.clone(), look).await.ok_or(CallError::NotOwner)
     }
 
     /// Writes to the tables all that is dirty now, while serving on.

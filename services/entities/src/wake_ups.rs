@@ -37,7 +37,7 @@ use crate::obligations::BACKOFF;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
-use crate::{EntityKey, Env, Kind, RowAddress, packed_key};
+use crate::{EntityKey, Env, RowAddress, packed_key};
 
 /// The time in rows of entities that are to be looked at as soon as somebody reads them, whatever clock that is read by.
 const AT_ONCE: Timestamp = Timestamp::EPOCH;
@@ -192,7 +192,7 @@ impl WakeUps {
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Schedules the entity's next wake-up. `woken`: a wake-up has just been delivered; `changed`: the state is new.
     pub(crate) fn schedule_wake_up(&mut self, id: SlotId, woken: bool, changed: bool, now: Timestamp) {
         let Some(slot) = self.entities.get_mut(id) else { return };
@@ -210,7 +210,7 @@ impl<K: Kind> ShardTask<K> {
         if woken && !changed && at.is_some_and(|at| at <= now) {
             // Due, and yet it did nothing: not again at once.
             slot.idle_wake_ups += 1;
-            let held_until = held_until(&*self.kind, slot, &self.runtime).filter(|until| *until > now);
+            let held_until = held_until(slot, &self.runtime).filter(|until| *until > now);
             is_held = held_until.is_some();
             at = held_until.map(|until| until.min(now + HELD_REST)).or(Some(now + BACKOFF.after(slot.idle_wake_ups)));
         } else if woken && !changed {
@@ -249,7 +249,8 @@ impl<K: Kind> ShardTask<K> {
             if slot.scheduled == Some(due) {
                 slot.scheduled = None;
                 slot.waking = true;
-                self.give(Request { key, input: self.kind.wake_up(), origin: Origin::WakeUp });
+                let input = slot.kind.kind.wake_up();
+                self.give(Request { key, input, origin: Origin::WakeUp });
             }
         }
         true
@@ -317,7 +318,9 @@ impl<K: Kind> ShardTask<K> {
             let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
             // Who is in memory knows better; who is on its way may turn back.
             let is_here = slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)));
-            if !is_here && !self.quarantined.contains_key(&key) {
+            if !self.kinds.hosts(key.kind) {
+                tracing::error!(log = %self.log.0, ?key, %due, "a wake-up of a kind that is not served here is passed over");
+            } else if !is_here && !self.quarantined.contains_key(&key) {
                 self.wake_ups.pending.insert((due, key));
             }
         }
@@ -463,11 +466,11 @@ impl<K: Kind> ShardTask<K> {
 }
 
 /// When to look again at an entity for which something is due that waits for the wall clock.
-fn held_until<K: Kind>(kind: &K, slot: &Slot<K>, runtime: &Runtime) -> Option<Timestamp> {
-    let Residence::Ready(state) = &slot.residence else { return None };
+fn held_until(slot: &Slot, runtime: &Runtime) -> Option<Timestamp> {
+    let Residence::Ready(entity) = &slot.residence else { return None };
     let (now, wall) = runtime.clocks();
     let env = Env { now, wall, seed: 0 };
-    caught(|| kind.held_until(state, &env)).unwrap_or_default()
+    caught(|| entity.held_until(&env)).unwrap_or_default()
 }
 
 /// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.

@@ -33,11 +33,11 @@ pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceRe
 }
 
 async fn look(service: &HistoryService, key: &EntityKey) -> ServiceResult<Value> {
-    let shards = service.shards().map_err(refused)?;
-    shards.inspect(key, |view| show(&view)).await.map_err(refused)
+    let workflows = service.workflows().map_err(refused)?;
+    workflows.inspect(key, |view| show(&view)).await.map_err(refused)
 }
 
-fn show(view: &EntityView<'_, WorkflowKind>) -> Value {
+fn show(view: &EntityView<'_>) -> Value {
     let mut value = json!({
         "log": view.log,
         "epoch": view.epoch.0,
@@ -48,7 +48,7 @@ fn show(view: &EntityView<'_, WorkflowKind>) -> Value {
     let Some(slot) = &view.slot else { return value };
     value["standing"] = show_slot(slot);
     value["unstored_changes"] = slot.unstored.iter().map(|(seq, bytes)| show_change(*seq, bytes)).collect();
-    match slot.state {
+    match slot.state::<WorkflowKind>() {
         Some(state) => {
             value["chain"] = show_chain(state);
             let runs = state.workflow.runs.iter();
@@ -59,7 +59,7 @@ fn show(view: &EntityView<'_, WorkflowKind>) -> Value {
     value
 }
 
-fn show_slot(slot: &SlotView<'_, WorkflowKind>) -> Value {
+fn show_slot(slot: &SlotView<'_>) -> Value {
     let owed = slot.owed.iter().map(|(id, standing, attempts)| json!({"id": id, "is": standing, "in_vain": attempts}));
     json!({
         "last_change": slot.last_change.0,

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use api::temporal::api::common::v1::WorkflowExecution;
 use cluster::{History, Matching, Ownership, ServiceError, ServiceResult, TenantCtx};
-use entities::{CallError, EntityKey, ShardOpener, ShardSettings, ShardStats, Shards};
+use entities::{CallError, EntityKey, KindHandle, Kinds, ShardOpener, ShardSettings, ShardStats, Shards};
 use execution::{Asked, Input, Limits, Read, Rejection, Run, RunRef};
 use ids::NamespaceId;
 use runtime::Runtime;
@@ -26,7 +26,7 @@ pub struct HistoryService {
     pub(crate) watchers: Watchers,
     pub(crate) queries: BufferedQueries,
     names: NamespaceNames,
-    shards: OnceLock<Arc<Shards<WorkflowKind>>>,
+    workflows: OnceLock<KindHandle<WorkflowKind>>,
     /// Until closed: those hold this service too.
     neighbours: RwLock<Option<Neighbours>>,
 }
@@ -56,20 +56,19 @@ impl HistoryService {
             runtime: runtime.clone(),
             watchers: Watchers::default(),
             names: NamespaceNames::default(),
-            shards: OnceLock::new(),
+            workflows: OnceLock::new(),
             neighbours: RwLock::default(),
         });
         let host = Surroundings { service: Arc::downgrade(&service), watchers: service.watchers.clone() };
         let opener = ShardOpener {
-            kind: Arc::new(WorkflowKind::new(limits)),
-            host: Arc::new(host),
+            kinds: Kinds::default().with(Arc::new(WorkflowKind::new(limits)), Arc::new(host)),
             store,
             runtime,
             settings: shard_settings,
             ownership,
         };
         // Set once: this is the only place that does.
-        let _ = service.shards.set(Shards::open(opener));
+        let _ = service.workflows.set(Shards::open(opener).of());
         service
     }
 
@@ -94,7 +93,7 @@ impl HistoryService {
     /// # Errors
     /// Of a shard that cannot be opened because of what is stored, once all others are open.
     pub async fn settled(&self) -> StorageResult<()> {
-        match self.shards.get() {
+        match self.shards() {
             Some(shards) => shards.settled().await,
             None => Ok(()),
         }
@@ -102,7 +101,7 @@ impl HistoryService {
 
     /// How many of the shards that the ring gives to this node now are not open.
     pub fn unserved(&self) -> usize {
-        self.shards.get().map_or(0, |shards| shards.unserved())
+        self.shards().map_or(0, |shards| shards.unserved())
     }
 
     /// Says whom to ask for the names of namespaces that no request has named since the start.
@@ -112,14 +111,14 @@ impl HistoryService {
 
     /// Writes to the tables all that is dirty now, while serving on.
     pub async fn flush(&self) {
-        if let Some(shards) = self.shards.get() {
+        if let Some(shards) = self.shards() {
             shards.flush().await;
         }
     }
 
     /// Writes everything to the tables and stops serving.
     pub async fn close(&self) {
-        if let Some(shards) = self.shards.get() {
+        if let Some(shards) = self.shards() {
             shards.close().await;
         }
         self.let_go();
@@ -127,7 +126,7 @@ impl HistoryService {
 
     /// Stops at once and leaves everything to the logs, as a crash would.
     pub async fn abandon(&self) {
-        if let Some(shards) = self.shards.get() {
+        if let Some(shards) = self.shards() {
             shards.abandon().await;
         }
         self.let_go();
@@ -141,12 +140,12 @@ impl HistoryService {
 
     /// What each shard that is open here looks like, by number.
     pub fn stats(&self) -> Vec<(u32, ShardStats)> {
-        self.shards.get().map(|shards| shards.stats()).unwrap_or_default()
+        self.shards().map(|shards| shards.stats()).unwrap_or_default()
     }
 
     /// How many shards there are, here and elsewhere; 0 before the ring is known.
     pub fn shard_count(&self) -> usize {
-        self.shards.get().map_or(0, |shards| shards.count())
+        self.shards().map_or(0, |shards| shards.count())
     }
 
     pub(crate) fn matching(&self) -> ServiceResult<Arc<dyn Matching>> {
@@ -159,7 +158,7 @@ impl HistoryService {
 
     /// In which shard a workflow lives; `None` before the ring is known.
     pub(crate) fn shard_of(&self, key: &EntityKey) -> Option<u32> {
-        self.shards.get()?.shard_of(key)
+        self.shards()?.shard_of(key)
     }
 
     pub(crate) fn name_of(&self, namespace: &NamespaceId) -> String {
@@ -172,13 +171,17 @@ impl HistoryService {
         EntityKey::of::<WorkflowKind>(ctx.namespace.id.clone(), workflow_id)
     }
 
-    pub(crate) fn shards(&self) -> Result<&Arc<Shards<WorkflowKind>>, CallError<Rejection>> {
-        self.shards.get().ok_or(CallError::NotOwner)
+    fn shards(&self) -> Option<&Arc<Shards>> {
+        self.workflows.get().map(KindHandle::shards)
+    }
+
+    pub(crate) fn workflows(&self) -> Result<&KindHandle<WorkflowKind>, CallError<Rejection>> {
+        self.workflows.get().ok_or(CallError::NotOwner)
     }
 
     /// Gives a worker's answer, or another workflow's, to a workflow.
     pub(crate) async fn tell(&self, key: &EntityKey, input: Input) -> Result<Answer, CallError<Rejection>> {
-        self.shards()?.tell(key, input).await
+        self.workflows()?.tell(key, input).await
     }
 
     /// Asks a workflow on a user's behalf.
@@ -188,8 +191,8 @@ impl HistoryService {
         run: impl Into<RunRef>,
         ask: A,
     ) -> ServiceResult<A::Reply> {
-        let shards = self.shards().map_err(refused)?;
-        settled::<A>(shards.call(key, Input::new(run, ask)).await)
+        let workflows = self.workflows().map_err(refused)?;
+        settled::<A>(workflows.call(key, Input::new(run, ask)).await)
     }
 
     /// Gives a worker's answer to a workflow.

@@ -145,7 +145,7 @@ impl Core {
 
     /// How much waits in a partition's backlog.
     pub(crate) async fn standing_of(&self, partition: &PartitionName) -> ServiceResult<Standing> {
-        match self.shards.call(&partition.key(), Input::Describe).await {
+        match self.partitions.call(&partition.key(), Input::Describe).await {
             Ok(Reply::Standing(standing)) => Ok(standing),
             Ok(other) => Err(ServiceError::Internal(format!("a backlog was described as {other:?}"))),
             Err(ShardError::Quarantined(reason)) => Err(ServiceError::DataLoss(reason)),

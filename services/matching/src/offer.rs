@@ -128,7 +128,7 @@ impl Core {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
         loop {
-            match self.shards.call(&key, Input::Keep(Box::new((*task).clone()))).await {
+            match self.partitions.call(&key, Input::Keep(Box::new((*task).clone()))).await {
                 Ok(Reply::Kept(position)) => {
                     self.counters.kept.increment(1);
                     let mut state = queue.lock();

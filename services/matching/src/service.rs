@@ -10,7 +10,7 @@ use cluster::token::QueryTaskToken;
 use cluster::{
     History, Matching, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome, ServiceResult, TenantCtx,
 };
-use entities::{ShardOpener, ShardSettings, ShardStats, Shards};
+use entities::{KindHandle, Kinds, ShardOpener, ShardSettings, ShardStats, Shards};
 use ids::Timestamp;
 use runtime::{Backoff, Runtime};
 use settings::MatchingSettings;
@@ -56,7 +56,8 @@ pub struct InMemory {
 pub(crate) struct Core {
     pub(crate) settings: MatchingSettings,
     pub(crate) runtime: Runtime,
-    pub(crate) shards: Arc<Shards<PartitionKind>>,
+    pub(crate) shards: Arc<Shards>,
+    pub(crate) partitions: KindHandle<PartitionKind>,
     pub(crate) history: RwLock<Option<Arc<dyn History>>>,
     pub(crate) queues: Queues,
     pub(crate) workers: Workers,
@@ -83,8 +84,7 @@ impl MatchingService {
         let host = Arc::new(PartitionHost::new());
         let closing = CancellationToken::new();
         let opener = ShardOpener {
-            kind: Arc::new(PartitionKind),
-            host: Arc::clone(&host) as _,
+            kinds: Kinds::default().with(Arc::new(PartitionKind), Arc::clone(&host) as _),
             store,
             runtime: runtime.clone(),
             settings: shard_settings,
@@ -95,6 +95,7 @@ impl MatchingService {
         let core = Arc::new(Core {
             settings,
             runtime,
+            partitions: shards.of(),
             shards,
             history: RwLock::new(None),
             queues: Queues::default(),

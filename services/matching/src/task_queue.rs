@@ -334,7 +334,7 @@ impl Core {
     async fn tell_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
-        while let Err(error) = self.shards.tell(&key, input.clone()).await {
+        while let Err(error) = self.partitions.tell(&key, input.clone()).await {
             tracing::debug!(?key, %error, "cannot acknowledge a task");
             let is_over = self.closing.is_cancelled() || queue.is_lost();
             if is_over || matches!(error, ShardError::Quarantined(_)) {
@@ -352,7 +352,7 @@ impl Core {
         let ReadRequest { partition, after, limit } = request;
         let mut backoff = BACKOFF;
         loop {
-            match self.shards.call(&key, Input::Read { after, limit }).await {
+            match self.partitions.call(&key, Input::Read { after, limit }).await {
                 Ok(Reply::Read(reading)) => {
                     let mut state = queue.lock();
                     state.queue.read(partition, reading);

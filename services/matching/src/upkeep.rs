@@ -51,7 +51,7 @@ impl Core {
             let core = Arc::clone(self);
             self.spawn(async move {
                 let key = queue.partition(0).key();
-                let look = core.shards.call(&key, Input::Describe);
+                let look = core.partitions.call(&key, Input::Describe);
                 // Whatever the answer: a shard that is no longer ours stops before it gives one.
                 let _ = core.runtime.timeout(DOUBT, look).await;
             });

@@ -12,10 +12,10 @@ use futures::{FutureExt, StreamExt, stream};
 use runtime::{Backoff, Runtime};
 use storage::{PartitionKey, PartitionWrite, RowKey, Seq, StorageError, StorageResult, Table};
 
+use crate::RowAddress;
 use crate::arrival::Arrival;
 use crate::checkpoint::Part;
 use crate::shard::ShardTask;
-use crate::{Kind, RowAddress};
 
 /// How many parts are written at once when each is written by itself.
 const APART: usize = 16;
@@ -111,7 +111,7 @@ impl Part {
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     pub(super) fn write_batch(&mut self, batch: Batch) {
         let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
         self.outside.spawn(async move { Arrival::Checkpointed(write_batch(&*table, batch, &runtime).await) });

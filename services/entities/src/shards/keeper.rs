@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::confirmation::Doubt;
 use super::{Shards, Standing};
-use crate::{Kind, ShardHandle};
+use crate::ShardHandle;
 
 /// Between the attempts to open a shard.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
@@ -26,8 +26,8 @@ const STEADY: Duration = Duration::from_secs(30);
 const CORRUPT_DELAY: Duration = Duration::from_secs(60);
 
 /// What the keeper of one shard knows.
-pub(super) struct Keeper<K: Kind> {
-    shards: Arc<Shards<K>>,
+pub(super) struct Keeper {
+    shards: Arc<Shards>,
     number: u32,
     rings: watch::Receiver<Arc<Ring>>,
     /// The ring under which somebody else took the shard, until it may be opened again, and the doubt that this left.
@@ -36,8 +36,8 @@ pub(super) struct Keeper<K: Kind> {
     backoff: Backoff,
 }
 
-impl<K: Kind> Keeper<K> {
-    pub(super) fn new(shards: Arc<Shards<K>>, number: u32) -> Self {
+impl Keeper {
+    pub(super) fn new(shards: Arc<Shards>, number: u32) -> Self {
         let rings = shards.opener.ownership.membership.ring();
         Self { shards, number, rings, fenced_under: None, backoff: BACKOFF }
     }
@@ -120,7 +120,7 @@ impl<K: Kind> Keeper<K> {
 
     /// Opens the shard, however long the store is away. `None` when it is not to be opened any more, or when somebody else
     /// opened it.
-    async fn open(&mut self) -> Option<ShardHandle<K>> {
+    async fn open(&mut self) -> Option<ShardHandle> {
         let shards = Arc::clone(&self.shards);
         let mut backoff = BACKOFF;
         loop {
@@ -162,7 +162,7 @@ impl<K: Kind> Keeper<K> {
     }
 
     /// Serves the shard until it stops by itself, the ring takes it away, or the service closes.
-    async fn serve(&mut self, handle: ShardHandle<K>) {
+    async fn serve(&mut self, handle: ShardHandle) {
         let shards = Arc::clone(&self.shards);
         let began = shards.opener.runtime.now();
         shards.stand(self.number, Standing::Open(handle.clone()));
@@ -174,7 +174,7 @@ impl<K: Kind> Keeper<K> {
         };
         // Before it is written out: nobody need wait for that.
         shards.stand(self.number, Standing::Closed);
-        shards.opener.host.closed(self.number);
+        shards.opener.kinds.iter().for_each(|kind| kind.closed(self.number));
         if stopped {
             self.stopped_by_itself(&handle, began).await;
         } else {
@@ -183,7 +183,7 @@ impl<K: Kind> Keeper<K> {
     }
 
     /// Writes the shard out, unless it is wanted again first: then what is not written is left to the log.
-    async fn close(&self, handle: &ShardHandle<K>) {
+    async fn close(&self, handle: &ShardHandle) {
         if self.shards.abandoning.is_cancelled() {
             return handle.abandon().await;
         }
@@ -196,7 +196,7 @@ impl<K: Kind> Keeper<K> {
         handle.abandon().await;
     }
 
-    async fn stopped_by_itself(&mut self, handle: &ShardHandle<K>, began: Timestamp) {
+    async fn stopped_by_itself(&mut self, handle: &ShardHandle, began: Timestamp) {
         let served = self.shards.opener.runtime.now().since(began);
         if handle.was_fenced() {
             tracing::info!(service = self.service(), shard = self.number, "another owner took over a shard");

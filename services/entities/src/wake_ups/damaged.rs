@@ -4,7 +4,7 @@
 //! Meanwhile other buckets are read and ring as always, and the watermark does not pass the damaged one. So whoever opens the
 //! shard next finds it there, and begins again. Once all entities were looked at it is passed like any other, and dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use runtime::Runtime;
 use storage::{PartitionCursor, PartitionPage, StorageError, Table};
 
 use super::{Bucket, CORRUPT_REST, READ_BACKOFF};
-use crate::Kind;
 use crate::arrival::Arrival;
 use crate::entity_slot::Residence;
+use crate::kinds::Kinds;
 use crate::shard::ShardTask;
 
 /// How many partitions one step of a walk names.
@@ -35,10 +35,17 @@ struct Walk {
     /// What it makes up for. Buckets that turn out to be damaged later need another walk: of an entity that it has seen by
     /// then, and that has left memory again, only a row may tell.
     covers: BTreeSet<Bucket>,
+    /// What the partitions are named by that remain to be gone through, those of one kind after those of another.
+    prefixes: VecDeque<&'static [u8]>,
     from: Option<PartitionCursor>,
     is_reading: bool,
-    is_read: bool,
     looked_at: usize,
+}
+
+impl Walk {
+    fn is_over(&self) -> bool {
+        self.prefixes.is_empty()
+    }
 }
 
 impl Damaged {
@@ -51,39 +58,40 @@ impl Damaged {
         self.buckets.insert(bucket);
     }
 
-    /// Where to read on, if there is something to read now.
-    fn next_read(&mut self) -> Option<Option<PartitionCursor>> {
+    /// Among which partitions to read on, and from where, if there is something to read now.
+    fn next_read(&mut self, kinds: &Kinds) -> Option<(&'static [u8], Option<PartitionCursor>)> {
         if self.walk.is_none() && !self.buckets.is_empty() {
-            let covers = self.buckets.clone();
-            self.walk = Some(Walk { covers, from: None, is_reading: false, is_read: false, looked_at: 0 });
+            let (covers, prefixes) =
+                (self.buckets.clone(), kinds.iter().map(|kind| kind.entity_partitions()).collect());
+            self.walk = Some(Walk { covers, prefixes, from: None, is_reading: false, looked_at: 0 });
         }
-        let walk = self.walk.as_mut().filter(|walk| !walk.is_reading && !walk.is_read)?;
+        let walk = self.walk.as_mut().filter(|walk| !walk.is_reading)?;
+        let prefix = *walk.prefixes.front()?;
         walk.is_reading = true;
-        Some(walk.from.take())
+        Some((prefix, walk.from.take()))
     }
 }
 
-impl<K: Kind> ShardTask<K> {
+impl ShardTask {
     /// Goes on with the walk that damaged buckets ask for, if there are any.
     pub(super) fn look_at_all_entities(&mut self) {
         if self.closing.is_some() || self.wake_ups.to_load.last().is_some_and(|(at, _)| *at == LAST) {
             return;
         }
-        if let Some(walk) = self.wake_ups.damaged.walk.take_if(|walk| walk.is_read) {
+        if let Some(walk) = self.wake_ups.damaged.walk.take_if(|walk| walk.is_over()) {
             let (buckets, entities) = (walk.covers.len(), walk.looked_at);
             tracing::info!(log = %self.log.0, buckets, entities, "the timers of damaged buckets of wake-ups were found again");
             self.wake_ups.damaged.buckets.retain(|bucket| !walk.covers.contains(bucket));
         }
-        let Some(from) = self.wake_ups.damaged.next_read() else { return };
-        let (table, runtime, prefix) =
-            (Arc::clone(&self.store.table), self.runtime.clone(), self.kind.entity_partitions());
+        let Some((prefix, from)) = self.wake_ups.damaged.next_read(&self.kinds) else { return };
+        let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
         self.outside.spawn(async move { Arrival::Partitions(read_partitions(&*table, prefix, from, &runtime).await) });
     }
 
     /// Has the entities of these partitions loaded that are this shard's and not in memory.
     pub(crate) fn on_partitions(&mut self, page: PartitionPage) {
-        let keys = page.partitions.iter().filter_map(|partition| self.kind.entity_of(partition));
-        for key in keys.filter(|key| self.place.holds(self.kind.slot(key))) {
+        let keys = page.partitions.iter().filter_map(|partition| self.kinds.entity_of(partition));
+        for key in keys.filter(|key| self.kinds.slot(key).is_some_and(|slot| self.place.holds(slot))) {
             let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
             let is_here = slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)));
             if !is_here && !self.quarantined.contains_key(&key) {
@@ -93,7 +101,9 @@ impl<K: Kind> ShardTask<K> {
         }
         if let Some(walk) = &mut self.wake_ups.damaged.walk {
             walk.is_reading = false;
-            walk.is_read = page.next.is_none();
+            if page.next.is_none() {
+                walk.prefixes.pop_front();
+            }
             walk.from = page.next;
         }
     }

@@ -3,6 +3,7 @@
 mod bounds;
 mod checkpoints;
 mod crashes;
+mod kinds;
 mod ledger;
 mod memory;
 mod obligations;
@@ -15,6 +16,7 @@ mod replicas;
 mod replies;
 mod ring;
 mod supply;
+mod tally;
 mod wake_ups;
 mod world;
 mod zombies;

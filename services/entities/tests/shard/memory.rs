@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entities::{CallError, Host, Shard};
+use entities::{CallError, Shard};
 use storage::LogId;
 use storage::fault::{FaultPlan, Faults, Method};
 
-use crate::ledger::Ledger;
-use crate::world::{DONE, Handle, World, deposit, key, read};
+use crate::world::{DONE, Handle, World, accounts, deposit, key, read};
 
 /// An account with money in it.
 async fn open_account(shard: &Handle, id: &str) {
@@ -61,10 +60,11 @@ async fn shards_share_a_bound_and_one_gives_way_to_another_that_grows() {
     world.pass(Duration::from_secs(30)).await;
     let full = one.stats().loaded_bytes;
     assert!((300_000..=400_000).contains(&full), "{full}");
-    let (kind, host) = (Arc::new(Ledger), Arc::clone(&world.bank) as Arc<dyn Host<Ledger>>);
+    let kinds = accounts(Arc::clone(&world.bank) as _);
     let log = LogId("test/1".to_owned());
     let settings = world.settings.clone();
-    let other = Shard::open(log, kind, host, world.faulty.store(), world.runtime.clone(), settings).await.unwrap();
+    let other = Shard::open(log, kinds, world.faulty.store(), world.runtime.clone(), settings).await.unwrap();
+    let other = Handle(other);
     for n in 0..2000 {
         open_account(&other, &format!("other {n}")).await;
         // The first one is not at work, and looks at the bound once a second.

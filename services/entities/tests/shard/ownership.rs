@@ -299,8 +299,8 @@ async fn callers_of_a_shard_that_is_lost_are_sent_away_and_not_told_of_success()
     a.shards.settled().await.unwrap();
     assert_eq!(a.call(&key("x"), deposit(0, 1)).await, DONE);
     let ask = |input| {
-        let shards = Arc::clone(&a.shards);
-        runtime.spawn(async move { shards.call(&key("x"), input).await })
+        let accounts = a.accounts.clone();
+        runtime.spawn(async move { accounts.call(&key("x"), input).await })
     };
     let waiting = [ask(deposit(1, 1)), ask(deposit(2, 1)), ask(Input::Read)];
     runtime.sleep(MOMENT).await;
@@ -354,7 +354,7 @@ async fn a_corrupt_log_is_reported_and_does_not_keep_others_from_being_served() 
         assert!(said.contains(expected), "{said}");
     }
     // Nothing that follows from work done elsewhere is given up for good.
-    assert_eq!(a.shards.tell(&lost, Input::Read).await, Err(CallError::NotOwner));
+    assert_eq!(a.accounts.tell(&lost, Input::Read).await, Err(CallError::NotOwner));
     assert_eq!(a.call(&in_shard(&a, 3), deposit(1, 1)).await, DONE);
     // Taken away, it is nobody's trouble here any more.
     leader.turn(|shard| (shard != 2).then_some("a"));

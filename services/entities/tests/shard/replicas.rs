@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entities::{Host, Shard};
 use storage::{
-    LogId, PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
+    PartitionCursor, PartitionKey, PartitionPage, PartitionWrite, Row, RowKey, ScanOrder, ScanPage, ScanRange,
     StorageError, StorageResult, Store, Table,
 };
 
-use crate::ledger::{Input, Ledger, Reply};
+use crate::ledger::{Input, Reply};
 use crate::world::{DONE, Handle, World, deposit, key, read};
 
 /// What a replica has of a row: Cassandra's timestamp, and the value, or that it is deleted.
@@ -152,9 +151,7 @@ impl Table for Replicas {
 
 async fn open(world: &World, replicas: &Arc<Replicas>) -> Handle {
     let store = Store { table: Arc::clone(replicas) as _, ..world.store() };
-    let (kind, host) = (Arc::new(Ledger), Arc::clone(&world.bank) as Arc<dyn Host<Ledger>>);
-    let log = LogId("test/0".to_owned());
-    Shard::open(log, kind, host, store, world.runtime.clone(), world.settings.clone()).await.unwrap()
+    world.open_on(store).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use cluster::{Membership, NodeId, Ownership, Ring, ServiceError, ServiceResult, Sharded};
-use entities::{BoxFuture, CallError, EntityKey, Host, ShardOpener, ShardSettings, Shards};
+use entities::{BoxFuture, CallError, EntityKey, Host, KindHandle, ShardOpener, ShardSettings, Shards};
 use runtime::Runtime;
 use storage::Store;
 use tokio::sync::watch;
 
 use crate::ledger::{Input, Ledger, Overdrawn, Reply};
-use crate::world::Bank;
+use crate::world::{Bank, accounts};
 
 /// The leader's ring.
 #[derive(Clone)]
@@ -116,7 +116,8 @@ impl Host<Ledger> for Doorkeeper {
 
 /// A process.
 pub struct Node {
-    pub shards: Arc<Shards<Ledger>>,
+    pub shards: Arc<Shards>,
+    pub accounts: KindHandle<Ledger>,
     pub view: Arc<View>,
     pub door: Arc<Doorkeeper>,
 }
@@ -136,18 +137,18 @@ impl Node {
         let (view, door) = (leader.view(), Arc::new(Doorkeeper::default()));
         let membership = Arc::clone(&view) as Arc<dyn Membership>;
         let opener = ShardOpener {
-            kind: Arc::new(Ledger),
-            host: Arc::clone(&door) as _,
+            kinds: accounts(Arc::clone(&door) as _),
             store,
             runtime: runtime.clone(),
             settings,
             ownership: Ownership { membership, service: Sharded::History, node: NodeId::new(name) },
         };
-        Self { shards: Shards::open(opener), view, door }
+        let shards = Shards::open(opener);
+        Self { accounts: shards.of(), shards, view, door }
     }
 
     pub async fn call(&self, key: &EntityKey, input: Input) -> Result<Reply, CallError<Overdrawn>> {
-        self.shards.call(key, input).await
+        self.accounts.call(key, input).await
     }
 
     /// The epoch of a shard that is open here.

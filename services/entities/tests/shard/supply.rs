@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use entities::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, Shard, StoredRow,
-    Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Kinds, Load, ObligationId, Refusal, Release, RowAddress, Shard,
+    StoredRow, Transition,
 };
 use ids::{KindId, Timestamp};
 use storage::{PartitionWrite, Version};
@@ -147,9 +147,10 @@ async fn an_entity_is_woken_at_the_time_that_rows_it_asked_for_tell() {
     let write = PartitionWrite { partition, version: 0, puts, deletes: vec![] };
     world.store().table.write(vec![write]).await.unwrap();
     let (store, runtime, settings) = (world.store(), world.runtime.clone(), world.settings.clone());
-    let shard = Shard::open(world.log(), Arc::new(Drawer), Arc::new(Nobody), store, runtime, settings).await.unwrap();
-    assert_eq!(shard.call(key("a"), Input::Read).await, Ok(None));
+    let kinds = Kinds::default().with(Arc::new(Drawer), Arc::new(Nobody));
+    let shard = Shard::open(world.log(), kinds, store, runtime, settings).await.unwrap();
+    assert_eq!(shard.call::<Drawer>(key("a"), Input::Read).await, Ok(None));
     world.runtime.sleep_until(due + Duration::from_secs(1)).await;
-    let looked_at = shard.call(key("a"), Input::Read).await.unwrap();
+    let looked_at = shard.call::<Drawer>(key("a"), Input::Read).await.unwrap();
     assert!(looked_at.is_some_and(|at| at.since(due) < Duration::from_millis(10)), "{looked_at:?}");
 }

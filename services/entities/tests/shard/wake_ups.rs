@@ -12,8 +12,8 @@ use runtime::Runtime;
 use storage::fault::{FaultPlan, Faults, Method, TableInFront};
 use storage::{PartitionKey, ScanOrder, ScanPage, ScanRange, StorageResult, Store, Table};
 
-use crate::ledger::{Input, Ledger};
-use crate::world::{DONE, Handle, START, World, deposit, key, read};
+use crate::ledger::Input;
+use crate::world::{DONE, Handle, START, World, accounts, deposit, key, read};
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -359,9 +359,9 @@ async fn open_counting(world: &World, runtime: &Runtime) -> (Handle, Arc<Countin
     let (scans, drops) = (Mutex::default(), Mutex::default());
     let table = Arc::new(Counting { inner: inner.table.clone(), scans, drops });
     let store = Store { table: Arc::clone(&table) as _, ..inner };
-    let (host, settings) = (Arc::clone(&world.bank) as _, world.settings.clone());
-    let shard = Shard::open(world.log(), Arc::new(Ledger), host, store, runtime.clone(), settings).await.unwrap();
-    (shard, table)
+    let (kinds, settings) = (accounts(Arc::clone(&world.bank) as _), world.settings.clone());
+    let shard = Shard::open(world.log(), kinds, store, runtime.clone(), settings).await.unwrap();
+    (Handle(shard), table)
 }
 
 /// Starting a server in 2261 went through every ten minutes since its last start.

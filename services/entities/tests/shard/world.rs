@@ -1,13 +1,14 @@
 //! The surroundings of a shard in these tests: a store that survives restarts, the virtual clock, and a host that pays.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entities::{BoxFuture, CallError, EntityKey, Host, Shard, ShardHandle, ShardSettings};
+use entities::{BoxFuture, CallError, EntityKey, Host, Kinds, Shard, ShardHandle, ShardSettings};
 use ids::Timestamp;
 use runtime::Runtime;
 use storage::fault::{FaultControl, FaultPlan, FaultyStore, TableInFront};
@@ -20,7 +21,32 @@ use tokio::task::JoinHandle;
 
 use crate::ledger::{Input, Ledger, Overdrawn, Reply, View, partition};
 
-pub type Handle = ShardHandle<Ledger>;
+/// Talks to the accounts of a shard.
+#[derive(Clone)]
+pub struct Handle(pub ShardHandle);
+
+impl Handle {
+    pub async fn call(&self, key: EntityKey, input: Input) -> Result<Reply, CallError<Overdrawn>> {
+        self.0.call::<Ledger>(key, input).await
+    }
+
+    pub async fn tell(&self, key: EntityKey, input: Input) -> Result<Reply, CallError<Overdrawn>> {
+        self.0.tell::<Ledger>(key, input).await
+    }
+}
+
+impl Deref for Handle {
+    type Target = ShardHandle;
+
+    fn deref(&self) -> &ShardHandle {
+        &self.0
+    }
+}
+
+/// Accounts alone.
+pub fn accounts(host: Arc<dyn Host<Ledger>>) -> Kinds {
+    Kinds::default().with(Arc::new(Ledger), host)
+}
 
 /// Pays what it is asked to, unless it refuses.
 #[derive(Default)]
@@ -100,9 +126,12 @@ impl World {
     }
 
     pub async fn try_open(&self) -> Result<Handle, StorageError> {
-        let (kind, host) = (Arc::new(Ledger), Arc::clone(&self.bank) as Arc<dyn Host<Ledger>>);
-        let (store, runtime) = (self.faulty.store(), self.runtime.clone());
-        Shard::open(self.log(), kind, host, store, runtime, self.settings.clone()).await
+        self.open_on(self.faulty.store()).await
+    }
+
+    pub async fn open_on(&self, store: Store) -> Result<Handle, StorageError> {
+        let kinds = accounts(Arc::clone(&self.bank) as _);
+        Shard::open(self.log(), kinds, store, self.runtime.clone(), self.settings.clone()).await.map(Handle)
     }
 
     pub async fn open(&self) -> Handle {
@@ -113,8 +142,7 @@ impl World {
     pub async fn open_refusing(&self, id: &str) -> Handle {
         let mut store = self.faulty.store();
         store.table = Arc::new(Choosy { inner: store.table, refused: partition(&key(id)) });
-        let (kind, host) = (Arc::new(Ledger), Arc::clone(&self.bank) as Arc<dyn Host<Ledger>>);
-        Shard::open(self.log(), kind, host, store, self.runtime.clone(), self.settings.clone()).await.unwrap()
+        self.open_on(store).await.unwrap()
     }
 
     /// Opens on a store in which a partition is damaged until it is mended.
@@ -122,9 +150,7 @@ impl World {
         let mut store = self.faulty.store();
         let damaged = Damaged::of(store.table, partition);
         store.table = Arc::clone(&damaged) as _;
-        let (kind, host) = (Arc::new(Ledger), Arc::clone(&self.bank) as Arc<dyn Host<Ledger>>);
-        let opened = Shard::open(self.log(), kind, host, store, self.runtime.clone(), self.settings.clone()).await;
-        (opened.unwrap(), damaged)
+        (self.open_on(store).await.unwrap(), damaged)
     }
 
     /// Opens, however often the store fails.

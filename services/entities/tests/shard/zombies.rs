@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use entities::{CallError, Host, Shard};
+use entities::CallError;
 use runtime::Runtime;
 use storage::fault::{FaultPlan, Faults, FaultyStore, Method, TableInFront};
 use storage::memory::MemoryStore;
 use storage::{PartitionKey, StorageResult, Store, Table};
 
-use crate::ledger::{Input, Ledger};
+use crate::ledger::Input;
 use crate::ring::{Leader, Node};
 use crate::world::{DONE, Handle, START, World, asking, deposit, key, read};
 
@@ -37,10 +37,7 @@ impl TableInFront for LateDrops {
 }
 
 async fn open(world: &World, store: Store) -> Handle {
-    let host = Arc::clone(&world.bank) as Arc<dyn Host<Ledger>>;
-    Shard::open(world.log(), Arc::new(Ledger), host, store, world.runtime.clone(), world.settings.clone())
-        .await
-        .unwrap()
+    world.open_on(store).await.unwrap()
 }
 
 /// Temporal's range deletes of a dead owner, issued late, erase what its successor wrote below their bound. Here a drop

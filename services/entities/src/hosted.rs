@@ -1,0 +1,231 @@
+//! Kinds without their types. A shard moves inputs, answers and obligations of any kind about and looks into none; here they are
+//! given back the types that their kind knows.
+//!
+//! What a kind is asked goes to an [`Entity`], its value in memory, or to a [`Hosted`], the kind itself beside the service that
+//! it belongs to. Each has one implementation, which holds for every [`Kind`].
+
+use std::any::Any;
+use std::mem::size_of;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ids::{KindId, Slot, Timestamp};
+use storage::{PartitionWrite, Seq};
+
+use crate::{
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
+};
+
+/// An input, a reply, a rejection or an obligation of some kind.
+pub(crate) type Opaque = Box<dyn Any + Send>;
+
+/// What follows from a state.
+pub(crate) struct Consequences {
+    pub(crate) owed: Vec<(ObligationId, Opaque)>,
+    pub(crate) next_wake_up: Option<Timestamp>,
+    /// Bytes of memory.
+    pub(crate) weight: usize,
+}
+
+/// What a step came to.
+pub(crate) struct Stepped {
+    pub(crate) reply: Opaque,
+    pub(crate) release: Release,
+    /// `None` when nothing changed.
+    pub(crate) consequences: Option<Consequences>,
+}
+
+/// Why a step did nothing.
+pub(crate) enum Refused {
+    /// The answer is no.
+    Rejected(Opaque),
+    /// These rows are needed first, for this input.
+    Needs(Vec<RowAddress>, Opaque),
+}
+
+/// An entity in memory.
+pub(crate) trait Entity: Send + Sync {
+    /// Decides and applies; the changes are added to `encoded`.
+    fn step(&mut self, key: &EntityKey, input: Opaque, env: &Env, encoded: &mut Vec<Bytes>)
+    -> Result<Stepped, Refused>;
+
+    /// Brings a state that was just loaded up to date with the log's tail, after which nobody knows which rows are safe.
+    fn recover(&mut self, key: &EntityKey, tail: &[(Seq, Bytes)]) -> Result<(), Corrupt>;
+
+    fn consequences(&self, key: &EntityKey) -> Consequences;
+    fn obligations(&self, key: &EntityKey) -> Vec<(ObligationId, Opaque)>;
+    fn held_until(&self, env: &Env) -> Option<Timestamp>;
+    fn supply(&mut self, key: &EntityKey, rows: Vec<StoredRow>) -> Result<(), Corrupt>;
+    fn take_dirty(&mut self, key: &EntityKey) -> Vec<PartitionWrite>;
+    fn shed(&mut self);
+    fn next_wake_up(&self) -> Option<Timestamp>;
+
+    /// Bytes of memory, all told.
+    fn weight(&self) -> usize;
+    fn is_at_rest(&self) -> bool;
+
+    /// The state, for whoever knows its type.
+    fn state(&self) -> &dyn Any;
+}
+
+/// A kind, with the service around it.
+pub(crate) trait Hosted: Send + Sync {
+    fn id(&self) -> KindId;
+    fn slot(&self, key: &EntityKey) -> Slot;
+    fn entity_partitions(&self) -> &'static [u8];
+    fn entity_of(&self, partition: &[u8]) -> Option<EntityKey>;
+    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<Box<dyn Entity>>, Corrupt>;
+    fn wake_up(&self) -> Opaque;
+    fn carry_out(&self, key: EntityKey, obligation: Opaque) -> BoxFuture<Option<Opaque>>;
+    fn committed(&self, key: &EntityKey);
+    fn closed(&self, shard: u32);
+}
+
+/// Gives something back its type.
+///
+/// # Panics
+/// When it is of another kind, which [`of_kind`] has ruled out.
+pub(crate) fn own<T: 'static>(opaque: Opaque) -> T {
+    match opaque.downcast::<T>() {
+        Ok(own) => *own,
+        Err(_) => panic!("expected {} of this kind", std::any::type_name::<T>()),
+    }
+}
+
+/// Makes sure that an input of kind `K` goes to an entity of that kind.
+///
+/// # Panics
+/// When it does not.
+pub(crate) fn of_kind<K: Kind>(key: EntityKey, input: K::Input) -> (EntityKey, Opaque) {
+    assert_eq!(key.kind, K::ID, "an input of another kind than its entity");
+    (key, Box::new(input))
+}
+
+struct Resident<K: Kind> {
+    kind: Arc<K>,
+    state: K::State,
+}
+
+impl<K: Kind> Entity for Resident<K> {
+    fn step(
+        &mut self,
+        key: &EntityKey,
+        input: Opaque,
+        env: &Env,
+        encoded: &mut Vec<Bytes>,
+    ) -> Result<Stepped, Refused> {
+        let transition = match self.kind.step(key, &mut self.state, own::<K::Input>(input), env) {
+            Ok(transition) => transition,
+            Err(Refusal::Rejected(rejection)) => return Err(Refused::Rejected(Box::new(rejection))),
+            Err(Refusal::Needs(rows, input)) => return Err(Refused::Needs(rows, Box::new(input))),
+        };
+        encoded.extend(transition.changes.iter().map(|change| self.kind.encode_change(change)));
+        let consequences = (!transition.changes.is_empty()).then(|| self.consequences(key));
+        Ok(Stepped { reply: Box::new(transition.reply), release: transition.release, consequences })
+    }
+
+    fn recover(&mut self, key: &EntityKey, tail: &[(Seq, Bytes)]) -> Result<(), Corrupt> {
+        let Self { kind, state } = self;
+        for (seq, bytes) in tail {
+            let change = kind.decode_change(bytes.clone())?;
+            if seq.0 > kind.loaded_version(state, &change) {
+                kind.apply(key, state, &change)?;
+            } else {
+                kind.found_in_row(key, state, &change);
+            }
+        }
+        if !tail.is_empty() {
+            kind.mark_all_dirty(state);
+        }
+        Ok(())
+    }
+
+    fn consequences(&self, key: &EntityKey) -> Consequences {
+        Consequences { owed: self.obligations(key), next_wake_up: self.next_wake_up(), weight: self.weight() }
+    }
+
+    fn obligations(&self, key: &EntityKey) -> Vec<(ObligationId, Opaque)> {
+        let owed = self.kind.obligations(key, &self.state).into_iter();
+        owed.map(|(id, obligation)| (id, Box::new(obligation) as Opaque)).collect()
+    }
+
+    fn held_until(&self, env: &Env) -> Option<Timestamp> {
+        self.kind.held_until(&self.state, env)
+    }
+
+    fn supply(&mut self, key: &EntityKey, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
+        self.kind.supply(key, &mut self.state, rows)
+    }
+
+    fn take_dirty(&mut self, key: &EntityKey) -> Vec<PartitionWrite> {
+        self.kind.take_dirty(key, &mut self.state)
+    }
+
+    fn shed(&mut self) {
+        self.kind.shed(&mut self.state);
+    }
+
+    fn next_wake_up(&self) -> Option<Timestamp> {
+        self.kind.next_wake_up(&self.state)
+    }
+
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.kind.weight(&self.state)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.kind.is_at_rest(&self.state)
+    }
+
+    fn state(&self) -> &dyn Any {
+        &self.state
+    }
+}
+
+/// A kind beside its host.
+pub(crate) struct Pair<K: Kind> {
+    pub(crate) kind: Arc<K>,
+    pub(crate) host: Arc<dyn Host<K>>,
+}
+
+impl<K: Kind> Hosted for Pair<K> {
+    fn id(&self) -> KindId {
+        K::ID
+    }
+
+    fn slot(&self, key: &EntityKey) -> Slot {
+        self.kind.slot(key)
+    }
+
+    fn entity_partitions(&self) -> &'static [u8] {
+        self.kind.entity_partitions()
+    }
+
+    fn entity_of(&self, partition: &[u8]) -> Option<EntityKey> {
+        self.kind.entity_of(partition)
+    }
+
+    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<Box<dyn Entity>>, Corrupt> {
+        Ok(match self.kind.load(key, found)? {
+            Load::Fetch(rows) => Load::Fetch(rows),
+            Load::Ready(state) => Load::Ready(Box::new(Resident { kind: Arc::clone(&self.kind), state })),
+        })
+    }
+
+    fn wake_up(&self) -> Opaque {
+        Box::new(self.kind.wake_up())
+    }
+
+    fn carry_out(&self, key: EntityKey, obligation: Opaque) -> BoxFuture<Option<Opaque>> {
+        let carrying = Arc::clone(&self.host).carry_out(key, own::<K::Obligation>(obligation));
+        Box::pin(async move { carrying.await.map(|input| Box::new(input) as Opaque) })
+    }
+
+    fn committed(&self, key: &EntityKey) {
+        self.host.committed(key);
+    }
+
+    fn closed(&self, shard: u32) {
+        self.host.closed(shard);
+    }
+}
