@@ -385,16 +385,13 @@ impl ShardTask {
             // A further change in the same group would have the same version and other rows.
             self.writer.close_forming(GroupId(self.runtime.seed()));
         }
-        let mut writes = match caught(|| entity.take_dirty(&slot.key)) {
+        let writes = match caught(|| entity.take_dirty(&slot.key, version.0)) {
             Ok(writes) => writes,
             Err(panic) => {
                 self.accuse(id, format!("panicked in a checkpoint: {panic}"), None);
                 return None;
             }
         };
-        for write in &mut writes {
-            write.version = version.0;
-        }
         let is_stored = |at: &Timestamp| slot.stored_wake_up == Some(*at) && self.wake_ups.is_kept(*at);
         let wake_up = slot.next_wake_up.filter(|at| !is_stored(at));
         let owes = !slot.owed.is_empty();
@@ -469,7 +466,7 @@ impl ShardTask {
         }
         let Residence::Ready(entity) = &mut slot.residence else { return };
         match caught(|| {
-            entity.shed();
+            entity.written();
             entity.weight()
         }) {
             Ok(weight) => {

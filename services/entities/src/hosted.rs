@@ -1,19 +1,18 @@
 //! Kinds without their types. A shard moves inputs, answers and obligations of any kind about and looks into none; here they are
 //! given back the types that their kind knows.
 //!
-//! What a kind is asked goes to an [`Entity`], its value in memory, or to a [`Hosted`], the kind itself beside the service that
+//! What a kind is asked goes to an [`Entity`], which is in memory, or to a [`Hosted`], the kind itself beside the service that
 //! it belongs to. Each has one implementation, which holds for every [`Kind`].
 
 use std::any::Any;
-use std::mem::size_of;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ids::{KindId, Slot, Timestamp};
-use storage::{PartitionWrite, Seq};
+use storage::{PartitionWrite, Row, Seq, Version};
 
 use crate::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Loading, ObligationId, Refusal, Release, Resident, RowAddress,
 };
 
 /// An input, a reply, a rejection or an obligation of some kind.
@@ -49,23 +48,30 @@ pub(crate) trait Entity: Send + Sync {
     fn step(&mut self, key: &EntityKey, input: Opaque, env: &Env, encoded: &mut Vec<Bytes>)
     -> Result<Stepped, Refused>;
 
-    /// Brings a state that was just loaded up to date with the log's tail, after which nobody knows which rows are safe.
-    fn recover(&mut self, key: &EntityKey, tail: &[(Seq, Bytes)]) -> Result<(), Corrupt>;
+    /// Adds the rows that a step needs, in the order in which it named them.
+    fn supply(&mut self, key: &EntityKey, rows: Vec<Option<Row>>) -> Result<(), Corrupt>;
 
     fn consequences(&self, key: &EntityKey) -> Consequences;
     fn obligations(&self, key: &EntityKey) -> Vec<(ObligationId, Opaque)>;
     fn held_until(&self, env: &Env) -> Option<Timestamp>;
-    fn supply(&mut self, key: &EntityKey, rows: Vec<StoredRow>) -> Result<(), Corrupt>;
-    fn take_dirty(&mut self, key: &EntityKey) -> Vec<PartitionWrite>;
-    fn shed(&mut self);
     fn next_wake_up(&self) -> Option<Timestamp>;
+    fn take_dirty(&mut self, key: &EntityKey, version: Version) -> Vec<PartitionWrite>;
+    fn written(&mut self);
 
     /// Bytes of memory, all told.
     fn weight(&self) -> usize;
     fn is_at_rest(&self) -> bool;
 
-    /// The state, for whoever knows its type.
-    fn state(&self) -> &dyn Any;
+    /// Itself, to be given its type back: a [`Resident`].
+    fn resident(&self) -> &dyn Any;
+}
+
+/// An entity on its way to memory.
+pub(crate) trait OnItsWay: Send {
+    /// The rows to look up next; none when all are there.
+    fn wants(&self, key: &EntityKey) -> Vec<RowAddress>;
+    fn add(&mut self, key: &EntityKey, rows: Vec<Option<Row>>) -> Result<(), Corrupt>;
+    fn finish(self: Box<Self>, key: &EntityKey) -> Result<Box<dyn Entity>, Corrupt>;
 }
 
 /// A kind, with the service around it.
@@ -74,7 +80,10 @@ pub(crate) trait Hosted: Send + Sync {
     fn slot(&self, key: &EntityKey) -> Slot;
     fn entity_partitions(&self) -> &'static [u8];
     fn entity_of(&self, partition: &[u8]) -> Option<EntityKey>;
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<Box<dyn Entity>>, Corrupt>;
+
+    /// Begins to load an entity, to which the log's tail has done this.
+    fn load(&self, key: &EntityKey, tail: &[(Seq, Bytes)]) -> Result<Box<dyn OnItsWay>, Corrupt>;
+
     fn wake_up(&self) -> Opaque;
     fn carry_out(&self, key: EntityKey, obligation: Opaque) -> BoxFuture<Option<Opaque>>;
     fn committed(&self, key: &EntityKey);
@@ -101,11 +110,6 @@ pub(crate) fn of_kind<K: Kind>(key: EntityKey, input: K::Input) -> (EntityKey, O
     (key, Box::new(input))
 }
 
-struct Resident<K: Kind> {
-    kind: Arc<K>,
-    state: K::State,
-}
-
 impl<K: Kind> Entity for Resident<K> {
     fn step(
         &mut self,
@@ -114,30 +118,18 @@ impl<K: Kind> Entity for Resident<K> {
         env: &Env,
         encoded: &mut Vec<Bytes>,
     ) -> Result<Stepped, Refused> {
-        let transition = match self.kind.step(key, &mut self.state, own::<K::Input>(input), env) {
+        let transition = match Self::step(self, key, own::<K::Input>(input), env) {
             Ok(transition) => transition,
             Err(Refusal::Rejected(rejection)) => return Err(Refused::Rejected(Box::new(rejection))),
-            Err(Refusal::Needs(rows, input)) => return Err(Refused::Needs(rows, Box::new(input))),
+            Err(Refusal::Needs(_, input)) => return Err(Refused::Needs(self.needs(key), Box::new(input))),
         };
-        encoded.extend(transition.changes.iter().map(|change| self.kind.encode_change(change)));
+        encoded.extend(transition.changes.iter().map(|change| self.kind().encode_change(change)));
         let consequences = (!transition.changes.is_empty()).then(|| self.consequences(key));
         Ok(Stepped { reply: Box::new(transition.reply), release: transition.release, consequences })
     }
 
-    fn recover(&mut self, key: &EntityKey, tail: &[(Seq, Bytes)]) -> Result<(), Corrupt> {
-        let Self { kind, state } = self;
-        for (seq, bytes) in tail {
-            let change = kind.decode_change(bytes.clone())?;
-            if seq.0 > kind.loaded_version(state, &change) {
-                kind.apply(key, state, &change)?;
-            } else {
-                kind.found_in_row(key, state, &change);
-            }
-        }
-        if !tail.is_empty() {
-            kind.mark_all_dirty(state);
-        }
-        Ok(())
+    fn supply(&mut self, key: &EntityKey, rows: Vec<Option<Row>>) -> Result<(), Corrupt> {
+        Self::supply(self, key, rows)
     }
 
     fn consequences(&self, key: &EntityKey) -> Consequences {
@@ -145,50 +137,60 @@ impl<K: Kind> Entity for Resident<K> {
     }
 
     fn obligations(&self, key: &EntityKey) -> Vec<(ObligationId, Opaque)> {
-        let owed = self.kind.obligations(key, &self.state).into_iter();
+        let owed = self.kind().obligations(key, self.state()).into_iter();
         owed.map(|(id, obligation)| (id, Box::new(obligation) as Opaque)).collect()
     }
 
     fn held_until(&self, env: &Env) -> Option<Timestamp> {
-        self.kind.held_until(&self.state, env)
-    }
-
-    fn supply(&mut self, key: &EntityKey, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
-        self.kind.supply(key, &mut self.state, rows)
-    }
-
-    fn take_dirty(&mut self, key: &EntityKey) -> Vec<PartitionWrite> {
-        self.kind.take_dirty(key, &mut self.state)
-    }
-
-    fn shed(&mut self) {
-        self.kind.shed(&mut self.state);
+        self.kind().held_until(self.state(), env)
     }
 
     fn next_wake_up(&self) -> Option<Timestamp> {
-        self.kind.next_wake_up(&self.state)
+        self.kind().next_wake_up(self.state())
+    }
+
+    fn take_dirty(&mut self, key: &EntityKey, version: Version) -> Vec<PartitionWrite> {
+        Self::take_dirty(self, key, version)
+    }
+
+    fn written(&mut self) {
+        Self::written(self);
     }
 
     fn weight(&self) -> usize {
-        size_of::<Self>() + self.kind.weight(&self.state)
+        Self::weight(self)
     }
 
     fn is_at_rest(&self) -> bool {
-        self.kind.is_at_rest(&self.state)
+        self.kind().is_at_rest(self.state())
     }
 
-    fn state(&self) -> &dyn Any {
-        &self.state
+    fn resident(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl<K: Kind> OnItsWay for Loading<K> {
+    fn wants(&self, key: &EntityKey) -> Vec<RowAddress> {
+        Self::wants(self, key)
+    }
+
+    fn add(&mut self, key: &EntityKey, rows: Vec<Option<Row>>) -> Result<(), Corrupt> {
+        Self::add(self, key, rows)
+    }
+
+    fn finish(self: Box<Self>, key: &EntityKey) -> Result<Box<dyn Entity>, Corrupt> {
+        Ok(Box::new(Self::finish(*self, key)?))
     }
 }
 
 /// A kind beside its host.
-pub(crate) struct Pair<K: Kind> {
+pub(crate) struct KindAndHost<K: Kind> {
     pub(crate) kind: Arc<K>,
     pub(crate) host: Arc<dyn Host<K>>,
 }
 
-impl<K: Kind> Hosted for Pair<K> {
+impl<K: Kind> Hosted for KindAndHost<K> {
     fn id(&self) -> KindId {
         K::ID
     }
@@ -205,11 +207,8 @@ impl<K: Kind> Hosted for Pair<K> {
         self.kind.entity_of(partition)
     }
 
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<Box<dyn Entity>>, Corrupt> {
-        Ok(match self.kind.load(key, found)? {
-            Load::Fetch(rows) => Load::Fetch(rows),
-            Load::Ready(state) => Load::Ready(Box::new(Resident { kind: Arc::clone(&self.kind), state })),
-        })
+    fn load(&self, key: &EntityKey, tail: &[(Seq, Bytes)]) -> Result<Box<dyn OnItsWay>, Corrupt> {
+        Ok(Box::new(Loading::begin(Arc::clone(&self.kind), key, tail)?))
     }
 
     fn wake_up(&self) -> Opaque {

@@ -10,7 +10,7 @@ use storage::{Epoch, Seq};
 use crate::entity_slot::{Residence, SlotId};
 use crate::panics::caught;
 use crate::shard::ShardTask;
-use crate::{EntityKey, Kind, ObligationId};
+use crate::{EntityKey, Kind, ObligationId, Resident};
 
 /// One entity, and what its shard knows of it.
 pub struct EntityView<'a> {
@@ -28,7 +28,7 @@ pub struct EntityView<'a> {
 
 /// An entity in memory.
 pub struct SlotView<'a> {
-    state: Option<&'a dyn Any>,
+    resident: Option<&'a dyn Any>,
     /// Changes that the tables may not show yet, as the log holds them, with their positions.
     pub unstored: &'a [(Seq, Bytes)],
     /// The position of the latest change since the entity came to memory; 0 without one.
@@ -50,9 +50,9 @@ pub struct SlotView<'a> {
 }
 
 impl<'a> SlotView<'a> {
-    /// The state, if the entity is of kind `K`; nothing while it is being loaded.
-    pub fn state<K: Kind>(&self) -> Option<&'a K::State> {
-        self.state?.downcast_ref()
+    /// The entity, if it is of kind `K`; nothing while it is being loaded.
+    pub fn resident<K: Kind>(&self) -> Option<&'a Resident<K>> {
+        self.resident?.downcast_ref()
     }
 }
 
@@ -83,12 +83,12 @@ impl ShardTask {
 
     fn slot_view(&self, id: SlotId) -> Option<SlotView<'_>> {
         let slot = self.entities.get(id)?;
-        let state = match &slot.residence {
-            Residence::Ready(entity) => Some(entity.state()),
+        let resident = match &slot.residence {
+            Residence::Ready(entity) => Some(entity.resident()),
             Residence::Loading => None,
         };
         Some(SlotView {
-            state,
+            resident,
             unstored: &slot.recent,
             last_change: slot.last_change,
             dirty_since: slot.dirty_since.map(|(seq, _)| seq),

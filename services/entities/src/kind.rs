@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ids::{KindId, NamespaceId, Slot, Timestamp, WallClock, WorkflowId};
-use storage::{PartitionKey, PartitionWrite, Row, RowKey, Version};
+use storage::{PartitionKey, RowKey};
 
 /// Names an entity.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,8 +55,31 @@ pub struct Transition<K: Kind> {
 pub enum Refusal<K: Kind> {
     /// The answer is no. Leaves under the same rule as a read.
     Rejected(K::Rejection),
-    /// These rows are needed first; the input comes back to be given again after [`Kind::supply`].
-    Needs(Vec<RowAddress>, K::Input),
+    /// These parts, which are not in memory, are needed first; then the input is given again.
+    Needs(Vec<K::Part>, K::Input),
+}
+
+/// What a change does to a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touch<P> {
+    /// It begins with this change: all that it is follows from this change and later ones, and nothing from a row.
+    Begins(P),
+    /// It is changed, or goes.
+    Changes(P),
+}
+
+impl<P> Touch<P> {
+    /// Which part.
+    pub fn part(&self) -> &P {
+        let (Self::Begins(part) | Self::Changes(part)) = self;
+        part
+    }
+
+    /// Which part.
+    pub fn into_part(self) -> P {
+        let (Self::Begins(part) | Self::Changes(part)) = self;
+        part
+    }
 }
 
 /// Bytes or changes that contradict what is there: the entity is quarantined, the shard serves on.
@@ -86,29 +109,23 @@ pub struct RowAddress {
     pub key: RowKey,
 }
 
-/// A row that was looked up.
-pub struct StoredRow {
-    /// Where.
-    pub address: RowAddress,
-    /// What was there.
-    pub row: Option<Row>,
-}
-
-/// How loading goes on.
-pub enum Load<S> {
-    /// Look these rows up and call again with all that was found so far.
-    Fetch(Vec<RowAddress>),
-    /// The entity, in its stored state (which may be [`Kind::vacant`]).
-    Ready(S),
-}
-
 /// Identifies an obligation of an entity for as long as it is owed; the same debt always has the same id.
 pub type ObligationId = String;
 
-/// An entity kind. All methods are pure and quick: the shard calls them on its one task.
+/// An entity kind: a state, its inputs, and what they do to it. All methods are pure and quick: the shard calls them on its one task.
+///
+/// An entity is named parts, each of which has a row of its own. A kind says which parts a change touches, and how a part is
+/// written and read; which of them are in memory, dirty, unacknowledged, or behind the log, is the shard's to know.
 pub trait Kind: Send + Sync + Sized + 'static {
-    /// The live value, with whatever it needs to know which of its parts are dirty.
+    /// By which stored keys name it.
+    const ID: KindId;
+    /// Bytes that the name of a part holds on the heap, about.
+    const PART_BYTES: usize = 0;
+
+    /// The live value: those of its parts that are in memory.
     type State: Send + Sync + 'static;
+    /// Names a part.
+    type Part: Clone + Ord + std::fmt::Debug + Send + Sync + 'static;
     /// What can be asked of it.
     type Input: Send + 'static;
     /// A durable fact about it.
@@ -119,9 +136,6 @@ pub trait Kind: Send + Sync + Sized + 'static {
     type Rejection: Send + 'static;
     /// Something owed to the outside.
     type Obligation: Send + 'static;
-
-    /// By which stored keys name it.
-    const ID: KindId;
 
     /// Where the entity lives, by which its shard is found. Part of the stored format.
     fn slot(&self, key: &EntityKey) -> Slot {
@@ -138,6 +152,36 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// The state of an entity that has never existed.
     fn vacant(&self, key: &EntityKey) -> Self::State;
 
+    /// The part that is read before all others, and stays in memory.
+    fn root(&self) -> Self::Part;
+
+    /// The parts that must be in memory besides its root, as far as the root says.
+    fn companions(&self, _state: &Self::State) -> Vec<Self::Part> {
+        Vec::new()
+    }
+
+    /// Where a part's row is; the first one, if it has several.
+    fn address(&self, key: &EntityKey, part: &Self::Part) -> RowAddress;
+
+    /// A part in its rows, all in the partition of its address; none for a part that has gone. May depend on more than the changes.
+    fn encode_part(&self, state: &Self::State, part: &Self::Part) -> Vec<(RowKey, Bytes)>;
+
+    /// Adds a part as its row has it, or that it has none.
+    fn decode_part(
+        &self,
+        key: &EntityKey,
+        state: &mut Self::State,
+        part: &Self::Part,
+        row: Option<Bytes>,
+    ) -> Result<(), Corrupt>;
+
+    /// The parts that a change touches.
+    fn parts_of(&self, change: &Self::Change) -> Vec<Touch<Self::Part>>;
+
+    /// Drops from memory what need not be there while the entity stays loaded (old history, finished parts), of that
+    /// which `is_safe`: of other parts the rows do not show yet what they are.
+    fn leave_to_rows(&self, state: &mut Self::State, is_safe: &dyn Fn(&Self::Part) -> bool);
+
     /// Decides, and applies what was decided to `state`. On a refusal, and when the transition has no changes, `state` is
     /// (observably) untouched.
     fn step(
@@ -148,21 +192,15 @@ pub trait Kind: Send + Sync + Sized + 'static {
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>>;
 
-    /// Applies a change read from the log.
-    fn apply(&self, key: &EntityKey, state: &mut Self::State, change: &Self::Change) -> Result<(), Corrupt>;
-
-    /// The log position up to which the part of `state` that `change` touches has been loaded from its row; changes at or
-    /// below it are in the row already and are not applied again. 0 for a part that had no row.
-    fn loaded_version(&self, state: &Self::State, change: &Self::Change) -> Version;
-
-    /// Told of each change of a recovered tail that is not applied, since a row shows it already. The row may have been
-    /// written by a former owner whom nobody told of success: of all that one write carried, what was read is safe, and the
-    /// rest may lie on a single replica that is about to be lost. So whatever else a write wrote on account of this change
-    /// must be in the next [`Kind::take_dirty`], deletes included, and until then must not be read from the tables. Need
-    /// not do anything where [`Kind::mark_all_dirty`], which follows, covers every row that a change of the tail touched.
-    fn found_in_row(&self, key: &EntityKey, state: &mut Self::State, change: &Self::Change) {
-        let _ = (key, state, change);
-    }
+    /// Applies a change of the log's tail to those parts that it touches and that are behind it; the rows of the others showed it
+    /// already. The parts that it touches are in memory, unless they begin with it.
+    fn apply(
+        &self,
+        key: &EntityKey,
+        state: &mut Self::State,
+        change: &Self::Change,
+        is_behind: &dyn Fn(&Self::Part) -> bool,
+    ) -> Result<(), Corrupt>;
 
     /// A change as the log holds it.
     fn encode_change(&self, change: &Self::Change) -> Bytes;
@@ -184,23 +222,6 @@ pub trait Kind: Send + Sync + Sized + 'static {
 
     /// The input that says the time has come.
     fn wake_up(&self) -> Self::Input;
-
-    /// Builds the state from rows. First called with nothing found.
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<Self::State>, Corrupt>;
-
-    /// Adds rows that a step needed to the state, as clean parts.
-    fn supply(&self, key: &EntityKey, state: &mut Self::State, rows: Vec<StoredRow>) -> Result<(), Corrupt>;
-
-    /// The rows that changed since the last call, which are then clean. The shard sets `version` and writes them once
-    /// that version is durable, again and again until the store has acknowledged them.
-    fn take_dirty(&self, key: &EntityKey, state: &mut Self::State) -> Vec<PartitionWrite>;
-
-    /// Marks every part dirty: after recovery nobody knows which rows the former owner wrote.
-    fn mark_all_dirty(&self, state: &mut Self::State);
-
-    /// After its rows are written: drops from memory what need not be there while the entity stays loaded (old history,
-    /// finished parts).
-    fn shed(&self, state: &mut Self::State);
 
     /// Bytes that the state holds on the heap, within a quarter. Must not take longer for a large state: it is asked after
     /// each step.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ids::{KindId, Slot};
 use metrics::{Counter, counter};
 
-use crate::hosted::{Hosted, Pair};
+use crate::hosted::{Hosted, KindAndHost};
 use crate::{EntityKey, Host, Kind};
 
 /// The kinds that a shard hosts, each with the service around it. Cheap to clone.
@@ -34,7 +34,7 @@ impl Kinds {
     #[must_use]
     pub fn with<K: Kind>(mut self, kind: Arc<K>, host: Arc<dyn Host<K>>) -> Self {
         assert!(!self.hosts(K::ID), "{:?} is hosted already", K::ID);
-        self.0.push(Arc::new(Entry { kind: Box::new(Pair { kind, host }), counters: KindCounters::of(K::ID) }));
+        self.0.push(Arc::new(Entry { kind: Box::new(KindAndHost { kind, host }), counters: KindCounters::of(K::ID) }));
         self
     }
 

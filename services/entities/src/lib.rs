@@ -32,6 +32,7 @@ mod panics;
 mod quarantine;
 mod recovery;
 mod request;
+mod resident;
 mod settings;
 mod shard;
 mod shards;
@@ -40,12 +41,12 @@ mod wake_ups;
 pub use handle::{CallError, ShardHandle, ShardStats};
 pub use inspection::{EntityView, SlotView};
 pub use kind::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
-    Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
 };
 pub use kind_handle::KindHandle;
 pub use kinds::Kinds;
 pub use memory_use::MemoryUse;
+pub use resident::{Loading, Resident, Standing};
 pub use settings::ShardSettings;
 pub use shard::Shard;
 pub use shards::{ShardOpener, Shards};

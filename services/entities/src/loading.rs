@@ -8,10 +8,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::try_join_all;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use runtime::{Backoff, Runtime};
-use storage::{StorageError, Table, Version};
+use storage::{Row, Seq, StorageError, Table, Version};
 
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, SlotId};
@@ -20,10 +20,13 @@ use crate::kinds::Entry;
 use crate::panics::caught;
 use crate::request::Origin;
 use crate::shard::ShardTask;
-use crate::{CallError, EntityKey, Load, RowAddress, StoredRow};
+use crate::{CallError, Corrupt, EntityKey, RowAddress};
 
 /// How often in a row a step may ask for rows before it is refused.
 const MOST_STALLS: u32 = 16;
+
+/// How many rows of one entity are looked up at once: the tail may have touched thousands of its parts.
+const LOOKUPS: usize = 64;
 
 /// How often in a row rows are looked up before a load makes room for others.
 const ATTEMPTS: u32 = 3;
@@ -43,17 +46,23 @@ pub(crate) enum Loaded {
 /// How a fetch ended.
 pub(crate) enum Fetched {
     /// The rows, found or not.
-    Rows(Vec<StoredRow>),
+    Rows(Vec<Option<Row>>),
     /// What is stored makes no sense.
     Corrupt(String),
     /// Rows cannot be reached now.
     Unreachable(Vec<RowAddress>),
 }
 
-/// Why rows were not got.
+/// Why rows were not got, or made no sense.
 enum NotFetched {
     Corrupt(String),
     Unreachable,
+}
+
+impl From<Corrupt> for NotFetched {
+    fn from(Corrupt(reason): Corrupt) -> Self {
+        Self::Corrupt(reason)
+    }
 }
 
 /// Entities that wait to be loaded.
@@ -127,11 +136,16 @@ impl ShardTask {
             self.loads.running += 1;
             self.loads.running_again += usize::from(again);
             slot.kind.counters.loads.increment(1);
-            let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
+            let (kind, key, tail) = (Arc::clone(&slot.kind), slot.key.clone(), slot.recent.clone());
             let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
             self.outside.spawn(async move {
-                let loading = AssertUnwindSafe(load(kind, key, table, runtime)).catch_unwind();
-                let loaded = loading.await.unwrap_or_else(|_| Loaded::Corrupt("loading panicked".to_owned()));
+                let loading = AssertUnwindSafe(load(&kind, &key, &tail, &*table, &runtime)).catch_unwind();
+                let loaded = match loading.await {
+                    Ok(Ok((entity, version))) => Loaded::Entity(entity, version),
+                    Ok(Err(NotFetched::Corrupt(reason))) => Loaded::Corrupt(reason),
+                    Ok(Err(NotFetched::Unreachable)) => Loaded::Unreachable,
+                    Err(_) => Loaded::Corrupt("loading panicked".to_owned()),
+                };
                 Arrival::Loaded { slot: id, again, loaded }
             });
         }
@@ -174,16 +188,11 @@ impl ShardTask {
     }
 
     /// Takes what was loaded for the live entity.
-    fn take_up(&mut self, id: SlotId, mut entity: Box<dyn Entity>) {
+    fn take_up(&mut self, id: SlotId, entity: Box<dyn Entity>) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let brought_up = caught(|| {
-            entity.recover(&slot.key, &slot.recent)?;
-            Ok(entity.consequences(&slot.key))
-        });
-        let Consequences { owed, next_wake_up, weight } = match brought_up {
-            Ok(Ok(consequences)) => consequences,
-            Ok(Err(crate::Corrupt(reason))) => return self.accuse(id, format!("cannot be recovered: {reason}"), None),
-            Err(panic) => return self.accuse(id, format!("panicked while being recovered: {panic}"), None),
+        let Consequences { owed, next_wake_up, weight } = match caught(|| entity.consequences(&slot.key)) {
+            Ok(consequences) => consequences,
+            Err(panic) => return self.accuse(id, format!("panicked while being loaded: {panic}"), None),
         };
         slot.residence = Residence::Ready(entity);
         slot.loads_in_vain = 0;
@@ -260,7 +269,7 @@ impl ShardTask {
             Fetched::Unreachable(rows) => return self.fetch_later(id, rows),
         };
         let durable = self.writer.durable().0;
-        if let Some(row) = rows.iter().filter_map(|found| found.row.as_ref()).find(|row| row.version > durable) {
+        if let Some(row) = rows.iter().flatten().find(|row| row.version > durable) {
             let reason = format!("has a row of version {}, but the log ends at {durable}", row.version);
             return self.accuse(id, reason, None);
         }
@@ -285,39 +294,39 @@ impl ShardTask {
                 self.drain_mailbox(id);
                 return self.note_rest(id);
             }
-            Ok(Err(crate::Corrupt(reason))) => format!("has corrupt rows: {reason}"),
+            Ok(Err(Corrupt(reason))) => format!("has corrupt rows: {reason}"),
             Err(panic) => format!("panicked while being supplied with rows: {panic}"),
         };
         self.accuse(id, reason, Some(origin));
     }
 }
 
-async fn load(kind: Arc<Entry>, key: EntityKey, table: Arc<dyn Table>, runtime: Runtime) -> Loaded {
-    let mut found: Vec<StoredRow> = Vec::new();
+/// Loads an entity and brings it up to date with the log's tail.
+async fn load(
+    entry: &Entry,
+    key: &EntityKey,
+    tail: &[(Seq, Bytes)],
+    table: &dyn Table,
+    runtime: &Runtime,
+) -> Result<(Box<dyn Entity>, Version), NotFetched> {
+    let mut loading = entry.kind.load(key, tail)?;
+    let mut newest = 0;
     loop {
-        match kind.kind.load(&key, &found) {
-            Ok(Load::Ready(entity)) => {
-                let version = found.iter().filter_map(|stored| stored.row.as_ref()).map(|row| row.version).max();
-                return Loaded::Entity(entity, version.unwrap_or(0));
-            }
-            Ok(Load::Fetch(rows)) => match fetch(&*table, &rows, &runtime).await {
-                Ok(rows) => found.extend(rows),
-                Err(NotFetched::Corrupt(reason)) => return Loaded::Corrupt(reason),
-                Err(NotFetched::Unreachable) => return Loaded::Unreachable,
-            },
-            Err(crate::Corrupt(reason)) => return Loaded::Corrupt(reason),
+        let wanted = loading.wants(key);
+        if wanted.is_empty() {
+            return Ok((loading.finish(key)?, newest));
         }
+        let rows = fetch(table, &wanted, runtime).await?;
+        newest = rows.iter().flatten().map(|row| row.version).fold(newest, Version::max);
+        loading.add(key, rows)?;
     }
 }
 
 /// Looks rows up, a few times if need be.
-async fn fetch(table: &dyn Table, rows: &[RowAddress], runtime: &Runtime) -> Result<Vec<StoredRow>, NotFetched> {
+async fn fetch(table: &dyn Table, rows: &[RowAddress], runtime: &Runtime) -> Result<Vec<Option<Row>>, NotFetched> {
     for attempt in 1..=ATTEMPTS {
-        let lookups = rows.iter().map(|address| async move {
-            let row = table.get(&address.partition, &address.key).await?;
-            Ok(StoredRow { address: address.clone(), row })
-        });
-        match try_join_all(lookups).await {
+        let lookups: Vec<_> = rows.iter().map(|address| table.get(&address.partition, &address.key)).collect();
+        match stream::iter(lookups).buffered(LOOKUPS).try_collect().await {
             Ok(found) => return Ok(found),
             Err(StorageError::Corrupt(reason)) => return Err(NotFetched::Corrupt(reason)),
             Err(error) => tracing::warn!(%error, "cannot read rows yet"),

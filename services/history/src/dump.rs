@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use api::temporal::api::common::v1::Payload;
 use cluster::ServiceResult;
-use entities::{EntityKey, EntityView, SlotView};
+use entities::{EntityKey, EntityView, Resident, SlotView};
 use execution::{Activity, Child, Read, Run, RunRef, WorkflowTask};
 use ids::Timestamp;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use self::changes::show_change;
 use crate::HistoryService;
 use crate::errors::refused;
-use crate::kind::{WorkflowKind, WorkflowState};
+use crate::kind::{WorkflowKind, WorkflowPart};
 
 /// JSON, with indentation. Brings the workflow to memory if it is not there; that is also what says that there is none.
 pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceResult<String> {
@@ -48,11 +48,11 @@ fn show(view: &EntityView<'_>) -> Value {
     let Some(slot) = &view.slot else { return value };
     value["standing"] = show_slot(slot);
     value["unstored_changes"] = slot.unstored.iter().map(|(seq, bytes)| show_change(*seq, bytes)).collect();
-    match slot.state::<WorkflowKind>() {
-        Some(state) => {
-            value["chain"] = show_chain(state);
-            let runs = state.workflow.runs.iter();
-            value["runs"] = Value::Object(runs.map(|(id, run)| (id.clone(), show_run(state, run))).collect());
+    match slot.resident::<WorkflowKind>() {
+        Some(workflow) => {
+            value["chain"] = show_chain(workflow);
+            let runs = workflow.state().runs.iter();
+            value["runs"] = Value::Object(runs.map(|(id, run)| (id.clone(), show_run(workflow, run))).collect());
         }
         None => value["loading"] = json!(true),
     }
@@ -73,8 +73,9 @@ fn show_slot(slot: &SlotView<'_>) -> Value {
     })
 }
 
-fn show_chain(state: &WorkflowState) -> Value {
-    let chain = &state.workflow.chain;
+fn show_chain(workflow: &Resident<WorkflowKind>) -> Value {
+    let chain = &workflow.state().chain;
+    let standing = workflow.standing(&WorkflowPart::Chain);
     json!({
         "current_run_id": chain.current_run_id,
         "current_status": chain.current_status,
@@ -82,15 +83,16 @@ fn show_chain(state: &WorkflowState) -> Value {
         "start_request_id": chain.start_request_id,
         "requests_remembered": chain.requests.len(),
         "live_runs": chain.live_runs,
-        "loaded_version": state.chain_version,
-        "dirty": state.chain_dirty,
-        "unconfirmed_runs": state.unconfirmed,
+        "dirty": standing.is_some_and(|standing| standing.dirty),
+        "being_written": standing.is_some_and(|standing| standing.unacknowledged),
     })
 }
 
-fn show_run(state: &WorkflowState, run: &Run) -> Value {
+fn show_run(workflow: &Resident<WorkflowKind>, run: &Run) -> Value {
     let core = &run.core;
-    let part = state.runs.get(&core.run_id);
+    let standing = workflow.standing(&WorkflowPart::Run(core.run_id.clone()));
+    let is_unsafe = |first: i64| workflow.standing(&WorkflowPart::Batch(core.run_id.clone(), first)).is_some();
+    let unsafe_batches = run.batches.iter().filter(|batch| is_unsafe(batch.first_event_id)).count();
     let status = run.status().as_str_name();
     let mut value = json!({
         "status": status,
@@ -110,9 +112,9 @@ fn show_run(state: &WorkflowState, run: &Run) -> Value {
         "owes_parent": core.owes_parent,
         "next_run_id": core.next_run_id,
         "workflow_task": run.task.as_ref().map(show_task),
-        "loaded_version": part.map(|part| part.version),
-        "dirty": part.map(|part| part.dirty),
-        "events_taken_below": part.map(|part| part.taken_below),
+        "dirty": standing.is_some_and(|standing| standing.dirty),
+        "being_written": standing.is_some_and(|standing| standing.unacknowledged),
+        "batches_to_be_written": unsafe_batches,
     });
     value["activities"] = run.activities.values().map(|activity| show_activity(activity)).collect();
     let timers = run.timers.values();

@@ -1,26 +1,24 @@
 //! The workflow as an entity of a shard: the pure core of crate `execution`, with its rows.
 //!
-//! A workflow ID is one entity. Its chain and each of its runs are parts with rows of their own, which a crash may leave
-//! at different positions; each part is brought up to date from the log by its own version.
+//! A workflow ID is one entity. Its chain and each of its runs are parts with rows of their own, and so is each transition's
+//! batch of events: whatever the run's row shows, a batch that the log's tail has is written again, and read from memory until then.
 
 #[cfg(test)]
 mod recovery_test;
 mod rows;
-mod state;
+
+use std::sync::Arc;
 
 use api::temporal::api::history::v1::History;
 use bytes::Bytes;
-use entities::{
-    Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
-};
-use execution::{Change, Input, Limits, Obligation, Rejection, Reply, WakeUp, Workflow};
+use entities::{Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition};
+use execution::{Change, Input, Limits, Obligation, Rejection, Reply, Run, WakeUp, Workflow};
 use ids::{KindId, Timestamp};
 use prost::Message;
-use storage::{PartitionWrite, Version};
+use storage::RowKey;
 
 pub use rows::{chain_of_run, check_row};
 pub(crate) use rows::{history_key, history_range, run_partition};
-pub use state::WorkflowState;
 
 /// History of an open run that stays in memory once it is stored: what the next sticky task is likely to need. Bytes.
 const KEPT_HISTORY_BYTES: usize = 64 << 10;
@@ -29,6 +27,17 @@ const REMEMBERED_ABSENT: usize = 16;
 
 /// What a workflow answers. A rejection that comes as an answer comes with changes.
 pub(crate) type Answer = Result<Reply, Rejection>;
+
+/// A part of a workflow ID.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WorkflowPart {
+    /// The chain of its runs.
+    Chain,
+    /// A run's state.
+    Run(String),
+    /// What one transition added to a run's history, by its first event.
+    Batch(String, i64),
+}
 
 /// The entity kind `workflow`.
 pub struct WorkflowKind {
@@ -43,14 +52,17 @@ impl WorkflowKind {
 }
 
 impl Kind for WorkflowKind {
-    type State = WorkflowState;
+    const ID: KindId = KindId::WORKFLOW;
+    /// A run's id.
+    const PART_BYTES: usize = 48;
+
+    type State = Workflow;
+    type Part = WorkflowPart;
     type Input = Input;
     type Change = Change;
     type Reply = Answer;
     type Rejection = Rejection;
     type Obligation = Obligation;
-
-    const ID: KindId = KindId::WORKFLOW;
 
     fn entity_partitions(&self) -> &'static [u8] {
         rows::CHAINS
@@ -60,19 +72,112 @@ impl Kind for WorkflowKind {
         EntityKey::of_name::<Self>(partition.strip_prefix(rows::CHAINS)?)
     }
 
-    fn vacant(&self, _key: &EntityKey) -> WorkflowState {
-        WorkflowState::vacant()
+    fn vacant(&self, _key: &EntityKey) -> Workflow {
+        Workflow::default()
+    }
+
+    fn root(&self) -> WorkflowPart {
+        WorkflowPart::Chain
+    }
+
+    /// The live runs.
+    fn companions(&self, workflow: &Workflow) -> Vec<WorkflowPart> {
+        workflow.chain.live_runs.iter().cloned().map(WorkflowPart::Run).collect()
+    }
+
+    fn address(&self, key: &EntityKey, part: &WorkflowPart) -> RowAddress {
+        match part {
+            WorkflowPart::Chain => rows::chain_address(key),
+            WorkflowPart::Run(run_id) => rows::run_address(key, run_id),
+            WorkflowPart::Batch(run_id, first_event_id) => {
+                RowAddress { partition: run_partition(key, run_id), key: history_key(*first_event_id) }
+            }
+        }
+    }
+
+    fn encode_part(&self, workflow: &Workflow, part: &WorkflowPart) -> Vec<(RowKey, Bytes)> {
+        match part {
+            WorkflowPart::Chain => vec![(rows::state_key(), rows::encode_chain(&workflow.chain))],
+            WorkflowPart::Run(run_id) => {
+                let run = workflow.runs.get(run_id);
+                run.map(|run| (rows::state_key(), rows::encode_run(run))).into_iter().collect()
+            }
+            WorkflowPart::Batch(run_id, first_event_id) => {
+                let batches = workflow.runs.get(run_id).map_or(&[][..], |run| &run.batches);
+                let found = batches.binary_search_by_key(first_event_id, |batch| batch.first_event_id);
+                found.map_or_else(|_| Vec::new(), |at| rows::history_rows(&batches[at]))
+            }
+        }
+    }
+
+    fn decode_part(
+        &self,
+        _key: &EntityKey,
+        workflow: &mut Workflow,
+        part: &WorkflowPart,
+        row: Option<Bytes>,
+    ) -> Result<(), Corrupt> {
+        match (part, row) {
+            (WorkflowPart::Chain, Some(row)) => workflow.chain = rows::decode_chain(&row)?.into(),
+            (WorkflowPart::Chain, None) => {}
+            (WorkflowPart::Run(run_id), Some(row)) => {
+                workflow.absent.remove(run_id);
+                workflow.runs.insert(run_id.clone(), rows::decode_run(&row)?.into());
+            }
+            (WorkflowPart::Run(run_id), None) if workflow.chain.live_runs.contains(run_id) => {
+                return Err(Corrupt(format!("the chain names run {run_id} as live, which has no row")));
+            }
+            (WorkflowPart::Run(run_id), None) => {
+                if workflow.absent.len() >= REMEMBERED_ABSENT {
+                    workflow.absent.clear();
+                }
+                workflow.absent.insert(run_id.clone());
+            }
+            (WorkflowPart::Batch(..), _) => {
+                return Err(Corrupt("a batch of events was read, which no step needs".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    fn parts_of(&self, change: &Change) -> Vec<Touch<WorkflowPart>> {
+        let change = match change {
+            Change::Chain(_) => return vec![Touch::Changes(WorkflowPart::Chain)],
+            Change::Run(change) => change,
+        };
+        let run = WorkflowPart::Run(change.run_id.clone());
+        match change.batch.as_ref().map(|batch| batch.first_event_id) {
+            None => vec![Touch::Changes(run)],
+            Some(first) => {
+                let run = if first == 1 { Touch::Begins(run) } else { Touch::Changes(run) };
+                vec![run, Touch::Begins(WorkflowPart::Batch(change.run_id.clone(), first))]
+            }
+        }
+    }
+
+    fn leave_to_rows(&self, workflow: &mut Workflow, is_safe: &dyn Fn(&WorkflowPart) -> bool) {
+        let live_runs = &workflow.chain.live_runs;
+        workflow.runs.retain(|run_id, run| {
+            let may_leave = run.is_finished() && !live_runs.contains(run_id);
+            !(may_leave && is_safe(&WorkflowPart::Run(run_id.clone())))
+        });
+        for (run_id, run) in &mut workflow.runs {
+            let droppable = droppable_batches(run, |first| is_safe(&WorkflowPart::Batch(run_id.clone(), first)));
+            if droppable > 0 {
+                Arc::make_mut(run).batches.forget_oldest(droppable);
+            }
+        }
     }
 
     fn step(
         &self,
         key: &EntityKey,
-        state: &mut WorkflowState,
+        workflow: &mut Workflow,
         input: Input,
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>> {
-        if let Some(run_id) = execution::needs(&state.workflow, &input) {
-            return Err(Refusal::Needs(vec![rows::run_address(key, &run_id)], input));
+        if let Some(run_id) = execution::needs(workflow, &input) {
+            return Err(Refusal::Needs(vec![WorkflowPart::Run(run_id)], input));
         }
         let env = execution::Env {
             now: env.now,
@@ -82,37 +187,32 @@ impl Kind for WorkflowKind {
             namespace_id: key.namespace.as_str(),
             workflow_id: &key.id,
         };
-        let decided = execution::decide(&state.workflow, input, &env).map_err(Refusal::Rejected)?;
+        let decided = execution::decide(workflow, input, &env).map_err(Refusal::Rejected)?;
         if !decided.changes.is_empty() {
-            state.workflow = decided.next;
-            decided.changes.iter().for_each(|change| state.note(change));
+            *workflow = decided.next;
             if cfg!(debug_assertions) {
-                check(key, &state.workflow);
+                check(key, workflow);
             }
         }
         Ok(Transition { changes: decided.changes, reply: decided.reply, release: Release::Durable })
     }
 
-    fn apply(&self, _key: &EntityKey, state: &mut WorkflowState, change: &Change) -> Result<(), Corrupt> {
-        if is_in_its_row(&state.workflow, change) {
-            return Ok(());
-        }
-        state.workflow.apply(change).map_err(Corrupt)?;
-        state.note(change);
-        Ok(())
-    }
-
-    fn loaded_version(&self, state: &WorkflowState, change: &Change) -> Version {
+    fn apply(
+        &self,
+        _key: &EntityKey,
+        workflow: &mut Workflow,
+        change: &Change,
+        is_behind: &dyn Fn(&WorkflowPart) -> bool,
+    ) -> Result<(), Corrupt> {
         match change {
-            Change::Chain(_) => state.chain_version,
-            Change::Run(change) => state.runs.get(&change.run_id).map_or(0, |part| part.version),
-        }
-    }
-
-    /// The state row was read, and is safe; the history rows that were written with it may lie on one replica only.
-    fn found_in_row(&self, _key: &EntityKey, state: &mut WorkflowState, change: &Change) {
-        if let Change::Run(change) = change {
-            state.distrust_history(change);
+            Change::Run(change) if !is_behind(&WorkflowPart::Run(change.run_id.clone())) => {
+                // The run's row shows it already, and ends before the log does: so the events in memory have no gap.
+                if let (Some(run), Some(batch)) = (workflow.runs.get_mut(&change.run_id), &change.batch) {
+                    Arc::make_mut(run).batches.push(Arc::clone(batch));
+                }
+                Ok(())
+            }
+            change => workflow.apply(change).map_err(Corrupt),
         }
     }
 
@@ -124,150 +224,45 @@ impl Kind for WorkflowKind {
         Change::decode(bytes).map_err(|error| Corrupt(format!("change: {error}")))
     }
 
-    fn obligations(&self, _key: &EntityKey, state: &WorkflowState) -> Vec<(ObligationId, Obligation)> {
-        execution::obligations(&state.workflow)
+    fn obligations(&self, _key: &EntityKey, workflow: &Workflow) -> Vec<(ObligationId, Obligation)> {
+        execution::obligations(workflow)
     }
 
-    fn next_wake_up(&self, state: &WorkflowState) -> Option<Timestamp> {
-        execution::next_wake_up(&state.workflow)
+    fn next_wake_up(&self, workflow: &Workflow) -> Option<Timestamp> {
+        execution::next_wake_up(workflow)
     }
 
-    fn held_until(&self, state: &WorkflowState, env: &Env) -> Option<Timestamp> {
-        execution::held_until(&state.workflow, env.now, env.wall)
+    fn held_until(&self, workflow: &Workflow, env: &Env) -> Option<Timestamp> {
+        execution::held_until(workflow, env.now, env.wall)
     }
 
     fn wake_up(&self) -> Input {
         Input::of_chain(WakeUp)
     }
 
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<WorkflowState>, Corrupt> {
-        let Some(chain_row) = found.iter().find(|stored| stored.address == rows::chain_address(key)) else {
-            return Ok(Load::Fetch(vec![rows::chain_address(key)]));
-        };
-        let Some(row) = &chain_row.row else { return Ok(Load::Ready(WorkflowState::vacant())) };
-        let (chain, companions) = rows::decode_chain(&row.value)?;
-        let mut wanted: Vec<RowAddress> = Vec::new();
-        for run_id in chain.live_runs.iter().chain(&companions) {
-            let address = rows::run_address(key, run_id);
-            if !found.iter().any(|stored| stored.address == address) && !wanted.contains(&address) {
-                wanted.push(address);
-            }
-        }
-        if !wanted.is_empty() {
-            return Ok(Load::Fetch(wanted));
-        }
-        let workflow = Workflow { chain: chain.into(), ..Workflow::default() };
-        let mut state = WorkflowState::loaded(workflow, row.version);
-        // A run without a row was born after the last checkpoint: the log brings it.
-        for stored in found.iter().filter(|stored| stored.address != chain_row.address) {
-            if let Some(row) = &stored.row {
-                state.add_loaded_run(rows::decode_run(&row.value)?, row.version);
-            }
-        }
-        Ok(Load::Ready(state))
+    fn weight(&self, workflow: &Workflow) -> usize {
+        workflow.held_bytes()
     }
 
-    fn supply(&self, key: &EntityKey, state: &mut WorkflowState, found: Vec<StoredRow>) -> Result<(), Corrupt> {
-        for stored in found {
-            match stored.row {
-                Some(row) => state.add_loaded_run(rows::decode_run(&row.value)?, row.version),
-                None => {
-                    let run_id = rows::run_id_of(key, &stored.address)
-                        .ok_or_else(|| Corrupt("a row that nobody asked for was supplied".to_owned()))?;
-                    if state.workflow.chain.live_runs.contains(&run_id) {
-                        return Err(Corrupt(format!("the chain names run {run_id} as live, which has no row")));
-                    }
-                    if state.workflow.absent.len() >= REMEMBERED_ABSENT {
-                        state.workflow.absent.clear();
-                    }
-                    state.workflow.absent.insert(run_id);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn take_dirty(&self, key: &EntityKey, state: &mut WorkflowState) -> Vec<PartitionWrite> {
-        let mut writes = Vec::new();
-        for (run_id, part) in &mut state.runs {
-            let Some(run) = state.workflow.runs.get(run_id).filter(|_| part.dirty) else { continue };
-            let new = run.batches.iter().filter(|batch| batch.first_event_id >= part.taken_below);
-            let mut puts = vec![(rows::state_key(), rows::encode_run(run))];
-            puts.extend(new.flat_map(|batch| rows::history_rows(batch)));
-            writes.push(PartitionWrite { partition: run_partition(key, run_id), puts, ..PartitionWrite::default() });
-            part.dirty = false;
-            part.taken_below = run.core.next_event_id;
-            state.unconfirmed.insert(run_id.clone());
-        }
-        if state.chain_dirty {
-            let companions =
-                state.unconfirmed.iter().filter(|run_id| !state.workflow.chain.live_runs.contains(*run_id)).cloned();
-            let value = rows::encode_chain(&state.workflow.chain, companions);
-            writes.push(PartitionWrite {
-                partition: rows::chain_partition(key),
-                puts: vec![(rows::state_key(), value)],
-                ..PartitionWrite::default()
-            });
-            state.chain_dirty = false;
-        }
-        writes
-    }
-
-    fn mark_all_dirty(&self, state: &mut WorkflowState) {
-        state.chain_dirty = !state.workflow.is_vacant();
-        state.runs.values_mut().for_each(|part| part.dirty = true);
-    }
-
-    fn shed(&self, state: &mut WorkflowState) {
-        state.unconfirmed.clear();
-        let workflow = &mut state.workflow;
-        let (runs, live_runs) = (&mut state.runs, &workflow.chain.live_runs);
-        workflow.runs.retain(|run_id, run| {
-            let leaves =
-                run.is_finished() && !live_runs.contains(run_id) && runs.get(run_id).is_none_or(|part| !part.dirty);
-            if leaves {
-                runs.remove(run_id);
-            }
-            !leaves
-        });
-        for (run_id, run) in &mut workflow.runs {
-            let taken_below = runs.get(run_id).map_or(1, |part| part.taken_below);
-            let droppable = droppable_batches(run, taken_below);
-            if droppable > 0 {
-                std::sync::Arc::make_mut(run).batches.forget_oldest(droppable);
-            }
-        }
-    }
-
-    fn weight(&self, state: &WorkflowState) -> usize {
-        state.weight()
-    }
-
-    fn is_at_rest(&self, state: &WorkflowState) -> bool {
-        state.is_at_rest()
+    /// No run is live, so nothing will happen by itself.
+    fn is_at_rest(&self, workflow: &Workflow) -> bool {
+        workflow.chain.live_runs.is_empty()
     }
 }
 
 /// How many of a run's batches in memory are stored and too old to be kept for the next task.
-fn droppable_batches(run: &execution::Run, taken_below: i64) -> usize {
+fn droppable_batches(run: &Run, is_safe: impl Fn(i64) -> bool) -> usize {
     let mut kept = 0;
     let newest_first = run.batches.iter().rev();
-    let stay = newest_first
+    let recent = newest_first
         .take_while(|batch| {
             let fits = kept < KEPT_HISTORY_BYTES;
             kept += batch.bytes.len();
-            batch.first_event_id >= taken_below || fits
+            fits
         })
         .count();
-    run.batches.len() - stay
-}
-
-/// Whether a change concerns a run that is not in memory and does not begin with this change. Then nothing is missing:
-/// the chain's row, which would otherwise name that run, was written after the run's own row was acknowledged.
-fn is_in_its_row(workflow: &Workflow, change: &Change) -> bool {
-    let Change::Run(change) = change else { return false };
-    let begins = change.batch.as_ref().is_some_and(|batch| batch.first_event_id == 1);
-    !begins && !workflow.runs.contains_key(&change.run_id)
+    let old = &run.batches[..run.batches.len() - recent];
+    old.iter().take_while(|batch| is_safe(batch.first_event_id)).count()
 }
 
 /// A history row.

@@ -20,6 +20,6 @@ mod service;
 mod task_response;
 mod watch;
 
-pub use kind::{WorkflowKind, WorkflowState, chain_of_run, check_row};
+pub use kind::{WorkflowKind, WorkflowPart, chain_of_run, check_row};
 pub use namespace_names::LookUpName;
 pub use service::HistoryService;

@@ -1,14 +1,19 @@
 //! The partition as an entity of a shard: the pure backlog of crate `taskqueue`, with its rows.
 
+#[cfg(test)]
+mod backlog_test;
+#[cfg(test)]
+mod replicas_test;
+
 use std::convert::Infallible;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use entities::{
-    CallError, Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
+    CallError, Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
 };
 use ids::{KindId, Slot, Timestamp, WorkflowId};
-use storage::{PartitionKey, PartitionWrite, Version};
-use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply};
+use storage::{PartitionKey, RowKey};
+use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply, Touched};
 
 use crate::partition::PartitionName;
 
@@ -17,6 +22,15 @@ pub(crate) type ShardError = CallError<Infallible>;
 
 /// The entity kind `partition`.
 pub(crate) struct PartitionKind;
+
+/// A part of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PartitionPart {
+    /// Which pages there are.
+    Header,
+    /// Tasks.
+    Page(PageId),
+}
 
 /// While tasks wait, somebody must try to deliver them.
 pub(crate) struct DeliverBacklog;
@@ -33,15 +47,11 @@ fn rows_of(key: &EntityKey) -> PartitionKey {
     bytes.freeze()
 }
 
-fn address(key: &EntityKey, row: Bytes) -> RowAddress {
-    RowAddress { partition: rows_of(key), key: row }
-}
-
-fn supply_page(backlog: &mut Backlog, found: &StoredRow) -> Result<(), Corrupt> {
-    let Some(page) = PageId::of_row_key(&found.address.key) else {
-        return Err(Corrupt(format!("{:?} is no row of a task queue partition", found.address.key)));
-    };
-    backlog.supply(page, found.row.as_ref().map(|row| &*row.value)).map_err(corrupt)
+fn row_key(part: PartitionPart) -> RowKey {
+    match part {
+        PartitionPart::Header => Backlog::header_key(),
+        PartitionPart::Page(page) => page.row_key(),
+    }
 }
 
 /// Holds a row against what it is by its address; `None` for one that is not matching's.
@@ -63,6 +73,7 @@ fn corrupt(found: taskqueue::Corrupt) -> Corrupt {
 
 impl Kind for PartitionKind {
     type State = Backlog;
+    type Part = PartitionPart;
     type Input = Input;
     type Change = Change;
     type Reply = Reply;
@@ -91,7 +102,7 @@ impl Kind for PartitionKind {
 
     fn step(
         &self,
-        key: &EntityKey,
+        _key: &EntityKey,
         backlog: &mut Backlog,
         input: Input,
         env: &Env,
@@ -99,21 +110,20 @@ impl Kind for PartitionKind {
         match backlog.step(input, env.now) {
             Ok((changes, reply)) => Ok(Transition { changes, reply, release: Release::Durable }),
             Err(Rejected::Needs(pages, input)) => {
-                let needs = pages.into_iter().map(|page| address(key, page.row_key())).collect();
-                Err(Refusal::Needs(needs, input))
+                Err(Refusal::Needs(pages.into_iter().map(PartitionPart::Page).collect(), input))
             }
         }
     }
 
-    fn apply(&self, _key: &EntityKey, backlog: &mut Backlog, change: &Change) -> Result<(), Corrupt> {
+    /// What a page shows already may be done to it again, as the tail has all that follows: what is there makes no difference.
+    fn apply(
+        &self,
+        _key: &EntityKey,
+        backlog: &mut Backlog,
+        change: &Change,
+        _is_behind: &dyn Fn(&PartitionPart) -> bool,
+    ) -> Result<(), Corrupt> {
         backlog.apply(change).map_err(corrupt)
-    }
-
-    /// All of the log's tail is applied, whatever the rows show. They are read one by one, and each may be from another
-    /// checkpoint of a former owner that had not reached all replicas: a header of a late one beside a page of an early one.
-    /// A change that is there already makes no difference, and marks what it touches as not yet safe.
-    fn loaded_version(&self, _backlog: &Backlog, _change: &Change) -> Version {
-        0
     }
 
     fn encode_change(&self, change: &Change) -> Bytes {
@@ -136,38 +146,49 @@ impl Kind for PartitionKind {
         Input::WakeUp
     }
 
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<Backlog>, Corrupt> {
-        let header_key = Backlog::header_key();
-        let Some(header) = found.iter().find(|row| row.address.key == header_key) else {
-            return Ok(Load::Fetch(vec![address(key, header_key)]));
+    fn root(&self) -> PartitionPart {
+        PartitionPart::Header
+    }
+
+    fn address(&self, key: &EntityKey, part: &PartitionPart) -> RowAddress {
+        RowAddress { partition: rows_of(key), key: row_key(*part) }
+    }
+
+    fn encode_part(&self, backlog: &Backlog, part: &PartitionPart) -> Vec<(RowKey, Bytes)> {
+        let row = match part {
+            PartitionPart::Header => Some(backlog.encode_header()),
+            PartitionPart::Page(page) => backlog.encode_page(*page),
         };
-        let Some(header) = &header.row else { return Ok(Load::Ready(self.vacant(key))) };
-        // Pages are read when they are needed, however long the backlog is.
-        Ok(Load::Ready(Backlog::from_header(&header.value).map_err(corrupt)?))
+        row.map(|row| (row_key(*part), row)).into_iter().collect()
     }
 
-    fn supply(&self, _key: &EntityKey, backlog: &mut Backlog, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
-        rows.iter().try_for_each(|row| supply_page(backlog, row))
+    fn decode_part(
+        &self,
+        _key: &EntityKey,
+        backlog: &mut Backlog,
+        part: &PartitionPart,
+        row: Option<Bytes>,
+    ) -> Result<(), Corrupt> {
+        match part {
+            PartitionPart::Header => {
+                *backlog =
+                    row.map_or_else(|| Ok(Backlog::default()), |row| Backlog::from_header(&row)).map_err(corrupt)?
+            }
+            PartitionPart::Page(page) => backlog.supply(*page, row.as_deref()).map_err(corrupt)?,
+        }
+        Ok(())
     }
 
-    fn take_dirty(&self, key: &EntityKey, backlog: &mut Backlog) -> Vec<PartitionWrite> {
-        let write = backlog.take_dirty().map(|rows| PartitionWrite {
-            partition: rows_of(key),
-            version: 0,
-            puts: rows.puts,
-            deletes: rows.deletes,
+    fn parts_of(&self, change: &Change) -> Vec<Touch<PartitionPart>> {
+        let pages = change.touches().into_iter().map(|Touched { page, begins }| {
+            let page = PartitionPart::Page(page);
+            if begins { Touch::Begins(page) } else { Touch::Changes(page) }
         });
-        write.into_iter().collect()
+        pages.chain([Touch::Changes(PartitionPart::Header)]).collect()
     }
 
-    /// The header, which says what the tail did to pages that are not here. Pages that it did not touch are where every
-    /// reader finds them, or the tail would begin earlier.
-    fn mark_all_dirty(&self, backlog: &mut Backlog) {
-        backlog.distrust_header();
-    }
-
-    fn shed(&self, backlog: &mut Backlog) {
-        backlog.shed();
+    fn leave_to_rows(&self, backlog: &mut Backlog, is_safe: &dyn Fn(&PartitionPart) -> bool) {
+        backlog.leave_to_rows(|page| is_safe(&PartitionPart::Page(page)));
     }
 
     fn weight(&self, backlog: &Backlog) -> usize {

@@ -2,27 +2,24 @@
 //!
 //! Tasks lie in pages of neighbouring orders; a page is a row, and a header row lists the pages, so a partition is loaded
 //! without a scan and one old task pins nothing but its page. A page is brought in when it is needed
-//! ([`Rejected::Needs`]); a clean one that is far from the front is left to its row again ([`Backlog::shed`]).
+//! ([`Rejected::Needs`]); one that is safe in its row and far from the front is left to it again ([`Backlog::leave_to_rows`]).
 //!
-//! A new owner applies the log's tail to the header alone. What the tail did to a page waits with the page until it is
-//! brought in, and the header tells of it until the page's own row does. A page of which the tail tells everything need not
-//! be brought in, however many such pages there are: the header stays small.
+//! Which rows are behind is not known here: whoever keeps a backlog asks each change for what it touches ([`Change::touches`]).
 
 mod change;
 mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem::size_of;
 
 use api::map_bytes;
 use bytes::Bytes;
 use ids::Timestamp;
 
-use crate::stored::{Record, StoredHeader, StoredLevel, StoredMissed, StoredPosition, StoredRun, StoredTask};
+use crate::stored::{Record, StoredHeader, StoredLevel, StoredRun};
 use crate::{Corrupt, Level, Levels, Position, Task};
-pub use change::Change;
+pub use change::{Change, Touched};
+use page::Page;
 pub use page::PageId;
-use page::{Missed, Page};
 
 /// How many pages at the front of each level stay in memory: more than a queue's window reads ahead.
 const FRONT_PAGES: usize = 12;
@@ -101,15 +98,6 @@ pub enum Rejected {
     Needs(Vec<PageId>, Input),
 }
 
-/// The rows that a checkpoint writes, by their keys within the partition.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rows {
-    /// To put.
-    pub puts: Vec<(Bytes, Bytes)>,
-    /// To delete.
-    pub deletes: Vec<Bytes>,
-}
-
 /// One level of a backlog.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Line {
@@ -129,15 +117,7 @@ pub struct Backlog {
     expiries: BTreeSet<(Timestamp, Position)>,
     /// Rises each time that a task comes to an empty backlog.
     generation: u64,
-    /// Whether the header's row is behind.
-    dirty: bool,
-    /// Rows of pages that have gone.
-    gone: BTreeSet<PageId>,
-    /// What the rows of pages lacked that have been brought in since, and all that has happened to those pages after that;
-    /// true once their next row is being written. The header tells it until that is done, since a reader may find the new
-    /// header and still the old row.
-    made_good: BTreeMap<PageId, (Vec<Missed>, bool)>,
-    /// Bytes on the heap of tasks, of the pages that hold them, and of what is missed.
+    /// Bytes on the heap of tasks, and of the pages that hold them.
     weight: usize,
 }
 
@@ -151,7 +131,7 @@ impl Backlog {
     pub fn step(&mut self, input: Input, now: Timestamp) -> Result<(Vec<Change>, Reply), Rejected> {
         let (changes, reply) = self.decide(input, now)?;
         for change in &changes {
-            let applied = self.make_so(change);
+            let applied = self.apply(change);
             debug_assert_eq!(applied, Ok(()), "what was decided can be applied");
         }
         Ok((changes, reply))
@@ -203,7 +183,7 @@ impl Backlog {
         let task = self.task(position).filter(|task| task.request_id.as_ref() != Some(&request_id));
         let change = task.map(|task| {
             let task = Task { request_id: Some(request_id), ..task.clone() };
-            Change::Added { order: position.order, task: Box::new(task) }
+            Change::Replaced { order: position.order, task: Box::new(task) }
         });
         Ok((change.into_iter().collect(), Reply::Done))
     }
@@ -218,7 +198,7 @@ impl Backlog {
             let mut taken = 0;
             for (number, page) in line.pages.range(first..) {
                 match page {
-                    Page::Away { tasks, .. } => {
+                    Page::Away(tasks) => {
                         if taken < limit {
                             needs.push(PageId { level, number: *number });
                         } else {
@@ -227,7 +207,7 @@ impl Backlog {
                         }
                         taken += *tasks as usize;
                     }
-                    Page::Here { tasks, .. } => {
+                    Page::Here(tasks) => {
                         let rest = tasks.range(after[level] + 1..);
                         for (order, task) in rest {
                             if taken == limit {
@@ -247,98 +227,33 @@ impl Backlog {
         if needs.is_empty() { Ok(reading) } else { Err(Rejected::Needs(needs, Input::Read { after, limit })) }
     }
 
-    /// Applies a change of the log's tail, in the order of the log. One that has been made already makes no difference, so
-    /// a tail may be applied over rows that hold a part of it, each row another part.
-    ///
-    /// What the change touches is dirty afterwards all the same: nobody knows how many replicas have the row in which it was
-    /// found. All other rows are where every reader finds them; otherwise the tail would begin earlier.
-    ///
-    /// What it does to pages that are away is kept with them until they are brought in, and written to the header until
-    /// their rows show it.
+    /// Makes a change so. One that has been made already makes no difference, so a log's tail may be applied over pages that hold
+    /// a part of it, each another part. All pages that the change touches must be here, unless they begin with it.
     pub fn apply(&mut self, change: &Change) -> Result<(), Corrupt> {
-        self.dirty = true;
-        match change {
-            Change::Added { order, task } => {
-                let position = Position { level: task.level(), order: *order };
-                if !self.miss(position, Some(task.clone()), false) {
-                    self.make_so(change)?;
-                    self.distrust_row_of(position);
-                }
-            }
-            Change::Removed(positions) => {
-                for position in positions {
-                    if !self.miss(*position, None, false) {
-                        self.remove(*position)?;
-                        self.distrust_row_of(*position);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes what happened to a page that is away; says false if it is not. `told` by the header's row, or by the log.
-    fn miss(&mut self, position: Position, task: Option<Box<Task>>, told: bool) -> bool {
-        let id = PageId::of(position);
-        let line = &mut self.lines[id.level];
-        let Some(Page::Away { missed, named, told: known, .. }) = line.pages.get_mut(&id.number) else { return false };
-        if task.is_some() {
-            line.last = line.last.max(position.order);
-        }
-        self.weight += missed_bytes(task.as_deref());
-        missed.push(Missed { order: position.order, task });
-        *named |= PageId::bit_of(position.order);
-        *known |= told;
-        if !*known && *named == id.bits_until(line.last) {
-            self.bring_in(id, BTreeMap::new());
-            // The log tells it until the page's row does: no need for the header to do so as well, at great length.
-            let told = self.made_good.remove(&id).map_or(0, |(missed, _)| all_missed_bytes(&missed));
-            self.weight -= told;
-        }
-        true
-    }
-
-    /// A former owner may have written or deleted this page's row, for some readers or for all.
-    fn distrust_row_of(&mut self, position: Position) {
-        let id = PageId::of(position);
-        match self.lines[id.level].pages.get_mut(&id.number) {
-            Some(Page::Here { dirty, stored, .. }) => (*dirty, *stored) = (true, true),
-            Some(Page::Away { .. }) => {}
-            None => {
-                self.gone.insert(id);
-            }
-        }
-    }
-
-    /// All pages that the change touches must be here.
-    fn make_so(&mut self, change: &Change) -> Result<(), Corrupt> {
-        self.dirty = true;
         match change {
             Change::Added { order, task } => {
                 if self.is_empty() {
                     self.generation += 1;
                 }
+                let position = Position { level: task.level(), order: *order };
+                if PageId::is_first(*order) && self.is_away(PageId::of(position)) {
+                    // Only the log's tail begins a page that a header knows already, which a former owner wrote late.
+                    self.supply(PageId::of(position), None)?;
+                }
+                self.insert(position, (**task).clone())
+            }
+            Change::Replaced { order, task } => {
                 self.insert(Position { level: task.level(), order: *order }, (**task).clone())
             }
             Change::Removed(positions) => positions.iter().try_for_each(|position| self.remove(*position)),
         }
     }
 
-    /// Notes what happens to a page whose row is not yet what it should be.
-    fn note(&mut self, position: Position, task: Option<&Task>) {
-        if let Some((missed, _)) = self.made_good.get_mut(&PageId::of(position)) {
-            self.weight += missed_bytes(task);
-            missed.push(Missed { order: position.order, task: task.map(|task| Box::new(task.clone())) });
-        }
-    }
-
     fn insert(&mut self, position: Position, task: Task) -> Result<(), Corrupt> {
-        self.note(position, Some(&task));
         let line = &mut self.lines[position.level];
         line.last = line.last.max(position.order);
         let page = line.pages.entry(PageId::of(position).number).or_insert_with(Page::new);
-        let Page::Here { tasks, dirty, .. } = page else { return Err(absent(position)) };
-        *dirty = true;
+        let Page::Here(tasks) = page else { return Err(absent(position)) };
         let (heap_bytes, expires_at) = (task.heap_bytes(), task.expires_at);
         self.weight -= map_bytes::<u64, Task>(tasks.len());
         if let Some(former) = tasks.insert(position.order, task) {
@@ -353,24 +268,19 @@ impl Backlog {
     }
 
     fn remove(&mut self, position: Position) -> Result<(), Corrupt> {
-        self.note(position, None);
         let id = PageId::of(position);
         let line = &mut self.lines[id.level];
         let Some(page) = line.pages.get_mut(&id.number) else { return Ok(()) };
-        let Page::Here { tasks, dirty, stored } = page else { return Err(absent(position)) };
+        let Page::Here(tasks) = page else { return Err(absent(position)) };
         let Some(task) = tasks.remove(&position.order) else { return Ok(()) };
         self.weight -= map_bytes::<u64, Task>(tasks.len() + 1);
         self.weight += map_bytes::<u64, Task>(tasks.len());
-        *dirty = true;
         line.waiting -= 1;
         self.weight -= task.heap_bytes();
         if let Some(at) = task.expires_at {
             self.expiries.remove(&(at, position));
         }
         if tasks.is_empty() {
-            if *stored {
-                self.gone.insert(id);
-            }
             line.pages.remove(&id.number);
         }
         Ok(())
@@ -379,13 +289,13 @@ impl Backlog {
     fn task(&self, position: Position) -> Option<&Task> {
         let id = PageId::of(position);
         match self.lines[id.level].pages.get(&id.number)? {
-            Page::Here { tasks, .. } => tasks.get(&position.order),
-            Page::Away { .. } => None,
+            Page::Here(tasks) => tasks.get(&position.order),
+            Page::Away(_) => None,
         }
     }
 
     fn is_away(&self, id: PageId) -> bool {
-        matches!(self.lines[id.level].pages.get(&id.number), Some(Page::Away { .. }))
+        matches!(self.lines[id.level].pages.get(&id.number), Some(Page::Away(_)))
     }
 
     /// How much is waiting.
@@ -395,8 +305,8 @@ impl Backlog {
             let line = &self.lines[level];
             standing.waiting[level] = line.waiting;
             let here = line.pages.values().find_map(|page| match page {
-                Page::Here { tasks, .. } => tasks.values().next(),
-                Page::Away { .. } => None,
+                Page::Here(tasks) => tasks.values().next(),
+                Page::Away(_) => None,
             });
             standing.oldest[level] = here.map(|task| task.scheduled_at);
         }
@@ -421,20 +331,8 @@ impl Backlog {
     /// Bytes that it holds on the heap. Costs no more for a large one.
     pub fn weight(&self) -> usize {
         let pages: usize = Level::all().map(|level| map_bytes::<u64, Page>(self.lines[level].pages.len())).sum();
-        self.weight
-            + pages
-            + map_bytes::<(Timestamp, Position), ()>(self.expiries.len())
-            + map_bytes::<PageId, ()>(self.gone.len())
-            + map_bytes::<PageId, (Vec<Missed>, bool)>(self.made_good.len())
+        self.weight + pages + map_bytes::<(Timestamp, Position), ()>(self.expiries.len())
     }
-}
-
-fn missed_bytes(task: Option<&Task>) -> usize {
-    size_of::<Missed>() + task.map_or(0, |task| size_of::<Task>() + task.heap_bytes())
-}
-
-fn all_missed_bytes(missed: &[Missed]) -> usize {
-    missed.iter().map(|missed| missed_bytes(missed.task.as_deref())).sum()
 }
 
 fn absent(position: Position) -> Corrupt {
@@ -454,15 +352,8 @@ impl Backlog {
                 let end = run.first.checked_add(run.pages).filter(|_| run.tasks_each > 0);
                 let end = end.ok_or_else(|| Corrupt(format!("task queue header lists pages {run:?}")))?;
                 line.waiting = line.waiting.saturating_add(u64::from(run.tasks_each).saturating_mul(run.pages));
-                let away = || Page::away(run.tasks_each);
+                let away = || Page::Away(run.tasks_each);
                 line.pages.extend((run.first..end).map(|number| (number, away())));
-            }
-        }
-        for stored in header.missed {
-            let position = stored.at.unwrap_or_default().into_position()?;
-            if !backlog.miss(position, stored.added.map(|task| Box::new(task.into_task())), true) {
-                // It was emptied, and its row perhaps not deleted everywhere.
-                backlog.gone.insert(PageId::of(position));
             }
         }
         Ok(backlog)
@@ -473,46 +364,26 @@ impl Backlog {
         let away = |level| {
             let pages = self.lines[level].pages.iter();
             pages
-                .filter(|(_, page)| matches!(page, Page::Away { .. }))
+                .filter(|(_, page)| matches!(page, Page::Away(_)))
                 .map(move |(number, _)| PageId { level, number: *number })
         };
         Level::all().flat_map(away).collect()
     }
 
-    /// Brings a page in from its row; a page that is here already stays as it is. A page without a row is an empty one:
-    /// a former owner's last write may have come between reading the header and the page, and the log knows the rest.
+    /// Brings a page in from its row; a page that is here already stays as it is. A page without a row is an empty one. A page
+    /// that the header does not list is taken all the same: the header's row may be newer than the page's, or older.
     pub fn supply(&mut self, id: PageId, row: Option<&[u8]>) -> Result<(), Corrupt> {
         let tasks = row.map_or(Ok(BTreeMap::new()), |bytes| Page::decode(id, bytes))?;
-        self.bring_in(id, tasks);
-        Ok(())
-    }
-
-    /// A page that is away is here now: with what its row has, and all that this may lack.
-    fn bring_in(&mut self, id: PageId, mut tasks: BTreeMap<u64, Task>) {
         let line = &mut self.lines[id.level];
-        let Some(page @ Page::Away { .. }) = line.pages.get_mut(&id.number) else { return };
-        let before = page.len() as u64;
-        let mut dirty = false;
-        if let Page::Away { missed, .. } = page
-            && !missed.is_empty()
-        {
-            let missed = std::mem::take(missed);
-            for Missed { order, task } in &missed {
-                match task {
-                    Some(task) => tasks.insert(*order, (**task).clone()),
-                    None => tasks.remove(order),
-                };
-            }
-            dirty = true;
-            self.dirty = true;
-            self.made_good.insert(id, (missed, false));
-        }
+        let before = match line.pages.get(&id.number) {
+            Some(Page::Here(_)) => return Ok(()),
+            Some(Page::Away(tasks)) => u64::from(*tasks),
+            None => 0,
+        };
         line.waiting = line.waiting.saturating_sub(before) + tasks.len() as u64;
         if tasks.is_empty() {
             line.pages.remove(&id.number);
-            self.gone.insert(id);
-            self.dirty = true;
-            return;
+            return Ok(());
         }
         for (order, task) in &tasks {
             line.last = line.last.max(*order);
@@ -520,34 +391,20 @@ impl Backlog {
             self.expiries.extend(task.expires_at.map(|at| (at, Position { level: id.level, order: *order })));
         }
         self.weight += map_bytes::<u64, Task>(tasks.len());
-        *page = Page::Here { tasks, dirty, stored: true };
+        line.pages.insert(id.number, Page::Here(tasks));
+        Ok(())
     }
 
-    /// The rows that changed since the last call, which are then clean.
-    pub fn take_dirty(&mut self) -> Option<Rows> {
-        if !std::mem::take(&mut self.dirty) {
-            return None;
+    /// A page as its row holds it; `None` for one without tasks, which has no row, or that is only in its row.
+    pub fn encode_page(&self, id: PageId) -> Option<Bytes> {
+        match self.lines[id.level].pages.get(&id.number)? {
+            Page::Here(tasks) => Some(Page::encode(tasks)),
+            Page::Away(_) => None,
         }
-        let mut rows = Rows::default();
-        for level in Level::all() {
-            for (number, page) in &mut self.lines[level].pages {
-                if let Page::Here { tasks, dirty: dirty @ true, stored } = page {
-                    (*dirty, *stored) = (false, true);
-                    let id = PageId { level, number: *number };
-                    self.gone.remove(&id);
-                    rows.puts.push((id.row_key(), Page::encode(tasks)));
-                }
-            }
-        }
-        for (_, is_being_written) in self.made_good.values_mut() {
-            *is_being_written = true;
-        }
-        rows.deletes = std::mem::take(&mut self.gone).into_iter().map(PageId::row_key).collect();
-        rows.puts.push((Self::header_key(), self.encode_header()));
-        Some(rows)
     }
 
-    fn encode_header(&self) -> Bytes {
+    /// The header as its row holds it.
+    pub fn encode_header(&self) -> Bytes {
         let levels = Level::all().map(|level| {
             let line = &self.lines[level];
             let mut runs: Vec<StoredRun> = Vec::new();
@@ -560,45 +417,17 @@ impl Backlog {
             }
             StoredLevel { last: line.last, runs }
         });
-        let levels = levels.collect();
-        let away = Level::all()
-            .flat_map(|level| self.lines[level].pages.iter().map(move |(number, page)| (level, number, page)));
-        let away = away.filter_map(|(level, number, page)| match page {
-            Page::Away { missed, .. } => Some((PageId { level, number: *number }, missed)),
-            Page::Here { .. } => None,
-        });
-        let made_good = self.made_good.iter().map(|(id, (missed, _))| (*id, missed));
-        let missed = made_good.chain(away).flat_map(|(id, missed)| {
-            missed.iter().map(move |Missed { order, task }| StoredMissed {
-                at: Some(StoredPosition::from_position(Position { level: id.level, order: *order })),
-                added: task.as_ref().map(|task| StoredTask::from_task(*order, task)),
-            })
-        });
-        let missed = missed.collect();
-        StoredHeader { levels, generation: self.generation, missed, ..Default::default() }.to_bytes()
+        StoredHeader { levels: levels.collect(), generation: self.generation, ..Default::default() }.to_bytes()
     }
 
-    /// Has the header written again, whatever its row shows. What the log's tail touched is dirty already.
-    pub fn distrust_header(&mut self) {
-        self.dirty = true;
-    }
-
-    /// The rows last taken are written: leaves clean pages in theirs, except those at the front and the last, to which
-    /// tasks are added.
-    pub fn shed(&mut self) {
-        let weight = &mut self.weight;
-        self.made_good.retain(|_, (missed, is_being_written)| {
-            if *is_being_written {
-                *weight -= all_missed_bytes(missed);
-            }
-            !*is_being_written
-        });
+    /// Leaves pages that are safe in their rows to these, except those at the front and the last, to which tasks are added.
+    pub fn leave_to_rows(&mut self, is_safe: impl Fn(PageId) -> bool) {
         for level in Level::all() {
             let line = &mut self.lines[level];
             let last = PageId::of(Position { level, order: line.last + 1 }).number;
             for (number, page) in line.pages.iter_mut().skip(FRONT_PAGES) {
-                let Page::Here { tasks, dirty: false, .. } = page else { continue };
-                if *number == last {
+                let Page::Here(tasks) = page else { continue };
+                if *number == last || !is_safe(PageId { level, number: *number }) {
                     continue;
                 }
                 for (order, task) in tasks.iter() {
@@ -608,14 +437,14 @@ impl Backlog {
                     }
                 }
                 self.weight -= map_bytes::<u64, Task>(tasks.len());
-                *page = Page::away(tasks.len() as u32);
+                *page = Page::Away(tasks.len() as u32);
             }
         }
     }
 
     /// What must always hold; says what does not.
     pub fn invariants(&self) -> Result<(), String> {
-        let mut weight: usize = self.made_good.values().map(|(missed, _)| all_missed_bytes(missed)).sum();
+        let mut weight = 0;
         let mut expiries = BTreeSet::new();
         for level in Level::all() {
             let line = &self.lines[level];
@@ -627,13 +456,7 @@ impl Backlog {
                 if page.len() == 0 {
                     return Err(format!("page {number} of {level:?} is empty"));
                 }
-                let tasks = match page {
-                    Page::Here { tasks, .. } => tasks,
-                    Page::Away { missed, .. } => {
-                        weight += all_missed_bytes(missed);
-                        continue;
-                    }
-                };
+                let Page::Here(tasks) = page else { continue };
                 weight += map_bytes::<u64, Task>(tasks.len());
                 for (order, task) in tasks {
                     let position = Position { level, order: *order };
@@ -651,11 +474,3 @@ impl Backlog {
         Ok(())
     }
 }
-
-#[cfg(test)]
-#[path = "backlog/backlog_test.rs"]
-mod backlog_test;
-
-#[cfg(test)]
-#[path = "backlog/replicas_test.rs"]
-mod replicas_test;

@@ -14,7 +14,7 @@ mod queue;
 mod stored;
 mod task;
 
-pub use backlog::{Backlog, Change, Input, PageId, Reading, Rejected, Reply, Rows, Standing};
+pub use backlog::{Backlog, Change, Input, PageId, Reading, Rejected, Reply, Standing, Touched};
 pub use queue::{
     Decision, ItemId, Match, Origin, PollerId, Queue, QueueShape, ReadRequest, Separation, Settled, Withdrawal,
 };

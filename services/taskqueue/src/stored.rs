@@ -8,11 +8,6 @@ use prost::Message;
 
 use crate::{Corrupt, Level, Position, Task};
 
-/// The format that this release writes, and the highest that it reads, except for headers.
-const FORMAT: u32 = 1;
-/// The format of a header with more than format 1 knows.
-const HEADER_WITH_MISSED: u32 = 2;
-
 /// A task.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StoredTask {
@@ -91,7 +86,7 @@ impl StoredPosition {
     }
 }
 
-/// A change in the log: a task added, or tasks removed.
+/// A change in the log: a task added or replaced, or tasks removed.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct StoredChange {
     #[prost(uint32, tag = "1")]
@@ -100,6 +95,8 @@ pub(crate) struct StoredChange {
     pub added: Option<StoredTask>,
     #[prost(message, repeated, tag = "3")]
     pub removed: Vec<StoredPosition>,
+    #[prost(message, optional, tag = "4")]
+    pub replaced: Option<StoredTask>,
 }
 
 /// Neighbouring pages that hold equally many tasks each.
@@ -131,18 +128,6 @@ pub(crate) struct StoredHeader {
     pub levels: Vec<StoredLevel>,
     #[prost(uint64, tag = "3")]
     pub generation: u64,
-    /// Format 2: what the rows of pages may lack, in order.
-    #[prost(message, repeated, tag = "4")]
-    pub missed: Vec<StoredMissed>,
-}
-
-/// Something that a page's row may lack.
-#[derive(Clone, PartialEq, Message)]
-pub(crate) struct StoredMissed {
-    #[prost(message, optional, tag = "1")]
-    pub at: Option<StoredPosition>,
-    #[prost(message, optional, tag = "2")]
-    pub added: Option<StoredTask>,
 }
 
 /// A page row.
@@ -158,37 +143,32 @@ pub(crate) struct StoredPage {
 pub(crate) trait Record: Message + Default {
     /// What it is called in messages.
     const NAME: &'static str;
+    /// The format that this release writes and reads.
+    const FORMAT: u32;
     fn format(&mut self) -> &mut u32;
 
-    /// The format that this very record needs.
-    fn needs_format(&self) -> u32 {
-        FORMAT
-    }
-
-    /// The highest format that this release reads.
-    const HIGHEST: u32 = FORMAT;
-
     fn to_bytes(mut self) -> Bytes {
-        *self.format() = self.needs_format();
+        *self.format() = Self::FORMAT;
         self.encode_to_vec().into()
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Corrupt> {
         let mut record = Self::decode(bytes).map_err(|e| Corrupt(format!("task queue {}: {e}", Self::NAME)))?;
         match *record.format() {
-            format if (FORMAT..=Self::HIGHEST).contains(&format) => Ok(record),
+            format if format == Self::FORMAT => Ok(record),
             format => {
-                let (name, highest) = (Self::NAME, Self::HIGHEST);
-                Err(Corrupt(format!("task queue {name} of format {format}, known are {FORMAT} to {highest}")))
+                let (name, known) = (Self::NAME, Self::FORMAT);
+                Err(Corrupt(format!("task queue {name} of format {format}, this release reads format {known}")))
             }
         }
     }
 }
 
 macro_rules! record {
-    ($record:ty, $name:literal) => {
+    ($record:ty, $name:literal, $format:literal) => {
         impl Record for $record {
             const NAME: &'static str = $name;
+            const FORMAT: u32 = $format;
             fn format(&mut self) -> &mut u32 {
                 &mut self.format
             }
@@ -196,34 +176,23 @@ macro_rules! record {
     };
 }
 
-record!(StoredChange, "change");
-record!(StoredPage, "page");
-
-impl Record for StoredHeader {
-    const NAME: &'static str = "header";
-    const HIGHEST: u32 = HEADER_WITH_MISSED;
-
-    fn format(&mut self) -> &mut u32 {
-        &mut self.format
-    }
-
-    fn needs_format(&self) -> u32 {
-        if self.missed.is_empty() { FORMAT } else { HEADER_WITH_MISSED }
-    }
-}
+record!(StoredChange, "change", 2);
+record!(StoredHeader, "header", 3);
+record!(StoredPage, "page", 1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_later_format_is_refused() {
-        let later = StoredHeader { format: HEADER_WITH_MISSED + 1, ..Default::default() };
-        assert!(StoredHeader::from_bytes(&later.encode_to_vec()).is_err());
+    fn another_format_is_refused() {
+        let of = |format| StoredHeader { format, ..Default::default() }.encode_to_vec();
+        for format in [StoredHeader::FORMAT - 1, StoredHeader::FORMAT + 1] {
+            assert!(StoredHeader::from_bytes(&of(format)).is_err());
+        }
         assert!(StoredHeader::from_bytes(b"\xff\xff").is_err());
-        let known = StoredHeader::from_bytes(&StoredHeader::default().to_bytes()).expect("a header");
-        assert_eq!(known.format, FORMAT, "an earlier release reads a header that has nothing new");
-        let page = StoredPage { format: FORMAT + 1, ..Default::default() };
+        assert!(StoredHeader::from_bytes(&StoredHeader::default().to_bytes()).is_ok());
+        let page = StoredPage { format: StoredPage::FORMAT + 1, ..Default::default() };
         assert!(StoredPage::from_bytes(&page.encode_to_vec()).is_err());
     }
 }

@@ -35,9 +35,9 @@ fn kept(tasks: usize) -> Backlog {
 
 fn stored(tasks: usize) -> (Backlog, BTreeMap<Bytes, Bytes>) {
     let mut backlog = kept(tasks);
-    let rows = backlog.take_dirty().unwrap().puts.into_iter().collect();
-    backlog.shed();
-    (backlog, rows)
+    let row = (Backlog::header_key(), backlog.encode_header());
+    backlog.leave_to_rows(|_| true);
+    (backlog, BTreeMap::from([row]))
 }
 
 /// As a new owner has it who has read the header alone.

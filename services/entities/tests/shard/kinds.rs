@@ -69,7 +69,7 @@ async fn both_decide_owe_and_survive_a_crash() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_are_woken_by_whoever_owns_the_shard() {
+async fn both_are_woken_by_each_owner_of_the_shard() {
     let (world, listener) = (World::new(), Arc::new(Listener::default()));
     let shard = open(&world, &listener).await;
     let (soon, late) = (START + HOUR, START + 30 * HOUR);
@@ -92,7 +92,7 @@ async fn both_are_woken_by_whoever_owns_the_shard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_is_set_aside_by_itself() {
+async fn each_is_quarantined_by_itself() {
     let (world, listener) = (World::new(), Arc::new(Listener::default()));
     let shard = open(&world, &listener).await;
     for id in ["a", "b"] {
@@ -108,7 +108,7 @@ async fn each_is_set_aside_by_itself() {
         assert_eq!(read(&next, "a").await.balance, 1);
         assert!(matches!(next.call(key("b"), Input::Read).await, Err(CallError::Quarantined(_))));
         assert_eq!(count(&next, "b").await.unwrap().number, 1);
-        // The log forgets, and what lies aside still says which of the two is meant.
+        // The log forgets, and the quarantine still says which of the two is meant.
         world.pass(Duration::from_secs(30)).await;
         assert_eq!(next.stats().log_depth, 0);
         next.abandon().await;
@@ -154,7 +154,7 @@ async fn a_set_of_shards_gives_each_kind_a_handle_of_its_own() {
         let id = n.to_string();
         assert_eq!(accounts.call(&key(&id), deposit(1, 1)).await, DONE);
         assert_eq!(tallies.tell(&tally(&id), tally::Input::Add(n)).await.unwrap().number, n);
-        let seen = tallies.inspect(&tally(&id), |view| view.slot.unwrap().state::<Tally>().is_some()).await;
+        let seen = tallies.inspect(&tally(&id), |view| view.slot.unwrap().resident::<Tally>().is_some()).await;
         assert_eq!(seen, Ok(true));
     }
     shards.close().await;

@@ -6,12 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use entities::{
-    Corrupt, EntityKey, Env, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow, Transition,
-};
+use entities::{Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition};
 use ids::{KindId, Timestamp};
 use prost::Message;
-use storage::{PartitionKey, PartitionWrite, RowKey, Version};
+use storage::{PartitionKey, RowKey};
 
 pub struct Ledger;
 
@@ -87,7 +85,7 @@ pub struct Change {
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Fact {
     #[prost(message, tag = "1")]
-    Deposited(Pair),
+    Deposited(Deposit),
     #[prost(message, tag = "2")]
     AlarmSet(Pair),
     #[prost(message, tag = "3")]
@@ -106,6 +104,24 @@ pub struct Pair {
     pub name: u64,
     #[prost(int64, tag = "2")]
     pub value: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Deposit {
+    #[prost(uint64, tag = "1")]
+    pub request: u64,
+    #[prost(int64, tag = "2")]
+    pub amount: i64,
+    /// Which of all deposits.
+    #[prost(uint64, tag = "3")]
+    pub number: u64,
+}
+
+/// The account, and each entry of its journal.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Part {
+    Account,
+    Entry(u64),
 }
 
 /// The account's row.
@@ -144,9 +160,6 @@ pub struct State {
     requests: BTreeSet<u64>,
     /// Entries in memory: all that are not written, and those that were asked for.
     journal: BTreeMap<u64, i64>,
-    unwritten: BTreeSet<u64>,
-    dirty: bool,
-    loaded: Version,
 }
 
 pub fn partition(key: &EntityKey) -> PartitionKey {
@@ -183,17 +196,15 @@ impl State {
     }
 
     fn apply_fact(&mut self, fact: &Fact) -> Result<(), Corrupt> {
-        self.dirty = true;
         let account = &mut self.account;
         match fact {
-            Fact::Deposited(Pair { name, value }) => {
-                if !self.requests.insert(*name) {
-                    return Err(Corrupt(format!("request {name} applied twice")));
+            Fact::Deposited(Deposit { request, amount, number }) => {
+                if !self.requests.insert(*request) {
+                    return Err(Corrupt(format!("request {request} applied twice")));
                 }
-                account.requests.push(*name);
-                account.balance += value;
-                self.journal.insert(account.deposits, *value);
-                self.unwritten.insert(account.deposits);
+                account.requests.push(*request);
+                account.balance += amount;
+                self.journal.insert(*number, *amount);
                 account.deposits += 1;
             }
             Fact::AlarmSet(Pair { name, value }) => {
@@ -213,6 +224,7 @@ impl State {
 
 impl Kind for Ledger {
     type State = State;
+    type Part = Part;
     type Input = Input;
     type Change = Change;
     type Reply = Reply;
@@ -230,19 +242,12 @@ impl Kind for Ledger {
     }
 
     fn vacant(&self, _: &EntityKey) -> State {
-        State {
-            account: Account::default(),
-            requests: BTreeSet::new(),
-            journal: BTreeMap::new(),
-            unwritten: BTreeSet::new(),
-            dirty: false,
-            loaded: 0,
-        }
+        State { account: Account::default(), requests: BTreeSet::new(), journal: BTreeMap::new() }
     }
 
     fn step(
         &self,
-        key: &EntityKey,
+        _: &EntityKey,
         state: &mut State,
         input: Input,
         env: &Env,
@@ -256,7 +261,7 @@ impl Kind for Ledger {
                 if matches!(input, Input::DepositLazily { .. }) {
                     release = Release::Lazy;
                 }
-                vec![Fact::Deposited(Pair { name: request, value: amount })]
+                vec![Fact::Deposited(Deposit { request, amount, number: state.account.deposits })]
             }
             Input::Deposit { .. } | Input::DepositLazily { .. } => {
                 reply = Reply::Done { repeated: true };
@@ -270,8 +275,7 @@ impl Kind for Ledger {
             Input::ReadEntry(number) => {
                 let entry = state.journal.get(&number).copied();
                 if entry.is_none() && number < state.account.deposits {
-                    let row = RowAddress { partition: partition(key), key: entry_row(number) };
-                    return Err(Refusal::Needs(vec![row], input));
+                    return Err(Refusal::Needs(vec![Part::Entry(number)], input));
                 }
                 reply = Reply::Entry(entry);
                 vec![]
@@ -294,25 +298,22 @@ impl Kind for Ledger {
         Ok(Transition { changes, reply, release })
     }
 
-    fn apply(&self, _: &EntityKey, state: &mut State, change: &Change) -> Result<(), Corrupt> {
+    fn apply(
+        &self,
+        _: &EntityKey,
+        state: &mut State,
+        change: &Change,
+        is_behind: &dyn Fn(&Part) -> bool,
+    ) -> Result<(), Corrupt> {
         match &change.fact {
             Some(Fact::Poison(_)) => Err(Corrupt("poison".to_owned())),
-            Some(fact) => state.apply_fact(fact),
+            Some(fact) if is_behind(&Part::Account) => state.apply_fact(fact),
+            Some(Fact::Deposited(Deposit { amount, number, .. })) => {
+                state.journal.insert(*number, *amount);
+                Ok(())
+            }
+            Some(_) => Ok(()),
             None => Err(Corrupt("no fact".to_owned())),
-        }
-    }
-
-    fn loaded_version(&self, state: &State, _: &Change) -> Version {
-        state.loaded
-    }
-
-    /// The account's row was read; the entry that was written with it may lie on one replica.
-    fn found_in_row(&self, _: &EntityKey, state: &mut State, change: &Change) {
-        if let Some(Fact::Deposited(Pair { name, value })) = &change.fact {
-            let number = state.account.requests.iter().position(|request| request == name);
-            let number = number.expect("the row shows the deposit") as u64;
-            state.journal.insert(number, *value);
-            state.unwritten.insert(number);
         }
     }
 
@@ -336,49 +337,55 @@ impl Kind for Ledger {
         Input::TimeHasCome
     }
 
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<State>, Corrupt> {
-        let Some(stored) = found.first() else {
-            return Ok(Load::Fetch(vec![RowAddress { partition: partition(key), key: account_row() }]));
-        };
-        let mut state = self.vacant(key);
-        if let Some(row) = &stored.row {
-            state.account = Account::decode(row.value.clone()).map_err(|error| Corrupt(error.to_string()))?;
-            state.requests = state.account.requests.iter().copied().collect();
-            state.loaded = row.version;
-        }
-        Ok(Load::Ready(state))
+    fn root(&self) -> Part {
+        Part::Account
     }
 
-    fn supply(&self, _: &EntityKey, state: &mut State, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
-        for stored in rows {
-            let row = stored.row.ok_or_else(|| Corrupt(format!("no row {:?}", stored.address.key)))?;
-            let pair = Pair::decode(row.value).map_err(|error| Corrupt(error.to_string()))?;
+    fn address(&self, key: &EntityKey, part: &Part) -> RowAddress {
+        let row = match part {
+            Part::Account => account_row(),
+            Part::Entry(number) => entry_row(*number),
+        };
+        RowAddress { partition: partition(key), key: row }
+    }
+
+    fn encode_part(&self, state: &State, part: &Part) -> Vec<(RowKey, Bytes)> {
+        match part {
+            Part::Account => {
+                let account = Account { in_memory: state.journal.keys().copied().collect(), ..state.account.clone() };
+                vec![(account_row(), Bytes::from(account.encode_to_vec()))]
+            }
+            Part::Entry(number) => {
+                let entry = Pair { name: *number, value: state.journal[number] };
+                vec![(entry_row(*number), Bytes::from(entry.encode_to_vec()))]
+            }
+        }
+    }
+
+    fn decode_part(&self, _: &EntityKey, state: &mut State, part: &Part, row: Option<Bytes>) -> Result<(), Corrupt> {
+        let Some(row) = row else {
+            return if *part == Part::Account { Ok(()) } else { Err(Corrupt(format!("no row of {part:?}"))) };
+        };
+        if *part == Part::Account {
+            state.account = Account::decode(row).map_err(|error| Corrupt(error.to_string()))?;
+            state.requests = state.account.requests.iter().copied().collect();
+        } else {
+            let pair = Pair::decode(row).map_err(|error| Corrupt(error.to_string()))?;
             state.journal.insert(pair.name, pair.value);
         }
         Ok(())
     }
 
-    fn take_dirty(&self, key: &EntityKey, state: &mut State) -> Vec<PartitionWrite> {
-        if !std::mem::take(&mut state.dirty) {
-            return vec![];
-        }
-        state.account.in_memory = state.journal.keys().copied().collect();
-        let mut puts = vec![(account_row(), Bytes::from(state.account.encode_to_vec()))];
-        for number in std::mem::take(&mut state.unwritten) {
-            let entry = Pair { name: number, value: state.journal[&number] };
-            puts.push((entry_row(number), Bytes::from(entry.encode_to_vec())));
-        }
-        vec![PartitionWrite { partition: partition(key), version: 0, puts, deletes: vec![] }]
+    fn parts_of(&self, change: &Change) -> Vec<Touch<Part>> {
+        let entry = match &change.fact {
+            Some(Fact::Deposited(deposit)) => Some(Touch::Begins(Part::Entry(deposit.number))),
+            _ => None,
+        };
+        entry.into_iter().chain([Touch::Changes(Part::Account)]).collect()
     }
 
-    fn mark_all_dirty(&self, state: &mut State) {
-        state.dirty = true;
-        state.unwritten = state.journal.keys().copied().collect();
-    }
-
-    fn shed(&self, state: &mut State) {
-        let unwritten = &state.unwritten;
-        state.journal.retain(|number, _| unwritten.contains(number));
+    fn leave_to_rows(&self, state: &mut State, is_safe: &dyn Fn(&Part) -> bool) {
+        state.journal.retain(|number, _| !is_safe(&Part::Entry(*number)));
     }
 
     fn weight(&self, state: &State) -> usize {

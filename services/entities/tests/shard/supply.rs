@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use entities::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Kinds, Load, ObligationId, Refusal, Release, RowAddress, Shard,
-    StoredRow, Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Kinds, ObligationId, Refusal, Release, RowAddress, Shard, Touch,
+    Transition,
 };
 use ids::{KindId, Timestamp};
-use storage::{PartitionWrite, Version};
+use storage::{PartitionWrite, RowKey};
 
 use crate::world::{START, World};
 
@@ -22,6 +22,13 @@ struct State {
     looked_at: Option<Timestamp>,
 }
 
+/// The drawer itself has no row.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Part {
+    Drawer,
+    Note,
+}
+
 enum Input {
     Read,
     TimeHasCome,
@@ -31,12 +38,9 @@ fn key(id: &str) -> EntityKey {
     EntityKey::of::<Drawer>("namespace", id)
 }
 
-fn note(key: &EntityKey) -> RowAddress {
-    RowAddress { partition: Bytes::from(format!("drawer/{}", key.id)), key: Bytes::from_static(b"note") }
-}
-
 impl Kind for Drawer {
     type State = State;
+    type Part = Part;
     type Input = Input;
     type Change = Timestamp;
     type Reply = Option<Timestamp>;
@@ -59,13 +63,13 @@ impl Kind for Drawer {
 
     fn step(
         &self,
-        key: &EntityKey,
+        _: &EntityKey,
         state: &mut State,
         input: Input,
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>> {
         let changes = match (&input, state.note) {
-            (Input::Read, None) => return Err(Refusal::Needs(vec![note(key)], input)),
+            (Input::Read, None) => return Err(Refusal::Needs(vec![Part::Note], input)),
             (Input::TimeHasCome, Some(at)) if state.looked_at.is_none() && at <= env.now => {
                 state.looked_at = Some(env.now);
                 vec![env.now]
@@ -75,13 +79,15 @@ impl Kind for Drawer {
         Ok(Transition { changes, reply: state.looked_at, release: Release::Durable })
     }
 
-    fn apply(&self, _: &EntityKey, state: &mut State, change: &Timestamp) -> Result<(), Corrupt> {
+    fn apply(
+        &self,
+        _: &EntityKey,
+        state: &mut State,
+        change: &Timestamp,
+        _: &dyn Fn(&Part) -> bool,
+    ) -> Result<(), Corrupt> {
         state.looked_at = Some(*change);
         Ok(())
-    }
-
-    fn loaded_version(&self, _: &State, _: &Timestamp) -> Version {
-        0
     }
 
     fn encode_change(&self, change: &Timestamp) -> Bytes {
@@ -105,23 +111,35 @@ impl Kind for Drawer {
         Input::TimeHasCome
     }
 
-    fn load(&self, key: &EntityKey, _: &[StoredRow]) -> Result<Load<State>, Corrupt> {
-        Ok(Load::Ready(self.vacant(key)))
+    fn root(&self) -> Part {
+        Part::Drawer
     }
 
-    fn supply(&self, _: &EntityKey, state: &mut State, rows: Vec<StoredRow>) -> Result<(), Corrupt> {
-        let row = rows.into_iter().find_map(|stored| stored.row).ok_or_else(|| Corrupt("no note".to_owned()))?;
-        state.note = Some(self.decode_change(row.value)?);
-        Ok(())
+    fn address(&self, key: &EntityKey, part: &Part) -> RowAddress {
+        let row = match part {
+            Part::Drawer => "drawer",
+            Part::Note => "note",
+        };
+        RowAddress { partition: Bytes::from(format!("drawer/{}", key.id)), key: Bytes::from(row) }
     }
 
-    fn take_dirty(&self, _: &EntityKey, _: &mut State) -> Vec<PartitionWrite> {
+    fn encode_part(&self, _: &State, _: &Part) -> Vec<(RowKey, Bytes)> {
         vec![]
     }
 
-    fn mark_all_dirty(&self, _: &mut State) {}
+    fn decode_part(&self, _: &EntityKey, state: &mut State, part: &Part, row: Option<Bytes>) -> Result<(), Corrupt> {
+        if *part == Part::Note {
+            let row = row.ok_or_else(|| Corrupt("no note".to_owned()))?;
+            state.note = Some(self.decode_change(row)?);
+        }
+        Ok(())
+    }
 
-    fn shed(&self, _: &mut State) {}
+    fn parts_of(&self, _: &Timestamp) -> Vec<Touch<Part>> {
+        vec![]
+    }
+
+    fn leave_to_rows(&self, _: &mut State, _: &dyn Fn(&Part) -> bool) {}
 
     fn weight(&self, _: &State) -> usize {
         100
@@ -142,7 +160,7 @@ impl Host<Drawer> for Nobody {
 async fn an_entity_is_woken_at_the_time_that_rows_it_asked_for_tell() {
     let world = World::new();
     let due = START + Duration::from_secs(60);
-    let RowAddress { partition, key: row } = note(&key("a"));
+    let RowAddress { partition, key: row } = Drawer.address(&key("a"), &Part::Note);
     let puts = vec![(row, Drawer.encode_change(&due))];
     let write = PartitionWrite { partition, version: 0, puts, deletes: vec![] };
     world.store().table.write(vec![write]).await.unwrap();

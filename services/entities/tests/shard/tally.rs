@@ -4,11 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use entities::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Load, ObligationId, Refusal, Release, RowAddress, StoredRow,
-    Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
 };
 use ids::{KindId, Timestamp};
-use storage::{PartitionWrite, Version};
+use storage::RowKey;
 
 pub struct Tally;
 
@@ -32,12 +31,9 @@ pub struct Count {
     grows_at: i64,
 }
 
-#[derive(Default)]
-pub struct State {
-    count: Count,
-    dirty: bool,
-    loaded: Version,
-}
+/// The one part.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Whole;
 
 const POISON: u64 = u64::MAX;
 
@@ -55,18 +51,14 @@ impl Count {
     }
 }
 
-fn row(key: &EntityKey) -> RowAddress {
-    RowAddress {
-        partition: Bytes::from(format!("tally/{}\0{}", key.namespace, key.id)),
-        key: Bytes::from_static(b"count"),
-    }
-}
+const ROW: &[u8] = b"count";
 
 /// A change is the count as it is after it.
 impl Kind for Tally {
     const ID: KindId = KindId::of_test(2);
 
-    type State = State;
+    type State = Count;
+    type Part = Whole;
     type Input = Input;
     type Change = Count;
     type Reply = Count;
@@ -81,18 +73,18 @@ impl Kind for Tally {
         EntityKey::of_name::<Self>(partition.strip_prefix(b"tally/")?)
     }
 
-    fn vacant(&self, _: &EntityKey) -> State {
-        State::default()
+    fn vacant(&self, _: &EntityKey) -> Count {
+        Count::default()
     }
 
     fn step(
         &self,
         _: &EntityKey,
-        state: &mut State,
+        state: &mut Count,
         input: Input,
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>> {
-        let mut count = state.count;
+        let mut count = *state;
         match input {
             Input::Add(some) => count.number += some,
             Input::AddAt(at) => count.grows_at = at.nanos(),
@@ -103,22 +95,23 @@ impl Kind for Tally {
             Input::Told => count.told = count.number,
             Input::TimeHasCome | Input::Read => {}
         }
-        let changes = if count == state.count { vec![] } else { vec![count] };
-        state.dirty |= !changes.is_empty();
-        state.count = count;
+        let changes = if count == *state { vec![] } else { vec![count] };
+        *state = count;
         Ok(Transition { changes, reply: count, release: Release::Durable })
     }
 
-    fn apply(&self, _: &EntityKey, state: &mut State, change: &Count) -> Result<(), Corrupt> {
+    fn apply(
+        &self,
+        _: &EntityKey,
+        state: &mut Count,
+        change: &Count,
+        _: &dyn Fn(&Whole) -> bool,
+    ) -> Result<(), Corrupt> {
         if change.number == POISON {
             return Err(Corrupt("poison".to_owned()));
         }
-        (state.count, state.dirty) = (*change, true);
+        *state = *change;
         Ok(())
-    }
-
-    fn loaded_version(&self, state: &State, _: &Count) -> Version {
-        state.loaded
     }
 
     fn encode_change(&self, change: &Count) -> Bytes {
@@ -130,44 +123,44 @@ impl Kind for Tally {
     }
 
     /// The number, until it has been told.
-    fn obligations(&self, _: &EntityKey, state: &State) -> Vec<(ObligationId, u64)> {
-        let Count { number, told, .. } = state.count;
+    fn obligations(&self, _: &EntityKey, state: &Count) -> Vec<(ObligationId, u64)> {
+        let Count { number, told, .. } = *state;
         if number == told { vec![] } else { vec![(format!("tell {number}"), number)] }
     }
 
-    fn next_wake_up(&self, state: &State) -> Option<Timestamp> {
-        Some(state.count.grows_at).filter(|at| *at != 0).map(Timestamp::from_nanos)
+    fn next_wake_up(&self, state: &Count) -> Option<Timestamp> {
+        Some(state.grows_at).filter(|at| *at != 0).map(Timestamp::from_nanos)
     }
 
     fn wake_up(&self) -> Input {
         Input::TimeHasCome
     }
 
-    fn load(&self, key: &EntityKey, found: &[StoredRow]) -> Result<Load<State>, Corrupt> {
-        let Some(stored) = found.first() else { return Ok(Load::Fetch(vec![row(key)])) };
-        let Some(row) = &stored.row else { return Ok(Load::Ready(State::default())) };
-        Ok(Load::Ready(State { count: Count::decode(&row.value)?, dirty: false, loaded: row.version }))
+    fn root(&self) -> Whole {
+        Whole
     }
 
-    fn supply(&self, _: &EntityKey, _: &mut State, _: Vec<StoredRow>) -> Result<(), Corrupt> {
-        Err(Corrupt("nobody asked for rows".to_owned()))
+    fn address(&self, key: &EntityKey, _: &Whole) -> RowAddress {
+        let partition = Bytes::from(format!("tally/{}\0{}", key.namespace, key.id));
+        RowAddress { partition, key: Bytes::from_static(ROW) }
     }
 
-    fn take_dirty(&self, key: &EntityKey, state: &mut State) -> Vec<PartitionWrite> {
-        if !std::mem::take(&mut state.dirty) {
-            return vec![];
-        }
-        let RowAddress { partition, key } = row(key);
-        vec![PartitionWrite { partition, version: 0, puts: vec![(key, state.count.encode())], deletes: vec![] }]
+    fn encode_part(&self, state: &Count, _: &Whole) -> Vec<(RowKey, Bytes)> {
+        vec![(Bytes::from_static(ROW), state.encode())]
     }
 
-    fn mark_all_dirty(&self, state: &mut State) {
-        state.dirty = true;
+    fn decode_part(&self, _: &EntityKey, state: &mut Count, _: &Whole, row: Option<Bytes>) -> Result<(), Corrupt> {
+        *state = row.map_or(Ok(Count::default()), |row| Count::decode(&row))?;
+        Ok(())
     }
 
-    fn shed(&self, _: &mut State) {}
+    fn parts_of(&self, _: &Count) -> Vec<Touch<Whole>> {
+        vec![Touch::Changes(Whole)]
+    }
 
-    fn weight(&self, _: &State) -> usize {
+    fn leave_to_rows(&self, _: &mut Count, _: &dyn Fn(&Whole) -> bool) {}
+
+    fn weight(&self, _: &Count) -> usize {
         0
     }
 }

@@ -3,6 +3,7 @@
 //! replica may be lost.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::temporal::api::command::v1::Command;
 use api::temporal::api::command::v1::command::Attributes;
@@ -16,15 +17,15 @@ use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskCompletedRequest, StartWorkflowExecutionRequest};
 use bytes::Bytes;
-use entities::{EntityKey, Env, Kind, Load, Refusal, RowAddress, StoredRow};
+use entities::{EntityKey, Env, Kind, Refusal, Resident, RowAddress};
 use execution::{
     Change, CompleteWorkflowTask, Input, Limits, Read, Run, RunRef, Signal, Start, StartTask, StartWorkflowTask,
     Terminate,
 };
 use ids::{Timestamp, WallClock};
-use storage::{PartitionWrite, Row, Version};
+use storage::{PartitionWrite, Row, Seq, Version};
 
-use super::{WorkflowKind, WorkflowState, decode_history, rows};
+use super::{WorkflowKind, decode_history, rows};
 
 /// Rows as one replica keeps them: the highest version wins.
 #[derive(Clone, Default)]
@@ -71,9 +72,9 @@ impl Table {
         found.0
     }
 
-    fn get(&mut self, out: usize, address: &RowAddress) -> StoredRow {
+    fn get(&mut self, out: usize, address: &RowAddress) -> Option<Row> {
         let wanted = (address.partition.clone(), address.key.clone());
-        StoredRow { address: address.clone(), row: self.read(out, |at| *at == wanted).remove(&wanted) }
+        self.read(out, |at| *at == wanted).remove(&wanted)
     }
 
     fn history(&mut self, out: usize, partition: &Bytes) -> Vec<HistoryEvent> {
@@ -93,9 +94,9 @@ impl Table {
 
 /// One workflow ID with its log and rows, as a shard treats it.
 struct Model {
-    kind: WorkflowKind,
+    kind: Arc<WorkflowKind>,
     key: EntityKey,
-    state: WorkflowState,
+    workflow: Resident<WorkflowKind>,
     table: Table,
     log: Vec<(Version, Change)>,
     seq: Version,
@@ -109,13 +110,13 @@ struct Model {
 
 impl Model {
     fn new(seed: u64) -> Self {
-        let kind = WorkflowKind::new(Limits::default());
+        let kind = Arc::new(WorkflowKind::new(Limits::default()));
         let key = EntityKey::of::<WorkflowKind>("n", "w");
-        let state = kind.vacant(&key);
+        let workflow = Resident::load(Arc::clone(&kind), &key, &[], |_| None).unwrap();
         Self {
             kind,
             key,
-            state,
+            workflow,
             table: Table::default(),
             log: Vec::new(),
             seq: 0,
@@ -138,7 +139,7 @@ impl Model {
         let now = Timestamp::from_nanos(self.now);
         let env = Env { now, wall: WallClock::in_step(now), seed: u128::from(self.roll(u64::MAX)) << 3 };
         loop {
-            match self.kind.step(&self.key, &mut self.state, input, &env) {
+            match self.workflow.step(&self.key, input, &env) {
                 Ok(transition) => {
                     if !transition.changes.is_empty() {
                         self.seq += 1;
@@ -153,9 +154,9 @@ impl Model {
                     return;
                 }
                 Err(Refusal::Rejected(_)) => return,
-                Err(Refusal::Needs(addresses, again)) => {
-                    let found = addresses.iter().map(|address| self.read_row(address)).collect();
-                    self.kind.supply(&self.key, &mut self.state, found).unwrap();
+                Err(Refusal::Needs(_, again)) => {
+                    let found = self.workflow.needs(&self.key).iter().map(|address| self.read_row(address)).collect();
+                    self.workflow.supply(&self.key, found).unwrap();
                     input = again;
                 }
             }
@@ -163,8 +164,8 @@ impl Model {
     }
 
     fn act(&mut self) {
-        let current = self.state.workflow.chain.current_run_id.clone();
-        let task = self.state.workflow.current().and_then(|run| run.task.clone());
+        let current = self.workflow.state().chain.current_run_id.clone();
+        let task = self.workflow.state().current().and_then(|run| run.task.clone());
         let input = match (self.roll(10), task) {
             (0, _) => Input::new(RunRef::Current, Terminate::default()),
             (1 | 2, _) => Input::new(RunRef::Current, Signal { name: "go".to_owned(), ..Signal::default() }),
@@ -199,8 +200,7 @@ impl Model {
         if self.taken.is_some() {
             return;
         }
-        let mut writes = self.kind.take_dirty(&self.key, &mut self.state);
-        writes.iter_mut().for_each(|write| write.version = self.seq);
+        let writes = self.workflow.take_dirty(&self.key, self.seq);
         if !writes.is_empty() {
             self.taken = Some((self.seq, writes));
         }
@@ -218,7 +218,7 @@ impl Model {
             }
         }
         if acknowledge {
-            self.kind.shed(&mut self.state);
+            self.workflow.written();
             if self.roll(2) == 0 {
                 self.log.retain(|(seq, _)| *seq > version);
             }
@@ -229,26 +229,9 @@ impl Model {
 
     fn crash(&mut self) {
         self.taken = None;
-        let mut found = Vec::new();
-        self.state = loop {
-            match self.kind.load(&self.key, &found).unwrap() {
-                Load::Ready(state) => break state,
-                Load::Fetch(addresses) => {
-                    found.extend(addresses.iter().map(|address| self.read_row(address)).collect::<Vec<_>>());
-                }
-            }
-        };
-        for (seq, change) in &self.log {
-            let change = self.kind.decode_change(self.kind.encode_change(change)).unwrap();
-            if *seq > self.kind.loaded_version(&self.state, &change) {
-                self.kind.apply(&self.key, &mut self.state, &change).unwrap();
-            } else {
-                self.kind.found_in_row(&self.key, &mut self.state, &change);
-            }
-        }
-        if !self.log.is_empty() {
-            self.kind.mark_all_dirty(&mut self.state);
-        }
+        let tail: Vec<_> = self.log.iter().map(|(seq, change)| (Seq(*seq), self.kind.encode_change(change))).collect();
+        let (kind, key) = (Arc::clone(&self.kind), self.key.clone());
+        self.workflow = Resident::load(kind, &key, &tail, |address| self.read_row(address)).unwrap();
     }
 
     /// All runs, without that part of their history that happens to be in memory.
@@ -266,17 +249,17 @@ impl Model {
         self.roll(3) as usize
     }
 
-    fn read_row(&mut self, address: &RowAddress) -> StoredRow {
+    fn read_row(&mut self, address: &RowAddress) -> Option<Row> {
         let out = self.replica();
         self.table.get(out, address)
     }
 
     /// A run as the state has it, or its row.
     fn run(&mut self, run_id: &str) -> Run {
-        match self.state.workflow.runs.get(run_id) {
+        match self.workflow.state().runs.get(run_id) {
             Some(run) => (**run).clone(),
             None => {
-                let row = self.read_row(&rows::run_address(&self.key, run_id)).row;
+                let row = self.read_row(&rows::run_address(&self.key, run_id));
                 rows::decode_run(&row.unwrap_or_else(|| panic!("run {run_id} is lost")).value).unwrap()
             }
         }
@@ -344,10 +327,10 @@ fn rows_and_log_give_back_state_and_history_whatever_a_checkpoint_managed_to_wri
                 2 => model.write(true),
                 3 => model.write(false),
                 4 => {
-                    let chain = model.state.workflow.chain.clone();
+                    let chain = model.workflow.state().chain.clone();
                     let before = model.runs();
                     model.crash();
-                    assert_eq!(model.state.workflow.chain, chain, "seed {seed}");
+                    assert_eq!(model.workflow.state().chain, chain, "seed {seed}");
                     assert_eq!(model.runs(), before, "seed {seed}");
                     model.check_histories();
                 }

@@ -14,7 +14,7 @@ use storage::{PartitionKey, RowKey, ScanRange};
 use super::WorkflowKind;
 
 /// The form of the chain's row; what it contains and a run's row have format numbers of their own.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// What a history row takes, unless a single event is larger. Far below what any store takes, as readers hold whole rows.
 const HISTORY_ROW_BYTES: usize = 1 << 20;
@@ -34,9 +34,6 @@ struct StoredChain {
     format: u32,
     #[prost(message, optional, tag = "2")]
     chain: Option<ChainRow>,
-    /// Runs whose rows were written in the same round and may be older than this one: to be looked at when loading.
-    #[prost(string, repeated, tag = "3")]
-    companions: Vec<String>,
 }
 
 /// The chain's partition.
@@ -121,29 +118,20 @@ pub(crate) fn run_address(key: &EntityKey, run_id: &str) -> RowAddress {
     RowAddress { partition: run_partition(key, run_id), key: state_key() }
 }
 
-/// The run whose state is at an address; `None` for any other row.
-pub(crate) fn run_id_of(key: &EntityKey, address: &RowAddress) -> Option<String> {
-    let prefix = name(RUNS, &[key.namespace.as_str(), ""]);
-    let rest = address.partition.strip_prefix(prefix.as_ref())?;
-    let end = rest.iter().position(|byte| *byte == 0)?;
-    String::from_utf8(rest[..end].to_vec()).ok()
-}
-
 /// The chain's row.
-pub(crate) fn encode_chain(chain: &Chain, companions: impl Iterator<Item = String>) -> Bytes {
-    let stored = StoredChain { format: FORMAT, chain: Some(ChainRow::of(chain)), companions: companions.collect() };
+pub(crate) fn encode_chain(chain: &Chain) -> Bytes {
+    let stored = StoredChain { format: FORMAT, chain: Some(ChainRow::of(chain)) };
     stored.encode_to_vec().into()
 }
 
-/// A chain and the runs to be looked at with it.
-pub(crate) fn decode_chain(bytes: &Bytes) -> Result<(Chain, Vec<String>), Corrupt> {
+/// A chain.
+pub(crate) fn decode_chain(bytes: &Bytes) -> Result<Chain, Corrupt> {
     let stored = StoredChain::decode(bytes.clone()).map_err(|error| Corrupt(format!("chain row: {error}")))?;
     if stored.format != FORMAT {
         return Err(Corrupt(format!("chain row has format {}, this release reads {FORMAT}", stored.format)));
     }
     let row = stored.chain.ok_or_else(|| Corrupt("chain row is empty".to_owned()))?;
-    let chain = row.into_chain().map_err(|error| Corrupt(format!("chain row: {error}")))?;
-    Ok((chain, stored.companions))
+    row.into_chain().map_err(|error| Corrupt(format!("chain row: {error}")))
 }
 
 /// A run's row.
@@ -198,7 +186,7 @@ mod tests {
     fn rows_are_known_by_their_address_and_a_run_by_its_chain() {
         let key = EntityKey::of::<WorkflowKind>("n", "b\0c");
         let (chain, run) = (chain_partition(&key), run_partition(&key, "r"));
-        let row = encode_chain(&Chain::default(), std::iter::empty());
+        let row = encode_chain(&Chain::default());
         let is_sound = |partition: &[u8], key: &[u8], value: &Bytes| check_row(partition, key, value).unwrap().is_ok();
         assert!(is_sound(&chain, b"s", &row));
         assert!(is_sound(&run, &history_key(1), &Bytes::new()));

@@ -2,29 +2,69 @@
 
 use bytes::Bytes;
 
+use super::PageId;
 use crate::stored::{Record, StoredChange, StoredPosition, StoredTask};
 use crate::{Corrupt, Position, Task};
 
 /// A durable fact about a partition.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// A task waits. Takes the place of what stood there: the same task, with more known of it.
+    /// A task waits.
     Added {
-        /// Its order within its level.
+        /// Its order within its level: the next one.
         order: u64,
         /// The task.
+        task: Box<Task>,
+    },
+    /// More is known of a task that waits.
+    Replaced {
+        /// Its order within its level.
+        order: u64,
+        /// The task as it is now.
         task: Box<Task>,
     },
     /// Tasks no longer wait: history recorded their start, did not want them, or their time was over.
     Removed(Vec<Position>),
 }
 
+/// A page that a change touches, beside the header, which each change touches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Touched {
+    /// Which page.
+    pub page: PageId,
+    /// Whether there was no such page before.
+    pub begins: bool,
+}
+
 impl Change {
+    /// The pages that it touches, each once.
+    pub fn touches(&self) -> Vec<Touched> {
+        match self {
+            Self::Added { order, task } => {
+                let page = PageId::of(Position { level: task.level(), order: *order });
+                vec![Touched { page, begins: PageId::is_first(*order) }]
+            }
+            Self::Replaced { order, task } => {
+                let page = PageId::of(Position { level: task.level(), order: *order });
+                vec![Touched { page, begins: false }]
+            }
+            Self::Removed(positions) => {
+                let mut pages: Vec<_> = positions.iter().map(|at| PageId::of(*at)).collect();
+                pages.sort_unstable();
+                pages.dedup();
+                pages.into_iter().map(|page| Touched { page, begins: false }).collect()
+            }
+        }
+    }
+
     /// As the log holds it.
     pub fn encode(&self) -> Bytes {
         let stored = match self {
             Self::Added { order, task } => {
                 StoredChange { added: Some(StoredTask::from_task(*order, task)), ..Default::default() }
+            }
+            Self::Replaced { order, task } => {
+                StoredChange { replaced: Some(StoredTask::from_task(*order, task)), ..Default::default() }
             }
             Self::Removed(positions) => {
                 let removed = positions.iter().copied().map(StoredPosition::from_position);
@@ -39,6 +79,9 @@ impl Change {
         let stored = StoredChange::from_bytes(bytes)?;
         if let Some(added) = stored.added {
             return Ok(Self::Added { order: added.order, task: Box::new(added.into_task()) });
+        }
+        if let Some(replaced) = stored.replaced {
+            return Ok(Self::Replaced { order: replaced.order, task: Box::new(replaced.into_task()) });
         }
         let positions = stored.removed.into_iter().map(StoredPosition::into_position);
         Ok(Self::Removed(positions.collect::<Result<_, _>>()?))

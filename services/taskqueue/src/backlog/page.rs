@@ -25,18 +25,10 @@ impl PageId {
         Self { level: position.level, number: position.order / ORDERS_PER_PAGE }
     }
 
-    /// The bit of an order of this page.
-    pub(super) fn bit_of(order: u64) -> u32 {
-        1 << (order % ORDERS_PER_PAGE)
-    }
-
-    /// The bits of the orders of this page that have been given out when `last` was the last one of the level.
-    pub(super) fn bits_until(self, last: u64) -> u32 {
-        let first = self.number * ORDERS_PER_PAGE;
-        let ends = last.saturating_sub(first).min(ORDERS_PER_PAGE - 1);
+    /// Whether this is the first order of its page that is ever given out.
+    pub(super) fn is_first(order: u64) -> bool {
         // Orders count from 1.
-        let without_zero = if first == 0 { !1 } else { !0 };
-        if last < first { 0 } else { u32::MAX >> (ORDERS_PER_PAGE - 1 - ends) & without_zero }
+        order == 1 || order.is_multiple_of(ORDERS_PER_PAGE)
     }
 
     /// The key of its row within the partition's rows.
@@ -58,54 +50,23 @@ impl PageId {
 /// A page: here, or only in its row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Page {
-    /// In memory.
-    Here {
-        /// By order.
-        tasks: BTreeMap<u64, Task>,
-        /// Whether its row is behind.
-        dirty: bool,
-        /// Whether a row of it may exist.
-        stored: bool,
-    },
-    /// Only in its row.
-    Away {
-        /// How many tasks the row has, as far as the header knows.
-        tasks: u32,
-        /// What the row may lack.
-        missed: Vec<Missed>,
-        /// The orders that are named there, as bits.
-        named: u32,
-        /// Whether the header's row told some of it: then the log may have forgotten that.
-        told: bool,
-    },
-}
-
-/// What happened to a page that was in its row, and is to be made so once the page is brought in. It may have been made so
-/// before, in part or wholly.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Missed {
-    /// Where.
-    pub order: u64,
-    /// The task that was put there; `None` if it was removed.
-    pub task: Option<Box<Task>>,
+    /// In memory: its tasks by order.
+    Here(BTreeMap<u64, Task>),
+    /// Only in its row, which has this many tasks.
+    Away(u32),
 }
 
 impl Page {
-    /// A page that has no row yet.
+    /// A page without tasks.
     pub fn new() -> Self {
-        Self::Here { tasks: BTreeMap::new(), dirty: true, stored: false }
-    }
-
-    /// A page of which only the row is known to exist.
-    pub fn away(tasks: u32) -> Self {
-        Self::Away { tasks, missed: Vec::new(), named: 0, told: false }
+        Self::Here(BTreeMap::new())
     }
 
     /// How many tasks it has.
     pub fn len(&self) -> usize {
         match self {
-            Self::Here { tasks, .. } => tasks.len(),
-            Self::Away { tasks, .. } => *tasks as usize,
+            Self::Here(tasks) => tasks.len(),
+            Self::Away(tasks) => *tasks as usize,
         }
     }
 
@@ -135,21 +96,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_has_the_orders_that_were_given_out() {
-        let bits = |number, last| PageId { level: Level::DEFAULT, number }.bits_until(last);
-        for (number, last, expected) in [
-            (0, 0, 0),
-            (0, 1, 0b10),
-            (0, 31, !1),
-            (0, 32, !1),
-            (1, 31, 0),
-            (1, 32, 1),
-            (1, 34, 0b111),
-            (1, 63, !0),
-            (1, 1000, !0),
-        ] {
-            assert_eq!(bits(number, last), expected, "page {number}, last order {last}");
+    fn a_page_begins_with_the_first_order_that_it_can_have() {
+        let page = |order| PageId::of(Position { level: Level::DEFAULT, order }).number;
+        for order in 1..200 {
+            let begins = order == 1 || page(order) != page(order - 1);
+            assert_eq!(PageId::is_first(order), begins, "{order}");
         }
-        assert_eq!(PageId::bit_of(34), 0b100);
     }
 }

@@ -3,8 +3,13 @@
 //! the one of the higher version ranks higher; of one version a put, and of two puts the larger, as on Cassandra.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use entities::Resident;
+use ids::WallClock;
 use proptest::prelude::*;
+use storage::{Row, Seq};
+use taskqueue::{Levels, Position, Task};
 
 use super::*;
 
@@ -29,11 +34,11 @@ impl Replicas {
     }
 }
 
-#[derive(Default)]
 struct World {
-    backlog: Backlog,
+    key: EntityKey,
+    backlog: Resident<PartitionKind>,
     rows: BTreeMap<Bytes, Replicas>,
-    tail: Vec<Bytes>,
+    tail: Vec<(Seq, Bytes)>,
     /// The last position of the log.
     last: u64,
     /// That of the backlog's latest change, and the first that its present owner appended at.
@@ -42,6 +47,8 @@ struct World {
     expected: BTreeMap<Position, i64>,
     number: i64,
     luck: Vec<usize>,
+    /// Rows that the present owner read when it took over.
+    read: usize,
 }
 
 fn task(number: i64, level: u8) -> Task {
@@ -61,34 +68,58 @@ fn task(number: i64, level: u8) -> Task {
     }
 }
 
-impl World {
-    fn find(&self, key: &Bytes, luck: &mut dyn Iterator<Item = usize>) -> Option<Bytes> {
-        let row = self.rows.get(key)?;
-        let found: Vec<_> = std::iter::once(&row.acknowledged).chain(&row.torn).collect();
-        found[luck.next().unwrap_or(0) % found.len()].1.clone()
+impl Default for World {
+    fn default() -> Self {
+        let key = EntityKey::of::<PartitionKind>("n", "w/0/q");
+        Self {
+            backlog: Resident::load(Arc::new(PartitionKind), &key, &[], |_| None).expect("nothing to be unsound"),
+            key,
+            rows: BTreeMap::new(),
+            tail: Vec::new(),
+            last: 0,
+            last_change: 0,
+            first: 0,
+            expected: BTreeMap::new(),
+            number: 0,
+            luck: Vec::new(),
+            read: 0,
+        }
     }
+}
 
+/// What a reader finds, by luck.
+fn find(rows: &BTreeMap<Bytes, Replicas>, key: &Bytes, luck: &mut dyn Iterator<Item = usize>) -> Option<Row> {
+    let row = rows.get(key)?;
+    let found: Vec<_> = std::iter::once(&row.acknowledged).chain(&row.torn).collect();
+    let (version, value) = found[luck.next().unwrap_or(0) % found.len()].clone();
+    Some(Row { key: key.clone(), value: value?, version })
+}
+
+impl World {
     fn ask(&mut self, mut input: Input) -> Reply {
+        let env = Env { now: Timestamp::EPOCH, wall: WallClock::in_step(Timestamp::EPOCH), seed: 0 };
         loop {
-            match self.backlog.step(input, Timestamp::EPOCH) {
-                Ok((changes, reply)) => {
+            match self.backlog.step(&self.key, input, &env) {
+                Ok(Transition { changes, reply, .. }) => {
                     if !changes.is_empty() {
                         self.last += 1;
                         self.last_change = self.last;
                     }
-                    self.tail.extend(changes.iter().map(Change::encode));
+                    self.tail.extend(changes.iter().map(|change| (Seq(self.last), change.encode())));
                     return reply;
                 }
-                Err(Rejected::Needs(pages, again)) => {
-                    for page in pages {
+                Err(Refusal::Needs(_, again)) => {
+                    let mut rows = Vec::new();
+                    for address in self.backlog.needs(&self.key) {
                         if !self.luck.is_empty() {
                             self.luck.rotate_left(1);
                         }
-                        let row = self.find(&page.row_key(), &mut self.luck.iter().copied());
-                        self.backlog.supply(page, row.as_deref()).expect("a sound row");
+                        rows.push(find(&self.rows, &address.key, &mut self.luck.iter().copied()));
                     }
+                    self.backlog.supply(&self.key, rows).expect("sound rows");
                     input = again;
                 }
+                Err(Refusal::Rejected(never)) => match never {},
             }
         }
     }
@@ -107,14 +138,19 @@ impl World {
 
     /// Writes what is dirty. Unless all readers find it from now on, the log keeps everything.
     fn checkpoint(&mut self, is_acknowledged: bool, is_trimmed: bool) {
-        let Some(rows) = self.backlog.take_dirty() else { return };
-        let deletes = rows.deletes.into_iter().map(|key| (key, None));
-        for (key, value) in rows.puts.into_iter().map(|(key, value)| (key, Some(value))).chain(deletes) {
-            let version = self.last_change.max(self.first);
-            self.rows.entry(key).or_default().write((version, value), is_acknowledged);
+        let version = self.last_change.max(self.first);
+        let writes = self.backlog.take_dirty(&self.key, version);
+        if writes.is_empty() {
+            return;
+        }
+        for write in writes {
+            let deletes = write.deletes.into_iter().map(|key| (key, None));
+            for (key, value) in write.puts.into_iter().map(|(key, value)| (key, Some(value))).chain(deletes) {
+                self.rows.entry(key).or_default().write((version, value), is_acknowledged);
+            }
         }
         if is_acknowledged {
-            self.backlog.shed();
+            self.backlog.written();
         }
         if is_trimmed {
             self.tail.clear();
@@ -123,18 +159,23 @@ impl World {
 
     fn take_over(&mut self, luck: &[usize]) {
         let mut luck = luck.iter().copied().cycle();
-        let header = self.find(&Backlog::header_key(), &mut luck);
-        let header = header.map(|row| Backlog::from_header(&row).expect("a sound header"));
-        self.backlog = header.unwrap_or_default();
+        self.read = 0;
+        let found = |address: &RowAddress| {
+            self.read += 1;
+            find(&self.rows, &address.key, &mut luck)
+        };
+        self.backlog = Resident::load(Arc::new(PartitionKind), &self.key, &self.tail, found).expect("sound rows");
         self.luck = luck.by_ref().take(8).collect();
         // Whoever finds a tail writes at positions of its own.
         self.last += 1;
         self.first = self.last;
-        for change in &self.tail {
-            self.backlog.apply(&Change::decode(change).expect("a sound change")).expect("an applicable change");
-        }
-        self.backlog.distrust_header();
-        assert_eq!(self.backlog.invariants(), Ok(()));
+        assert_eq!(self.backlog.state().invariants(), Ok(()));
+    }
+
+    /// The rows that a checkpoint would put now.
+    fn puts(&mut self) -> Vec<(Bytes, Bytes)> {
+        let writes = self.backlog.take_dirty(&self.key, self.first);
+        writes.into_iter().flat_map(|write| write.puts).collect()
     }
 
     fn check(&mut self) {
@@ -142,7 +183,7 @@ impl World {
         let Reply::Read(read) = self.ask(input) else { panic!("not read") };
         let found: BTreeMap<_, _> = read.tasks.iter().map(|(at, task)| (*at, task.scheduled_event_id)).collect();
         assert_eq!(found, self.expected);
-        assert_eq!(self.backlog.standing().total(), self.expected.len() as u64);
+        assert_eq!(self.backlog.state().standing().total(), self.expected.len() as u64);
     }
 }
 
@@ -206,12 +247,10 @@ fn taking_over_writes_again_what_the_tail_touched_and_no_more() {
     world.keep(3);
     world.acknowledge(0, 1, 1);
     world.take_over(&[0]);
-    let rows = world.backlog.take_dirty().expect("a header at least");
-    assert_eq!(rows.puts.len(), 1, "no page has been read, so only the header can be written");
+    assert_eq!(world.read, 3, "the header, the first page, and the last one");
+    assert_eq!(world.puts().len(), 3, "the first page, the last one, and the header");
     world.take_over(&[0]);
     world.check();
-    let rows = world.backlog.take_dirty().expect("a header at least");
-    assert_eq!(rows.puts.len(), 3, "the first page, the last one, and the header");
 }
 
 #[test]
@@ -222,11 +261,12 @@ fn a_long_tail_whose_pages_were_written_makes_no_large_header() {
     (0..10_000).for_each(|_| world.keep(3));
     world.acknowledge(2_000, 2, 4_000);
     world.checkpoint(true, false);
-    let told: usize = world.tail.iter().map(Bytes::len).sum();
+    let told: usize = world.tail.iter().map(|(_, change)| change.len()).sum();
     world.take_over(&[0]);
-    let rows = world.backlog.take_dirty().expect("a header at least");
-    let (_, header) = rows.puts.iter().find(|(key, _)| *key == Backlog::header_key()).expect("a header");
+    assert_eq!(world.read, 2, "the header, and the page that was there before: all others begin in the tail");
+    let rows = world.puts();
+    let (_, header) = rows.iter().find(|(key, _)| *key == Backlog::header_key()).expect("a header");
     assert!(header.len() < 4_000 && told > 250_000, "a header of {} bytes, after a tail of {told}", header.len());
-    assert!(rows.puts.iter().all(|(_, row)| row.len() < 4_000));
+    assert!(rows.iter().all(|(_, row)| row.len() < 4_000));
     world.check();
 }
