@@ -210,16 +210,16 @@ const FORMAT: u32 = 2;
 /// A change as the log holds it.
 #[derive(Clone, PartialEq, prost::Message)]
 struct ChangeRecord {
-    #[prost(string, tag = "1")]
-    run_id: String,
-    #[prost(message, repeated, tag = "2")]
-    steps: Vec<StepRecord>,
-    #[prost(bytes = "bytes", tag = "3")]
-    batch: Bytes,
-    #[prost(message, optional, tag = "4")]
-    chain: Option<ChainFact>,
-    #[prost(uint32, tag = "5")]
+    #[prost(uint32, tag = "1")]
     format: u32,
+    #[prost(string, tag = "2")]
+    run_id: String,
+    #[prost(message, repeated, tag = "3")]
+    steps: Vec<StepRecord>,
+    #[prost(bytes = "bytes", tag = "4")]
+    batch: Bytes,
+    #[prost(message, optional, tag = "5")]
+    chain: Option<ChainFact>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
