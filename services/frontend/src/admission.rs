@@ -12,7 +12,7 @@ mod requests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult};
+use calls::{ResourceExhaustedCause, ServiceError, ServiceResult};
 use ids::{NamespaceId, Timestamp};
 use runtime::Runtime;
 use settings::AdmissionSettings;

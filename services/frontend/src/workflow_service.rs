@@ -10,7 +10,7 @@ mod outgoing;
 
 use api::temporal::api::workflowservice::v1 as wire;
 use bytes::Bytes;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use decoded::message;
 pub(crate) use decoded::{Decoded, MessageBytes};
 use grpc::workflow_service_server::WorkflowService;
@@ -151,7 +151,7 @@ impl Frontend {
                 Ok(response)
             }
             Err(error) => {
-                if matches!(error, cluster::ServiceError::Internal(_) | cluster::ServiceError::DataLoss(_)) {
+                if matches!(error, calls::ServiceError::Internal(_) | calls::ServiceError::DataLoss(_)) {
                     tracing::error!(%error, "a request failed through no fault of its caller");
                 }
                 Err(to_status(&error, transport.error_message_chars))

@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use api::temporal::api::common::v1::WorkflowExecution;
-use cluster::{History, Matching, Ownership, ServiceError, ServiceResult, TenantCtx};
+use calls::{CallContext, History, Matching, ServiceError, ServiceResult};
+use cluster::Ownership;
 use entities::{CallError, EntityKey, ShardOpener, ShardSettings, ShardStats, Shards};
 use execution::{Input, Limits, Rejection, Reply, Run};
 use ids::NamespaceId;
@@ -167,7 +168,7 @@ impl HistoryService {
     }
 
     /// The entity of a workflow ID. Notes the namespace's name on the way.
-    pub(crate) fn key(&self, ctx: &TenantCtx, workflow_id: &str) -> EntityKey {
+    pub(crate) fn key(&self, ctx: &CallContext, workflow_id: &str) -> EntityKey {
         self.names.learn(ctx);
         EntityKey { namespace: ctx.namespace.id.clone(), id: workflow_id.into() }
     }

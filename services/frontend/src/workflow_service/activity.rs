@@ -4,21 +4,24 @@
 use api::temporal::api::common::v1::Payloads;
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::ActivityTaskToken;
-use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use calls::token::ActivityTaskToken;
+use calls::{ActivityRef, ActivityReport, CallContext, ServiceResult};
 use settings::RequestLimits;
 
 use crate::Frontend;
+use crate::deadline::Call;
 use crate::tokens::Kind;
 use crate::validation::{failures, fields, payloads};
 
 /// The activity of a token.
 pub(super) async fn by_token(
     frontend: &Frontend,
+    call: &Call,
     namespace: &str,
     token: &bytes::Bytes,
-) -> ServiceResult<(TenantCtx, ActivityRef)> {
-    let (ctx, token): (_, ActivityTaskToken) = frontend.tenant_and_token(Kind::ActivityTask, namespace, token).await?;
+) -> ServiceResult<(CallContext, ActivityRef)> {
+    let (ctx, token): (_, ActivityTaskToken) =
+        frontend.tenant_and_token(call, Kind::ActivityTask, namespace, token).await?;
     Ok((ctx, ActivityRef::Token(token)))
 }
 
@@ -37,25 +40,26 @@ pub(super) fn check_ids(
 /// The activity of three ids.
 pub(super) async fn by_id(
     frontend: &Frontend,
+    call: &Call,
     namespace: &str,
     workflow_id: String,
     run_id: String,
     activity_id: String,
-) -> ServiceResult<(TenantCtx, ActivityRef)> {
-    let ctx = frontend.tenant(namespace).await?;
+) -> ServiceResult<(CallContext, ActivityRef)> {
+    let ctx = frontend.tenant(call, namespace).await?;
     Ok((ctx, ActivityRef::Id { workflow_id, run_id, activity_id }))
 }
 
 /// Records a heartbeat.
 pub(super) async fn heartbeat(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     request: wire::RecordActivityTaskHeartbeatRequest,
 ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
     let limits = &frontend.settings().limits;
     if payloads::fit(request.details.as_ref(), limits) {
-        return frontend.history().heartbeat_activity(ctx, activity, request).await;
+        return frontend.history().heartbeat_activity(ctx, ActivityReport { activity, request }).await;
     }
     let failure = too_large("heartbeat details", request.details.as_ref(), limits);
     fail_instead(frontend, ctx, activity, failure, request.identity).await?;
@@ -66,13 +70,13 @@ pub(super) async fn heartbeat(
 /// Records a result.
 pub(super) async fn complete(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     request: wire::RespondActivityTaskCompletedRequest,
 ) -> ServiceResult<()> {
     let limits = &frontend.settings().limits;
     if payloads::fit(request.result.as_ref(), limits) {
-        return frontend.history().complete_activity(ctx, activity, request).await.map(drop);
+        return frontend.history().complete_activity(ctx, ActivityReport { activity, request }).await.map(drop);
     }
     let failure = too_large("activity result", request.result.as_ref(), limits);
     fail_instead(frontend, ctx, activity, failure, request.identity).await
@@ -81,13 +85,13 @@ pub(super) async fn complete(
 /// Records that a cancellation was accepted.
 pub(super) async fn cancel(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     request: wire::RespondActivityTaskCanceledRequest,
 ) -> ServiceResult<()> {
     let limits = &frontend.settings().limits;
     if payloads::fit(request.details.as_ref(), limits) {
-        return frontend.history().cancel_activity(ctx, activity, request).await.map(drop);
+        return frontend.history().cancel_activity(ctx, ActivityReport { activity, request }).await.map(drop);
     }
     let failure = too_large("cancellation details", request.details.as_ref(), limits);
     fail_instead(frontend, ctx, activity, failure, request.identity).await
@@ -96,7 +100,7 @@ pub(super) async fn cancel(
 /// Records a failure; what is too large of it is left out.
 pub(super) async fn fail(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     mut request: wire::RespondActivityTaskFailedRequest,
 ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
@@ -106,7 +110,7 @@ pub(super) async fn fail(
         failures.push(too_large("last_heartbeat_details", request.last_heartbeat_details.as_ref(), limits));
         request.last_heartbeat_details = None;
     }
-    let mut response = frontend.history().fail_activity(ctx, activity, request).await?;
+    let mut response = frontend.history().fail_activity(ctx, ActivityReport { activity, request }).await?;
     response.failures.extend(failures);
     Ok(response)
 }
@@ -117,7 +121,7 @@ fn too_large(what: &str, details: Option<&Payloads>, limits: &RequestLimits) -> 
 
 async fn fail_instead(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     failure: Failure,
     identity: String,
@@ -128,5 +132,5 @@ async fn fail_instead(
         namespace: ctx.namespace.name.clone(),
         ..wire::RespondActivityTaskFailedRequest::default()
     };
-    frontend.history().fail_activity(ctx, activity, request).await.map(drop)
+    frontend.history().fail_activity(ctx, ActivityReport { activity, request }).await.map(drop)
 }

@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::{DescribeTaskQueueMode, TaskQueueType};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -23,9 +23,9 @@ pub(crate) fn check(request: &mut wire::DescribeTaskQueueRequest, limits: &Reque
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::DescribeTaskQueueRequest,
 ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
+    let ctx = frontend.tenant(&call, &request.namespace).await?;
     frontend.matching().describe_task_queue(&ctx, request).await
 }

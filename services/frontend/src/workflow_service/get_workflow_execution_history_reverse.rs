@@ -1,7 +1,7 @@
 //! GetWorkflowExecutionHistoryReverse: events from the last on.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -20,10 +20,10 @@ pub(crate) fn check(
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     mut request: wire::GetWorkflowExecutionHistoryReverseRequest,
 ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
+    let ctx = frontend.tenant(&call, &request.namespace).await?;
     let kind = Kind::ReverseHistoryPage;
     let execution = request.execution.as_ref();
     request.next_page_token = history_page::open(frontend, &ctx, kind, execution, &request.next_page_token).await?;

@@ -1,7 +1,7 @@
 //! RecordActivityTaskHeartbeat: an activity is alive.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::activity;
@@ -15,9 +15,9 @@ pub(crate) fn check(request: &mut wire::RecordActivityTaskHeartbeatRequest, limi
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RecordActivityTaskHeartbeatRequest,
 ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
-    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
+    let (ctx, activity) = activity::by_token(frontend, &call, &request.namespace, &request.task_token).await?;
     activity::heartbeat(frontend, &ctx, activity, request).await
 }

@@ -1,7 +1,7 @@
 //! RecordActivityTaskHeartbeatById: an activity is alive, told by somebody who knows its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::activity;
@@ -16,12 +16,12 @@ pub(crate) fn check(request: &mut wire::RecordActivityTaskHeartbeatByIdRequest, 
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RecordActivityTaskHeartbeatByIdRequest,
 ) -> ServiceResult<wire::RecordActivityTaskHeartbeatByIdResponse> {
     let (workflow_id, run_id) = (request.workflow_id, request.run_id);
     let (ctx, activity) =
-        activity::by_id(frontend, &request.namespace, workflow_id, run_id, request.activity_id).await?;
+        activity::by_id(frontend, &call, &request.namespace, workflow_id, run_id, request.activity_id).await?;
     let by_token = wire::RecordActivityTaskHeartbeatRequest {
         details: request.details,
         identity: request.identity,

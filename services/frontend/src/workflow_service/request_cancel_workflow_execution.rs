@@ -1,7 +1,7 @@
 //! RequestCancelWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -22,10 +22,10 @@ pub(crate) fn check(
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     mut request: wire::RequestCancelWorkflowExecutionRequest,
 ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
+    let ctx = frontend.tenant(&call, &request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

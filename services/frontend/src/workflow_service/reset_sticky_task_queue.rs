@@ -1,7 +1,7 @@
 //! ResetStickyTaskQueue: a worker has lost its cache of a run.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -14,9 +14,9 @@ pub(crate) fn check(request: &mut wire::ResetStickyTaskQueueRequest, limits: &Re
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::ResetStickyTaskQueueRequest,
 ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
+    let ctx = frontend.tenant(&call, &request.namespace).await?;
     frontend.history().reset_sticky_task_queue(&ctx, request).await
 }

@@ -1,7 +1,7 @@
 //! RespondActivityTaskCanceled: an activity accepted its cancellation.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::activity;
@@ -17,10 +17,10 @@ pub(crate) fn check(request: &mut wire::RespondActivityTaskCanceledRequest, limi
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RespondActivityTaskCanceledRequest,
 ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
-    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
+    let (ctx, activity) = activity::by_token(frontend, &call, &request.namespace, &request.task_token).await?;
     activity::cancel(frontend, &ctx, activity, request).await?;
     Ok(wire::RespondActivityTaskCanceledResponse {})
 }

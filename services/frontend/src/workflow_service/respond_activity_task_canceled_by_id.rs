@@ -1,7 +1,7 @@
 //! RespondActivityTaskCanceledById: an activity accepted its cancellation, told by somebody who knows its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::activity;
@@ -17,12 +17,12 @@ pub(crate) fn check(request: &mut wire::RespondActivityTaskCanceledByIdRequest, 
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RespondActivityTaskCanceledByIdRequest,
 ) -> ServiceResult<wire::RespondActivityTaskCanceledByIdResponse> {
     let (workflow_id, run_id) = (request.workflow_id, request.run_id);
     let (ctx, activity) =
-        activity::by_id(frontend, &request.namespace, workflow_id, run_id, request.activity_id).await?;
+        activity::by_id(frontend, &call, &request.namespace, workflow_id, run_id, request.activity_id).await?;
     let by_token = wire::RespondActivityTaskCanceledRequest {
         details: request.details,
         deployment_options: request.deployment_options,

@@ -1,7 +1,7 @@
 //! RespondActivityTaskCompleted: an activity's result.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::activity;
@@ -17,10 +17,10 @@ pub(crate) fn check(request: &mut wire::RespondActivityTaskCompletedRequest, lim
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RespondActivityTaskCompletedRequest,
 ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
-    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
+    let (ctx, activity) = activity::by_token(frontend, &call, &request.namespace, &request.task_token).await?;
     activity::complete(frontend, &ctx, activity, request).await?;
     Ok(wire::RespondActivityTaskCompletedResponse {})
 }

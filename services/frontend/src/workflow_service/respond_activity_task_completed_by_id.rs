@@ -1,7 +1,7 @@
 //! RespondActivityTaskCompletedById: an activity's result, told by somebody who knows its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::activity;
@@ -16,12 +16,12 @@ pub(crate) fn check(request: &mut wire::RespondActivityTaskCompletedByIdRequest,
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RespondActivityTaskCompletedByIdRequest,
 ) -> ServiceResult<wire::RespondActivityTaskCompletedByIdResponse> {
     let (workflow_id, run_id) = (request.workflow_id, request.run_id);
     let (ctx, activity) =
-        activity::by_id(frontend, &request.namespace, workflow_id, run_id, request.activity_id).await?;
+        activity::by_id(frontend, &call, &request.namespace, workflow_id, run_id, request.activity_id).await?;
     let by_token = wire::RespondActivityTaskCompletedRequest {
         result: request.result,
         identity: request.identity,

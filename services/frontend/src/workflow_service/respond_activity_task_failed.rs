@@ -1,7 +1,7 @@
 //! RespondActivityTaskFailed: an activity's failure.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::activity;
@@ -18,9 +18,9 @@ pub(crate) fn check(request: &mut wire::RespondActivityTaskFailedRequest, limits
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RespondActivityTaskFailedRequest,
 ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
-    let (ctx, activity) = activity::by_token(frontend, &request.namespace, &request.task_token).await?;
+    let (ctx, activity) = activity::by_token(frontend, &call, &request.namespace, &request.task_token).await?;
     activity::fail(frontend, &ctx, activity, request).await
 }

@@ -2,8 +2,8 @@
 
 use api::temporal::api::enums::v1::QueryResultType;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
-use cluster::token::QueryTaskToken;
+use calls::{Opened, ServiceResult};
+use calls::token::QueryTaskToken;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -28,10 +28,10 @@ pub(crate) fn check(
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RespondQueryTaskCompletedRequest,
 ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
     let (ctx, token): (_, QueryTaskToken) =
-        frontend.tenant_and_token(Kind::QueryTask, &request.namespace, &request.task_token).await?;
-    frontend.matching().respond_query_task_completed(&ctx, token, request).await
+        frontend.tenant_and_token(&call, Kind::QueryTask, &request.namespace, &request.task_token).await?;
+    frontend.matching().respond_query_task_completed(&ctx, Opened { token, request }).await
 }

@@ -1,8 +1,8 @@
 //! RespondWorkflowTaskFailed: a worker could not make decisions.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
-use cluster::token::WorkflowTaskToken;
+use calls::{Opened, ServiceResult};
+use calls::token::WorkflowTaskToken;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -24,10 +24,10 @@ pub(crate) fn check(
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::RespondWorkflowTaskFailedRequest,
 ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
     let (ctx, token): (_, WorkflowTaskToken) =
-        frontend.tenant_and_token(Kind::WorkflowTask, &request.namespace, &request.task_token).await?;
-    frontend.history().fail_workflow_task(&ctx, token, request).await
+        frontend.tenant_and_token(&call, Kind::WorkflowTask, &request.namespace, &request.task_token).await?;
+    frontend.history().fail_workflow_task(&ctx, Opened { token, request }).await
 }

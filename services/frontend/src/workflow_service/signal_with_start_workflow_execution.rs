@@ -1,7 +1,7 @@
 //! SignalWithStartWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -20,10 +20,10 @@ pub(crate) fn check(
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     mut request: wire::SignalWithStartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
-    let ctx = frontend.tenant_for_new_work(&request.namespace).await?;
+    let ctx = frontend.tenant_for_new_work(&call, &request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

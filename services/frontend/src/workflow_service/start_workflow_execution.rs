@@ -1,7 +1,7 @@
 //! StartWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use super::outgoing;
@@ -33,10 +33,10 @@ pub(crate) fn check(request: &mut wire::StartWorkflowExecutionRequest, limits: &
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     mut request: wire::StartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
-    let ctx = frontend.tenant_for_new_work(&request.namespace).await?;
+    let ctx = frontend.tenant_for_new_work(&call, &request.namespace).await?;
     if request.request_id.is_empty() {
         request.request_id = frontend.runtime().uuid();
     }

@@ -1,7 +1,7 @@
 //! TerminateWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -32,9 +32,9 @@ pub(crate) fn check(
 
 pub(crate) async fn serve(
     frontend: &Frontend,
-    _: Call,
+    call: Call,
     request: wire::TerminateWorkflowExecutionRequest,
 ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
-    let ctx = frontend.tenant(&request.namespace).await?;
+    let ctx = frontend.tenant(&call, &request.namespace).await?;
     frontend.history().terminate_workflow(&ctx, request).await
 }

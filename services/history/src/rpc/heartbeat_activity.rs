@@ -3,7 +3,7 @@
 use api::temporal::api::workflowservice::v1::{
     RecordActivityTaskHeartbeatRequest, RecordActivityTaskHeartbeatResponse,
 };
-use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use calls::{ActivityReport, CallContext, ServiceResult};
 use execution::{Input, Reply};
 
 use super::activity_result;
@@ -12,9 +12,8 @@ use crate::errors::unexpected;
 
 pub(super) async fn heartbeat_activity(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    activity: ActivityRef,
-    request: RecordActivityTaskHeartbeatRequest,
+    ctx: &CallContext,
+    ActivityReport { activity, request }: ActivityReport<RecordActivityTaskHeartbeatRequest>,
 ) -> ServiceResult<RecordActivityTaskHeartbeatResponse> {
     let (workflow_id, result) = activity_result(activity, request.identity, None, request.details);
     let key = service.key(ctx, &workflow_id);

@@ -1,7 +1,7 @@
 //! From matching: a poller is about to be given an activity task.
 
 use api::temporal::api::workflowservice::v1::PollActivityTaskQueueResponse;
-use cluster::{OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskStart};
+use calls::{CallContext, RecordStart, RecordedStart, Relayed, ServiceError, ServiceResult};
 use execution::{Input, Reply};
 
 use super::record_workflow_task_started::{entity_of, start_of};
@@ -11,13 +11,13 @@ use crate::task_response::activity_task;
 
 pub(super) async fn record_activity_task_started(
     service: &HistoryService,
-    task: &OfferedTask,
-    start: TaskStart,
+    ctx: &CallContext,
+    RecordStart { task, start }: RecordStart,
 ) -> ServiceResult<RecordedStart<PollActivityTaskQueueResponse>> {
-    let key = entity_of(task);
-    match service.give(&key, Input::StartActivity(Box::new(start_of(&task.task, start)))).await {
+    let key = entity_of(&task);
+    match service.give(&key, Input::StartActivity(Box::new(start_of(ctx, task, start)))).await {
         Ok(Reply::ActivityStarted { run, activity }) => {
-            Ok(RecordedStart::Started(Box::new(activity_task(service, &key, &run, &activity))))
+            Ok(RecordedStart::Started(Relayed::new(activity_task(service, &key, &run, &activity))))
         }
         Ok(Reply::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
         Ok(_) => Err(unexpected("StartActivity")),

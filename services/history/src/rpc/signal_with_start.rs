@@ -4,7 +4,7 @@ use api::temporal::api::enums::v1::WorkflowIdConflictPolicy;
 use api::temporal::api::workflowservice::v1::{
     SignalWithStartWorkflowExecutionRequest, SignalWithStartWorkflowExecutionResponse, StartWorkflowExecutionRequest,
 };
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::{Input, Reply, Signal, Start};
 
 use crate::HistoryService;
@@ -13,7 +13,7 @@ use crate::links;
 
 pub(super) async fn signal_with_start(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: SignalWithStartWorkflowExecutionRequest,
 ) -> ServiceResult<SignalWithStartWorkflowExecutionResponse> {
     let key = service.key(ctx, &request.workflow_id);
