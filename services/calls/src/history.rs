@@ -3,7 +3,6 @@
 use api::temporal::api::common::v1::{WorkerVersionCapabilities, WorkflowExecution};
 use api::temporal::api::workflowservice::v1 as wire;
 use bytes::Bytes;
-use ids::WorkflowId;
 
 use crate::table::calls;
 use crate::token::{ActivityTaskToken, WorkflowTaskToken};
@@ -105,10 +104,10 @@ calls! {
 
         /// From another workflow, perhaps of another node: what it owes to this one. Message and answer are in history's own
         /// encoding. Idempotent, and never refused as overload.
-        TellWorkflow: tell_workflow(TellWorkflow) -> Bytes, AtOnce, |tell| tell.workflow_id.as_str();
+        TellWorkflow: tell_workflow(TellWorkflow) -> Bytes, AtOnce, |tell| &tell.workflow_id;
 
         /// For operators: the state of a workflow ID and its unstored changes, as JSON.
-        DumpWorkflow: dump_workflow(DumpWorkflow) -> String, AtOnce, |dump| dump.workflow_id.as_str();
+        DumpWorkflow: dump_workflow(DumpWorkflow) -> String, AtOnce, |dump| &dump.workflow_id;
     }
 }
 
@@ -227,17 +226,20 @@ pub enum RecordedStart<T: prost::Message + Default> {
 }
 
 /// What one workflow owes to another.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct TellWorkflow {
     /// The other one, of the same namespace.
-    pub workflow_id: WorkflowId,
+    #[prost(string, tag = "1")]
+    pub workflow_id: String,
     /// In history's own encoding.
+    #[prost(bytes = "bytes", tag = "2")]
     pub message: Bytes,
 }
 
 /// Which workflow an operator wants to see.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct DumpWorkflow {
     /// Its id.
-    pub workflow_id: WorkflowId,
+    #[prost(string, tag = "1")]
+    pub workflow_id: String,
 }

@@ -91,7 +91,7 @@ impl<T: Message + Default + PartialEq> PartialEq for Relayed<T> {
     }
 }
 
-impl<T: Message + Default> fmt::Debug for Relayed<T> {
+impl<T: Message + Default + fmt::Debug> fmt::Debug for Relayed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.clone_opened().fmt(f)
     }

@@ -22,7 +22,7 @@ macro_rules! calls {
                 $(#[$doc])*
                 async fn $method(&self, ctx: &$crate::CallContext, request: $request) -> $crate::ServiceResult<$reply> {
                     let _ = (ctx, request);
-                    Err($crate::call::unserved(<$call as $crate::Call>::NAME))
+                    Err($crate::call::unserved(<rows::$call as $crate::Call>::NAME))
                 }
             )*
         }
@@ -31,25 +31,30 @@ macro_rules! calls {
         impl<T: $crate::Carrier<dyn $service>> $service for T {
             $(
                 async fn $method(&self, ctx: &$crate::CallContext, request: $request) -> $crate::ServiceResult<$reply> {
-                    self.carry::<$call>(ctx, request).await
+                    self.carry::<rows::$call>(ctx, request).await
                 }
             )*
         }
 
         impl $crate::Service for dyn $service {
             const SHARDED: cluster::Sharded = cluster::Sharded::$service;
-            const CALLS: &'static [$crate::Row<Self>] = &[$($crate::Row::of::<$call>()),*];
+            const CALLS: &'static [$crate::Row<Self>] = &[$($crate::Row::of::<rows::$call>()),*];
         }
 
         enum Number {
             $($call),*
         }
 
-        $(
-            #[doc = concat!("The call of [`", stringify!($service), "::", stringify!($method), "`].")]
-            pub struct $call;
+        /// The calls as types.
+        pub mod rows {
+            $(
+                #[doc = concat!("The call of [`", stringify!($method), "`](super::", stringify!($service), "::", stringify!($method), ").")]
+                pub struct $call;
+            )*
+        }
 
-            impl $crate::Call for $call {
+        $(
+            impl $crate::Call for rows::$call {
                 type Service = dyn $service;
                 type Request = $request;
                 type Reply = $reply;

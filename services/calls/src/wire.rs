@@ -62,18 +62,20 @@ fn pair(first: &impl Message, second: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
+/// The same before its parts are decoded: to the encoding, a message is some bytes.
 #[derive(Clone, PartialEq, Message)]
-struct Pair<A: Message + Default, B: Message + Default> {
-    #[prost(message, optional, tag = "1")]
-    first: Option<A>,
-    #[prost(message, optional, tag = "2")]
-    second: Option<B>,
+struct Pair {
+    #[prost(bytes = "bytes", optional, tag = "1")]
+    first: Option<Bytes>,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    second: Option<Bytes>,
 }
 
 /// The two messages of a [`pair`].
-fn from_pair<A: Message + Default, B: Message + Default>(bytes: Bytes) -> ServiceResult<(A, B)> {
-    let pair = Pair::<A, B>::from_bytes(bytes)?;
-    Ok((required(pair.first, "first part")?, required(pair.second, "second part")?))
+fn from_pair<A: Wire, B: Wire>(bytes: Bytes) -> ServiceResult<(A, B)> {
+    let pair = Pair::from_bytes(bytes)?;
+    let first = A::from_bytes(required(pair.first, "first part")?)?;
+    Ok((first, B::from_bytes(required(pair.second, "second part")?)?))
 }
 
 impl<T, R> Wire for Opened<T, R>

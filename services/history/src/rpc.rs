@@ -30,7 +30,6 @@ use calls::{
 };
 use entities::EntityKey;
 use execution::{ActivityResult, ActivitySelector, TaskId};
-use ids::WorkflowId;
 
 use crate::HistoryService;
 use crate::dump;
@@ -190,8 +189,8 @@ impl History for HistoryService {
     }
 }
 
-fn entity(ctx: &CallContext, workflow_id: &WorkflowId) -> EntityKey {
-    EntityKey { namespace: ctx.namespace.id.clone(), id: workflow_id.as_str().into() }
+fn entity(ctx: &CallContext, workflow_id: &str) -> EntityKey {
+    EntityKey { namespace: ctx.namespace.id.clone(), id: workflow_id.into() }
 }
 
 /// A workflow task as its token names it.

@@ -138,7 +138,7 @@ impl admin::Process for Operated {
     async fn dump_workflow(&self, namespace: NamespaceId, workflow_id: WorkflowId) -> ServiceResult<String> {
         self.services()?
             .any_history
-            .dump_workflow(&CallContext::internal(&namespace), DumpWorkflow { workflow_id })
+            .dump_workflow(&CallContext::internal(&namespace), DumpWorkflow { workflow_id: workflow_id.to_string() })
             .await
     }
 }

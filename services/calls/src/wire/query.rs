@@ -58,7 +58,7 @@ struct Outcome {
 #[derive(Clone, PartialEq, Oneof)]
 enum Ending {
     #[prost(message, tag = "1")]
-    Answered(RespondQueryTaskCompletedRequest),
+    Answered(Box<RespondQueryTaskCompletedRequest>),
     #[prost(message, tag = "2")]
     Refused(()),
     #[prost(message, tag = "3")]
@@ -68,7 +68,7 @@ enum Ending {
 impl Wire for QueryOutcome {
     fn to_bytes(&self) -> Bytes {
         let ending = match self {
-            Self::Answered(answer) => Ending::Answered((**answer).clone()),
+            Self::Answered(answer) => Ending::Answered(answer.clone()),
             Self::Refused => Ending::Refused(()),
             Self::Rejected(rejected) => Ending::Rejected(*rejected),
         };
@@ -77,7 +77,7 @@ impl Wire for QueryOutcome {
 
     fn from_bytes(bytes: Bytes) -> ServiceResult<Self> {
         Ok(match required(Outcome::from_bytes(bytes)?.ending, "outcome of a query")? {
-            Ending::Answered(answer) => Self::Answered(Box::new(answer)),
+            Ending::Answered(answer) => Self::Answered(answer),
             Ending::Refused(()) => Self::Refused,
             Ending::Rejected(rejected) => Self::Rejected(rejected),
         })

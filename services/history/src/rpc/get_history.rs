@@ -11,7 +11,6 @@ use calls::token::HistoryPageToken;
 use calls::{CallContext, GetHistory, ResourceExhaustedCause, ServiceError, ServiceResult, UnwrittenEvents};
 use entities::EntityKey;
 use execution::{Run, transient_events};
-use ids::Timestamp;
 use prost::Message;
 
 use crate::HistoryService;

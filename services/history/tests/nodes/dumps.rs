@@ -35,7 +35,6 @@ async fn a_dump_shows_state_and_unstored_changes_and_no_payload() {
     // The next owner brings it to memory to show it.
     world.turn(["b", "b"]);
     world.settled().await;
-    let namespace = &world.ctx.namespace.id;
     let refused = world.a.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: workflow.as_str().into() }).await;
     assert!(matches!(refused, Err(ServiceError::NotOwner(_))));
     let text = world.b.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: workflow.as_str().into() }).await.unwrap();

@@ -10,7 +10,7 @@ use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
 use storage::memory::MemoryStore;
 
 use crate::dice::Dice;
-use crate::world::World;
+use crate::world::{World, poll_activity};
 
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_a_backlog_is_in_memory_within_seconds_though_nobody_polls() {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use calls::{Matching, OfferOutcome, ReceiptSlot};
+use calls::{OfferOutcome, ReceiptSlot};
 
 use crate::history::Answer;
-use crate::world::World;
+use crate::world::{World, poll_activity};
 
 #[tokio::test(start_paused = true)]
 async fn a_poll_dropped_while_the_start_is_recorded_leaves_the_task_to_the_next_under_the_same_request() {

@@ -5,12 +5,14 @@ use std::time::Duration;
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::token::QueryTaskToken;
-use calls::{Matching, OfferOutcome, OfferedQuery, OfferedTask, ServiceError, ServiceResult, TaskQueueKind};
+use calls::{
+    Matching, OfferOutcome, OfferedQuery, OfferedTask, Opened, Relayed, ServiceError, ServiceResult, TaskQueueKind,
+};
 use matching::InMemory;
 
 use crate::history::Answer;
 use crate::nodes::Cluster;
-use crate::world::World;
+use crate::world::{World, poll_activity, poll_workflow, tenant};
 
 /// Soon enough for nobody to notice.
 const AT_ONCE: Duration = Duration::from_millis(5);

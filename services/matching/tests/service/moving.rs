@@ -12,6 +12,7 @@ use storage::memory::MemoryStore;
 
 use crate::dice::Dice;
 use crate::nodes::Cluster;
+use crate::world::{poll_activity, tenant};
 
 const NODES: usize = 3;
 const SHARDS: usize = 8;

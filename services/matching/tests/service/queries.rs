@@ -13,7 +13,7 @@ use calls::{
 use prost::Message;
 use tokio::task::JoinHandle;
 
-use crate::world::World;
+use crate::world::{World, poll_workflow, tenant};
 
 fn query(world: &World, kind: TaskQueueKind, queue: &str) -> OfferedQuery {
     OfferedQuery {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use calls::{Matching, OfferOutcome, OfferedTask, TaskQueueKind};
+use calls::{OfferOutcome, OfferedTask, TaskQueueKind};
 
-use crate::world::World;
+use crate::world::{World, poll_workflow};
 
 fn sticky(world: &World, number: i64) -> OfferedTask {
     OfferedTask { normal_name: "q".to_owned(), ..world.task(TaskQueueKind::StickyWorkflow, "mine", number) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::{Matching, OfferOutcome, OfferedTask};
 
-use crate::world::World;
+use crate::world::{World, poll_activity};
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_finds_a_poller_is_taken_at_once_and_nothing_is_written() {

@@ -8,7 +8,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use calls::{Matching, OfferOutcome, OfferedTask, ServiceError, TaskQueueKind};
 use settings::MatchingSettings;
 
-use crate::world::{PollTask, World};
+use crate::world::{PollTask, World, poll_activity, poll_nexus};
 
 async fn shut_down(world: &World, worker: &str, sticky: &str) {
     let request = wire::ShutdownWorkerRequest {
