@@ -8,7 +8,7 @@ use prost::Message;
 use protox::file::{ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver};
 
 /// One file for each service.
-const ROOTS: &[&str] = &["history.proto", "matching.proto", "membership.proto", "admin.proto"];
+const ROOTS: &[&str] = &["calls.proto", "membership.proto", "admin.proto"];
 
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=build.rs");

@@ -7,7 +7,7 @@ use cluster::{NodeId, Ring, Sharded};
 use ids::{NamespaceId, WorkflowId};
 use internal_api::admin as wire;
 use internal_api::admin::admin_server::{Admin, AdminServer};
-use internal_api::history::Callee;
+use internal_api::calls::Callee;
 use runtime::Runtime;
 use tonic::{Request, Response, Status};
 
@@ -177,12 +177,12 @@ fn known_node(ring: &Ring, node: &NodeId) -> Result<(), Status> {
     Err(Status::not_found(format!("no node is called {node:?}, there are {}", known.join(", "), node = node.as_str())))
 }
 
-fn change(result: cluster::ServiceResult<u64>) -> Answer<wire::RingChange> {
+fn change(result: calls::ServiceResult<u64>) -> Answer<wire::RingChange> {
     let ring_version = result.map_err(|error| status(&error))?;
     Ok(Response::new(wire::RingChange { ring_version }))
 }
 
-fn voters(result: cluster::ServiceResult<Vec<VoterReport>>) -> Answer<wire::VotersResponse> {
+fn voters(result: calls::ServiceResult<Vec<VoterReport>>) -> Answer<wire::VotersResponse> {
     let voters = result.map_err(|error| status(&error))?.into_iter().map(voter_message).collect();
     Ok(Response::new(wire::VotersResponse { voters }))
 }

@@ -6,7 +6,7 @@ use cluster::{Node, NodeId, Ring, Role};
 use futures::future::join_all;
 use internal_api::admin as wire;
 use internal_api::admin::admin_client::AdminClient;
-use internal_api::history::Callee;
+use internal_api::calls::Callee;
 use runtime::Runtime;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster::{NodeId, Ring, ServiceResult, Sharded};
+use calls::ServiceResult;
+use cluster::{NodeId, Ring, Sharded};
 use ids::{NamespaceId, WorkflowId};
 
 use crate::{LeaderReport, ShardReport, VerifiedPage, VoterReport};
@@ -70,6 +71,6 @@ pub trait Process: Send + Sync + 'static {
     /// A workflow's state and changes as text, from wherever it is.
     ///
     /// # Errors
-    /// As of [`cluster::History::dump_workflow`].
+    /// As of [`calls::History::dump_workflow`].
     async fn dump_workflow(&self, namespace: NamespaceId, workflow_id: WorkflowId) -> ServiceResult<String>;
 }

@@ -1,6 +1,6 @@
 //! Errors to gRPC, for operators: the code that says what to do, and the text.
 
-use cluster::ServiceError;
+use calls::ServiceError;
 use tonic::{Code, Status};
 
 /// The status of an error.

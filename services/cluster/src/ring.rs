@@ -11,8 +11,6 @@ use async_trait::async_trait;
 use ids::Slot;
 use tokio::sync::watch;
 
-use crate::ServiceResult;
-
 /// Names a node, for as long as it is part of the cluster: the `node_id` of its configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(Arc<str>);
@@ -201,6 +199,11 @@ impl Ring {
     }
 }
 
+/// No leader answered, so the newest ring that is known here may be old.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoLeader(pub String);
+
 /// Where versions of the ring come from.
 #[async_trait]
 pub trait Membership: Send + Sync + 'static {
@@ -210,8 +213,8 @@ pub trait Membership: Send + Sync + 'static {
     /// Asks the leader, and returns a ring that was the newest at some time after the call; it is published here too.
     ///
     /// # Errors
-    /// Unavailable when no leader answers.
-    async fn confirm(&self) -> ServiceResult<Arc<Ring>>;
+    /// When no leader answers.
+    async fn confirm(&self) -> Result<Arc<Ring>, NoLeader>;
 }
 
 /// A ring that never changes: that of one process.
@@ -231,7 +234,7 @@ impl Membership for FixedRing {
         self.0.subscribe()
     }
 
-    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+    async fn confirm(&self) -> Result<Arc<Ring>, NoLeader> {
         Ok(Arc::clone(&self.0.borrow()))
     }
 }

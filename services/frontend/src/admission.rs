@@ -11,7 +11,7 @@ mod limit;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult};
+use calls::{ResourceExhaustedCause, ServiceError, ServiceResult};
 use ids::{NamespaceId, Timestamp};
 use runtime::Runtime;
 use settings::AdmissionSettings;

@@ -1,16 +1,26 @@
 //! What the headers of a request say: when its answer must have left, which is the caller's deadline, less what the way
 //! back takes, and what kind of reader the caller is.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::texts;
-use cluster::{ServiceError, ServiceResult, UnwrittenEvents};
+use calls::{CallContext, Namespace, ReceiptSlot, ServiceError, ServiceResult, UnwrittenEvents};
 use ids::Timestamp;
 use settings::LongPollSettings;
 use tonic::metadata::MetadataMap;
 
+/// What the transport says of a request, in its extensions.
+#[derive(Clone)]
+pub(crate) struct Received {
+    /// When the answer must have left, if the caller said.
+    pub(crate) deadline: Option<Timestamp>,
+    /// Where a receipt is looked for once there is an answer.
+    pub(crate) receipts: ReceiptSlot,
+}
+
 /// When a request arrived, how long its caller waits, and who that is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// When the handler began.
     pub(crate) arrived: Timestamp,
@@ -18,17 +28,28 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
     /// What the caller is shown of events that are not written yet.
     pub(crate) unwritten: UnwrittenEvents,
+    /// When the answer must have left, if the caller said.
+    deadline: Option<Timestamp>,
+    receipts: Option<ReceiptSlot>,
 }
 
 impl Call {
-    /// A call that arrives now with these headers.
-    pub(crate) fn new(arrived: Timestamp, metadata: &MetadataMap) -> Self {
+    /// A call that arrives now with these headers, by way of the transport.
+    pub(crate) fn new(arrived: Timestamp, metadata: &MetadataMap, received: Option<&Received>) -> Self {
         let header = |name| metadata.get(name).and_then(|value| value.to_str().ok());
         Self {
             arrived,
             timeout: header("grpc-timeout").and_then(parse_timeout),
             unwritten: unwritten_for(header("client-name")),
+            deadline: received.and_then(|received| received.deadline),
+            receipts: received.map(|received| received.receipts.clone()),
         }
+    }
+
+    /// The context in which services are called for it.
+    pub(crate) fn context(&self, namespace: Arc<Namespace>) -> CallContext {
+        let context = CallContext::new(namespace);
+        CallContext { deadline: self.deadline, receipts: self.receipts.clone(), ..context }
     }
 
     /// When a poll of a task queue gives up. Refused when the caller waits less than the shortest poll.
@@ -86,7 +107,7 @@ mod tests {
     use super::*;
 
     fn call(timeout: Option<Duration>) -> Call {
-        Call { arrived: Timestamp::from_millis(1_000_000), timeout, unwritten: UnwrittenEvents::Shown }
+        Call { timeout, ..Call::new(Timestamp::from_millis(1_000_000), &MetadataMap::new(), None) }
     }
 
     fn wait(timeout: Option<Duration>) -> ServiceResult<Duration> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::{Namespace, ServiceResult};
+use calls::{Namespace, ServiceResult};
 use ids::NamespaceId;
 use runtime::Runtime;
 use storage::Registry;

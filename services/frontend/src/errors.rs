@@ -5,7 +5,7 @@ use std::time::Duration;
 use api::temporal::api::enums::v1::ResourceExhaustedScope;
 use api::temporal::api::errordetails::v1 as details;
 use bytes::Bytes;
-use cluster::{ResourceExhaustedCause, ServiceError};
+use calls::{ResourceExhaustedCause, ServiceError};
 use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use api::temporal::api::enums::v1::NamespaceState;
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use bytes::Bytes;
-use cluster::{History, Matching, Namespace, ServiceError, ServiceResult, TenantCtx};
+use calls::{CallContext, History, Matching, Namespace, ServiceError, ServiceResult};
 use ids::NamespaceId;
 use runtime::Runtime;
 use settings::FrontendSettings;
@@ -192,16 +192,16 @@ impl Frontend {
         &self.0.stopping
     }
 
-    /// The verified tenant of a request to the namespace of this name.
-    pub(crate) async fn tenant(&self, name: &str) -> ServiceResult<TenantCtx> {
+    /// The context of a call to the namespace of this name, which is its verified tenant.
+    pub(crate) async fn tenant(&self, call: &Call, name: &str) -> ServiceResult<CallContext> {
         fields::required_id("namespace", name, &self.settings().limits)?;
         let namespace = self.0.namespaces.by_name(name).await?;
-        self.admitted(namespace)
+        self.admitted(call, namespace)
     }
 
     /// The same for a request that starts something: a deprecated namespace only finishes what it has.
-    pub(crate) async fn tenant_for_new_work(&self, name: &str) -> ServiceResult<TenantCtx> {
-        let ctx = self.tenant(name).await?;
+    pub(crate) async fn tenant_for_new_work(&self, call: &Call, name: &str) -> ServiceResult<CallContext> {
+        let ctx = self.tenant(call, name).await?;
         if ctx.namespace.is_registered() {
             return Ok(ctx);
         }
@@ -212,30 +212,31 @@ impl Frontend {
         )))
     }
 
-    fn admitted(&self, namespace: Arc<Namespace>) -> ServiceResult<TenantCtx> {
+    fn admitted(&self, call: &Call, namespace: Arc<Namespace>) -> ServiceResult<CallContext> {
         self.0.quotas.admit_to(&namespace.id, &namespace.name, self.0.runtime.now())?;
         memory::attribute(&namespace)?;
-        Ok(TenantCtx { namespace })
+        Ok(call.context(namespace))
     }
 
     /// The tenant of a request and its task token, opened. Workers that name no namespace are known by their token.
     pub(crate) async fn tenant_and_token<T: Content>(
         &self,
+        call: &Call,
         kind: Kind,
         name: &str,
         token: &Bytes,
-    ) -> ServiceResult<(TenantCtx, T)> {
+    ) -> ServiceResult<(CallContext, T)> {
         let token: T = tokens::read(kind, &self.open(kind, token).await?)?;
         let ctx = match name {
-            "" => self.admitted(self.0.namespaces.by_id(token.namespace_id()).await?)?,
-            name => self.tenant(name).await?,
+            "" => self.admitted(call, self.0.namespaces.by_id(token.namespace_id()).await?)?,
+            name => self.tenant(call, name).await?,
         };
         tokens::check_namespace(kind, &token, &ctx.namespace)?;
         Ok((ctx, token))
     }
 
     /// A place among the waiting polls of a tenant.
-    pub(crate) fn wait(&self, ctx: &TenantCtx, poll: Poll) -> ServiceResult<PollPlace> {
+    pub(crate) fn wait(&self, ctx: &CallContext, poll: Poll) -> ServiceResult<PollPlace> {
         self.0.quotas.wait(&ctx.namespace.id, &ctx.namespace.name, poll)
     }
 
@@ -257,7 +258,7 @@ impl Frontend {
 
     /// A call that arrives now.
     pub(crate) fn call<T>(&self, request: &tonic::Request<T>) -> Call {
-        Call::new(self.0.runtime.now(), request.metadata())
+        Call::new(self.0.runtime.now(), request.metadata(), request.extensions().get())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a fuzzer calls: arbitrary bytes as a request to any method, through everything that needs no history.
 
 use bytes::Bytes;
-use cluster::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
+use calls::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
 use settings::RequestLimits;
 
 use crate::methods::methods;

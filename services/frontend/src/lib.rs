@@ -1,5 +1,5 @@
 //! The frontend: the Temporal API over gRPC. It checks requests, resolves tenants, authenticates tokens, limits, and
-//! passes on to [`cluster::History`] and [`cluster::Matching`]; what it keeps itself are namespaces and keys, in the
+//! passes on to [`calls::History`] and [`calls::Matching`]; what it keeps itself are namespaces and keys, in the
 //! registry.
 //!
 //! Absent on purpose: any state of workflows or queues, and any knowledge of where shards live.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use cluster::{Namespace, ResourceExhaustedCause, ServiceError, ServiceResult};
+use calls::{Namespace, ResourceExhaustedCause, ServiceError, ServiceResult};
 use ids::NamespaceId;
 use metrics::Gauge;
 use settings::TransportSettings;

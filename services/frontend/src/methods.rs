@@ -13,7 +13,7 @@ use std::convert::Infallible;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 pub(crate) use context::{AboutNamespace, Context, NewWork, OfTask, Tenant};
 use decoded::message;
 pub(crate) use decoded::{Decoded, MessageBytes};

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cluster::{Namespace, ServiceError, ServiceResult};
+use calls::{Namespace, ServiceError, ServiceResult};
 use ids::NamespaceId;
 use runtime::Runtime;
 use storage::{Registry, RegistryEntry};

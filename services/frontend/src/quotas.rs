@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult};
+use calls::{ResourceExhaustedCause, ServiceError, ServiceResult};
 use ids::{NamespaceId, Timestamp};
 use settings::QuotaSettings;
 

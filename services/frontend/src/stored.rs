@@ -1,7 +1,7 @@
 //! What the frontend keeps in the registry, and how it gets there when a store may answer "it may have happened".
 
 use bytes::Bytes;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use runtime::Runtime;
 use std::time::Duration;
 use storage::{CompareAndSet, Registry, RegistryEntry, StorageError};

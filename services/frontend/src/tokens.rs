@@ -9,8 +9,8 @@ mod keys;
 pub(crate) use keys::Keys;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use cluster::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
-use cluster::{Namespace, ServiceError, ServiceResult};
+use calls::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
+use calls::{Namespace, ServiceError, ServiceResult};
 use hmac::{Hmac, KeyInit, Mac};
 use prost::Message;
 use sha2::Sha256;

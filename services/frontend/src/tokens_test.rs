@@ -1,8 +1,8 @@
 //! Tokens cannot be forged, changed, or taken for another kind or namespace.
 
 use bytes::Bytes;
-use cluster::ServiceError;
-use cluster::token::WorkflowTaskToken;
+use calls::ServiceError;
+use calls::token::WorkflowTaskToken;
 use runtime::Runtime;
 use storage::memory::MemoryStore;
 

@@ -15,7 +15,7 @@ pub(crate) mod start;
 pub(crate) mod task_queue;
 pub(crate) mod versioning;
 
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 
 /// An InvalidArgument.
 pub(crate) fn invalid<T>(message: String) -> ServiceResult<T> {

@@ -7,7 +7,7 @@ mod changes;
 use std::collections::BTreeMap;
 
 use api::temporal::api::common::v1::Payload;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use entities::{EntityKey, EntityView, Resident, SlotView};
 use execution::{Activity, Child, Read, Run, RunRef, WorkflowTask};
 use ids::Timestamp;

@@ -1,7 +1,7 @@
 //! What a refusal by a workflow, a shard or the store means to a caller.
 
 use api::texts;
-use cluster::{ResourceExhaustedCause, ServiceError};
+use calls::{ResourceExhaustedCause, ServiceError};
 use entities::{CallError, Corrupt};
 use execution::Rejection;
 use storage::StorageError;

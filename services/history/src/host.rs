@@ -10,7 +10,7 @@ mod offers;
 use std::future::ready;
 use std::sync::{Arc, Weak};
 
-use cluster::ServiceError;
+use calls::ServiceError;
 use entities::{BoxFuture, EntityKey, Host};
 use execution::{Input, Obligation};
 

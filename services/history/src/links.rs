@@ -4,11 +4,11 @@ use api::temporal::api::common::v1::link::workflow_event::{EventReference, Refer
 use api::temporal::api::common::v1::link::{Variant, Workflow, WorkflowEvent};
 use api::temporal::api::common::v1::{Link, WorkflowExecution};
 use api::temporal::api::enums::v1::EventType;
-use cluster::TenantCtx;
+use calls::CallContext;
 use execution::Run;
 
 /// To what a start has led to: the event by which its request was attached to the run, or the run's first event.
-pub(crate) fn to_start(ctx: &TenantCtx, run: &Run, request_id: &str) -> Link {
+pub(crate) fn to_start(ctx: &CallContext, run: &Run, request_id: &str) -> Link {
     if run.attached.contains_key(request_id) {
         return to_request(ctx, run.execution(), request_id, EventType::WorkflowExecutionOptionsUpdated);
     }
@@ -17,24 +17,24 @@ pub(crate) fn to_start(ctx: &TenantCtx, run: &Run, request_id: &str) -> Link {
 }
 
 /// To the event that a signal has become, or will be when the worker has ended its task.
-pub(crate) fn to_signal(ctx: &TenantCtx, execution: WorkflowExecution, request_id: &str) -> Link {
+pub(crate) fn to_signal(ctx: &CallContext, execution: WorkflowExecution, request_id: &str) -> Link {
     to_request(ctx, execution, request_id, EventType::WorkflowExecutionSignaled)
 }
 
 /// To a run as such.
-pub(crate) fn to_run(ctx: &TenantCtx, run: &Run) -> Link {
+pub(crate) fn to_run(ctx: &CallContext, run: &Run) -> Link {
     let WorkflowExecution { workflow_id, run_id } = run.execution();
     let namespace = ctx.namespace.name.clone();
     let workflow = Workflow { namespace, workflow_id, run_id, reason: String::new() };
     Link { variant: Some(Variant::Workflow(workflow)) }
 }
 
-fn to_request(ctx: &TenantCtx, execution: WorkflowExecution, request_id: &str, kind: EventType) -> Link {
+fn to_request(ctx: &CallContext, execution: WorkflowExecution, request_id: &str, kind: EventType) -> Link {
     let reference = RequestIdReference { request_id: request_id.to_owned(), event_type: kind as i32 };
     to_event(ctx, execution, Reference::RequestIdRef(reference))
 }
 
-fn to_event(ctx: &TenantCtx, execution: WorkflowExecution, reference: Reference) -> Link {
+fn to_event(ctx: &CallContext, execution: WorkflowExecution, reference: Reference) -> Link {
     let WorkflowExecution { workflow_id, run_id } = execution;
     let namespace = ctx.namespace.name.clone();
     let event = WorkflowEvent { namespace, workflow_id, run_id, reference: Some(reference) };

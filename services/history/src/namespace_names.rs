@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cluster::{Namespace, TenantCtx};
+use calls::{CallContext, Namespace};
 use ids::NamespaceId;
 
 /// Tells a namespace's name by its id, for those that no request has named since the start.
@@ -23,7 +23,7 @@ impl NamespaceNames {
     }
 
     /// Notes what a request says.
-    pub(crate) fn learn(&self, ctx: &TenantCtx) {
+    pub(crate) fn learn(&self, ctx: &CallContext) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         if known.get(&ctx.namespace.id).is_some_and(|namespace| Arc::ptr_eq(namespace, &ctx.namespace)) {
             return;

@@ -2,7 +2,7 @@
 
 use api::temporal::api::history::v1::HistoryEvent;
 use bytes::Bytes;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use entities::EntityKey;
 use execution::Run;
 use storage::{ScanOrder, ScanRange, Table};

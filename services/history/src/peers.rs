@@ -9,7 +9,7 @@ mod message;
 mod message_test;
 
 use bytes::Bytes;
-use cluster::{ServiceError, ServiceResult};
+use calls::{CallContext, ServiceError, ServiceResult, TellWorkflow};
 use entities::{CallError, EntityKey};
 use execution::{Rejection, Reply, RunRef, Started};
 
@@ -47,7 +47,10 @@ impl HistoryService {
             told => return told.unwrap_or(Told::Later),
         }
         let answered = match self.peers() {
-            Ok(peers) => peers.tell_workflow(&target.namespace, &workflow_id.into(), message.encode()).await,
+            Ok(peers) => {
+                let tell = TellWorkflow { workflow_id: workflow_id.into(), message: message.encode() };
+                peers.tell_workflow(&CallContext::internal(&target.namespace), tell).await
+            }
             Err(error) => Err(error),
         };
         match answered.map(Told::decode) {

@@ -23,8 +23,11 @@ use api::temporal::api::common::v1::{WorkerVersionStamp, WorkflowExecution};
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster::token::WorkflowTaskToken;
-use cluster::{ActivityRef, History, OfferedTask, RecordedStart, ServiceResult, TaskStart, TenantCtx, UnwrittenEvents};
+use calls::token::WorkflowTaskToken;
+use calls::{
+    ActivityRef, ActivityReport, CallContext, DumpWorkflow, GetHistory, History, Opened, RecordStart, RecordedStart,
+    ServiceResult, TellWorkflow,
+};
 use entities::EntityKey;
 use execution::{ActivityResult, ActivitySelector};
 use ids::{NamespaceId, Timestamp, WorkflowId};
@@ -37,7 +40,7 @@ use crate::kind::WorkflowKind;
 impl History for HistoryService {
     async fn start_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::StartWorkflowExecutionRequest,
     ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
         start_workflow::start_workflow(self, ctx, request).await
@@ -45,7 +48,7 @@ impl History for HistoryService {
 
     async fn signal_with_start(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::SignalWithStartWorkflowExecutionRequest,
     ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
         signal_with_start::signal_with_start(self, ctx, request).await
@@ -53,7 +56,7 @@ impl History for HistoryService {
 
     async fn signal_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::SignalWorkflowExecutionRequest,
     ) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
         signal_workflow::signal_workflow(self, ctx, request).await
@@ -61,7 +64,7 @@ impl History for HistoryService {
 
     async fn request_cancel(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::RequestCancelWorkflowExecutionRequest,
     ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
         request_cancel::request_cancel(self, ctx, request).await
@@ -69,7 +72,7 @@ impl History for HistoryService {
 
     async fn terminate_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::TerminateWorkflowExecutionRequest,
     ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
         terminate_workflow::terminate_workflow(self, ctx, request).await
@@ -77,7 +80,7 @@ impl History for HistoryService {
 
     async fn describe_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::DescribeWorkflowExecutionRequest,
     ) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
         describe_workflow::describe_workflow(self, ctx, request).await
@@ -85,17 +88,15 @@ impl History for HistoryService {
 
     async fn get_history(
         &self,
-        ctx: &TenantCtx,
-        unwritten: UnwrittenEvents,
-        request: wire::GetWorkflowExecutionHistoryRequest,
-        deadline: Timestamp,
+        ctx: &CallContext,
+        request: GetHistory,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
-        get_history::get_history(self, ctx, unwritten, request, deadline).await
+        get_history::get_history(self, ctx, request).await
     }
 
     async fn get_history_reverse(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::GetWorkflowExecutionHistoryReverseRequest,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
         get_history_reverse::get_history_reverse(self, ctx, request).await
@@ -103,16 +104,15 @@ impl History for HistoryService {
 
     async fn query_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::QueryWorkflowRequest,
-        deadline: Timestamp,
     ) -> ServiceResult<wire::QueryWorkflowResponse> {
-        query_workflow::query_workflow(self, ctx, request, deadline).await
+        query_workflow::query_workflow(self, ctx, request).await
     }
 
     async fn reset_sticky_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::ResetStickyTaskQueueRequest,
     ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
         reset_sticky_task_queue::reset_sticky_task_queue(self, ctx, request).await
@@ -120,88 +120,79 @@ impl History for HistoryService {
 
     async fn complete_workflow_task(
         &self,
-        ctx: &TenantCtx,
-        token: WorkflowTaskToken,
-        request: wire::RespondWorkflowTaskCompletedRequest,
+        ctx: &CallContext,
+        request: Opened<WorkflowTaskToken, wire::RespondWorkflowTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
-        complete_workflow_task::complete_workflow_task(self, ctx, token, request).await
+        complete_workflow_task::complete_workflow_task(self, ctx, request).await
     }
 
     async fn fail_workflow_task(
         &self,
-        ctx: &TenantCtx,
-        token: WorkflowTaskToken,
-        request: wire::RespondWorkflowTaskFailedRequest,
+        ctx: &CallContext,
+        request: Opened<WorkflowTaskToken, wire::RespondWorkflowTaskFailedRequest>,
     ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
-        fail_workflow_task::fail_workflow_task(self, ctx, token, request).await
+        fail_workflow_task::fail_workflow_task(self, ctx, request).await
     }
 
     async fn heartbeat_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RecordActivityTaskHeartbeatRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RecordActivityTaskHeartbeatRequest>,
     ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
-        heartbeat_activity::heartbeat_activity(self, ctx, activity, request).await
+        heartbeat_activity::heartbeat_activity(self, ctx, request).await
     }
 
     async fn complete_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskCompletedRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RespondActivityTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
-        complete_activity::complete_activity(self, ctx, activity, request).await
+        complete_activity::complete_activity(self, ctx, request).await
     }
 
     async fn fail_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskFailedRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RespondActivityTaskFailedRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
-        fail_activity::fail_activity(self, ctx, activity, request).await
+        fail_activity::fail_activity(self, ctx, request).await
     }
 
     async fn cancel_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskCanceledRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RespondActivityTaskCanceledRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
-        cancel_activity::cancel_activity(self, ctx, activity, request).await
+        cancel_activity::cancel_activity(self, ctx, request).await
     }
 
     async fn record_workflow_task_started(
         &self,
-        task: &OfferedTask,
-        start: TaskStart,
+        ctx: &CallContext,
+        request: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollWorkflowTaskQueueResponse>> {
-        record_workflow_task_started::record_workflow_task_started(self, task, start).await
+        record_workflow_task_started::record_workflow_task_started(self, ctx, request).await
     }
 
     async fn record_activity_task_started(
         &self,
-        task: &OfferedTask,
-        start: TaskStart,
+        ctx: &CallContext,
+        request: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
-        record_activity_task_started::record_activity_task_started(self, task, start).await
+        record_activity_task_started::record_activity_task_started(self, ctx, request).await
     }
 
-    async fn tell_workflow(
-        &self,
-        namespace: &NamespaceId,
-        workflow_id: &WorkflowId,
-        message: Bytes,
-    ) -> ServiceResult<Bytes> {
-        let key = EntityKey::of::<WorkflowKind>(namespace.clone(), workflow_id.as_str());
-        self.told_by_peer(&key, message).await
+    async fn tell_workflow(&self, ctx: &CallContext, tell: TellWorkflow) -> ServiceResult<Bytes> {
+        self.told_by_peer(&entity(ctx, &tell.workflow_id), tell.message).await
     }
 
-    async fn dump_workflow(&self, namespace: &NamespaceId, workflow_id: &WorkflowId) -> ServiceResult<String> {
-        let key = EntityKey::of::<WorkflowKind>(namespace.clone(), workflow_id.as_str());
-        dump::dump(self, &key).await
+    async fn dump_workflow(&self, ctx: &CallContext, dump: DumpWorkflow) -> ServiceResult<String> {
+        dump::dump(self, &entity(ctx, &dump.workflow_id)).await
     }
+}
+
+fn entity(ctx: &CallContext, workflow_id: &str) -> EntityKey {
+    EntityKey::of::<WorkflowKind>(ctx.namespace.id.clone(), workflow_id)
 }
 
 /// What a worker says of an activity, and of which run's.

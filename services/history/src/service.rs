@@ -3,7 +3,8 @@
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use api::temporal::api::common::v1::WorkflowExecution;
-use cluster::{History, Matching, Ownership, ServiceError, ServiceResult, TenantCtx};
+use calls::{CallContext, History, Matching, ServiceError, ServiceResult};
+use cluster::Ownership;
 use entities::{CallError, EntityKey, KindHandle, Kinds, ShardOpener, ShardSettings, ShardStats, Shards};
 use execution::{Asked, Input, Limits, Read, Rejection, Run, RunRef};
 use ids::NamespaceId;
@@ -166,7 +167,7 @@ impl HistoryService {
     }
 
     /// The entity of a workflow ID. Notes the namespace's name on the way.
-    pub(crate) fn key(&self, ctx: &TenantCtx, workflow_id: &str) -> EntityKey {
+    pub(crate) fn key(&self, ctx: &CallContext, workflow_id: &str) -> EntityKey {
         self.names.learn(ctx);
         EntityKey::of::<WorkflowKind>(ctx.namespace.id.clone(), workflow_id)
     }

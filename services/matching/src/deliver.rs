@@ -9,8 +9,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Deadline, OfferedTask, RecordedStart, ServiceError, TaskKey, TaskQueueKind, TaskStart};
+use calls::{
+    CallContext, OfferedTask, RecordStart, RecordedStart, Relayed, ServiceError, TaskKey, TaskQueueKind, TaskStart,
+};
 use futures::FutureExt;
+use prost::Message;
 use runtime::Backoff;
 use taskqueue::{Input, ItemId, Match, Origin, Position, Task};
 
@@ -36,8 +39,9 @@ struct Delivery {
     item: ItemId,
     partition: u32,
     matched: Match,
-    offered: OfferedTask,
-    start: TaskStart,
+    record: RecordStart,
+    /// Under which history records the start.
+    request_id: String,
 }
 
 impl Delivery {
@@ -70,25 +74,16 @@ impl Core {
         };
         let description = state.waiters.get(&matched.poller).map(|waiter| Arc::clone(&waiter.description));
         let normal_name = state.offers.get(&item).map(|offering| offering.normal_name.clone());
-        let start = self.start_of(queue, &task, &description.unwrap_or_default());
-        let offered = offered_task(queue, &task, normal_name.unwrap_or_default());
-        let delivery = Delivery { item, partition, matched, offered, start };
+        let start = start_of(queue, &description.unwrap_or_default());
+        let record = RecordStart { task: offered_task(queue, &task, normal_name.unwrap_or_default()), start };
+        let request_id = task.request_id.clone().unwrap_or_else(|| self.runtime.uuid());
+        let delivery = Delivery { item, partition, matched, record, request_id };
         self.spawn(Arc::clone(self).deliver(Arc::clone(queue), delivery));
-    }
-
-    fn start_of(&self, queue: &TaskQueue, task: &Task, poller: &PollerDescription) -> TaskStart {
-        TaskStart {
-            request_id: task.request_id.clone().unwrap_or_else(|| self.runtime.uuid()),
-            identity: poller.identity.clone(),
-            polled_queue: queue.name.name.clone(),
-            worker_version: poller.capabilities.clone(),
-            worker_instance_key: poller.worker_instance_key.clone(),
-        }
     }
 
     async fn deliver(self: Arc<Self>, queue: Arc<TaskQueue>, delivery: Delivery) {
         let Delivery { item, partition, .. } = delivery;
-        let request_id = Some(delivery.start.request_id.clone());
+        let request_id = Some(delivery.request_id.clone());
         let mut backoff = BACKOFF;
         for attempt in 1.. {
             match self.record_start(&delivery).await {
@@ -116,7 +111,7 @@ impl Core {
                     return;
                 }
                 Recorded::NoAnswer(error) => {
-                    tracing::debug!(task = ?delivery.offered.task, %error, attempt, "history did not record a start");
+                    tracing::debug!(task = ?delivery.record.task.task, %error, attempt, "history did not record a start");
                 }
             }
             let is_last = match queue.is_lost() {
@@ -167,21 +162,22 @@ impl Core {
         let Some(history) = self.history() else {
             return Recorded::NoAnswer(ServiceError::Unavailable("history is not there yet".to_owned()));
         };
-        let (offered, start) = (&delivery.offered, delivery.start.clone());
+        let (record, queue) = (delivery.record.clone(), &delivery.record.task.queue);
+        let ctx = CallContext::internal(&queue.namespace).under(&delivery.request_id);
+        let ctx = ctx.until(self.runtime.now() + PATIENCE);
         let recording = async {
-            match offered.queue.kind {
+            match queue.kind {
                 TaskQueueKind::Workflow | TaskQueueKind::StickyWorkflow => {
-                    recorded(history.record_workflow_task_started(offered, start).await, Content::Workflow)
+                    recorded(history.record_workflow_task_started(&ctx, record).await, Content::Workflow)
                 }
                 TaskQueueKind::Activity => {
-                    recorded(history.record_activity_task_started(offered, start).await, Content::Activity)
+                    recorded(history.record_activity_task_started(&ctx, record).await, Content::Activity)
                 }
                 TaskQueueKind::Nexus => Recorded::NoAnswer(no_nexus_tasks()),
             }
         };
         // A panic is history's bug; here it must not leave a task in nobody's hands.
         let recording = AssertUnwindSafe(recording).catch_unwind();
-        let recording = Deadline::within(self.runtime.now() + PATIENCE, recording);
         match self.runtime.timeout(PATIENCE, recording).await {
             Some(Ok(recorded)) => recorded,
             Some(Err(_)) => Recorded::NoAnswer(ServiceError::Internal("recording a start panicked".to_owned())),
@@ -215,13 +211,25 @@ impl Core {
     }
 }
 
-fn recorded<T>(answer: Result<RecordedStart<T>, ServiceError>, content: impl Fn(Box<T>) -> Content) -> Recorded {
+fn recorded<T: Message + Default>(
+    answer: Result<RecordedStart<T>, ServiceError>,
+    content: impl Fn(Relayed<T>) -> Content,
+) -> Recorded {
     match answer {
         Ok(RecordedStart::Started(response)) => Recorded::Started(content(response)),
         Ok(RecordedStart::Stale) => Recorded::Stale,
         // There is no such run or namespace any more, so nobody wants the task.
         Err(ServiceError::NotFound(_) | ServiceError::NamespaceNotFound(_)) => Recorded::Stale,
         Err(error) => Recorded::NoAnswer(error),
+    }
+}
+
+fn start_of(queue: &TaskQueue, poller: &PollerDescription) -> TaskStart {
+    TaskStart {
+        identity: poller.identity.clone(),
+        polled_queue: queue.name.name.clone(),
+        worker_version: poller.capabilities.clone(),
+        worker_instance_key: poller.worker_instance_key.clone(),
     }
 }
 

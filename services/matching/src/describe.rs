@@ -7,7 +7,7 @@ use api::temporal::api::enums::v1::{DescribeTaskQueueMode, RateLimitSource, Task
 use api::temporal::api::taskqueue::v1 as messages;
 use api::temporal::api::workflowservice::v1 as wire;
 use api::temporal::api::workflowservice::v1::describe_task_queue_response::EffectiveRateLimit;
-use cluster::{QueueName, ServiceError, ServiceResult, TaskQueueKind, TenantCtx};
+use calls::{CallContext, QueueName, ServiceError, ServiceResult, TaskQueueKind};
 use ids::Timestamp;
 use taskqueue::{Input, Level, Levels, Reply, Standing};
 
@@ -35,7 +35,7 @@ struct Portrait {
 impl Core {
     pub(crate) async fn describe_task_queue(
         self: &Arc<Self>,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::DescribeTaskQueueRequest,
     ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
         let asked = request.task_queue.clone().unwrap_or_default();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{OfferOutcome, OfferedTask, ServiceError, ServiceResult, TaskQueueKind};
+use calls::{OfferOutcome, OfferedTask, ServiceError, ServiceResult, TaskQueueKind};
 use ids::Timestamp;
 use taskqueue::{Input, ItemId, Reply, Task, Withdrawal};
 use tokio::sync::oneshot;

@@ -1,6 +1,6 @@
 //! The names of partitions as entities.
 
-use cluster::{QueueName, TaskQueueKind};
+use calls::{QueueName, TaskQueueKind};
 use entities::EntityKey;
 
 use crate::kind::PartitionKind;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use api::temporal::api::enums::v1::TaskQueueKind as WireKind;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::QueryTaskToken;
-use cluster::{QueueName, ServiceError, ServiceResult, TaskQueueKind, TenantCtx};
+use calls::token::QueryTaskToken;
+use calls::{CallContext, QueueName, Relayed, ServiceError, ServiceResult, TaskQueueKind};
 use ids::Timestamp;
 use prost::Message;
 use taskqueue::PollerId;
@@ -60,10 +60,9 @@ impl Drop for Poll<'_> {
 impl Core {
     pub(crate) async fn poll_workflow_task_queue(
         self: &Arc<Self>,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollWorkflowTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
+    ) -> ServiceResult<Relayed<wire::PollWorkflowTaskQueueResponse>> {
         let asked = request.task_queue.unwrap_or_default();
         let is_sticky = asked.kind == WireKind::Sticky as i32;
         let kind = if is_sticky { TaskQueueKind::StickyWorkflow } else { TaskQueueKind::Workflow };
@@ -75,24 +74,25 @@ impl Core {
             deployment: request.deployment_options,
             rate: None,
         };
-        let Some((handed, waiting)) = self.poll(&name, poller, deadline).await? else { return Ok(Default::default()) };
+        let Some((handed, waiting)) = self.poll(ctx, &name, poller).await? else { return Ok(Relayed::default()) };
         let mut response = match handed {
-            Content::Workflow(response) => *response,
+            Content::Workflow(response) => response,
             Content::Query(question) => query_response(&name, *question),
             Content::Activity(_) => {
                 return Err(ServiceError::Internal("an activity task came from a workflow task queue".to_owned()));
             }
         };
-        response.backlog_count_hint = waiting;
+        if waiting > 0 {
+            response.add(&wire::PollWorkflowTaskQueueResponse { backlog_count_hint: waiting, ..Default::default() });
+        }
         Ok(response)
     }
 
     pub(crate) async fn poll_activity_task_queue(
         self: &Arc<Self>,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollActivityTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
+    ) -> ServiceResult<Relayed<wire::PollActivityTaskQueueResponse>> {
         let name = queue_name(ctx, request.task_queue.unwrap_or_default().name, TaskQueueKind::Activity)?;
         let poller = PollerDescription {
             identity: request.identity,
@@ -101,9 +101,9 @@ impl Core {
             deployment: request.deployment_options,
             rate: request.task_queue_metadata.and_then(|metadata| metadata.max_tasks_per_second),
         };
-        match self.poll(&name, poller, deadline).await? {
-            None => Ok(Default::default()),
-            Some((Content::Activity(response), _)) => Ok(*response),
+        match self.poll(ctx, &name, poller).await? {
+            None => Ok(Relayed::default()),
+            Some((Content::Activity(response), _)) => Ok(response),
             Some(_) => Err(ServiceError::Internal("a workflow task came from an activity task queue".to_owned())),
         }
     }
@@ -111,10 +111,9 @@ impl Core {
     /// Always ends empty: there are no Nexus tasks yet.
     pub(crate) async fn poll_nexus_task_queue(
         self: &Arc<Self>,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollNexusTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+    ) -> ServiceResult<Relayed<wire::PollNexusTaskQueueResponse>> {
         let name = queue_name(ctx, request.task_queue.unwrap_or_default().name, TaskQueueKind::Nexus)?;
         let poller = PollerDescription {
             identity: request.identity,
@@ -123,8 +122,8 @@ impl Core {
             deployment: request.deployment_options,
             rate: None,
         };
-        match self.poll(&name, poller, deadline).await? {
-            None => Ok(Default::default()),
+        match self.poll(ctx, &name, poller).await? {
+            None => Ok(Relayed::default()),
             Some(_) => Err(ServiceError::Internal("a task of another kind came from a Nexus task queue".to_owned())),
         }
     }
@@ -132,13 +131,14 @@ impl Core {
     /// Waits for something to do; also says how much more waits in the partition.
     async fn poll(
         self: &Arc<Self>,
+        ctx: &CallContext,
         name: &QueueName,
         poller: PollerDescription,
-        deadline: Timestamp,
     ) -> ServiceResult<Option<(Content, i64)>> {
         self.check_served(name)?;
         self.counters.polls.increment(1);
         let now = self.runtime.now();
+        let deadline = ctx.waits_until(now);
         let Some(presence) = self.workers.enter(name, &poller.worker_instance_key, now) else {
             // A worker that polls on would otherwise do so as fast as it can.
             self.runtime.sleep(deadline.since(now).min(REFUSED_POLL)).await;
@@ -151,7 +151,7 @@ impl Core {
         if presence.has_left() {
             poll.forget_rate(&presence);
         }
-        Ok(given?.map(|handed| poll.accept(handed)))
+        Ok(given?.map(|handed| poll.accept(ctx, handed)))
     }
 
     fn join(self: &Arc<Self>, name: &QueueName, poller: PollerDescription, now: Timestamp) -> ServiceResult<Poll<'_>> {
@@ -217,31 +217,33 @@ impl Poll<'_> {
     }
 
     /// From here to the answer nothing waits. The task counts as given once the answer is written.
-    fn accept(&self, handed: Handed) -> (Content, i64) {
+    fn accept(&self, ctx: &CallContext, handed: Handed) -> (Content, i64) {
         // What was only offered has a poller in a moment; SDKs take the hint of a sticky queue for tasks that lie there, and
         // send it all their polls.
         let waiting = if self.queue.is_sticky() { 0 } else { self.queue.lock().queue.waiting_in(handed.partition) };
-        leave_receipt(self.core, &self.queue, &handed);
+        leave_receipt(ctx, self.core, &self.queue, &handed);
         (handed.content, i64::try_from(waiting).unwrap_or(i64::MAX))
     }
 }
 
-fn queue_name(ctx: &TenantCtx, name: String, kind: TaskQueueKind) -> ServiceResult<QueueName> {
+fn queue_name(ctx: &CallContext, name: String, kind: TaskQueueKind) -> ServiceResult<QueueName> {
     if name.is_empty() {
         return Err(ServiceError::InvalidArgument("task_queue.name is empty".to_owned()));
     }
     Ok(QueueName { namespace: ctx.namespace.id.clone(), name, kind })
 }
 
-fn query_response(queue: &QueueName, question: Question) -> wire::PollWorkflowTaskQueueResponse {
+fn query_response(queue: &QueueName, question: Question) -> Relayed<wire::PollWorkflowTaskQueueResponse> {
     let token = QueryTaskToken {
         namespace_id: queue.namespace.as_str().to_owned(),
         task_queue: queue.name.clone(),
         query_id: question.id,
     };
-    wire::PollWorkflowTaskQueueResponse {
+    let mut response = question.response;
+    response.add(&wire::PollWorkflowTaskQueueResponse {
         task_token: token.encode_to_vec().into(),
         query: Some(question.query),
-        ..*question.response
-    }
+        ..Default::default()
+    });
+    response
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::QueryTaskToken;
-use cluster::{OfferedQuery, QueryOutcome, QueueName, ServiceError, ServiceResult, TaskQueueKind, TenantCtx};
+use calls::token::QueryTaskToken;
+use calls::{CallContext, OfferedQuery, Opened, QueryOutcome, QueueName, ServiceError, ServiceResult, TaskQueueKind};
 use ids::{NamespaceId, Timestamp};
 use taskqueue::{ItemId, Withdrawal};
 use tokio::sync::oneshot;
@@ -48,9 +48,10 @@ impl Core {
 
     pub(crate) async fn query(
         self: &Arc<Self>,
+        ctx: &CallContext,
         offered: OfferedQuery,
-        deadline: Timestamp,
     ) -> ServiceResult<QueryOutcome> {
+        let deadline = ctx.waits_until(self.runtime.now());
         self.check_served(&offered.queue)?;
         let is_sticky = offered.queue.kind == TaskQueueKind::StickyWorkflow;
         if is_sticky && self.find_queue(&offered.queue).is_none() {
@@ -124,9 +125,8 @@ impl Core {
 
     pub(crate) fn respond_query_task_completed(
         &self,
-        ctx: &TenantCtx,
-        token: QueryTaskToken,
-        request: wire::RespondQueryTaskCompletedRequest,
+        ctx: &CallContext,
+        Opened { token, request }: Opened<QueryTaskToken, wire::RespondQueryTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
         let name = token.task_queue.clone();
         let kind = TaskQueueKind::Workflow;

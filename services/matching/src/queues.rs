@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use cluster::{QueueName, ServiceError, ServiceResult};
+use calls::{QueueName, ServiceError, ServiceResult};
 use tokio_util::sync::CancellationToken;
 
 use crate::service::Core;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::{Handover, Receipt};
+use calls::{CallContext, Receipt};
 use taskqueue::ItemId;
 
 use crate::service::Core;
@@ -19,13 +19,13 @@ struct InAnswer {
     is_written: bool,
 }
 
-/// Has whoever writes the answer say whether that worked.
-pub(crate) fn leave_receipt(core: &Arc<Core>, queue: &Arc<TaskQueue>, handed: &Handed) {
+/// Has the component that writes the answer say whether that worked.
+pub(crate) fn leave_receipt(ctx: &CallContext, core: &Arc<Core>, queue: &Arc<TaskQueue>, handed: &Handed) {
     let question = match &handed.content {
         Content::Query(question) => Some(question.clone()),
         Content::Workflow(_) | Content::Activity(_) => None,
     };
-    Handover::leave(Box::new(InAnswer {
+    ctx.leave(Box::new(InAnswer {
         core: Arc::clone(core),
         queue: Arc::clone(queue),
         item: handed.item,

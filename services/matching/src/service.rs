@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
-use cluster::token::QueryTaskToken;
-use cluster::{
-    History, Matching, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome, ServiceResult, TenantCtx,
+use calls::token::QueryTaskToken;
+use calls::{
+    CallContext, History, Matching, OfferOutcome, OfferedQuery, OfferedTask, Opened, QueryOutcome, Relayed,
+    ServiceResult,
 };
+use cluster::Ownership;
 use entities::{KindHandle, Kinds, ShardOpener, ShardSettings, ShardStats, Shards};
 use ids::Timestamp;
 use runtime::{Backoff, Runtime};
@@ -187,53 +189,49 @@ impl Core {
 
 #[async_trait]
 impl Matching for MatchingService {
-    async fn offer(&self, task: OfferedTask) -> ServiceResult<OfferOutcome> {
+    async fn offer(&self, _: &CallContext, task: OfferedTask) -> ServiceResult<OfferOutcome> {
         self.core.offer(task).await
     }
 
-    async fn query(&self, query: OfferedQuery, deadline: Timestamp) -> ServiceResult<QueryOutcome> {
-        self.core.query(query, deadline).await
+    async fn query(&self, ctx: &CallContext, query: OfferedQuery) -> ServiceResult<QueryOutcome> {
+        self.core.query(ctx, query).await
     }
 
     async fn poll_workflow_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollWorkflowTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
-        self.core.poll_workflow_task_queue(ctx, request, deadline).await
+    ) -> ServiceResult<Relayed<wire::PollWorkflowTaskQueueResponse>> {
+        self.core.poll_workflow_task_queue(ctx, request).await
     }
 
     async fn poll_activity_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollActivityTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
-        self.core.poll_activity_task_queue(ctx, request, deadline).await
+    ) -> ServiceResult<Relayed<wire::PollActivityTaskQueueResponse>> {
+        self.core.poll_activity_task_queue(ctx, request).await
     }
 
     async fn poll_nexus_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollNexusTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
-        self.core.poll_nexus_task_queue(ctx, request, deadline).await
+    ) -> ServiceResult<Relayed<wire::PollNexusTaskQueueResponse>> {
+        self.core.poll_nexus_task_queue(ctx, request).await
     }
 
     async fn respond_query_task_completed(
         &self,
-        ctx: &TenantCtx,
-        token: QueryTaskToken,
-        request: wire::RespondQueryTaskCompletedRequest,
+        ctx: &CallContext,
+        answer: Opened<QueryTaskToken, wire::RespondQueryTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
-        self.core.respond_query_task_completed(ctx, token, request)
+        self.core.respond_query_task_completed(ctx, answer)
     }
 
     async fn describe_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::DescribeTaskQueueRequest,
     ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
         self.core.describe_task_queue(ctx, request).await
@@ -241,7 +239,7 @@ impl Matching for MatchingService {
 
     async fn shutdown_worker(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::ShutdownWorkerRequest,
     ) -> ServiceResult<wire::ShutdownWorkerResponse> {
         Ok(self.core.shutdown_worker(ctx, request))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use api::temporal::api::enums::v1::TaskQueueType;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{QueueName, TaskQueueKind, TenantCtx};
+use calls::{CallContext, QueueName, TaskQueueKind};
 
 use crate::service::Core;
 use crate::task_queue::{OfferEnd, QueueState};
@@ -13,7 +13,7 @@ use taskqueue::Withdrawal;
 impl Core {
     pub(crate) fn shutdown_worker(
         self: &Arc<Self>,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::ShutdownWorkerRequest,
     ) -> wire::ShutdownWorkerResponse {
         let namespace = &ctx.namespace.id;

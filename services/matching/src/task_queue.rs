@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{QueueName, TaskQueueKind};
+use calls::{QueueName, Relayed, TaskQueueKind};
 use ids::Timestamp;
 use taskqueue::{
     Decision, Input, ItemId, Origin, PollerId, Position, Queue, QueueShape, ReadRequest, Reply, Settled, Task,
@@ -89,7 +89,7 @@ pub(crate) enum OfferEnd {
 pub(crate) struct Question {
     pub(crate) id: String,
     pub(crate) query: WorkflowQuery,
-    pub(crate) response: Box<wire::PollWorkflowTaskQueueResponse>,
+    pub(crate) response: Relayed<wire::PollWorkflowTaskQueueResponse>,
 }
 
 /// What a poller is given. Whoever receives it reports it as handed over, or puts it back.
@@ -103,8 +103,8 @@ pub(crate) struct Handed {
 
 /// The content of a poll's response.
 pub(crate) enum Content {
-    Workflow(Box<wire::PollWorkflowTaskQueueResponse>),
-    Activity(Box<wire::PollActivityTaskQueueResponse>),
+    Workflow(Relayed<wire::PollWorkflowTaskQueueResponse>),
+    Activity(Relayed<wire::PollActivityTaskQueueResponse>),
     Query(Box<Question>),
 }
 

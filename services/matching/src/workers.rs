@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cluster::{QueueName, TaskQueueKind};
+use calls::{QueueName, TaskQueueKind};
 use ids::{NamespaceId, Timestamp};
 use tokio_util::sync::CancellationToken;
 

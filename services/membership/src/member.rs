@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cluster::{Membership, NodeId, NodeState, Ring, ServiceError, ServiceResult};
+use cluster::{Membership, NoLeader, NodeId, NodeState, Ring};
 use internal_api::membership::{Change, ChangeRequest, ConfirmRequest, Refused, RingReply, ring_reply};
 use runtime::Runtime;
 use tokio::sync::watch;
@@ -286,17 +286,17 @@ impl Membership for Member {
         self.inner.ring.subscribe()
     }
 
-    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+    async fn confirm(&self) -> Result<Arc<Ring>, NoLeader> {
         if let Progress::Replaced(why) = &*self.inner.progress.borrow() {
-            return Err(ServiceError::Unavailable(why.clone()));
+            return Err(NoLeader(why.clone()));
         }
         let each = self.inner.settings.timings.call_timeout;
         let ask = |mut client: crate::leader_calls::Client| async move { client.confirm(ConfirmRequest {}).await };
         let reply = self.inner.calls.call(each, ask, refusal_of).await;
-        let reply = reply.map_err(|error| ServiceError::Unavailable(error.to_string()))?;
+        let reply = reply.map_err(|error| NoLeader(error.to_string()))?;
         if matches!(&reply.result, Some(ring_reply::Result::Ring(ring)) if self.inner.is_other_cluster(ring)) {
             self.inner.calls.note_leader(None);
-            return Err(ServiceError::Unavailable("the leader of another cluster has answered".to_owned()));
+            return Err(NoLeader("the leader of another cluster has answered".to_owned()));
         }
         Ok(self.inner.take(&reply))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use cluster::{Membership, Node, NodeId, Ring};
 use ids::Timestamp;
-use internal_api::history as proto;
+use internal_api::calls as proto;
 use runtime::Runtime;
 use settings::RemoteSettings;
 use tokio::sync::watch;

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use cluster::{Membership, NodeId, Ring};
-use internal_api::history as proto;
+use internal_api::calls as proto;
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -36,8 +36,8 @@ impl Identity {
     /// # Errors
     /// What becomes `NotOwner` with the caller: [`is_elsewhere`] if its connection is of no use, else a status that says
     /// that the ring of one of the two is older.
-    pub(crate) fn admit(&self, call: Option<&proto::Call>) -> Result<(), Status> {
-        let Some(callee) = call.and_then(|call| call.callee.as_ref()) else { return Ok(()) };
+    pub(crate) fn admit(&self, header: Option<&proto::Header>) -> Result<(), Status> {
+        let Some(callee) = header.and_then(|header| header.callee.as_ref()) else { return Ok(()) };
         let incarnation = (self.incarnation)();
         let ring = self.ring.borrow();
         if incarnation == 0 || ring.version == 0 {
@@ -76,16 +76,16 @@ mod tests {
         Identity::new(&membership, node, move || incarnation)
     }
 
-    fn call(cluster_id: &str, node: &str, incarnation: u64) -> proto::Call {
+    fn call(cluster_id: &str, node: &str, incarnation: u64) -> proto::Header {
         let callee = proto::Callee { cluster_id: cluster_id.to_owned(), node: node.to_owned(), incarnation };
-        proto::Call { callee: Some(callee), ..proto::Call::default() }
+        proto::Header { callee: Some(callee), ..proto::Header::default() }
     }
 
     #[tokio::test]
     async fn only_calls_for_this_very_process_are_let_in() {
         let seventh = identity(3, 7);
         assert!(seventh.admit(Some(&call(CLUSTER, "history-1", 7))).is_ok());
-        assert!(seventh.admit(Some(&proto::Call::default())).is_ok(), "a release that does not say whom it means");
+        assert!(seventh.admit(Some(&proto::Header::default())).is_ok(), "a release that does not say whom it means");
         for (cluster, node, incarnation, elsewhere) in [
             ("another", "history-1", 7, true),
             ("", "history-1", 7, true),

@@ -1,53 +1,8 @@
 //! What is counted of calls between nodes.
 
-use cluster::ServiceError;
+use calls::{Call, History, Matching, Row, Service, ServiceError};
+use cluster::Sharded;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
-
-/// Makes the enum, and its names in metrics, out of one table.
-macro_rules! methods {
-    ($($method:ident = $name:literal,)*) => {
-        /// A method of history or matching.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Method {
-            $($method),*
-        }
-
-        impl Method {
-            const NAMES: &[&str] = &[$($name),*];
-        }
-    };
-}
-
-methods! {
-    StartWorkflow = "history/start_workflow",
-    SignalWithStart = "history/signal_with_start",
-    SignalWorkflow = "history/signal_workflow",
-    RequestCancel = "history/request_cancel",
-    TerminateWorkflow = "history/terminate_workflow",
-    DescribeWorkflow = "history/describe_workflow",
-    GetHistory = "history/get_history",
-    GetHistoryReverse = "history/get_history_reverse",
-    QueryWorkflow = "history/query_workflow",
-    ResetStickyTaskQueue = "history/reset_sticky_task_queue",
-    CompleteWorkflowTask = "history/complete_workflow_task",
-    FailWorkflowTask = "history/fail_workflow_task",
-    HeartbeatActivity = "history/heartbeat_activity",
-    CompleteActivity = "history/complete_activity",
-    FailActivity = "history/fail_activity",
-    CancelActivity = "history/cancel_activity",
-    RecordWorkflowTaskStarted = "history/record_workflow_task_started",
-    RecordActivityTaskStarted = "history/record_activity_task_started",
-    TellWorkflow = "history/tell_workflow",
-    DumpWorkflow = "history/dump_workflow",
-    Offer = "matching/offer",
-    Query = "matching/query",
-    PollWorkflowTaskQueue = "matching/poll_workflow_task_queue",
-    PollActivityTaskQueue = "matching/poll_activity_task_queue",
-    PollNexusTaskQueue = "matching/poll_nexus_task_queue",
-    RespondQueryTaskCompleted = "matching/respond_query_task_completed",
-    DescribeTaskQueue = "matching/describe_task_queue",
-    ShutdownWorker = "matching/shutdown_worker",
-}
 
 /// Why a call is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +24,12 @@ impl Reason {
 /// The metrics, looked up once.
 pub(crate) struct Measures {
     pub(crate) peers: Gauge,
-    methods: Vec<MethodMeasures>,
+    history: Vec<CallMeasures>,
+    matching: Vec<CallMeasures>,
 }
 
-/// The metrics of one method, as its caller sees it.
-pub(crate) struct MethodMeasures {
+/// The metrics of one call, as its caller sees it.
+pub(crate) struct CallMeasures {
     answered: Counter,
     refused: Counter,
     not_owner: Counter,
@@ -87,16 +43,24 @@ impl Measures {
     pub(crate) fn new() -> Self {
         Self {
             peers: gauge!("outlast_remote_peers"),
-            methods: Method::NAMES.iter().map(|name| MethodMeasures::new(name)).collect(),
+            history: CallMeasures::of_all(<dyn History>::CALLS),
+            matching: CallMeasures::of_all(<dyn Matching>::CALLS),
         }
     }
 
-    pub(crate) fn of(&self, method: Method) -> &MethodMeasures {
-        &self.methods[method as usize]
+    pub(crate) fn of<C: Call>(&self) -> &CallMeasures {
+        match <C::Service as Service>::SHARDED {
+            Sharded::History => &self.history[C::NUMBER],
+            Sharded::Matching => &self.matching[C::NUMBER],
+        }
     }
 }
 
-impl MethodMeasures {
+impl CallMeasures {
+    fn of_all<S: ?Sized>(calls: &[Row<S>]) -> Vec<Self> {
+        calls.iter().map(|row| Self::new(row.name)).collect()
+    }
+
     fn new(method: &'static str) -> Self {
         let calls = |outcome| counter!("outlast_remote_calls_total", "method" => method, "outcome" => outcome);
         Self {
@@ -124,7 +88,7 @@ impl MethodMeasures {
 }
 
 /// A call that is out. Dropped, it no longer is, however it ended.
-pub(crate) struct InFlight<'a>(&'a MethodMeasures);
+pub(crate) struct InFlight<'a>(&'a CallMeasures);
 
 impl InFlight<'_> {
     /// It was not answered: its peer could not be reached, or the connection broke.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::ServiceError;
+use calls::ServiceError;
 use ids::Timestamp;
 use runtime::{Backoff, Runtime};
 use settings::RemoteSettings;
@@ -46,14 +46,14 @@ pub(crate) fn retry(error: &ServiceError) -> Retry {
     }
 }
 
-/// How long a call is tried, and whose wish that is.
+/// How long a call is tried, and where that comes from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Bound {
-    /// Its trait has a deadline, which whoever serves it keeps by itself.
+    /// The caller's deadline, of a call that waits: its service keeps it by itself.
     Kept(Timestamp),
-    /// Its caller has one.
+    /// The caller's deadline.
     Callers(Timestamp),
-    /// Nobody said, so this is as long as is reasonable.
+    /// The caller has none, so this is as long as is reasonable.
     Usual(Timestamp),
 }
 

@@ -1,87 +1,136 @@
 //! The way of a call to the owner of its shard, however often that changes on the way.
+//!
+//! **Retries.** All attempts of a call carry one request id, drawn here where the caller has none, so a start, signal or
+//! request to cancel takes effect once. Completions have no such id: their token stands for it. If a completion's first
+//! attempt took effect and its answer was lost, the next one finds the task gone, and the caller hears NotFound. That is
+//! what it would hear had another worker been quicker, and SDKs drop the task in both cases. The same goes for a second
+//! TerminateWorkflow, whose NotFound says that the workflow is not running any more, which is true.
+//!
+//! **Waits.** A call that waits goes on at the next owner when its shard moves, with what is left of its time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{Deadline, Membership, Node, NodeId, Ring, ServiceError, ServiceResult, Sharded};
-use ids::{Slot, Timestamp};
+use bytes::Bytes;
+use calls::{Call, CallContext, Carrier, Service, ServiceError, ServiceResult, Way, Wire};
+use cluster::{Membership, Node, NodeId, Ring};
+use futures::future::join_all;
+use ids::{Slot, Timestamp, WorkflowId};
 use runtime::Runtime;
 use settings::RemoteSettings;
 use tokio::sync::watch;
 
-use crate::channels::{Channels, Peer};
-use crate::measures::{Method, Reason};
+use crate::channels::Channels;
+use crate::measures::Reason;
 use crate::retry::{Bound, Pauses, Retry, retry};
 use crate::target::Target;
 
-/// Finds owners of one service's shards. `S` is the service's trait.
-pub(crate) struct Router<S: ?Sized> {
-    service: Sharded,
+/// One service of the whole cluster: `Router<dyn History>` has the trait `History`, and `Router<dyn Matching>` its own.
+pub struct Router<S: ?Sized> {
     ring: watch::Receiver<Arc<Ring>>,
     node: NodeId,
     local: Option<Arc<S>>,
-    remote: fn(Target) -> Arc<S>,
     channels: Channels,
     settings: Arc<RemoteSettings>,
     runtime: Runtime,
 }
 
-/// What is called, whose it is, and for how long.
+/// Where a call goes, and for how long.
 #[derive(Clone, Copy)]
-pub(crate) struct Route {
-    pub(crate) method: Method,
-    pub(crate) slot: Slot,
-    pub(crate) bound: Bound,
+struct Route {
+    slot: Slot,
+    bound: Bound,
 }
 
-/// Who is asked.
-enum Owner<S: ?Sized> {
+/// What is sent, encoded for the first attempt that goes to another node.
+struct Outgoing<'a, C: Call> {
+    ctx: &'a CallContext,
+    request: &'a C::Request,
+    encoded: Option<Bytes>,
+}
+
+impl<C: Call> Outgoing<'_, C> {
+    fn encoded(&mut self) -> Bytes {
+        self.encoded.get_or_insert_with(|| self.request.to_bytes()).clone()
+    }
+}
+
+/// Where an attempt goes.
+enum Place<S: ?Sized> {
     Here(Arc<S>),
-    There(Arc<Peer>, Arc<S>),
-    Nobody,
+    There(Target),
 }
 
-impl<S: ?Sized> Router<S> {
-    pub(crate) fn new(
-        (service, remote): (Sharded, fn(Target) -> Arc<S>),
+impl<S: Service + ?Sized> Carrier<S> for Router<S> {
+    async fn carry<C: Call<Service = S>>(&self, ctx: &CallContext, mut request: C::Request) -> ServiceResult<C::Reply> {
+        if C::WAY == Way::Everywhere {
+            return self.everywhere::<C>(ctx, &request).await;
+        }
+        let named = self.named::<C>(ctx, &mut request);
+        let ctx = named.as_ref().unwrap_or(ctx);
+        let slot = Slot::of(&ctx.namespace.id, &WorkflowId::new(C::key(&request)));
+        let route = Route { slot, bound: self.bound(C::WAY, ctx) };
+        match self.route::<C>(route, Outgoing { ctx, request: &request, encoded: None }).await {
+            Err(error) => C::unserved(&request, error),
+            answer => answer,
+        }
+    }
+}
+
+impl<S: Service + ?Sized> Router<S> {
+    /// Calls the owners that `membership` names; for those shards that `node`, this one, owns itself, `local`.
+    #[must_use]
+    pub fn new(
         membership: &Arc<dyn Membership>,
         node: NodeId,
         local: Option<Arc<S>>,
         channels: Channels,
-        (settings, runtime): (RemoteSettings, Runtime),
+        runtime: Runtime,
+        settings: RemoteSettings,
     ) -> Self {
-        let ring = membership.ring();
-        Self { service, ring, node, local, remote, channels, settings: Arc::new(settings), runtime }
+        Self { ring: membership.ring(), node, local, channels, settings: Arc::new(settings), runtime }
     }
 
-    pub(crate) fn runtime(&self) -> &Runtime {
-        &self.runtime
+    /// Gives a request that has room for an id the call's, and the call an id that the request brings along. The context
+    /// of the call, if that changed it.
+    fn named<C: Call<Service = S>>(&self, ctx: &CallContext, request: &mut C::Request) -> Option<CallContext> {
+        let id = C::request_id(request)?;
+        if !id.is_empty() {
+            return Some(ctx.clone().under(id));
+        }
+        if !ctx.request_id.is_empty() {
+            ctx.request_id.as_ref().clone_into(id);
+            return None;
+        }
+        *id = self.runtime.uuid();
+        Some(ctx.clone().under(id))
     }
 
-    /// The bound of a call whose trait has no deadline.
-    pub(crate) fn usual(&self) -> Bound {
-        match Deadline::current() {
-            Some(at) => Bound::Callers(at),
-            None => Bound::Usual(self.runtime.now() + self.settings.patience),
+    fn bound(&self, way: Way, ctx: &CallContext) -> Bound {
+        match (ctx.deadline, way) {
+            (Some(at), Way::Waits | Way::Poll) => Bound::Kept(at),
+            (Some(at), Way::AtOnce | Way::Everywhere) => Bound::Callers(at),
+            (None, _) => Bound::Usual(self.runtime.now() + self.settings.patience),
         }
     }
 
-    /// Asks the owner, and asks again as [`retry`] says. Every attempt is told the same.
-    pub(crate) async fn route<T, F>(&self, route: Route, attempt: impl Fn(Arc<S>) -> F) -> ServiceResult<T>
-    where
-        F: Future<Output = ServiceResult<T>>,
-    {
+    /// Asks the owner, and asks again as [`retry`] says. Every attempt says the same.
+    async fn route<C: Call<Service = S>>(
+        &self,
+        route: Route,
+        mut outgoing: Outgoing<'_, C>,
+    ) -> ServiceResult<C::Reply> {
         let mut pauses = Pauses::new(&self.settings, route.bound.at(), self.runtime.clone());
         loop {
             let ring = self.newest();
-            let (error, reason) = match self.attempt(&ring, route, &attempt).await {
+            let (error, reason) = match self.attempt(&ring, route, &mut outgoing).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
             let retry = retry(&error);
             let Some(pause) = pauses.before_next(retry) else { return Err(error) };
-            self.channels.measures().of(route.method).retried(reason);
-            tracing::debug!(method = ?route.method, %error, ?pause, ring = ring.version, "a call is tried again");
+            self.channels.measures().of::<C>().retried(reason);
+            tracing::debug!(call = C::NAME, %error, ?pause, ring = ring.version, "retrying a call");
             self.pause(pause, retry, ring.version).await;
         }
     }
@@ -106,54 +155,47 @@ impl<S: ?Sized> Router<S> {
         }
     }
 
-    async fn attempt<T, F>(
+    async fn attempt<C: Call<Service = S>>(
         &self,
         ring: &Ring,
         route: Route,
-        attempt: impl Fn(Arc<S>) -> F,
-    ) -> Result<T, (ServiceError, Reason)>
-    where
-        F: Future<Output = ServiceResult<T>>,
-    {
-        let Some(shard) = ring.shard_of(self.service, route.slot) else {
-            let text = format!("the shards of {} are not known yet", self.service.name());
-            return Err((ServiceError::NotOwner(text), Reason::NoOwner));
+        outgoing: &mut Outgoing<'_, C>,
+    ) -> Result<C::Reply, (ServiceError, Reason)> {
+        let name = S::SHARDED.name();
+        let Some(shard) = ring.shard_of(S::SHARDED, route.slot) else {
+            return Err((ServiceError::NotOwner(format!("the shards of {name} are not known yet")), Reason::NoOwner));
         };
         let left = route.bound.cut_at(&self.settings).since(self.runtime.now());
-        match self.owner(ring, route, shard) {
-            Owner::Nobody => {
-                let text = format!("{} shard {shard} has no owner in ring {}", self.service.name(), ring.version);
+        let owner = ring.owner(S::SHARDED, shard);
+        match owner.and_then(|owner| self.reach(ring, owner, shard, route.bound.at())) {
+            None => {
+                let text = format!("{name} shard {shard} has no owner in ring {}", ring.version);
                 Err((ServiceError::NotOwner(text), Reason::NoOwner))
             }
-            Owner::Here(local) => tokio::select! {
+            // The next attempt may go elsewhere, so this one has a copy.
+            Some(Place::Here(local)) => tokio::select! {
                 biased;
-                answer = attempt(local) => answer.map_err(reasoned),
+                answer = C::serve(&*local, outgoing.ctx, outgoing.request.clone()) => answer.map_err(reasoned),
                 () = self.moved(&self.node, shard) => Err((moved(&self.node, shard), Reason::Moved)),
                 () = self.runtime.sleep(left) => Err((route.bound.passed(), Reason::Unavailable)),
             },
-            Owner::There(peer, remote) => tokio::select! {
+            Some(Place::There(target)) => tokio::select! {
                 biased;
-                answer = attempt(remote) => answer.map_err(reasoned),
-                () = peer.gone() => Err((moved(peer.id(), shard), Reason::Moved)),
-                () = self.moved(peer.id(), shard) => Err((moved(peer.id(), shard), Reason::Moved)),
+                answer = target.call::<C>(outgoing.ctx, outgoing.encoded()) => answer.map_err(reasoned),
+                () = target.peer.gone() => Err((moved(target.peer.id(), shard), Reason::Moved)),
+                () = self.moved(target.peer.id(), shard) => Err((moved(target.peer.id(), shard), Reason::Moved)),
                 () = self.runtime.sleep(left) => Err((route.bound.passed(), Reason::Unavailable)),
             },
         }
     }
 
-    fn owner(&self, ring: &Ring, route: Route, shard: u32) -> Owner<S> {
-        let Some(node) = ring.owner(self.service, shard) else { return Owner::Nobody };
+    /// The service of `node`; `None` if that cannot be called.
+    fn reach(&self, ring: &Ring, node: &Node, shard: u32, until: Timestamp) -> Option<Place<S>> {
         if node.id == self.node {
-            return self.local.clone().map_or(Owner::Nobody, Owner::Here);
+            return self.local.clone().map(Place::Here);
         }
-        let target = self.target(ring, node, route.method, shard, route.bound.at());
-        target.map_or(Owner::Nobody, |target| Owner::There(Arc::clone(&target.peer), (self.remote)(target)))
-    }
-
-    fn target(&self, ring: &Ring, node: &Node, method: Method, shard: u32, until: Timestamp) -> Option<Target> {
-        Some(Target {
+        Some(Place::There(Target {
             peer: self.channels.peer(node)?,
-            method,
             caller: self.node.clone(),
             shard,
             ring_version: ring.version,
@@ -161,14 +203,14 @@ impl<S: ?Sized> Router<S> {
             measures: Arc::clone(self.channels.measures()),
             settings: Arc::clone(&self.settings),
             runtime: self.runtime.clone(),
-        })
+        }))
     }
 
     /// Returns when the ring has given the shard to another node, which the former owner has had time to notice.
     async fn moved(&self, from: &NodeId, shard: u32) {
         let mut ring = self.ring.clone();
         let is_elsewhere = |ring: &Arc<Ring>| {
-            let owner = ring.shards(self.service).get(shard as usize);
+            let owner = ring.shards(S::SHARDED).get(shard as usize);
             owner.is_some_and(|owner| owner.as_ref().is_some_and(|owner| owner != from))
         };
         if ring.wait_for(is_elsewhere).await.is_err() {
@@ -178,18 +220,32 @@ impl<S: ?Sized> Router<S> {
         self.runtime.sleep(self.settings.moved_patience).await;
     }
 
-    /// This service on every node that serves it, for calls that all are told.
-    pub(crate) fn everywhere(&self, method: Method, until: Timestamp) -> Vec<Arc<S>> {
-        let ring = self.newest();
-        let nodes = ring.nodes_of(self.service.role());
-        nodes
-            .filter_map(|node| {
-                if node.id == self.node {
-                    return self.local.clone();
+    /// Calls every node that serves this at once. One answer is enough.
+    async fn everywhere<C: Call<Service = S>>(
+        &self,
+        ctx: &CallContext,
+        request: &C::Request,
+    ) -> ServiceResult<C::Reply> {
+        let (name, patience) = (S::SHARDED.name(), self.settings.shutdown_worker_patience);
+        let (ring, until, encoded) = (self.newest(), self.runtime.now() + patience, request.to_bytes());
+        let places = ring.nodes_of(S::SHARDED.role()).filter_map(|node| self.reach(&ring, node, 0, until));
+        let attempts = places.map(async |place| {
+            let attempt = async {
+                match place {
+                    Place::Here(local) => C::serve(&*local, ctx, request.clone()).await,
+                    Place::There(target) => target.call::<C>(ctx, encoded.clone()).await,
                 }
-                self.target(&ring, node, method, 0, until).map(self.remote)
-            })
-            .collect()
+            };
+            let late = || ServiceError::Unavailable(format!("a {name} node did not answer, try again"));
+            self.runtime.timeout(patience, attempt).await.unwrap_or_else(|| Err(late()))
+        });
+        let mut answers = join_all(attempts).await;
+        match answers.iter().position(Result::is_ok) {
+            Some(position) => answers.swap_remove(position),
+            None => answers
+                .pop()
+                .unwrap_or_else(|| Err(ServiceError::NotOwner(format!("the ring has no {name} node yet, try again")))),
+        }
     }
 }
 

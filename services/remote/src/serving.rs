@@ -1,16 +1,14 @@
-//! What both services do around a handler.
+//! The server for calls between nodes, and its door.
 
 use std::time::Duration;
 
-use cluster::{Deadline, ServiceError, ServiceResult};
 use ids::Timestamp;
-use internal_api::history as proto;
+use internal_api::calls as proto;
 use runtime::Runtime;
 use settings::RemoteSettings;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use crate::identity::Identity;
-use crate::wire::Reply;
 
 /// Streams that callers reset before they were looked at. Count: a frontend that stops gives up all its polls at once, and
 /// peers are no attackers.
@@ -32,7 +30,7 @@ pub fn internal_server(settings: &RemoteSettings) -> tonic::transport::Server {
         .initial_connection_window_size(settings.connection_window_bytes)
 }
 
-/// What both services ask of a call before anything else.
+/// What is asked of a call before anything else.
 pub(crate) struct Door {
     pub(crate) identity: Identity,
     pub(crate) runtime: Runtime,
@@ -43,27 +41,8 @@ impl Door {
     ///
     /// # Errors
     /// The status for a call that is meant for another.
-    pub(crate) fn admit(&self, call: Option<&proto::Call>) -> Result<Timestamp, Status> {
-        self.identity.admit(call)?;
-        Ok(self.runtime.now() + Duration::from_millis(call.map_or(0, |call| call.remaining_ms)))
-    }
-}
-
-/// Runs a handler with its caller's deadline, and makes its result a reply.
-pub(crate) async fn serve<R: Reply>(
-    call: Option<proto::Call>,
-    deadline: Timestamp,
-    handler: impl Future<Output = ServiceResult<R::Response>>,
-) -> Result<Response<R>, Status> {
-    let result = Deadline::within(deadline, handler).await;
-    note(call, &result);
-    Ok(Response::new(R::of(result)))
-}
-
-/// Says who believes something else about who owns what.
-pub(crate) fn note<T>(call: Option<proto::Call>, result: &ServiceResult<T>) {
-    if let (Some(call), Err(ServiceError::NotOwner(reason))) = (call, result) {
-        let proto::Call { caller, shard, ring_version, .. } = call;
-        tracing::debug!(caller, shard, ring_version, reason, "a call for a shard that is not served here");
+    pub(crate) fn admit(&self, header: Option<&proto::Header>) -> Result<Timestamp, Status> {
+        self.identity.admit(header)?;
+        Ok(self.runtime.now() + Duration::from_millis(header.map_or(0, |header| header.remaining_ms)))
     }
 }

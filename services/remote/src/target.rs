@@ -1,28 +1,34 @@
-//! Where one attempt of a call goes: a peer, with what its caller believes and how long it waits.
+//! One attempt of a call at a peer, with what its caller believes and how long it waits.
+//!
+//! A poll is a conversation on one stream: the poll, its answer, and, if something was handed out, whether that was written
+//! to the worker. When the connection breaks at any point of it, both sides know.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{NodeId, ServiceError, ServiceResult};
+use bytes::Bytes;
+use calls::{Call, CallContext, Receipt, ServiceError, ServiceResult, Way, Wire};
+use cluster::NodeId;
 use http::Uri;
 use ids::Timestamp;
-use internal_api::history as proto;
+use internal_api::calls as proto;
+use internal_api::calls::calls_client::CallsClient;
 use runtime::Runtime;
 use settings::RemoteSettings;
-use tonic::{Code, Request, Response, Status};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Status, Streaming};
 
 use crate::channels::Peer;
 use crate::identity::is_elsewhere;
 use crate::link::Link;
-use crate::measures::{Measures, Method};
-use crate::wire::Reply;
+use crate::measures::Measures;
+use crate::wire::{from_reply, to_context};
 
 /// One attempt's destination.
-#[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) peer: Arc<Peer>,
-    pub(crate) method: Method,
     /// This node.
     pub(crate) caller: NodeId,
     pub(crate) shard: u32,
@@ -35,47 +41,22 @@ pub(crate) struct Target {
 }
 
 /// What clients put into the authority of their requests; connections are made to addresses.
-pub(crate) fn origin() -> Uri {
-    Uri::from_static("http://outlast.internal")
+const ORIGIN: &str = "http://outlast.internal";
+
+/// The receipt of a task that another node handed out. Dropped, it closes the stream, which that node takes for a no.
+struct RemoteReceipt(oneshot::Sender<()>);
+
+impl Receipt for RemoteReceipt {
+    fn written(self: Box<Self>) {
+        // The other half is gone only when everything is.
+        let _ = self.0.send(());
+    }
 }
 
 impl Target {
-    /// What every message says about its call. `until` is when the answer must have left.
-    pub(crate) fn call(&self, until: Timestamp) -> Option<proto::Call> {
-        let remaining = until.since(self.runtime.now());
-        Some(proto::Call {
-            caller: self.caller.as_str().to_owned(),
-            shard: self.shard,
-            ring_version: self.ring_version,
-            remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
-            callee: Some(self.peer.callee()),
-        })
-    }
-
-    /// A request which its server drops when nobody can be waiting any more.
-    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
-        /// What gRPC's eight digits say in milliseconds, and longer than any call.
-        const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        let mut request = Request::new(message);
-        let remaining = self.until.since(self.runtime.now());
-        request.set_timeout((remaining + self.settings.late).min(LONGEST));
-        request
-    }
-
-    /// Asks the peer.
-    pub(crate) async fn ask<R: Reply>(
-        &self,
-        call: impl AsyncFnOnce(Link) -> Result<Response<R>, Status> + Send,
-    ) -> ServiceResult<R::Response> {
-        self.measured(async |link| Ok(call(link).await?.into_inner().into_result())).await
-    }
-
-    /// Calls the peer, and counts how that ends.
-    pub(crate) async fn measured<T>(
-        &self,
-        call: impl AsyncFnOnce(Link) -> Result<ServiceResult<T>, Status>,
-    ) -> ServiceResult<T> {
-        let measures = self.measures.of(self.method);
+    /// Asks the peer, and counts how that ends.
+    pub(crate) async fn call<C: Call>(&self, ctx: &CallContext, request: Bytes) -> ServiceResult<C::Reply> {
+        let measures = self.measures.of::<C>();
         let in_flight = measures.sent();
         let began = self.runtime.now();
         let link = match self.peer.link().await {
@@ -85,8 +66,19 @@ impl Target {
                 return Err(self.lost(&error));
             }
         };
-        match call(link.clone()).await {
-            Ok(result) => {
+        let request = proto::CallRequest {
+            header: Some(self.header()),
+            context: Some(to_context(ctx)),
+            call: C::NAME.to_owned(),
+            request,
+        };
+        let answer = match C::WAY {
+            Way::AtOnce | Way::Waits | Way::Everywhere => self.ask(link.clone(), request).await,
+            Way::Poll => self.poll(link.clone(), ctx, request).await,
+        };
+        match answer {
+            Ok(reply) => {
+                let result = from_reply(reply).and_then(C::Reply::from_bytes);
                 in_flight.answered(&result, self.runtime.now().since(began).as_secs_f64());
                 result
             }
@@ -100,8 +92,75 @@ impl Target {
         }
     }
 
-    /// The call failed below the service, so nobody knows what became of it: as if another were the owner.
-    pub(crate) fn lost(&self, why: &str) -> ServiceError {
+    fn header(&self) -> proto::Header {
+        let remaining = self.until.since(self.runtime.now());
+        proto::Header {
+            caller: self.caller.as_str().to_owned(),
+            shard: self.shard,
+            ring_version: self.ring_version,
+            remaining_ms: u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX),
+            callee: Some(self.peer.callee()),
+        }
+    }
+
+    fn client(&self, link: Link) -> CallsClient<Link> {
+        CallsClient::with_origin(link, Uri::from_static(ORIGIN)).max_decoding_message_size(self.settings.message_bytes)
+    }
+
+    /// A request which its server drops when nothing can be waiting for the answer any more.
+    fn request<T>(&self, message: T) -> Request<T> {
+        /// What gRPC's eight digits say in milliseconds, and longer than any call.
+        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        let mut request = Request::new(message);
+        let remaining = self.until.since(self.runtime.now());
+        request.set_timeout((remaining + self.settings.late).min(LONGEST));
+        request
+    }
+
+    async fn ask(&self, link: Link, request: proto::CallRequest) -> Result<proto::CallReply, Status> {
+        Ok(self.client(link).call(self.request(request)).await?.into_inner())
+    }
+
+    async fn poll(
+        &self,
+        link: Link,
+        ctx: &CallContext,
+        request: proto::CallRequest,
+    ) -> Result<proto::CallReply, Status> {
+        // Dropping the sending half gives the poll up.
+        let (say, said) = mpsc::channel(2);
+        let _ = say.try_send(proto::PollRequest { poll: Some(request), is_written: false });
+        let mut replies = self.client(link).poll(self.request(ReceiverStream::new(said))).await?.into_inner();
+        let reply = replies.message().await?;
+        let reply = reply.ok_or_else(|| Status::unavailable("a poll ended without an answer"))?;
+        if reply.awaits_receipt {
+            ctx.leave(self.receipt(say, replies));
+        }
+        reply.answer.ok_or_else(|| Status::internal("a poll was answered with nothing"))
+    }
+
+    /// Tells the peer when what it handed out has been written, on the stream of the poll.
+    fn receipt(
+        &self,
+        say: mpsc::Sender<proto::PollRequest>,
+        mut rest: Streaming<proto::PollReply>,
+    ) -> Box<dyn Receipt> {
+        let (receipt, is_written) = oneshot::channel();
+        let (runtime, within) = (self.runtime.clone(), self.settings.receipt_within);
+        self.runtime.spawn(async move {
+            let written = proto::PollRequest { poll: None, is_written: true };
+            if is_written.await.is_ok() && say.send(written).await.is_err() {
+                tracing::debug!("a task was written to its worker, but its owner is gone and will offer it again");
+            }
+            drop(say);
+            // Until the owner has read it: if this end went first, its reset of the stream could overtake it.
+            runtime.timeout(within, async { while let Ok(Some(_)) = rest.message().await {} }).await;
+        });
+        Box::new(RemoteReceipt(receipt))
+    }
+
+    /// The call failed below the service, so it is not known what became of it: as if another were the owner.
+    fn lost(&self, why: &str) -> ServiceError {
         ServiceError::NotOwner(format!("node {} could not be reached for shard {}: {why}", self.peer.id(), self.shard))
     }
 

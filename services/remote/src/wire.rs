@@ -1,39 +1,34 @@
-//! Between what services say and what travels: every message of `proto/internal` made and read in one place.
-//!
-//! Whatever a field cannot say is an error of the peer, told as [`ServiceError::Internal`]; nothing is guessed.
+//! What surrounds a call on its way: its context, and its answer or error. What is in a request or response is crate `calls`'
+//! own.
 
-mod activity;
+mod context;
 mod error;
-mod query;
-mod reply;
-mod task;
-mod tenant;
 
-use cluster::{ServiceError, ServiceResult, UnwrittenEvents};
+use bytes::Bytes;
+use calls::{ServiceError, ServiceResult};
+use internal_api::calls as proto;
 
-pub(crate) use activity::{from_activity, to_activity};
+pub(crate) use context::{from_context, to_context};
 pub(crate) use error::{from_error, to_error};
-pub(crate) use query::{from_outcome, from_query, to_outcome, to_query};
-pub(crate) use reply::Reply;
-pub(crate) use task::{from_ending, from_start, from_task, to_ending, to_start, to_task};
-pub(crate) use tenant::{from_tenant, to_tenant};
 
 /// A field that a peer must set.
 pub(crate) fn required<T>(field: Option<T>, name: &str) -> ServiceResult<T> {
-    field.ok_or_else(|| unreadable(name))
+    let unreadable = || ServiceError::Internal(format!("a call between nodes came without a {name}"));
+    field.ok_or_else(unreadable)
 }
 
-/// The error for a message of a peer that this release cannot read.
-pub(crate) fn unreadable(name: &str) -> ServiceError {
-    ServiceError::Internal(format!("a call between nodes came without a {name} that this release knows"))
+/// An answer as it travels.
+pub(crate) fn to_reply(result: ServiceResult<Bytes>) -> proto::CallReply {
+    match result {
+        Ok(response) => proto::CallReply { error: None, response: Some(response) },
+        Err(error) => proto::CallReply { error: Some(to_error(error)), response: None },
+    }
 }
 
-/// What is shown of events that are not written yet.
-pub(crate) fn from_unwritten(shown: bool) -> ServiceResult<UnwrittenEvents> {
-    Ok(if shown { UnwrittenEvents::Shown } else { UnwrittenEvents::Hidden })
-}
-
-/// A token in cluster's own encoding.
-pub(crate) fn from_token<T: prost::Message + Default>(token: bytes::Bytes) -> ServiceResult<T> {
-    T::decode(token).map_err(|error| ServiceError::Internal(format!("a token between nodes cannot be read: {error}")))
+/// An answer as it was.
+pub(crate) fn from_reply(reply: proto::CallReply) -> ServiceResult<Bytes> {
+    match reply.error {
+        Some(error) => Err(from_error(error)),
+        None => required(reply.response, "response"),
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use admin::admin_server;
 use cluster::{Membership, NodeId, Ring};
 use membership::{JoinError, Member, Voter};
-use remote::{Identity, history_server, internal_server, matching_server};
+use remote::{Identity, calls_server, internal_server};
 use runtime::Runtime;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -86,18 +86,15 @@ impl Joining {
         let Self { settings, listener, address, voter, member } = self;
         let (membership, me) = (Arc::clone(&member) as Arc<dyn Membership>, Arc::clone(&member));
         let identity = Identity::new(&membership, member.node().clone(), move || me.incarnation());
-        let history = services.history.clone();
-        let history =
-            history.map(|history| history_server(history, identity.clone(), runtime.clone(), &settings.remote));
-        let matching = services.matching.clone();
-        let matching = matching.map(|matching| matching_server(matching, identity, runtime.clone(), &settings.remote));
+        let history = services.history.clone().map(|history| history as _);
+        let matching = services.matching.clone().map(|matching| matching as _);
+        let calls = calls_server(history, matching, identity, runtime.clone(), &settings.remote);
         let operated =
             Operated { services: Arc::downgrade(services), member: Arc::clone(&member), runtime: runtime.clone() };
         let shutdown = CancellationToken::new();
         let serving = internal_server(&settings.remote)
             .add_service(admin_server(Arc::new(operated), runtime.clone()))
-            .add_optional_service(history)
-            .add_optional_service(matching)
+            .add_service(calls)
             .add_optional_service(voter.as_ref().map(Voter::service))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
         let serving = runtime.spawn(serving);

@@ -5,7 +5,8 @@ use std::sync::{Arc, Weak};
 use admin::{LeaderReport, SessionReport, ShardReport, VerifiedPage, VoterReport};
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster::{Membership, NodeId, Ring, ServiceError, ServiceResult, Sharded};
+use calls::{CallContext, DumpWorkflow, ServiceError, ServiceResult};
+use cluster::{Membership, NodeId, Ring, Sharded};
 use entities::ShardStats;
 use ids::{NamespaceId, WorkflowId};
 use membership::{Admin, CallError, Member, VoterInfo};
@@ -135,6 +136,9 @@ impl admin::Process for Operated {
     }
 
     async fn dump_workflow(&self, namespace: NamespaceId, workflow_id: WorkflowId) -> ServiceResult<String> {
-        self.services()?.any_history.dump_workflow(&namespace, &workflow_id).await
+        self.services()?
+            .any_history
+            .dump_workflow(&CallContext::internal(&namespace), DumpWorkflow { workflow_id: workflow_id.to_string() })
+            .await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cluster::ServiceError;
+use calls::ServiceError;
 use runtime::{Backoff, Runtime};
 use storage::StorageError;
 

@@ -66,14 +66,14 @@ pub enum StartError {
     Frontend(#[from] frontend::StartError),
     /// The names of namespaces.
     #[error("namespaces cannot be read: {0}")]
-    Namespaces(cluster::ServiceError),
+    Namespaces(calls::ServiceError),
     /// A namespace that shall exist.
     #[error("namespace {name:?} cannot be created: {source}")]
     Namespace {
         /// Which.
         name: String,
         /// Why not.
-        source: cluster::ServiceError,
+        source: calls::ServiceError,
     },
     /// It was told to stop.
     #[error("stopped during start-up")]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use cluster::{OfferOutcome, OfferedTask, QueueName, Sharded, TaskKey, TaskQueueKind};
+use calls::{CallContext, OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
+use cluster::Sharded;
 use membership::{ClusterSettings as Founding, InitialVoter, MemberSettings, VoterSettings};
 use settings::{MembershipSettings, RemoteSettings};
 use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
@@ -174,6 +175,10 @@ async fn a_start_that_was_given_shards_gives_them_back_when_it_is_told_to_stop()
     a.stop().await;
 }
 
+fn ctx() -> CallContext {
+    CallContext::internal(&"n".into())
+}
+
 fn task(number: i64) -> OfferedTask {
     OfferedTask {
         queue: QueueName { namespace: "n".into(), name: "q".to_owned(), kind: TaskQueueKind::Activity },
@@ -203,7 +208,7 @@ async fn a_stop_takes_no_longer_than_it_may_while_the_database_is_away() {
     }
     let server = start(OpenStore::Faulty(store), settings).await.expect("it starts");
     let matching = server.services.matching.clone().expect("it has the role");
-    assert_eq!(cluster::Matching::offer(&*matching, task(1)).await, Ok(OfferOutcome::Kept));
+    assert_eq!(calls::Matching::offer(&*matching, &ctx(), task(1)).await, Ok(OfferOutcome::Kept));
     assert!(server.services.stats(Sharded::Matching).iter().any(|(_, stats)| stats.dirty_entities > 0));
     control.follow(FaultPlan::new(1).everywhere(Faults { stall: 1.0, stall_for: FOR_EVER, ..Faults::default() }));
     let runtime = Runtime::system();
@@ -228,7 +233,7 @@ async fn shards_of_task_queues_obey_the_settings_of_shards() {
         let offers: Vec<_> = (0..100)
             .map(|number| {
                 let matching = Arc::clone(&matching);
-                runtime.spawn(async move { cluster::Matching::offer(&*matching, task(number)).await })
+                runtime.spawn(async move { calls::Matching::offer(&*matching, &ctx(), task(number)).await })
             })
             .collect();
         let mut refused = 0;

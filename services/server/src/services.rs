@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::{History, Matching, Membership, NodeId, Ownership, Role, Sharded};
+use calls::{History, Matching};
+use cluster::{Membership, NodeId, Ownership, Role, Sharded};
 use entities::ShardStats;
 use history::HistoryService;
 use matching::MatchingService;
-use remote::{Channels, RoutedHistory, RoutedMatching};
+use remote::{Channels, Router};
 use runtime::Runtime;
 use settings::RemoteSettings;
 use storage::Store;
@@ -48,7 +49,7 @@ impl Services {
         });
         let remote = settings.cluster.as_ref().map_or_else(RemoteSettings::default, |cluster| cluster.remote.clone());
         let channels = Channels::new(membership, remote.clone(), runtime.clone());
-        let any_history: Arc<dyn History> = Arc::new(RoutedHistory::new(
+        let any_history: Arc<dyn History> = Arc::new(Router::<dyn History>::new(
             membership,
             node.clone(),
             history.clone().map(|history| history as _),
@@ -56,7 +57,7 @@ impl Services {
             runtime.clone(),
             remote.clone(),
         ));
-        let any_matching: Arc<dyn Matching> = Arc::new(RoutedMatching::new(
+        let any_matching: Arc<dyn Matching> = Arc::new(Router::<dyn Matching>::new(
             membership,
             node.clone(),
             matching.clone().map(|matching| matching as _),

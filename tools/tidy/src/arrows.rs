@@ -55,6 +55,7 @@ pub const LAYERS: &[(&str, Layer)] = &[
     ("admin", Layer::Adapter),
     ("allocated", Layer::Tests),
     ("api", Layer::Messages),
+    ("calls", Layer::Port),
     ("cli", Layer::Binary),
     ("cluster", Layer::Port),
     ("config", Layer::Configuration),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use admin::ShardRows;
 use admin::{AdminClient, AdminError, VoterReport};
-use cluster::{ServiceError, Sharded};
+use calls::ServiceError;
+use cluster::Sharded;
 use cluster_of_fakes::{Fake, Fakes, report};
 
 const WITHIN: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cluster::{Membership, Ring, ServiceResult};
+use cluster::{Membership, NoLeader, Ring};
 use tokio::sync::Mutex;
 
 /// The latest answer, shared by all keepers.
@@ -32,7 +32,7 @@ impl Confirmation {
     }
 
     /// A ring that was the newest at some time after the doubt arose.
-    pub(super) async fn settle(&self, doubt: Doubt, membership: &dyn Membership) -> ServiceResult<Arc<Ring>> {
+    pub(super) async fn settle(&self, doubt: Doubt, membership: &dyn Membership) -> Result<Arc<Ring>, NoLeader> {
         let mut answer = self.answer.lock().await;
         if answer.settles < doubt.0 {
             let settles = self.doubts.load(Ordering::Relaxed);

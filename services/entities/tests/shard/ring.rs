@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cluster::{Membership, NodeId, Ownership, Ring, ServiceError, ServiceResult, Sharded};
+use cluster::{Membership, NoLeader, NodeId, Ownership, Ring, Sharded};
 use entities::{BoxFuture, CallError, EntityKey, Host, KindHandle, ShardOpener, ShardSettings, Shards};
 use runtime::Runtime;
 use storage::Store;
@@ -83,10 +83,10 @@ impl Membership for View {
         self.seen.subscribe()
     }
 
-    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+    async fn confirm(&self) -> Result<Arc<Ring>, NoLeader> {
         self.leader.asked.fetch_add(1, Ordering::Relaxed);
         if self.cut_off.load(Ordering::Relaxed) {
-            return Err(ServiceError::Unavailable("no leader".to_owned()));
+            return Err(NoLeader("no leader".to_owned()));
         }
         self.catch_up();
         Ok(Arc::clone(&self.seen.borrow()))

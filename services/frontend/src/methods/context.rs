@@ -2,8 +2,8 @@
 //! before `serve` is called.
 
 use api::{HasTaskToken, InNamespace};
-use cluster::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
-use cluster::{ServiceResult, TenantCtx};
+use calls::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
+use calls::{ServiceResult, CallContext};
 
 use crate::Frontend;
 use crate::deadline::Call;
@@ -48,7 +48,7 @@ pub(crate) struct Tenant {
     /// The call.
     pub(crate) call: Call,
     /// The namespace, resolved.
-    pub(crate) ctx: TenantCtx,
+    pub(crate) ctx: CallContext,
 }
 
 impl<Q: InNamespace + Sync> Context<Q> for Tenant {
@@ -57,7 +57,7 @@ impl<Q: InNamespace + Sync> Context<Q> for Tenant {
     }
 
     async fn of(frontend: &Frontend, call: Call, request: &Q) -> ServiceResult<Self> {
-        let ctx = frontend.tenant(request.namespace()).await?;
+        let ctx = frontend.tenant(&call, request.namespace()).await?;
         Ok(Self { call, ctx })
     }
 }
@@ -65,7 +65,7 @@ impl<Q: InNamespace + Sync> Context<Q> for Tenant {
 /// Something that begins within a namespace: a deprecated one only finishes what it has.
 pub(crate) struct NewWork {
     /// The namespace, resolved.
-    pub(crate) ctx: TenantCtx,
+    pub(crate) ctx: CallContext,
 }
 
 impl<Q: InNamespace + Sync> Context<Q> for NewWork {
@@ -73,8 +73,8 @@ impl<Q: InNamespace + Sync> Context<Q> for NewWork {
         request.namespace()
     }
 
-    async fn of(frontend: &Frontend, _: Call, request: &Q) -> ServiceResult<Self> {
-        let ctx = frontend.tenant_for_new_work(request.namespace()).await?;
+    async fn of(frontend: &Frontend, call: Call, request: &Q) -> ServiceResult<Self> {
+        let ctx = frontend.tenant_for_new_work(&call, request.namespace()).await?;
         Ok(Self { ctx })
     }
 }
@@ -82,7 +82,7 @@ impl<Q: InNamespace + Sync> Context<Q> for NewWork {
 /// A task that was handed out, by its token. Workers that name no namespace are known by it.
 pub(crate) struct OfTask<T> {
     /// The namespace, resolved.
-    pub(crate) ctx: TenantCtx,
+    pub(crate) ctx: CallContext,
     /// The token, opened.
     pub(crate) token: T,
 }
@@ -110,8 +110,8 @@ impl<Q: HasTaskToken + Sync, T: TaskToken + Send + 'static> Context<Q> for OfTas
         request.namespace()
     }
 
-    async fn of(frontend: &Frontend, _: Call, request: &Q) -> ServiceResult<Self> {
-        let (ctx, token) = frontend.tenant_and_token(T::KIND, request.namespace(), request.task_token()).await?;
+    async fn of(frontend: &Frontend, call: Call, request: &Q) -> ServiceResult<Self> {
+        let (ctx, token) = frontend.tenant_and_token(&call, T::KIND, request.namespace(), request.task_token()).await?;
         Ok(Self { ctx, token })
     }
 }

@@ -1,6 +1,6 @@
 //! One listing for all who ask before it begins. At most one is under way, so that many who ask cost two.
 
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Mutex;
 

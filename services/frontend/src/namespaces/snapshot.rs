@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use cluster::Namespace;
+use calls::Namespace;
 use ids::NamespaceId;
 
 /// All namespaces, as far as they have been heard of.

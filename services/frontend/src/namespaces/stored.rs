@@ -2,7 +2,7 @@
 
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use bytes::Bytes;
-use cluster::{Namespace, ServiceError, ServiceResult};
+use calls::{Namespace, ServiceError, ServiceResult};
 use ids::NamespaceId;
 use prost::Message;
 use storage::RegistryEntry;

@@ -1,7 +1,7 @@
 //! ListClusters: this cluster, which is the only one that it knows.
 
 use api::temporal::api::operatorservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use prost::Message;
 use runtime::Runtime;
 use sha2::{Digest, Sha256};

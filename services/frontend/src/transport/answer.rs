@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use http::Response;
 use http_body::Frame;
 use http_body_util::BodyExt;

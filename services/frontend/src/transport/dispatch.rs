@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use api::texts;
-use cluster::{Deadline, Handover};
+use calls::ReceiptSlot;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
@@ -28,7 +28,7 @@ use super::request_metrics::RequestMetrics;
 use super::unwritten::Unwritten;
 use super::watched::ConnectInfo;
 use crate::client_versions::ClientVersions;
-use crate::deadline::parse_timeout;
+use crate::deadline::{Received, parse_timeout};
 use crate::errors::{mismatch_to_status, to_status};
 use crate::memory::{Account, ConnectionShare, RequestMemory};
 use crate::methods::{Handler, methods};
@@ -117,31 +117,30 @@ impl Routes {
     }
 
     /// Runs a handler until the caller stops waiting. The transport would drop it then as well, but call it CANCELLED.
-    async fn guarded(&self, number: usize, request: Request<Body>, charged: Charged) -> Response<Body> {
+    async fn guarded(&self, number: usize, mut request: Request<Body>, charged: Charged) -> Response<Body> {
         let header = request.headers().get("grpc-timeout").and_then(|value| value.to_str().ok());
         let timeout = header.and_then(parse_timeout);
         let account = Account::new(self.memory.request(charged.memory));
-        // Dropped with what it holds in every case but one: there is a response, and somebody to write it to.
-        let handover = Handover::default();
+        // Dropped with what it holds in every case but one: there is a response, and a caller to write it to.
+        let receipts = ReceiptSlot::default();
+        let deadline = timeout.map(|timeout| self.runtime.now() + timeout - LAST_MOMENT.min(timeout / 5));
+        request.extensions_mut().insert(Received { deadline, receipts: receipts.clone() });
         let answer = async {
             match self.read(number, request, &account).await {
                 Ok(request) => {
                     let handled = caught(self.methods[number].clone().oneshot(request));
-                    account.watch(handover.watch(handled)).await
+                    account.watch(handled).await
                 }
                 Err(status) => status.into_http(),
             }
         };
         let response = match timeout {
             None => Some(answer.await),
-            Some(timeout) => {
-                let at = self.runtime.now() + timeout - LAST_MOMENT.min(timeout / 5);
-                self.runtime.timeout(timeout, Deadline::within(at, answer)).await
-            }
+            Some(timeout) => self.runtime.timeout(timeout, answer).await,
         };
         match response {
             Some(response) => {
-                notify_on_write(self.leaving(response, &account, charged.unwritten).await, handover.take())
+                notify_on_write(self.leaving(response, &account, charged.unwritten).await, receipts.take())
             }
             None => Status::deadline_exceeded("the caller's deadline passed before there was an answer").into_http(),
         }
@@ -235,7 +234,7 @@ fn split_path(path: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use cluster::Receipt;
+    use calls::Receipt;
     use http_body_util::{BodyExt, Full};
     use ids::Timestamp;
     use tonic::Code;
@@ -301,10 +300,10 @@ mod tests {
     #[tokio::test]
     async fn a_handlers_receipt_hears_whether_its_response_was_written() {
         let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
-        let hands_out = tower::service_fn(move |_: Request<Body>| {
+        let hands_out = tower::service_fn(move |request: Request<Body>| {
             let receipt = Told(told.clone());
             async move {
-                Handover::leave(Box::new(receipt));
+                request.extensions().get::<Received>().unwrap().receipts.put(Box::new(receipt));
                 Ok(Response::new(Body::new(Full::new(Bytes::from_static(b"a task")))))
             }
         });

@@ -4,7 +4,7 @@
 //! is decoded, and both stay charged until the answer has left.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use cluster::ServiceError;
+use calls::ServiceError;
 use http::Extensions;
 use http_body_util::BodyExt;
 use runtime::Runtime;

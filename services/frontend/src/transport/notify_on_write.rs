@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use cluster::Receipt;
+use calls::Receipt;
 use http::Response;
 use http_body::{Frame, SizeHint};
 use tonic::Status;

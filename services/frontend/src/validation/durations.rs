@@ -1,6 +1,6 @@
 //! Durations: protobuf can say things that are none.
 
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use prost_types::Duration;
 use settings::RequestLimits;
 

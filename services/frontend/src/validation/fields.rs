@@ -2,7 +2,7 @@
 
 use api::temporal::api::common::v1::{WorkflowExecution, WorkflowType};
 use api::texts;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::invalid;
@@ -99,7 +99,7 @@ pub(crate) fn beginning(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use api::temporal::api::enums::v1::WorkflowIdReusePolicy;
-    use cluster::ServiceError;
+    use calls::ServiceError;
 
     use super::*;
 

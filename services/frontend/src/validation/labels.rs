@@ -1,7 +1,7 @@
 //! What describes a request beside its content: priority and links.
 
 use api::temporal::api::common::v1::{Link, Priority, link};
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use prost::Message;
 use settings::RequestLimits;
 

@@ -4,7 +4,7 @@ use api::Held;
 use api::temporal::api::common::v1::{Header, Memo, Payloads};
 use api::temporal::api::sdk::v1::UserMetadata;
 use api::texts;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use prost::Message;
 use settings::RequestLimits;
 

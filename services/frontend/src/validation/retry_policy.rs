@@ -1,7 +1,7 @@
 //! Retry policies that make no sense.
 
 use api::temporal::api::common::v1::RetryPolicy;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use prost_types::Duration;
 use settings::RequestLimits;
 

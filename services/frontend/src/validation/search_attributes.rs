@@ -3,7 +3,7 @@
 
 use api::temporal::api::common::v1::{Payload, SearchAttributes};
 use api::temporal::api::enums::v1::IndexedValueType;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::{fields, invalid};

@@ -7,7 +7,7 @@ use api::temporal::api::enums::v1::{WorkflowIdConflictPolicy, WorkflowIdReusePol
 use api::temporal::api::sdk::v1::UserMetadata;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflow::v1::VersioningOverride;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use prost_types::Duration;
 use settings::RequestLimits;
 

@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::TaskQueueKind;
 use api::temporal::api::taskqueue::v1::TaskQueue;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::{fields, invalid};

@@ -5,7 +5,7 @@ use api::temporal::api::common::v1::{WorkerVersionCapabilities, WorkerVersionSta
 use api::temporal::api::deployment::v1::WorkerDeploymentOptions;
 use api::temporal::api::enums::v1::{VersioningBehavior, WorkerVersioningMode};
 use api::temporal::api::workflow::v1::VersioningOverride;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use super::fields;

@@ -4,7 +4,7 @@
 use api::temporal::api::common::v1::Payloads;
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use calls::{ActivityRef, ActivityReport, CallContext, ServiceResult};
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -25,13 +25,13 @@ pub(super) fn check_ids(
 /// Records a heartbeat.
 pub(super) async fn heartbeat(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     request: wire::RecordActivityTaskHeartbeatRequest,
 ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
     let limits = &frontend.settings().limits;
     if payloads::fit(request.details.as_ref(), limits) {
-        return frontend.history().heartbeat_activity(ctx, activity, request).await;
+        return frontend.history().heartbeat_activity(ctx, ActivityReport { activity, request }).await;
     }
     let failure = too_large("heartbeat details", request.details.as_ref(), limits);
     fail_instead(frontend, ctx, activity, failure, request.identity).await?;
@@ -42,13 +42,13 @@ pub(super) async fn heartbeat(
 /// Records a result.
 pub(super) async fn complete(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     request: wire::RespondActivityTaskCompletedRequest,
 ) -> ServiceResult<()> {
     let limits = &frontend.settings().limits;
     if payloads::fit(request.result.as_ref(), limits) {
-        return frontend.history().complete_activity(ctx, activity, request).await.map(drop);
+        return frontend.history().complete_activity(ctx, ActivityReport { activity, request }).await.map(drop);
     }
     let failure = too_large("activity result", request.result.as_ref(), limits);
     fail_instead(frontend, ctx, activity, failure, request.identity).await
@@ -57,13 +57,13 @@ pub(super) async fn complete(
 /// Records that a cancellation was accepted.
 pub(super) async fn cancel(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     request: wire::RespondActivityTaskCanceledRequest,
 ) -> ServiceResult<()> {
     let limits = &frontend.settings().limits;
     if payloads::fit(request.details.as_ref(), limits) {
-        return frontend.history().cancel_activity(ctx, activity, request).await.map(drop);
+        return frontend.history().cancel_activity(ctx, ActivityReport { activity, request }).await.map(drop);
     }
     let failure = too_large("cancellation details", request.details.as_ref(), limits);
     fail_instead(frontend, ctx, activity, failure, request.identity).await
@@ -72,7 +72,7 @@ pub(super) async fn cancel(
 /// Records a failure; what is too large of it is left out.
 pub(super) async fn fail(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     mut request: wire::RespondActivityTaskFailedRequest,
 ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
@@ -82,7 +82,7 @@ pub(super) async fn fail(
         failures.push(too_large("last_heartbeat_details", request.last_heartbeat_details.as_ref(), limits));
         request.last_heartbeat_details = None;
     }
-    let mut response = frontend.history().fail_activity(ctx, activity, request).await?;
+    let mut response = frontend.history().fail_activity(ctx, ActivityReport { activity, request }).await?;
     response.failures.extend(failures);
     Ok(response)
 }
@@ -93,7 +93,7 @@ fn too_large(what: &str, details: Option<&Payloads>, limits: &RequestLimits) -> 
 
 async fn fail_instead(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     activity: ActivityRef,
     failure: Failure,
     identity: String,
@@ -104,5 +104,5 @@ async fn fail_instead(
         namespace: ctx.namespace.name.clone(),
         ..wire::RespondActivityTaskFailedRequest::default()
     };
-    frontend.history().fail_activity(ctx, activity, request).await.map(drop)
+    frontend.history().fail_activity(ctx, ActivityReport { activity, request }).await.map(drop)
 }

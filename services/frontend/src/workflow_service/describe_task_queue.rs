@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::{DescribeTaskQueueMode, TaskQueueType};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::temporal::api::version::v1::{ReleaseInfo, VersionInfo};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;

@@ -3,7 +3,7 @@
 use wire::get_system_info_response::Capabilities;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;

@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::HistoryEventFilterType;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{ServiceError, ServiceResult};
+use calls::{GetHistory, ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use super::history_page;
@@ -32,17 +32,19 @@ pub(crate) async fn serve(
     request.next_page_token = history_page::open(&frontend, &ctx, kind, execution, &request.next_page_token).await?;
 
     let long_polls = &frontend.settings().long_polls;
-    let deadline = call.deadline(long_polls.history, long_polls.margin);
-    let mut response = if request.wait_new_event {
+    let ctx = ctx.until(call.deadline(long_polls.history, long_polls.margin));
+    let waits = request.wait_new_event;
+    let get = GetHistory { unwritten: call.unwritten, request };
+    let mut response = if waits {
         let _place = frontend.wait(&ctx, Poll::History)?;
         tokio::select! {
-            response = frontend.history().get_history(&ctx, call.unwritten, request, deadline) => response?,
+            response = frontend.history().get_history(&ctx, get) => response?,
             () = frontend.stopping().cancelled() => {
                 return Err(ServiceError::Unavailable("the server is stopping, try another".to_owned()));
             }
         }
     } else {
-        frontend.history().get_history(&ctx, call.unwritten, request, deadline).await?
+        frontend.history().get_history(&ctx, get).await?
     };
     response.next_page_token = tokens::seal(&frontend.keys(), kind, &response.next_page_token);
     Ok(response)

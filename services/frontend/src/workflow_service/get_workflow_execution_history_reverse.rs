@@ -1,7 +1,7 @@
 //! GetWorkflowExecutionHistoryReverse: events from the last on.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::history_page;

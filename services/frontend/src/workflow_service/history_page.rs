@@ -2,8 +2,8 @@
 
 use api::temporal::api::common::v1::WorkflowExecution;
 use bytes::Bytes;
-use cluster::token::HistoryPageToken;
-use cluster::{ServiceResult, TenantCtx};
+use calls::token::HistoryPageToken;
+use calls::{CallContext, ServiceResult};
 
 use crate::Frontend;
 use crate::tokens::{self, Kind};
@@ -12,7 +12,7 @@ use crate::validation::invalid;
 /// Opens a page token, if there is one. It must be for this namespace, workflow and run.
 pub(super) async fn open(
     frontend: &Frontend,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     kind: Kind,
     execution: Option<&WorkflowExecution>,
     sealed: &Bytes,

@@ -1,7 +1,7 @@
 //! ListNamespaces, in the order of their names.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::namespace_config;

@@ -7,7 +7,7 @@ use api::temporal::api::namespace::v1::namespace_info::{Capabilities, Limits};
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use api::temporal::api::replication::v1::{ClusterReplicationConfig, NamespaceReplicationConfig};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Namespace, ServiceResult};
+use calls::{Namespace, ServiceResult};
 use prost_types::Duration;
 use settings::{FrontendSettings, RequestLimits};
 

@@ -1,7 +1,7 @@
 //! PollActivityTaskQueue: waits until there is an activity task, a second less than its caller does.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::outgoing;
@@ -32,9 +32,10 @@ pub(crate) async fn serve(
     request: wire::PollActivityTaskQueueRequest,
 ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
     let deadline = call.poll_deadline(&frontend.settings().long_polls)?;
+    let ctx = ctx.until(deadline);
     let _place = frontend.wait(&ctx, Poll::ActivityTask)?;
     let mut task = tokio::select! {
-        task = frontend.matching().poll_activity_task_queue(&ctx, request, deadline) => task?,
+        task = frontend.matching().poll_activity_task_queue(&ctx, request) => task?.open()?,
         () = frontend.stopping().cancelled() => wire::PollActivityTaskQueueResponse::default(),
     };
     outgoing::seal_activity_task(&frontend.keys(), &mut task);

@@ -2,7 +2,7 @@
 //! handlers poll all the same, and must come home when they shut down.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -25,9 +25,10 @@ pub(crate) async fn serve(
     request: wire::PollNexusTaskQueueRequest,
 ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
     let deadline = call.poll_deadline(&frontend.settings().long_polls)?;
+    let ctx = ctx.until(deadline);
     let _place = frontend.wait(&ctx, Poll::NexusTask)?;
     tokio::select! {
-        task = frontend.matching().poll_nexus_task_queue(&ctx, request, deadline) => task,
+        task = frontend.matching().poll_nexus_task_queue(&ctx, request) => task?.open(),
         () = frontend.stopping().cancelled() => Ok(wire::PollNexusTaskQueueResponse::default()),
     }
 }

@@ -1,7 +1,7 @@
 //! PollWorkflowTaskQueue: waits until there is a workflow task, a second less than its caller does.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use super::outgoing;
@@ -25,9 +25,10 @@ pub(crate) async fn serve(
     request: wire::PollWorkflowTaskQueueRequest,
 ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
     let deadline = call.poll_deadline(&frontend.settings().long_polls)?;
+    let ctx = ctx.until(deadline);
     let _place = frontend.wait(&ctx, Poll::WorkflowTask)?;
     let mut task = tokio::select! {
-        task = frontend.matching().poll_workflow_task_queue(&ctx, request, deadline) => task?,
+        task = frontend.matching().poll_workflow_task_queue(&ctx, request) => task?.open()?,
         () = frontend.stopping().cancelled() => wire::PollWorkflowTaskQueueResponse::default(),
     };
     outgoing::seal_workflow_task(&frontend.keys(), &mut task);

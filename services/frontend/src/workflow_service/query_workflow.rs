@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::QueryRejectCondition;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -24,10 +24,10 @@ pub(crate) async fn serve(
     request: wire::QueryWorkflowRequest,
 ) -> ServiceResult<wire::QueryWorkflowResponse> {
     let long_polls = &frontend.settings().long_polls;
-    let deadline = call.deadline(call.timeout.unwrap_or(long_polls.query), long_polls.margin);
+    let ctx = ctx.until(call.deadline(call.timeout.unwrap_or(long_polls.query), long_polls.margin));
     // Its worker's polls end with the server, so nobody would answer.
     tokio::select! {
-        response = frontend.history().query_workflow(&ctx, request, deadline) => response,
+        response = frontend.history().query_workflow(&ctx, request) => response,
         () = frontend.stopping().cancelled() => {
             Err(ServiceError::Unavailable("the server is stopping, try another".to_owned()))
         }

@@ -3,7 +3,7 @@
 use api::temporal::api::enums::v1::{ArchivalState, NamespaceState};
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Namespace, ServiceError, ServiceResult};
+use calls::{Namespace, ServiceError, ServiceResult};
 use ids::NamespaceId;
 use settings::RequestLimits;
 

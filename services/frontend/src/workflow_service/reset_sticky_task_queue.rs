@@ -1,7 +1,7 @@
 //! ResetStickyTaskQueue: a worker has lost its cache of a run.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;

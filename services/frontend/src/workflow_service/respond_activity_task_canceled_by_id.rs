@@ -1,7 +1,7 @@
 //! RespondActivityTaskCanceledById: an activity accepted its cancellation, told by somebody who knows its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{ActivityRef, ServiceResult};
+use calls::{ActivityRef, ServiceResult};
 use settings::RequestLimits;
 
 use super::activity;

@@ -1,8 +1,8 @@
 //! RespondActivityTaskCompleted: an activity's result.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::ActivityTaskToken;
-use cluster::{ActivityRef, ServiceResult};
+use calls::token::ActivityTaskToken;
+use calls::{ActivityRef, ServiceResult};
 use settings::RequestLimits;
 
 use super::activity;

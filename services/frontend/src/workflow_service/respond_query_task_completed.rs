@@ -2,8 +2,8 @@
 
 use api::temporal::api::enums::v1::QueryResultType;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
-use cluster::token::QueryTaskToken;
+use calls::{Opened, ServiceResult};
+use calls::token::QueryTaskToken;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -27,5 +27,5 @@ pub(crate) async fn serve(
     OfTask { ctx, token }: OfTask<QueryTaskToken>,
     request: wire::RespondQueryTaskCompletedRequest,
 ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
-    frontend.matching().respond_query_task_completed(&ctx, token, request).await
+    frontend.matching().respond_query_task_completed(&ctx, Opened { token, request }).await
 }

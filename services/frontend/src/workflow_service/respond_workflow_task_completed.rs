@@ -3,8 +3,8 @@
 use api::temporal::api::command::v1::Command;
 use api::temporal::api::command::v1::command::Attributes;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::WorkflowTaskToken;
-use cluster::{ServiceError, ServiceResult};
+use calls::token::WorkflowTaskToken;
+use calls::{Opened, ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use super::outgoing;
@@ -64,7 +64,7 @@ pub(crate) async fn serve(
         fields::required_id("commands[].namespace", namespace, &frontend.settings().limits)?;
         frontend.namespaces().by_name(namespace).await?;
     }
-    let mut response = frontend.history().complete_workflow_task(&ctx, token, request).await?;
+    let mut response = frontend.history().complete_workflow_task(&ctx, Opened { token, request }).await?;
     let keys = frontend.keys();
     if let Some(task) = &mut response.workflow_task {
         outgoing::seal_workflow_task(&keys, task);

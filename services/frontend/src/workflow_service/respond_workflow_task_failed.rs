@@ -1,8 +1,8 @@
 //! RespondWorkflowTaskFailed: a worker could not make decisions.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
-use cluster::token::WorkflowTaskToken;
+use calls::{Opened, ServiceResult};
+use calls::token::WorkflowTaskToken;
 use settings::RequestLimits;
 
 use crate::Frontend;
@@ -23,5 +23,5 @@ pub(crate) async fn serve(
     OfTask { ctx, token }: OfTask<WorkflowTaskToken>,
     request: wire::RespondWorkflowTaskFailedRequest,
 ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
-    frontend.history().fail_workflow_task(&ctx, token, request).await
+    frontend.history().fail_workflow_task(&ctx, Opened { token, request }).await
 }

@@ -1,7 +1,7 @@
 //! SignalWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceResult;
+use calls::ServiceResult;
 use settings::RequestLimits;
 
 use crate::Frontend;

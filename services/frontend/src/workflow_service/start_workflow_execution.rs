@@ -1,7 +1,7 @@
 //! StartWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use settings::RequestLimits;
 
 use super::outgoing;

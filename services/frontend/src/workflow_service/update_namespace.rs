@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::NamespaceState;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Namespace, ServiceError, ServiceResult};
+use calls::{Namespace, ServiceError, ServiceResult};
 use settings::{FrontendSettings, RequestLimits};
 
 use super::namespace_config;

@@ -6,7 +6,7 @@ use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::enums::v1::ResourceExhaustedCause;
 use api::temporal::api::errordetails::v1 as details;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::ServiceError;
+use calls::ServiceError;
 use frontend::RpcStatus;
 use prost::Message;
 use tonic::{Code, Status};

@@ -9,12 +9,9 @@ use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
-use cluster::{
-    ActivityRef, History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, RecordedStart, ServiceError,
-    ServiceResult, TaskStart, TenantCtx, UnwrittenEvents,
-};
-use ids::{NamespaceId, Timestamp, WorkflowId};
+use calls::token::{ActivityTaskToken, HistoryPageToken, QueryTaskToken, WorkflowTaskToken};
+use calls::{ActivityReport, CallContext, GetHistory, History, Matching, Opened, Relayed, ServiceError, ServiceResult};
+use ids::Timestamp;
 use prost::Message;
 use tokio_util::sync::CancellationToken;
 
@@ -62,14 +59,14 @@ impl Neighbours {
         last
     }
 
-    fn note<R>(&self, method: &'static str, ctx: &TenantCtx, request: &impl Debug, answer: R) -> ServiceResult<R> {
+    fn note<R>(&self, method: &'static str, ctx: &CallContext, request: &impl Debug, answer: R) -> ServiceResult<R> {
         self.note_until(method, ctx, request, None, answer)
     }
 
     fn note_until<R>(
         &self,
         method: &'static str,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: &impl Debug,
         deadline: Option<Timestamp>,
         answer: R,
@@ -81,7 +78,7 @@ impl Neighbours {
     }
 }
 
-pub fn workflow_task(ctx: &TenantCtx) -> wire::PollWorkflowTaskQueueResponse {
+pub fn workflow_task(ctx: &CallContext) -> wire::PollWorkflowTaskQueueResponse {
     let namespace_id = ctx.namespace.id.as_str().to_owned();
     let token = WorkflowTaskToken {
         namespace_id: namespace_id.clone(),
@@ -109,7 +106,7 @@ pub fn workflow_task(ctx: &TenantCtx) -> wire::PollWorkflowTaskQueueResponse {
     }
 }
 
-pub fn activity_task(ctx: &TenantCtx) -> wire::PollActivityTaskQueueResponse {
+pub fn activity_task(ctx: &CallContext) -> wire::PollActivityTaskQueueResponse {
     let token = ActivityTaskToken {
         namespace_id: ctx.namespace.id.as_str().to_owned(),
         workflow_id: "order-1".to_owned(),
@@ -125,7 +122,7 @@ pub fn activity_task(ctx: &TenantCtx) -> wire::PollActivityTaskQueueResponse {
     }
 }
 
-fn query_task(ctx: &TenantCtx) -> wire::PollWorkflowTaskQueueResponse {
+fn query_task(ctx: &CallContext) -> wire::PollWorkflowTaskQueueResponse {
     let token = QueryTaskToken {
         namespace_id: ctx.namespace.id.as_str().to_owned(),
         task_queue: "queries".to_owned(),
@@ -147,7 +144,7 @@ pub fn payloads(bytes: usize) -> Option<Payloads> {
 impl History for Neighbours {
     async fn start_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::StartWorkflowExecutionRequest,
     ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
         let eager_workflow_task = request.request_eager_execution.then(|| workflow_task(ctx));
@@ -162,7 +159,7 @@ impl History for Neighbours {
 
     async fn signal_with_start(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::SignalWithStartWorkflowExecutionRequest,
     ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
         self.note("signal_with_start", ctx, &request, Default::default())
@@ -170,7 +167,7 @@ impl History for Neighbours {
 
     async fn signal_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::SignalWorkflowExecutionRequest,
     ) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
         self.note("signal_workflow", ctx, &request.request_id, Default::default())
@@ -178,7 +175,7 @@ impl History for Neighbours {
 
     async fn request_cancel(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::RequestCancelWorkflowExecutionRequest,
     ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
         self.note("request_cancel", ctx, &request, Default::default())
@@ -186,7 +183,7 @@ impl History for Neighbours {
 
     async fn terminate_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::TerminateWorkflowExecutionRequest,
     ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
         self.note("terminate_workflow", ctx, &request, Default::default())
@@ -194,7 +191,7 @@ impl History for Neighbours {
 
     async fn describe_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::DescribeWorkflowExecutionRequest,
     ) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
         self.note("describe_workflow", ctx, &request, Default::default())
@@ -202,10 +199,8 @@ impl History for Neighbours {
 
     async fn get_history(
         &self,
-        ctx: &TenantCtx,
-        unwritten: UnwrittenEvents,
-        request: wire::GetWorkflowExecutionHistoryRequest,
-        deadline: Timestamp,
+        ctx: &CallContext,
+        GetHistory { unwritten, request }: GetHistory,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
         let page = HistoryPageToken::decode(request.next_page_token.clone()).expect("opened tokens can be read");
         let answer = wire::GetWorkflowExecutionHistoryResponse {
@@ -213,7 +208,7 @@ impl History for Neighbours {
             ..Default::default()
         };
         let answer =
-            self.note_until("get_history", ctx, &(&request.execution, page, unwritten), Some(deadline), answer)?;
+            self.note_until("get_history", ctx, &(&request.execution, page, unwritten), ctx.deadline, answer)?;
         if request.wait_new_event && request.history_event_filter_type == 2 {
             std::future::pending::<()>().await;
         }
@@ -222,7 +217,7 @@ impl History for Neighbours {
 
     async fn get_history_reverse(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::GetWorkflowExecutionHistoryReverseRequest,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
         let answer = wire::GetWorkflowExecutionHistoryReverseResponse {
@@ -234,15 +229,14 @@ impl History for Neighbours {
 
     async fn query_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::QueryWorkflowRequest,
-        deadline: Timestamp,
     ) -> ServiceResult<wire::QueryWorkflowResponse> {
         let kind = request.query.as_ref().map_or("", |query| query.query_type.as_str());
         let query_result = payloads(if kind == "large" { 100_000 } else { 10 });
         let answer = wire::QueryWorkflowResponse { query_result, ..Default::default() };
         let unanswered = kind == "unanswered";
-        let noted = self.note_until("query_workflow", ctx, &request, Some(deadline), answer);
+        let noted = self.note_until("query_workflow", ctx, &request, ctx.deadline, answer);
         if unanswered {
             std::future::pending::<()>().await;
         }
@@ -251,7 +245,7 @@ impl History for Neighbours {
 
     async fn reset_sticky_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::ResetStickyTaskQueueRequest,
     ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
         self.note("reset_sticky_task_queue", ctx, &request, Default::default())
@@ -259,9 +253,8 @@ impl History for Neighbours {
 
     async fn complete_workflow_task(
         &self,
-        ctx: &TenantCtx,
-        token: WorkflowTaskToken,
-        request: wire::RespondWorkflowTaskCompletedRequest,
+        ctx: &CallContext,
+        Opened { token, request }: Opened<WorkflowTaskToken, wire::RespondWorkflowTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
         let answer = wire::RespondWorkflowTaskCompletedResponse {
             workflow_task: request.return_new_workflow_task.then(|| workflow_task(ctx)),
@@ -273,90 +266,52 @@ impl History for Neighbours {
 
     async fn fail_workflow_task(
         &self,
-        ctx: &TenantCtx,
-        token: WorkflowTaskToken,
-        _: wire::RespondWorkflowTaskFailedRequest,
+        ctx: &CallContext,
+        Opened { token, .. }: Opened<WorkflowTaskToken, wire::RespondWorkflowTaskFailedRequest>,
     ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
         self.note("fail_workflow_task", ctx, &token, Default::default())
     }
 
     async fn heartbeat_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RecordActivityTaskHeartbeatRequest,
+        ctx: &CallContext,
+        ActivityReport { activity, request }: ActivityReport<wire::RecordActivityTaskHeartbeatRequest>,
     ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
         self.note("heartbeat_activity", ctx, &(activity, request.identity), Default::default())
     }
 
     async fn complete_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskCompletedRequest,
+        ctx: &CallContext,
+        ActivityReport { activity, request }: ActivityReport<wire::RespondActivityTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
         self.note("complete_activity", ctx, &(activity, request.identity), Default::default())
     }
 
     async fn fail_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskFailedRequest,
+        ctx: &CallContext,
+        ActivityReport { activity, request }: ActivityReport<wire::RespondActivityTaskFailedRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
         self.note("fail_activity", ctx, &(activity, request.failure), Default::default())
     }
 
     async fn cancel_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskCanceledRequest,
+        ctx: &CallContext,
+        ActivityReport { activity, request }: ActivityReport<wire::RespondActivityTaskCanceledRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
         self.note("cancel_activity", ctx, &(activity, request.identity), Default::default())
-    }
-
-    async fn record_workflow_task_started(
-        &self,
-        _: &OfferedTask,
-        _: TaskStart,
-    ) -> ServiceResult<RecordedStart<wire::PollWorkflowTaskQueueResponse>> {
-        Ok(RecordedStart::Stale)
-    }
-
-    async fn record_activity_task_started(
-        &self,
-        _: &OfferedTask,
-        _: TaskStart,
-    ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
-        Ok(RecordedStart::Stale)
-    }
-
-    async fn tell_workflow(&self, _: &NamespaceId, _: &WorkflowId, _: Bytes) -> ServiceResult<Bytes> {
-        Err(ServiceError::Unimplemented("frontends tell workflows nothing".to_owned()))
-    }
-
-    async fn dump_workflow(&self, _: &NamespaceId, _: &WorkflowId) -> ServiceResult<String> {
-        Err(ServiceError::Unimplemented("frontends do not dump workflows".to_owned()))
     }
 }
 
 #[async_trait]
 impl Matching for Neighbours {
-    async fn offer(&self, _: OfferedTask) -> ServiceResult<OfferOutcome> {
-        Ok(OfferOutcome::Kept)
-    }
-
-    async fn query(&self, _: OfferedQuery, _: Timestamp) -> ServiceResult<QueryOutcome> {
-        Ok(QueryOutcome::Refused)
-    }
-
     async fn poll_workflow_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollWorkflowTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
+    ) -> ServiceResult<Relayed<wire::PollWorkflowTaskQueueResponse>> {
         let queue = request.task_queue.as_ref().map_or("", |queue| queue.name.as_str());
         let answer = match queue {
             "queries" => query_task(ctx),
@@ -364,29 +319,27 @@ impl Matching for Neighbours {
             "panics" => panic!("a bug in matching"),
             _ => workflow_task(ctx),
         };
-        let answer = self.note_until("poll_workflow_task_queue", ctx, &request, Some(deadline), answer)?;
+        let answer = self.note_until("poll_workflow_task_queue", ctx, &request, ctx.deadline, answer)?;
         if queue == "waits" {
             std::future::pending::<()>().await;
         }
-        Ok(answer)
+        Ok(Relayed::new(answer))
     }
 
     async fn poll_activity_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollActivityTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
-        self.note_until("poll_activity_task_queue", ctx, &request, Some(deadline), activity_task(ctx))
+    ) -> ServiceResult<Relayed<wire::PollActivityTaskQueueResponse>> {
+        self.note_until("poll_activity_task_queue", ctx, &request, ctx.deadline, Relayed::new(activity_task(ctx)))
     }
 
     async fn poll_nexus_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollNexusTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
-        let answer = self.note_until("poll_nexus_task_queue", ctx, &request, Some(deadline), Default::default())?;
+    ) -> ServiceResult<Relayed<wire::PollNexusTaskQueueResponse>> {
+        let answer = self.note_until("poll_nexus_task_queue", ctx, &request, ctx.deadline, Default::default())?;
         if request.task_queue.is_some_and(|queue| queue.name == "waits") {
             std::future::pending::<()>().await;
         }
@@ -395,9 +348,8 @@ impl Matching for Neighbours {
 
     async fn respond_query_task_completed(
         &self,
-        ctx: &TenantCtx,
-        token: QueryTaskToken,
-        request: wire::RespondQueryTaskCompletedRequest,
+        ctx: &CallContext,
+        Opened { token, request }: Opened<QueryTaskToken, wire::RespondQueryTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
         let seen = (token, request.completed_type, request.error_message);
         self.note("respond_query_task_completed", ctx, &seen, Default::default())
@@ -405,7 +357,7 @@ impl Matching for Neighbours {
 
     async fn describe_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::DescribeTaskQueueRequest,
     ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
         self.note("describe_task_queue", ctx, &request, Default::default())
@@ -413,7 +365,7 @@ impl Matching for Neighbours {
 
     async fn shutdown_worker(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::ShutdownWorkerRequest,
     ) -> ServiceResult<wire::ShutdownWorkerResponse> {
         self.note("shutdown_worker", ctx, &request, Default::default())

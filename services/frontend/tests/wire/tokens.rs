@@ -4,7 +4,7 @@ use api::temporal::api::common::v1::{WorkflowExecution, WorkflowType};
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use bytes::Bytes;
-use cluster::token::WorkflowTaskToken;
+use calls::token::WorkflowTaskToken;
 use prost::Message;
 use tonic::{Code, Status};
 

@@ -1,6 +1,6 @@
 //! Offering tasks to matching.
 
-use cluster::{OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
+use calls::{CallContext, OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
 use entities::EntityKey;
 use execution::{ActivityOffered, Input, Offered, TaskId, TaskOffer, TaskOffered, WorkflowTaskOffered};
 
@@ -40,7 +40,7 @@ async fn offer(
         scheduled_at: offer.scheduled_at,
         expires_at: offer.expires_at,
     };
-    let outcome = match service.matching().ok()?.offer(task).await {
+    let outcome = match service.matching().ok()?.offer(&CallContext::internal(&key.namespace), task).await {
         Ok(OfferOutcome::Taken) => Offered::Taken,
         Ok(OfferOutcome::Kept) => Offered::Kept,
         Ok(OfferOutcome::Refused) => Offered::Refused,

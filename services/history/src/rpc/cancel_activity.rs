@@ -3,7 +3,7 @@
 use api::temporal::api::workflowservice::v1::{
     RespondActivityTaskCanceledRequest, RespondActivityTaskCanceledResponse,
 };
-use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use calls::{ActivityReport, CallContext, ServiceResult};
 use execution::CancelActivity;
 
 use super::activity_result;
@@ -11,9 +11,8 @@ use crate::HistoryService;
 
 pub(super) async fn cancel_activity(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    activity: ActivityRef,
-    request: RespondActivityTaskCanceledRequest,
+    ctx: &CallContext,
+    ActivityReport { activity, request }: ActivityReport<RespondActivityTaskCanceledRequest>,
 ) -> ServiceResult<RespondActivityTaskCanceledResponse> {
     let (named, result) = activity_result(activity, request.identity, request.worker_version, request.details);
     let key = service.key(ctx, &named.workflow_id);

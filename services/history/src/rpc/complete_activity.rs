@@ -3,7 +3,7 @@
 use api::temporal::api::workflowservice::v1::{
     RespondActivityTaskCompletedRequest, RespondActivityTaskCompletedResponse,
 };
-use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use calls::{ActivityReport, CallContext, ServiceResult};
 use execution::CompleteActivity;
 
 use super::activity_result;
@@ -11,9 +11,8 @@ use crate::HistoryService;
 
 pub(super) async fn complete_activity(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    activity: ActivityRef,
-    request: RespondActivityTaskCompletedRequest,
+    ctx: &CallContext,
+    ActivityReport { activity, request }: ActivityReport<RespondActivityTaskCompletedRequest>,
 ) -> ServiceResult<RespondActivityTaskCompletedResponse> {
     let (named, result) = activity_result(activity, request.identity, request.worker_version, request.result);
     let key = service.key(ctx, &named.workflow_id);

@@ -3,8 +3,8 @@
 use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskCompletedResponse,
 };
-use cluster::token::WorkflowTaskToken;
-use cluster::{ServiceResult, TenantCtx};
+use calls::token::WorkflowTaskToken;
+use calls::{CallContext, Opened, ServiceResult};
 use execution::{CompleteWorkflowTask, TaskCompleted};
 
 use crate::HistoryService;
@@ -13,9 +13,8 @@ use crate::task_response::{Shipped, activity_task, task_id, workflow_task};
 
 pub(super) async fn complete_workflow_task(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    token: WorkflowTaskToken,
-    mut request: RespondWorkflowTaskCompletedRequest,
+    ctx: &CallContext,
+    Opened { token, mut request }: Opened<WorkflowTaskToken, RespondWorkflowTaskCompletedRequest>,
 ) -> ServiceResult<RespondWorkflowTaskCompletedResponse> {
     let key = service.key(ctx, &token.workflow_id);
     let name = RunName { key: key.clone(), run_id: token.run_id.clone() };

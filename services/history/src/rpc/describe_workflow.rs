@@ -10,7 +10,7 @@ use api::temporal::api::workflow::v1::{
     WorkflowExecutionExtendedInfo, WorkflowExecutionInfo,
 };
 use api::temporal::api::workflowservice::v1::{DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse};
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::{Activity, AttachedRequest, Child, Run, WorkflowTask, activity_state, from_wire, to_wire, wire_time};
 use ids::Timestamp;
 
@@ -21,7 +21,7 @@ use crate::task_response::wire_nanos;
 
 pub(super) async fn describe_workflow(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: DescribeWorkflowExecutionRequest,
 ) -> ServiceResult<DescribeWorkflowExecutionResponse> {
     let execution = named(request.execution);

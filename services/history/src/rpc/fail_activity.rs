@@ -1,7 +1,7 @@
 //! RespondActivityTaskFailed, by token and by id.
 
 use api::temporal::api::workflowservice::v1::{RespondActivityTaskFailedRequest, RespondActivityTaskFailedResponse};
-use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use calls::{ActivityReport, CallContext, ServiceResult};
 use execution::{ActivityFailure, FailActivity};
 
 use super::activity_result;
@@ -9,9 +9,8 @@ use crate::HistoryService;
 
 pub(super) async fn fail_activity(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    activity: ActivityRef,
-    request: RespondActivityTaskFailedRequest,
+    ctx: &CallContext,
+    ActivityReport { activity, request }: ActivityReport<RespondActivityTaskFailedRequest>,
 ) -> ServiceResult<RespondActivityTaskFailedResponse> {
     let outcome = ActivityFailure {
         failure: request.failure,

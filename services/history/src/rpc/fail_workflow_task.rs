@@ -1,8 +1,8 @@
 //! RespondWorkflowTaskFailed.
 
 use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskFailedRequest, RespondWorkflowTaskFailedResponse};
-use cluster::token::WorkflowTaskToken;
-use cluster::{ServiceResult, TenantCtx};
+use calls::token::WorkflowTaskToken;
+use calls::{CallContext, Opened, ServiceResult};
 use execution::FailWorkflowTask;
 
 use crate::HistoryService;
@@ -10,9 +10,8 @@ use crate::task_response::task_id;
 
 pub(super) async fn fail_workflow_task(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    token: WorkflowTaskToken,
-    request: RespondWorkflowTaskFailedRequest,
+    ctx: &CallContext,
+    Opened { token, request }: Opened<WorkflowTaskToken, RespondWorkflowTaskFailedRequest>,
 ) -> ServiceResult<RespondWorkflowTaskFailedResponse> {
     let key = service.key(ctx, &token.workflow_id);
     let fail = FailWorkflowTask { task: task_id(&token), request };

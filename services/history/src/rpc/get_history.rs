@@ -7,11 +7,10 @@ use api::temporal::api::history::v1::{History, HistoryEvent};
 use api::temporal::api::workflowservice::v1::{
     GetWorkflowExecutionHistoryRequest, GetWorkflowExecutionHistoryResponse,
 };
-use cluster::token::HistoryPageToken;
-use cluster::{ResourceExhaustedCause, ServiceError, ServiceResult, TenantCtx, UnwrittenEvents};
+use calls::token::HistoryPageToken;
+use calls::{CallContext, GetHistory, ResourceExhaustedCause, ServiceError, ServiceResult, UnwrittenEvents};
 use entities::EntityKey;
 use execution::{Run, transient_events};
-use ids::Timestamp;
 use prost::Message;
 
 use crate::HistoryService;
@@ -28,11 +27,10 @@ const PLACE_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn get_history(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    unwritten: UnwrittenEvents,
-    request: GetWorkflowExecutionHistoryRequest,
-    deadline: Timestamp,
+    ctx: &CallContext,
+    GetHistory { unwritten, request }: GetHistory,
 ) -> ServiceResult<GetWorkflowExecutionHistoryResponse> {
+    let deadline = ctx.waits_until(service.runtime.now());
     let mut place = place_of(ctx, &request)?;
     let key = service.key(ctx, &place.workflow_id);
     if let Some(task) = place.task.clone() {
@@ -69,7 +67,7 @@ pub(super) async fn get_history(
 }
 
 /// Where the listing stands: at the beginning, or where its token says.
-fn place_of(ctx: &TenantCtx, request: &GetWorkflowExecutionHistoryRequest) -> ServiceResult<HistoryPageToken> {
+fn place_of(ctx: &CallContext, request: &GetWorkflowExecutionHistoryRequest) -> ServiceResult<HistoryPageToken> {
     let execution = named(request.execution.clone());
     if request.next_page_token.is_empty() {
         return Ok(HistoryPageToken {

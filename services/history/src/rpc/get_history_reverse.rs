@@ -4,8 +4,8 @@ use api::temporal::api::history::v1::History;
 use api::temporal::api::workflowservice::v1::{
     GetWorkflowExecutionHistoryReverseRequest, GetWorkflowExecutionHistoryReverseResponse,
 };
-use cluster::token::HistoryPageToken;
-use cluster::{ServiceError, ServiceResult, TenantCtx};
+use calls::token::HistoryPageToken;
+use calls::{CallContext, ServiceError, ServiceResult};
 use prost::Message;
 
 use super::get_history::open_token;
@@ -15,7 +15,7 @@ use crate::service::named;
 
 pub(super) async fn get_history_reverse(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: GetWorkflowExecutionHistoryReverseRequest,
 ) -> ServiceResult<GetWorkflowExecutionHistoryReverseResponse> {
     let execution = named(request.execution);

@@ -3,7 +3,7 @@
 use api::temporal::api::workflowservice::v1::{
     RecordActivityTaskHeartbeatRequest, RecordActivityTaskHeartbeatResponse,
 };
-use cluster::{ActivityRef, ServiceResult, TenantCtx};
+use calls::{ActivityReport, CallContext, ServiceResult};
 use execution::{Heartbeat, HeartbeatNoted};
 
 use super::activity_result;
@@ -11,9 +11,8 @@ use crate::HistoryService;
 
 pub(super) async fn heartbeat_activity(
     service: &HistoryService,
-    ctx: &TenantCtx,
-    activity: ActivityRef,
-    request: RecordActivityTaskHeartbeatRequest,
+    ctx: &CallContext,
+    ActivityReport { activity, request }: ActivityReport<RecordActivityTaskHeartbeatRequest>,
 ) -> ServiceResult<RecordActivityTaskHeartbeatResponse> {
     let (named, result) = activity_result(activity, request.identity, None, request.details);
     let key = service.key(ctx, &named.workflow_id);

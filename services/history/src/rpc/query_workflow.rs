@@ -7,9 +7,9 @@ use api::temporal::api::enums::v1::{QueryRejectCondition, QueryResultType, Workf
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::query::v1::{QueryRejected, WorkflowQuery, WorkflowQueryResult};
 use api::temporal::api::workflowservice::v1::{QueryWorkflowRequest, QueryWorkflowResponse};
-use cluster::{
-    OfferedQuery, QueryOutcome, QueueName, ResourceExhaustedCause, ServiceError, ServiceResult, TaskQueueKind,
-    TenantCtx,
+use calls::{
+    CallContext, OfferedQuery, QueryOutcome, QueueName, Relayed, ResourceExhaustedCause, ServiceError, ServiceResult,
+    TaskQueueKind,
 };
 use entities::EntityKey;
 use execution::Run;
@@ -38,10 +38,10 @@ enum Way {
 
 pub(super) async fn query_workflow(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: QueryWorkflowRequest,
-    deadline: Timestamp,
 ) -> ServiceResult<QueryWorkflowResponse> {
+    let deadline = ctx.waits_until(service.runtime.now());
     let execution = named(request.execution);
     let key = service.key(ctx, &execution.workflow_id);
     let query = request.query.unwrap_or_default();
@@ -54,7 +54,7 @@ pub(super) async fn query_workflow(
             return Ok(QueryWorkflowResponse { query_rejected: Some(rejected), ..QueryWorkflowResponse::default() });
         }
         match way(&run)? {
-            Way::Ask => return Ok(linked(ask(service, &key, &run, query, deadline).await?, ctx, &run)),
+            Way::Ask => return Ok(linked(ask(service, ctx, &key, &run, query).await?, ctx, &run)),
             Way::Ride => {
                 let name = RunName { key: key.clone(), run_id: run_id.clone() };
                 let waiting = service.queries.wait(name, service.runtime.uuid(), query.clone());
@@ -134,30 +134,32 @@ async fn ride(
 /// Asks the worker that has the run cached, then any worker.
 async fn ask(
     service: &HistoryService,
+    ctx: &CallContext,
     key: &EntityKey,
     run: &Run,
     query: WorkflowQuery,
-    deadline: Timestamp,
 ) -> ServiceResult<QueryWorkflowResponse> {
+    let deadline = ctx.waits_until(service.runtime.now());
     if !run.core.sticky_queue.is_empty() {
         let soon = deadline.min(service.runtime.now() + STICKY_PATIENCE);
-        let asked = ask_on(service, key, run, &query, TaskQueueKind::StickyWorkflow, soon).await;
+        let ctx = ctx.clone().until(soon);
+        let asked = ask_on(service, &ctx, key, run, &query, TaskQueueKind::StickyWorkflow).await;
         match asked {
             Ok(QueryOutcome::Refused) => {}
             Err(ServiceError::DeadlineExceeded(_)) if soon < deadline => {}
             other => return settled(other?),
         }
     }
-    settled(ask_on(service, key, run, &query, TaskQueueKind::Workflow, deadline).await?)
+    settled(ask_on(service, ctx, key, run, &query, TaskQueueKind::Workflow).await?)
 }
 
 async fn ask_on(
     service: &HistoryService,
+    ctx: &CallContext,
     key: &EntityKey,
     run: &Run,
     query: &WorkflowQuery,
     kind: TaskQueueKind,
-    deadline: Timestamp,
 ) -> ServiceResult<QueryOutcome> {
     let (name, shipped) = match kind {
         TaskQueueKind::StickyWorkflow => (run.core.sticky_queue.clone(), Shipped::New),
@@ -170,9 +172,9 @@ async fn ask_on(
         workflow_id: (&*key.id).into(),
         run_id: run.core.run_id.as_str().into(),
         query: query.clone(),
-        response: Box::new(query_task(service, key, run, shipped).await?),
+        response: Relayed::new(query_task(service, key, run, shipped).await?),
     };
-    service.matching()?.query(offered, deadline).await
+    service.matching()?.query(ctx, offered).await
 }
 
 fn settled(outcome: QueryOutcome) -> ServiceResult<QueryWorkflowResponse> {
@@ -189,7 +191,7 @@ fn settled(outcome: QueryOutcome) -> ServiceResult<QueryWorkflowResponse> {
 }
 
 /// An answer says which run gave it.
-fn linked(response: QueryWorkflowResponse, ctx: &TenantCtx, run: &Run) -> QueryWorkflowResponse {
+fn linked(response: QueryWorkflowResponse, ctx: &CallContext, run: &Run) -> QueryWorkflowResponse {
     let link = response.query_rejected.is_none().then(|| links::to_run(ctx, run));
     QueryWorkflowResponse { link, ..response }
 }

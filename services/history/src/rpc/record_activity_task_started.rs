@@ -1,7 +1,7 @@
 //! From matching: a poller is about to be given an activity task.
 
 use api::temporal::api::workflowservice::v1::PollActivityTaskQueueResponse;
-use cluster::{OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskStart};
+use calls::{CallContext, RecordStart, RecordedStart, Relayed, ServiceError, ServiceResult};
 use execution::{ActivityTaken, StartActivity};
 
 use super::record_workflow_task_started::{entity_of, start_of};
@@ -10,13 +10,14 @@ use crate::task_response::activity_task;
 
 pub(super) async fn record_activity_task_started(
     service: &HistoryService,
-    task: &OfferedTask,
-    start: TaskStart,
+    ctx: &CallContext,
+    RecordStart { task, start }: RecordStart,
 ) -> ServiceResult<RecordedStart<PollActivityTaskQueueResponse>> {
-    let key = entity_of(task);
-    match service.give(&key, task.task.run_id.as_str(), StartActivity(start_of(&task.task, start))).await {
+    let key = entity_of(&task);
+    let run_id = task.task.run_id.to_string();
+    match service.give(&key, run_id, StartActivity(start_of(ctx, task, start))).await {
         Ok(ActivityTaken::Started { run, activity }) => {
-            Ok(RecordedStart::Started(Box::new(activity_task(service, &key, &run, &activity))))
+            Ok(RecordedStart::Started(Relayed::new(activity_task(service, &key, &run, &activity))))
         }
         Ok(ActivityTaken::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
         Err(error) => Err(error),

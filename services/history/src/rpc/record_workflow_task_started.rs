@@ -2,7 +2,10 @@
 
 use api::temporal::api::common::v1::{WorkerVersionCapabilities, WorkerVersionStamp};
 use api::temporal::api::workflowservice::v1::PollWorkflowTaskQueueResponse;
-use cluster::{OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskQueueKind, TaskStart};
+use calls::{
+    CallContext, OfferedTask, RecordStart, RecordedStart, Relayed, ServiceError, ServiceResult, TaskQueueKind,
+    TaskStart,
+};
 use entities::EntityKey;
 use execution::{StartTask, StartWorkflowTask, TaskId, TaskTaken};
 
@@ -12,17 +15,18 @@ use crate::task_response::{Shipped, workflow_task};
 
 pub(super) async fn record_workflow_task_started(
     service: &HistoryService,
-    task: &OfferedTask,
-    start: TaskStart,
+    ctx: &CallContext,
+    RecordStart { task, start }: RecordStart,
 ) -> ServiceResult<RecordedStart<PollWorkflowTaskQueueResponse>> {
-    let key = entity_of(task);
+    let key = entity_of(&task);
     let shipped = match task.queue.kind {
         TaskQueueKind::StickyWorkflow => Shipped::New,
         TaskQueueKind::Workflow | TaskQueueKind::Activity | TaskQueueKind::Nexus => Shipped::Whole,
     };
-    match service.give(&key, task.task.run_id.as_str(), StartWorkflowTask(start_of(&task.task, start))).await {
+    let run_id = task.task.run_id.to_string();
+    match service.give(&key, run_id, StartWorkflowTask(start_of(ctx, task, start))).await {
         Ok(TaskTaken::Started(run)) => {
-            Ok(RecordedStart::Started(Box::new(workflow_task(service, &key, &run, shipped).await?)))
+            Ok(RecordedStart::Started(Relayed::new(workflow_task(service, &key, &run, shipped).await?)))
         }
         Ok(TaskTaken::Stale) | Err(ServiceError::NotFound(_)) => Ok(RecordedStart::Stale),
         Err(error) => Err(error),
@@ -35,10 +39,11 @@ pub(super) fn entity_of(task: &OfferedTask) -> EntityKey {
 }
 
 /// The start of a task.
-pub(super) fn start_of(task: &TaskKey, start: TaskStart) -> StartTask {
+pub(super) fn start_of(ctx: &CallContext, task: OfferedTask, start: TaskStart) -> StartTask {
+    let task = task.task;
     StartTask {
         task: TaskId { scheduled_event_id: task.scheduled_event_id, attempt: task.attempt, stamp: task.stamp },
-        request_id: start.request_id,
+        request_id: ctx.request_id.to_string(),
         identity: start.identity,
         worker_version: start.worker_version.and_then(version_of),
     }

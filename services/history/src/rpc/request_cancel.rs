@@ -3,7 +3,7 @@
 use api::temporal::api::workflowservice::v1::{
     RequestCancelWorkflowExecutionRequest, RequestCancelWorkflowExecutionResponse,
 };
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::RequestCancel;
 
 use crate::HistoryService;
@@ -11,7 +11,7 @@ use crate::service::named;
 
 pub(super) async fn request_cancel(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: RequestCancelWorkflowExecutionRequest,
 ) -> ServiceResult<RequestCancelWorkflowExecutionResponse> {
     let execution = named(request.workflow_execution);

@@ -1,7 +1,7 @@
 //! ResetStickyTaskQueue.
 
 use api::temporal::api::workflowservice::v1::{ResetStickyTaskQueueRequest, ResetStickyTaskQueueResponse};
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::ResetSticky;
 
 use crate::HistoryService;
@@ -9,7 +9,7 @@ use crate::service::named;
 
 pub(super) async fn reset_sticky_task_queue(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: ResetStickyTaskQueueRequest,
 ) -> ServiceResult<ResetStickyTaskQueueResponse> {
     let execution = named(request.execution);

@@ -4,7 +4,7 @@ use api::temporal::api::enums::v1::WorkflowIdConflictPolicy;
 use api::temporal::api::workflowservice::v1::{
     SignalWithStartWorkflowExecutionRequest, SignalWithStartWorkflowExecutionResponse, StartWorkflowExecutionRequest,
 };
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::{RunRef, Signal, Start, Started};
 
 use crate::HistoryService;
@@ -12,7 +12,7 @@ use crate::links;
 
 pub(super) async fn signal_with_start(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: SignalWithStartWorkflowExecutionRequest,
 ) -> ServiceResult<SignalWithStartWorkflowExecutionResponse> {
     let key = service.key(ctx, &request.workflow_id);

@@ -2,7 +2,7 @@
 
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::workflowservice::v1::{SignalWorkflowExecutionRequest, SignalWorkflowExecutionResponse};
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::{Signal, Signalled};
 
 use crate::HistoryService;
@@ -11,7 +11,7 @@ use crate::service::named;
 
 pub(super) async fn signal_workflow(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: SignalWorkflowExecutionRequest,
 ) -> ServiceResult<SignalWorkflowExecutionResponse> {
     let execution = named(request.workflow_execution);

@@ -1,7 +1,7 @@
 //! StartWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1::{StartWorkflowExecutionRequest, StartWorkflowExecutionResponse};
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::{RunRef, Start, Started};
 
 use crate::HistoryService;
@@ -10,7 +10,7 @@ use crate::task_response::{Shipped, workflow_task};
 
 pub(super) async fn start_workflow(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     mut request: StartWorkflowExecutionRequest,
 ) -> ServiceResult<StartWorkflowExecutionResponse> {
     let key = service.key(ctx, &request.workflow_id);

@@ -1,7 +1,7 @@
 //! TerminateWorkflowExecution.
 
 use api::temporal::api::workflowservice::v1::{TerminateWorkflowExecutionRequest, TerminateWorkflowExecutionResponse};
-use cluster::{ServiceResult, TenantCtx};
+use calls::{CallContext, ServiceResult};
 use execution::Terminate;
 
 use crate::HistoryService;
@@ -9,7 +9,7 @@ use crate::service::named;
 
 pub(super) async fn terminate_workflow(
     service: &HistoryService,
-    ctx: &TenantCtx,
+    ctx: &CallContext,
     request: TerminateWorkflowExecutionRequest,
 ) -> ServiceResult<TerminateWorkflowExecutionResponse> {
     let execution = named(request.workflow_execution);

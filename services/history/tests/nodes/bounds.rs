@@ -12,7 +12,7 @@ use api::temporal::api::enums::v1::CommandType;
 use api::temporal::api::history::v1::history_event::Attributes as Event;
 use api::temporal::api::workflowservice::v1::RespondWorkflowTaskCompletedRequest;
 use async_trait::async_trait;
-use cluster::ServiceError;
+use calls::ServiceError;
 use storage::fault::TableInFront;
 use storage::memory::MemoryStore;
 use storage::{PartitionWrite, StorageError, StorageResult, Store, Table};

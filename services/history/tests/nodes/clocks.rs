@@ -32,7 +32,7 @@ async fn no_event_time_goes_back_and_a_timer_is_early_by_no_more_than_the_clocks
             signal_name: "go on".to_owned(),
             ..Default::default()
         };
-        cluster::History::signal_workflow(&*world.b, &world.ctx, signal).await.unwrap();
+        calls::History::signal_workflow(&*world.b, &world.ctx, signal).await.unwrap();
         world.has(&workflow, "TIMER_FIRED").await;
         let waited = world.runtime.now().since(started);
         assert!((TIMER - SECOND..=TIMER + 2 * SECOND).contains(&waited), "waited for {waited:?}");

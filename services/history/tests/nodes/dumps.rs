@@ -1,6 +1,6 @@
 //! What operators see of a workflow.
 
-use cluster::{History, ServiceError};
+use calls::{DumpWorkflow, History, ServiceError};
 use serde_json::Value;
 
 use crate::world::World;
@@ -12,7 +12,8 @@ async fn a_dump_shows_state_and_unstored_changes_and_no_payload() {
     world.start(&workflow).await;
     world.decide(&workflow, vec![]).await;
     let dump = async |world: &World| {
-        let text = world.a.dump_workflow(&world.ctx.namespace.id, &workflow.as_str().into()).await.unwrap();
+        let text =
+            world.a.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: workflow.as_str().into() }).await.unwrap();
         assert!(!text.contains("secret"), "{text}");
         serde_json::from_str::<Value>(&text).unwrap()
     };
@@ -34,13 +35,12 @@ async fn a_dump_shows_state_and_unstored_changes_and_no_payload() {
     // The next owner brings it to memory to show it.
     world.turn(["b", "b"]);
     world.settled().await;
-    let namespace = &world.ctx.namespace.id;
-    let refused = world.a.dump_workflow(namespace, &workflow.as_str().into()).await;
+    let refused = world.a.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: workflow.as_str().into() }).await;
     assert!(matches!(refused, Err(ServiceError::NotOwner(_))));
-    let text = world.b.dump_workflow(namespace, &workflow.as_str().into()).await.unwrap();
+    let text = world.b.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: workflow.as_str().into() }).await.unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["runs"][run_id]["next_event_id"], 5);
     let nobody = world.id_in(0, "nobody");
-    let missing = world.b.dump_workflow(namespace, &nobody.as_str().into()).await;
+    let missing = world.b.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: nobody.as_str().into() }).await;
     assert!(matches!(missing, Err(ServiceError::NotFound(_))));
     world.close().await;
 }

@@ -9,7 +9,7 @@ use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, ServiceError, UnwrittenEvents};
+use calls::{GetHistory, History, ServiceError, UnwrittenEvents};
 
 use crate::world::{World, describe, execution};
 
@@ -26,8 +26,9 @@ async fn long_polls_and_queries_of_a_shard_that_moves_end_at_once() {
             history_event_filter_type: 2,
             ..Default::default()
         };
-        let (node, ctx, deadline) = (Arc::clone(node), world.ctx.clone(), world.deadline(300));
-        world.runtime.spawn(async move { node.get_history(&ctx, UnwrittenEvents::Hidden, request, deadline).await })
+        let (node, ctx) = (Arc::clone(node), world.within(300));
+        let get = GetHistory { unwritten: UnwrittenEvents::Hidden, request };
+        world.runtime.spawn(async move { node.get_history(&ctx, get).await })
     };
     let (lost, kept) = (poll(&moving, &world.a), poll(&staying, &world.b));
     let query = {
@@ -37,8 +38,8 @@ async fn long_polls_and_queries_of_a_shard_that_moves_end_at_once() {
             query: Some(WorkflowQuery { query_type: "how".to_owned(), ..Default::default() }),
             ..Default::default()
         };
-        let (node, ctx, deadline) = (Arc::clone(&world.a), world.ctx.clone(), world.deadline(300));
-        world.runtime.spawn(async move { node.query_workflow(&ctx, request, deadline).await })
+        let (node, ctx) = (Arc::clone(&world.a), world.within(300));
+        world.runtime.spawn(async move { node.query_workflow(&ctx, request).await })
     };
     world.runtime.sleep(Duration::from_secs(1)).await;
     assert!(!lost.is_finished() && !query.is_finished() && !kept.is_finished());

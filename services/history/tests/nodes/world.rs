@@ -11,11 +11,12 @@ use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
-use cluster::token::{QueryTaskToken, WorkflowTaskToken};
-use cluster::{
-    History, Matching, Membership, Namespace, NodeId, OfferOutcome, OfferedQuery, OfferedTask, Ownership, QueryOutcome,
-    RecordedStart, Ring, ServiceError, ServiceResult, Sharded, TaskStart, TenantCtx, UnwrittenEvents,
+use calls::token::WorkflowTaskToken;
+use calls::{
+    CallContext, GetHistory, History, Matching, Namespace, OfferOutcome, OfferedTask, Opened, RecordStart,
+    RecordedStart, ServiceError, ServiceResult, TaskStart, UnwrittenEvents,
 };
+use cluster::{Membership, NoLeader, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
 use history::HistoryService;
 use ids::{Slot, Timestamp};
@@ -37,7 +38,7 @@ impl Membership for Turned {
         self.0.subscribe()
     }
 
-    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+    async fn confirm(&self) -> Result<Arc<Ring>, NoLeader> {
         Ok(Arc::clone(&self.0.borrow()))
     }
 }
@@ -45,78 +46,18 @@ impl Membership for Turned {
 /// Keeps every task for the test.
 struct Keep(mpsc::UnboundedSender<OfferedTask>);
 
-fn not_here<T>() -> ServiceResult<T> {
-    Err(ServiceError::Unimplemented("no pollers here".to_owned()))
-}
-
 #[async_trait]
 impl Matching for Keep {
-    async fn offer(&self, task: OfferedTask) -> ServiceResult<OfferOutcome> {
+    async fn offer(&self, _: &CallContext, task: OfferedTask) -> ServiceResult<OfferOutcome> {
         self.0.send(task).map_err(|_| ServiceError::Unavailable("the test is over".to_owned()))?;
         Ok(OfferOutcome::Kept)
-    }
-
-    async fn query(&self, _: OfferedQuery, _: Timestamp) -> ServiceResult<QueryOutcome> {
-        not_here()
-    }
-
-    async fn poll_workflow_task_queue(
-        &self,
-        _: &TenantCtx,
-        _: wire::PollWorkflowTaskQueueRequest,
-        _: Timestamp,
-    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
-        not_here()
-    }
-
-    async fn poll_activity_task_queue(
-        &self,
-        _: &TenantCtx,
-        _: wire::PollActivityTaskQueueRequest,
-        _: Timestamp,
-    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
-        not_here()
-    }
-
-    async fn poll_nexus_task_queue(
-        &self,
-        _: &TenantCtx,
-        _: wire::PollNexusTaskQueueRequest,
-        _: Timestamp,
-    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
-        not_here()
-    }
-
-    async fn respond_query_task_completed(
-        &self,
-        _: &TenantCtx,
-        _: QueryTaskToken,
-        _: wire::RespondQueryTaskCompletedRequest,
-    ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
-        not_here()
-    }
-
-    async fn describe_task_queue(
-        &self,
-        _: &TenantCtx,
-        _: wire::DescribeTaskQueueRequest,
-    ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
-        not_here()
-    }
-
-    async fn shutdown_worker(
-        &self,
-        _: &TenantCtx,
-        _: wire::ShutdownWorkerRequest,
-    ) -> ServiceResult<wire::ShutdownWorkerResponse> {
-        not_here()
     }
 }
 
 /// Nodes `a` and `b`, each with one of two shards at first.
 pub struct World {
     pub runtime: Runtime,
-    pub ctx: TenantCtx,
+    pub ctx: CallContext,
     pub a: Arc<HistoryService>,
     pub b: Arc<HistoryService>,
     ring: Arc<Turned>,
@@ -154,7 +95,7 @@ impl World {
             info: Default::default(),
             config: Default::default(),
         };
-        let world = Self { runtime, ctx: TenantCtx { namespace: Arc::new(namespace) }, a, b, ring, tasks };
+        let world = Self { runtime, ctx: CallContext::new(Arc::new(namespace)), a, b, ring, tasks };
         world.turn(["a", "b"]);
         world.settled().await;
         world
@@ -180,8 +121,9 @@ impl World {
         ids.into_iter().find(|id| shard_of(id) == shard).unwrap()
     }
 
-    pub fn deadline(&self, seconds: u64) -> Timestamp {
-        self.runtime.now() + Duration::from_secs(seconds)
+    /// The context of a call that may wait so long.
+    pub fn within(&self, seconds: u64) -> CallContext {
+        self.ctx.clone().until(self.runtime.now() + Duration::from_secs(seconds))
     }
 
     /// The node that serves a workflow.
@@ -224,12 +166,13 @@ impl World {
                 continue;
             }
             let owner = Arc::clone(self.owner_of(workflow_id).await);
-            let start = TaskStart { request_id: format!("{:?}", task.task), ..TaskStart::default() };
-            let RecordedStart::Started(task) = owner.record_workflow_task_started(&task, start).await.unwrap() else {
+            let ctx = self.ctx.clone().under(&format!("{:?}", task.task));
+            let record = RecordStart { task, start: TaskStart::default() };
+            let RecordedStart::Started(task) = owner.record_workflow_task_started(&ctx, record).await.unwrap() else {
                 continue;
             };
-            let token = WorkflowTaskToken::decode(task.task_token).unwrap();
-            return owner.complete_workflow_task(&self.ctx, token, request).await.map(drop);
+            let token = WorkflowTaskToken::decode(task.open().unwrap().task_token).unwrap();
+            return owner.complete_workflow_task(&self.ctx, Opened { token, request }).await.map(drop);
         }
     }
 
@@ -239,10 +182,8 @@ impl World {
             wire::GetWorkflowExecutionHistoryRequest { execution: execution(workflow_id), ..Default::default() };
         let mut events = Vec::new();
         loop {
-            let page = owner
-                .get_history(&self.ctx, UnwrittenEvents::Hidden, request.clone(), self.deadline(10))
-                .await
-                .unwrap();
+            let get = GetHistory { unwritten: UnwrittenEvents::Hidden, request: request.clone() };
+            let page = owner.get_history(&self.within(10), get).await.unwrap();
             events.extend(page.history.unwrap().events);
             if page.next_page_token.is_empty() {
                 return events;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cluster::{Matching, OfferedTask};
+use calls::{Matching, OfferedTask};
 use settings::MatchingSettings;
 use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
 use storage::memory::MemoryStore;
 
 use crate::dice::Dice;
-use crate::world::World;
+use crate::world::{World, poll_activity};
 
 #[tokio::test(start_paused = true)]
 async fn after_a_restart_a_backlog_is_in_memory_within_seconds_though_nobody_polls() {
@@ -41,7 +41,7 @@ async fn after_a_restart_a_backlog_is_in_memory_within_seconds_though_nobody_pol
 
 /// History's part: offers each task until it is taken or kept.
 async fn offer_until_settled(world: World, task: OfferedTask) {
-    while world.service.offer(task.clone()).await.is_err() {
+    while world.service.offer(&world.ctx, task.clone()).await.is_err() {
         world.runtime.sleep(Duration::from_millis(50)).await;
     }
 }
@@ -52,14 +52,14 @@ type Given = Arc<Mutex<BTreeMap<i64, u32>>>;
 async fn work(world: World, given: Given, mut dice: Dice) {
     loop {
         let request = world.activity_poll(&format!("worker-{}", dice.0), None);
-        let poll = world.service.poll_activity_task_queue(&world.ctx, request, world.in_a(Duration::from_secs(5)));
+        let poll = poll_activity(&world.service, &world.ctx, request, world.in_a(Duration::from_secs(5)));
         let patience = Duration::from_millis(if dice.below(4) == 0 { dice.below(40) } else { 60_000 });
         match world.runtime.timeout(patience, poll).await {
             Some(Ok(response)) if !response.activity_id.is_empty() => {
                 let number = response.activity_id.parse().expect("a number");
                 *given.lock().expect("no panics").entry(number).or_default() += 1;
             }
-            Some(Ok(_)) if world.service.offer(world.activity(-1)).await.is_err() => return,
+            Some(Ok(_)) if world.service.offer(&world.ctx, world.activity(-1)).await.is_err() => return,
             _ => {}
         }
         world.runtime.sleep(Duration::from_millis(dice.below(20))).await;

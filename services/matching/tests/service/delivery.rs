@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cluster::{Handover, Matching, OfferOutcome};
+use calls::{OfferOutcome, ReceiptSlot};
 
 use crate::history::Answer;
-use crate::world::World;
+use crate::world::{World, poll_activity};
 
 #[tokio::test(start_paused = true)]
 async fn a_poll_dropped_while_the_start_is_recorded_leaves_the_task_to_the_next_under_the_same_request() {
@@ -211,23 +211,23 @@ async fn a_task_in_an_answer_that_was_not_written_goes_to_the_next_poll_under_th
         if is_kept {
             world.keep(&task).await;
         }
-        let handover = Handover::default();
+        let receipts = ReceiptSlot::default();
         let (deadline, request) = (world.in_a(Duration::from_secs(9)), world.activity_poll("first", None));
-        let mut first = Box::pin(handover.watch(world.service.poll_activity_task_queue(&world.ctx, request, deadline)));
+        let ctx = world.ctx.clone().receipts_to(&receipts);
+        let mut first = Box::pin(poll_activity(&world.service, &ctx, request, deadline));
         assert!(futures::poll!(&mut first).is_pending());
         let offer = (!is_kept).then(|| world.offer_later(&task));
         let answer = first.await.expect("an answer");
         assert_eq!(answer.activity_id, task.task.scheduled_event_id.to_string());
         let before = world.runtime.now();
-        let receipt = handover.take().expect("a receipt");
+        let receipt = receipts.take().expect("a receipt");
         world.settle().await;
         assert!(offer.as_ref().is_none_or(|offer| !offer.is_finished()), "nobody has it yet");
         drop(receipt);
         let request = world.activity_poll("second", None);
-        let poll = world.service.poll_activity_task_queue(&world.ctx, request, deadline);
-        let answer = handover.watch(poll).await.expect("an answer");
+        let answer = poll_activity(&world.service, &ctx, request, deadline).await.expect("an answer");
         assert_eq!(answer.activity_id, task.task.scheduled_event_id.to_string());
-        handover.take().expect("a receipt").written();
+        receipts.take().expect("a receipt").written();
         assert!(world.runtime.now().since(before) < Duration::from_millis(200));
         if let Some(offer) = offer {
             assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));

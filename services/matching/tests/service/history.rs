@@ -7,13 +7,11 @@ use std::time::Duration;
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
-use bytes::Bytes;
-use cluster::token::WorkflowTaskToken;
-use cluster::{
-    ActivityRef, History, OfferedTask, RecordedStart, ServiceError, ServiceResult, TaskKey, TaskStart, TenantCtx,
-    UnwrittenEvents,
+use calls::token::WorkflowTaskToken;
+use calls::{
+    CallContext, History, OfferedTask, RecordStart, RecordedStart, Relayed, ServiceError, ServiceResult, TaskKey,
+    TaskStart,
 };
-use ids::{NamespaceId, Timestamp, WorkflowId};
 use runtime::Runtime;
 
 /// What befalls the next answers.
@@ -29,7 +27,8 @@ pub enum Answer {
 
 #[derive(Default)]
 struct Records {
-    started: HashMap<TaskKey, TaskStart>,
+    /// With the request id of the first.
+    started: HashMap<TaskKey, (String, TaskStart)>,
     unwanted: HashSet<TaskKey>,
     next: Vec<Answer>,
     asked: Vec<(TaskKey, String)>,
@@ -68,7 +67,7 @@ impl StartRecorder {
 
     /// For whom a task was started.
     pub fn start_of(&self, task: &TaskKey) -> Option<TaskStart> {
-        self.records().started.get(task).cloned()
+        self.records().started.get(task).map(|(_, start)| start.clone())
     }
 
     /// How many tasks were started.
@@ -82,10 +81,10 @@ impl StartRecorder {
     }
 
     /// Whether the task was recorded for this request; otherwise it is stale.
-    async fn record(&self, offered: &OfferedTask, start: TaskStart) -> ServiceResult<bool> {
+    async fn record(&self, ctx: &CallContext, offered: &OfferedTask, start: TaskStart) -> ServiceResult<bool> {
         let (fate, delay) = {
             let mut records = self.records();
-            records.asked.push((offered.task.clone(), start.request_id.clone()));
+            records.asked.push((offered.task.clone(), ctx.request_id.to_string()));
             (if records.next.is_empty() { None } else { Some(records.next.remove(0)) }, records.delay)
         };
         let lost = || ServiceError::Unavailable("the answer was lost".to_owned());
@@ -101,10 +100,8 @@ impl StartRecorder {
         let is_recorded = {
             let mut records = self.records();
             let is_wanted = !records.unwanted.contains(&offered.task);
-            let request_id = start.request_id.clone();
-            let recorded =
-                is_wanted.then(|| records.started.entry(offered.task.clone()).or_insert(start).request_id.clone());
-            recorded == Some(request_id)
+            let this = (ctx.request_id.to_string(), start);
+            is_wanted && records.started.entry(offered.task.clone()).or_insert(this).0 == *ctx.request_id
         };
         if !delay.is_zero() {
             self.runtime.sleep(delay / 2).await;
@@ -117,22 +114,18 @@ fn execution(task: &TaskKey) -> WorkflowExecution {
     WorkflowExecution { workflow_id: task.workflow_id.as_str().to_owned(), run_id: task.run_id.as_str().to_owned() }
 }
 
-fn none_of_that<T>() -> ServiceResult<T> {
-    Err(ServiceError::Unimplemented("this history only records starts".to_owned()))
-}
-
 #[async_trait]
 impl History for StartRecorder {
     async fn record_workflow_task_started(
         &self,
-        task: &OfferedTask,
-        start: TaskStart,
+        ctx: &CallContext,
+        RecordStart { task, start }: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollWorkflowTaskQueueResponse>> {
-        if !self.record(task, start).await? {
+        if !self.record(ctx, &task, start).await? {
             return Ok(RecordedStart::Stale);
         }
         let token = WorkflowTaskToken { scheduled_event_id: task.task.scheduled_event_id, ..Default::default() };
-        Ok(RecordedStart::Started(Box::new(wire::PollWorkflowTaskQueueResponse {
+        Ok(RecordedStart::Started(Relayed::new(wire::PollWorkflowTaskQueueResponse {
             task_token: prost::Message::encode_to_vec(&token).into(),
             workflow_execution: Some(execution(&task.task)),
             attempt: task.task.attempt,
@@ -142,163 +135,18 @@ impl History for StartRecorder {
 
     async fn record_activity_task_started(
         &self,
-        task: &OfferedTask,
-        start: TaskStart,
+        ctx: &CallContext,
+        RecordStart { task, start }: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
-        if !self.record(task, start).await? {
+        if !self.record(ctx, &task, start).await? {
             return Ok(RecordedStart::Stale);
         }
-        Ok(RecordedStart::Started(Box::new(wire::PollActivityTaskQueueResponse {
+        Ok(RecordedStart::Started(Relayed::new(wire::PollActivityTaskQueueResponse {
             task_token: b"token".as_slice().into(),
             workflow_execution: Some(execution(&task.task)),
             activity_id: task.task.scheduled_event_id.to_string(),
             priority: task.priority.clone(),
             ..Default::default()
         })))
-    }
-
-    async fn start_workflow(
-        &self,
-        _: &TenantCtx,
-        _: wire::StartWorkflowExecutionRequest,
-    ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
-        none_of_that()
-    }
-
-    async fn signal_with_start(
-        &self,
-        _: &TenantCtx,
-        _: wire::SignalWithStartWorkflowExecutionRequest,
-    ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
-        none_of_that()
-    }
-
-    async fn signal_workflow(
-        &self,
-        _: &TenantCtx,
-        _: wire::SignalWorkflowExecutionRequest,
-    ) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
-        none_of_that()
-    }
-
-    async fn request_cancel(
-        &self,
-        _: &TenantCtx,
-        _: wire::RequestCancelWorkflowExecutionRequest,
-    ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
-        none_of_that()
-    }
-
-    async fn terminate_workflow(
-        &self,
-        _: &TenantCtx,
-        _: wire::TerminateWorkflowExecutionRequest,
-    ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
-        none_of_that()
-    }
-
-    async fn describe_workflow(
-        &self,
-        _: &TenantCtx,
-        _: wire::DescribeWorkflowExecutionRequest,
-    ) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
-        none_of_that()
-    }
-
-    async fn get_history(
-        &self,
-        _: &TenantCtx,
-        _: UnwrittenEvents,
-        _: wire::GetWorkflowExecutionHistoryRequest,
-        _: Timestamp,
-    ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
-        none_of_that()
-    }
-
-    async fn get_history_reverse(
-        &self,
-        _: &TenantCtx,
-        _: wire::GetWorkflowExecutionHistoryReverseRequest,
-    ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
-        none_of_that()
-    }
-
-    async fn query_workflow(
-        &self,
-        _: &TenantCtx,
-        _: wire::QueryWorkflowRequest,
-        _: Timestamp,
-    ) -> ServiceResult<wire::QueryWorkflowResponse> {
-        none_of_that()
-    }
-
-    async fn reset_sticky_task_queue(
-        &self,
-        _: &TenantCtx,
-        _: wire::ResetStickyTaskQueueRequest,
-    ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
-        none_of_that()
-    }
-
-    async fn complete_workflow_task(
-        &self,
-        _: &TenantCtx,
-        _: WorkflowTaskToken,
-        _: wire::RespondWorkflowTaskCompletedRequest,
-    ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
-        none_of_that()
-    }
-
-    async fn fail_workflow_task(
-        &self,
-        _: &TenantCtx,
-        _: WorkflowTaskToken,
-        _: wire::RespondWorkflowTaskFailedRequest,
-    ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
-        none_of_that()
-    }
-
-    async fn heartbeat_activity(
-        &self,
-        _: &TenantCtx,
-        _: ActivityRef,
-        _: wire::RecordActivityTaskHeartbeatRequest,
-    ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
-        none_of_that()
-    }
-
-    async fn complete_activity(
-        &self,
-        _: &TenantCtx,
-        _: ActivityRef,
-        _: wire::RespondActivityTaskCompletedRequest,
-    ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
-        none_of_that()
-    }
-
-    async fn fail_activity(
-        &self,
-        _: &TenantCtx,
-        _: ActivityRef,
-        _: wire::RespondActivityTaskFailedRequest,
-    ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
-        none_of_that()
-    }
-
-    async fn cancel_activity(
-        &self,
-        _: &TenantCtx,
-        _: ActivityRef,
-        _: wire::RespondActivityTaskCanceledRequest,
-    ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
-        none_of_that()
-    }
-
-    async fn tell_workflow(&self, _: &NamespaceId, _: &WorkflowId, _: Bytes) -> ServiceResult<Bytes> {
-        Err(ServiceError::Unimplemented("frontends tell workflows nothing".to_owned()))
-    }
-
-    async fn dump_workflow(&self, _: &NamespaceId, _: &WorkflowId) -> ServiceResult<String> {
-        Err(ServiceError::Unimplemented("frontends do not dump workflows".to_owned()))
     }
 }

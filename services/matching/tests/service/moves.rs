@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::QueryTaskToken;
-use cluster::{Matching, OfferOutcome, OfferedQuery, OfferedTask, ServiceError, ServiceResult, TaskQueueKind};
+use calls::token::QueryTaskToken;
+use calls::{
+    Matching, OfferOutcome, OfferedQuery, OfferedTask, Opened, Relayed, ServiceError, ServiceResult, TaskQueueKind,
+};
 use matching::InMemory;
 
 use crate::history::Answer;
 use crate::nodes::Cluster;
-use crate::world::World;
+use crate::world::{World, poll_activity, poll_workflow, tenant};
 
 /// Soon enough for nobody to notice.
 const AT_ONCE: Duration = Duration::from_millis(5);
@@ -32,7 +34,7 @@ fn query(world: &World, kind: TaskQueueKind, queue: &str) -> OfferedQuery {
         workflow_id: "w".into(),
         run_id: "r".into(),
         query: WorkflowQuery::default(),
-        response: Box::default(),
+        response: Relayed::default(),
     }
 }
 
@@ -47,18 +49,19 @@ async fn whoever_asks_another_node_than_the_owner_is_told_so_at_once_and_leaves_
     let other = cluster.at(1);
     let (before, deadline) = (cluster.runtime.now(), other.in_a(Duration::from_secs(9)));
     let poll = other.activity_poll("worker", None);
-    assert!(is_not_owner(&other.service.poll_activity_task_queue(&other.ctx, poll, deadline).await));
+    assert!(is_not_owner(&poll_activity(&other.service, &other.ctx, poll, deadline).await));
     for is_sticky in [false, true] {
         let poll = other.workflow_poll("q", "worker", is_sticky);
-        assert!(is_not_owner(&other.service.poll_workflow_task_queue(&other.ctx, poll, deadline).await));
+        assert!(is_not_owner(&poll_workflow(&other.service, &other.ctx, poll, deadline).await));
         let kind = if is_sticky { TaskQueueKind::StickyWorkflow } else { TaskQueueKind::Workflow };
-        assert!(is_not_owner(&other.service.offer(other.task(kind, "q", 1)).await));
-        assert!(is_not_owner(&other.service.query(query(&other, kind, "q"), deadline).await));
+        assert!(is_not_owner(&other.service.offer(&other.ctx, other.task(kind, "q", 1)).await));
+        assert!(is_not_owner(&other.service.query(&other.ctx.clone().until(deadline), query(&other, kind, "q")).await));
     }
-    assert!(is_not_owner(&other.service.offer(other.activity(1)).await));
+    assert!(is_not_owner(&other.service.offer(&other.ctx, other.activity(1)).await));
     assert!(is_not_owner(&other.service.describe_task_queue(&other.ctx, description()).await));
     let token = QueryTaskToken { task_queue: "q".to_owned(), ..Default::default() };
-    let answer = other.service.respond_query_task_completed(&other.ctx, token, Default::default()).await;
+    let answer =
+        other.service.respond_query_task_completed(&other.ctx, Opened { token, request: Default::default() }).await;
     assert!(is_not_owner(&answer));
     assert_eq!(cluster.runtime.now(), before);
     assert_eq!(other.service.in_memory(), NOTHING);
@@ -74,12 +77,12 @@ async fn whoever_waits_when_a_queue_moves_is_sent_on_at_once_and_nothing_of_it_s
     // The worker is away for a moment: what is meant for it alone waits, as does a query on a queue that nobody polls.
     let sticky_poll = former.workflow_poll("mine", "me", true);
     let soon = former.in_a(Duration::from_millis(200));
-    former.service.poll_workflow_task_queue(&former.ctx, sticky_poll, soon).await.expect("an empty answer");
+    poll_workflow(&former.service, &former.ctx, sticky_poll, soon).await.expect("an empty answer");
     let sticky_offer = former.offer_later(&sticky(&former, 1));
     let offer = former.offer_later(&former.task(TaskQueueKind::Workflow, "unpolled", 1));
     let (service, asked) = (former.service.clone(), query(&former, TaskQueueKind::Workflow, "unpolled"));
     let deadline = former.in_a(Duration::from_secs(30));
-    let query = cluster.runtime.spawn(async move { service.query(asked, deadline).await });
+    let query = cluster.runtime.spawn(async move { service.query(&tenant().until(deadline), asked).await });
     former.settle().await;
     let waiting = former.service.in_memory();
     assert_eq!((waiting.queues, waiting.polls, waiting.offers, waiting.queries), (4, 51, 2, 1));
@@ -287,7 +290,7 @@ async fn a_former_owner_that_is_cut_off_from_the_ring_finds_out_by_itself_while_
     assert!(cluster.runtime.now().since(before) < Duration::from_secs(4));
     // It has asked the leader, and leaves the shard to its owner.
     cluster.runtime.sleep(Duration::from_secs(60)).await;
-    assert!(is_not_owner(&former.service.offer(former.activity(2)).await));
+    assert!(is_not_owner(&former.service.offer(&former.ctx, former.activity(2)).await));
     assert_eq!(former.service.in_memory(), NOTHING);
     let owner = cluster.at(1);
     owner.keep(&owner.activity(2)).await;
@@ -303,7 +306,7 @@ async fn nothing_is_kept_by_a_former_owner_that_does_not_know_that_it_is_one() {
     former.keep(&former.activity(1)).await;
     cluster.give_unless(&[1], Some(0));
     cluster.settled_at(1).await;
-    assert!(is_not_owner(&former.service.offer(former.activity(2)).await));
+    assert!(is_not_owner(&former.service.offer(&former.ctx, former.activity(2)).await));
     let owner = cluster.at(1);
     assert_eq!(owner.next().await, 1);
     assert_eq!(owner.next().await, 0);
@@ -345,7 +348,7 @@ async fn a_query_that_a_worker_has_when_its_queue_moves_is_asked_again_at_the_ne
     let former = cluster.at(0);
     let (service, asked) = (former.service.clone(), query(&former, TaskQueueKind::Workflow, "q"));
     let deadline = former.in_a(Duration::from_secs(30));
-    let waits = cluster.runtime.spawn(async move { service.query(asked, deadline).await });
+    let waits = cluster.runtime.spawn(async move { service.query(&tenant().until(deadline), asked).await });
     let given = former.poll_workflow_later("q", "worker", false).await.expect("a poll").expect("an answer");
     assert!(given.query.is_some());
     cluster.give(&[1]);
@@ -353,9 +356,13 @@ async fn a_query_that_a_worker_has_when_its_queue_moves_is_asked_again_at_the_ne
     assert!(is_not_owner(&waits.await.expect("a query")));
     let token: QueryTaskToken = prost::Message::decode(&*given.task_token).expect("a query token");
     let owner = cluster.at(1);
-    let late = owner.service.respond_query_task_completed(&owner.ctx, token.clone(), Default::default()).await;
+    let late = owner
+        .service
+        .respond_query_task_completed(&owner.ctx, Opened { token: token.clone(), request: Default::default() })
+        .await;
     assert!(matches!(late, Err(ServiceError::NotFound(_))), "{late:?}");
-    let late = former.service.respond_query_task_completed(&former.ctx, token, Default::default()).await;
+    let late =
+        former.service.respond_query_task_completed(&former.ctx, Opened { token, request: Default::default() }).await;
     assert!(is_not_owner(&late));
     assert_eq!(former.service.in_memory(), NOTHING);
     cluster.close().await;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cluster::{Matching, OfferedTask, ServiceError, TaskQueueKind};
+use calls::{Matching, OfferedTask, ServiceError, TaskQueueKind};
 use matching::InMemory;
 use settings::MatchingSettings;
 use storage::fault::{FaultPlan, Faults, FaultyStore, Method};
@@ -12,6 +12,7 @@ use storage::memory::MemoryStore;
 
 use crate::dice::Dice;
 use crate::nodes::Cluster;
+use crate::world::{poll_activity, tenant};
 
 const NODES: usize = 3;
 const SHARDS: usize = 8;
@@ -33,7 +34,7 @@ async fn offer_until_settled(cluster: Arc<Cluster>, task: OfferedTask) {
     loop {
         let offered = cluster.routed(&task.queue, |service| {
             let task = task.clone();
-            async move { service.offer(task).await }
+            async move { service.offer(&tenant(), task).await }
         });
         match offered.await {
             Ok(_) => return,
@@ -56,7 +57,7 @@ async fn work(cluster: Arc<Cluster>, queue: u64, given: Given) {
             Some(api::temporal::api::taskqueue::v1::TaskQueue { name: name.clone(), ..Default::default() });
         let polled = cluster.routed(&place, |service| {
             let (ctx, request) = (world.ctx.clone(), request.clone());
-            async move { service.poll_activity_task_queue(&ctx, request, deadline).await }
+            async move { poll_activity(&service, &ctx, request, deadline).await }
         });
         let response = polled.await.expect("an answer, empty or not");
         if response.activity_id.is_empty() {

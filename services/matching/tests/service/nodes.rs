@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cluster::{Membership, NodeId, Ownership, QueueName, Ring, ServiceError, ServiceResult, Sharded};
+use calls::{QueueName, ServiceError, ServiceResult};
+use cluster::{Membership, NoLeader, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
 use ids::Timestamp;
 use matching::MatchingService;
@@ -31,7 +32,7 @@ impl Membership for View {
         self.seen.subscribe()
     }
 
-    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+    async fn confirm(&self) -> Result<Arc<Ring>, NoLeader> {
         let truth = Arc::clone(&self.truth.borrow());
         self.seen.send_replace(Arc::clone(&truth));
         Ok(truth)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster::{Matching, OfferOutcome, TaskQueueKind};
+use calls::{Matching, OfferOutcome, TaskQueueKind};
 use settings::MatchingSettings;
 
 use crate::world::World;
@@ -94,6 +94,6 @@ async fn closing_ends_polls_and_offers() {
     world.service.close().await;
     assert_eq!(poll.await.expect("a poll"), Ok(Default::default()));
     assert_eq!(sticky.await.expect("a poll"), Ok(Default::default()));
-    let offer = world.service.offer(world.activity(1)).await;
-    assert!(matches!(offer, Err(cluster::ServiceError::Unavailable(_))), "{offer:?}");
+    let offer = world.service.offer(&world.ctx, world.activity(1)).await;
+    assert!(matches!(offer, Err(calls::ServiceError::Unavailable(_))), "{offer:?}");
 }

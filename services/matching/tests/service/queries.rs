@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::QueryTaskToken;
-use cluster::{
-    Handover, Matching, OfferOutcome, OfferedQuery, QueryOutcome, QueueName, ServiceError, ServiceResult, TaskQueueKind,
+use calls::token::QueryTaskToken;
+use calls::{
+    Matching, OfferOutcome, OfferedQuery, Opened, QueryOutcome, QueueName, ReceiptSlot, Relayed, ServiceError,
+    ServiceResult, TaskQueueKind,
 };
 use prost::Message;
 use tokio::task::JoinHandle;
 
-use crate::world::World;
+use crate::world::{World, poll_workflow, tenant};
 
 fn query(world: &World, kind: TaskQueueKind, queue: &str) -> OfferedQuery {
     OfferedQuery {
@@ -20,13 +21,16 @@ fn query(world: &World, kind: TaskQueueKind, queue: &str) -> OfferedQuery {
         workflow_id: "w".into(),
         run_id: "r".into(),
         query: WorkflowQuery { query_type: "state".to_owned(), ..Default::default() },
-        response: Box::new(wire::PollWorkflowTaskQueueResponse { previous_started_event_id: 7, ..Default::default() }),
+        response: Relayed::new(wire::PollWorkflowTaskQueueResponse {
+            previous_started_event_id: 7,
+            ..Default::default()
+        }),
     }
 }
 
 fn ask(world: &World, query: OfferedQuery) -> JoinHandle<ServiceResult<QueryOutcome>> {
     let (service, deadline) = (Arc::clone(&world.service), world.in_a(Duration::from_secs(30)));
-    world.runtime.spawn(async move { service.query(query, deadline).await })
+    world.runtime.spawn(async move { service.query(&tenant().until(deadline), query).await })
 }
 
 fn answer_to(
@@ -49,10 +53,14 @@ async fn a_query_goes_before_tasks_and_its_answer_comes_back() {
     assert_eq!(response.previous_started_event_id, 7);
     assert_eq!(response.backlog_count_hint, 1, "the task behind it");
     let (token, request) = answer_to(&response);
-    world.service.respond_query_task_completed(&world.ctx, token.clone(), request.clone()).await.expect("taken");
+    world
+        .service
+        .respond_query_task_completed(&world.ctx, Opened { token: token.clone(), request: request.clone() })
+        .await
+        .expect("taken");
     let outcome = asked.await.expect("a query").expect("an outcome");
     assert!(matches!(outcome, QueryOutcome::Answered(answer) if answer.error_message == "an answer"));
-    let again = world.service.respond_query_task_completed(&world.ctx, token, request).await;
+    let again = world.service.respond_query_task_completed(&world.ctx, Opened { token, request }).await;
     assert!(matches!(again, Err(ServiceError::NotFound(_))), "{again:?}");
     assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Kept));
 }
@@ -62,7 +70,7 @@ async fn a_query_given_to_a_poll_that_is_dropped_goes_to_the_next() {
     let world = World::new().await;
     let request = world.workflow_poll("q", "first", false);
     let deadline = world.in_a(Duration::from_secs(9));
-    let mut first = Box::pin(world.service.poll_workflow_task_queue(&world.ctx, request, deadline));
+    let mut first = Box::pin(poll_workflow(&world.service, &world.ctx, request, deadline));
     assert!(futures::poll!(&mut first).is_pending());
     let asked = ask(&world, query(&world, TaskQueueKind::Workflow, "q"));
     world.settle().await;
@@ -72,7 +80,7 @@ async fn a_query_given_to_a_poll_that_is_dropped_goes_to_the_next() {
     world.settle().await;
     let offered = poll.await.expect("a poll").expect("an answer");
     let (token, request) = answer_to(&offered);
-    world.service.respond_query_task_completed(&world.ctx, token, request).await.expect("taken");
+    world.service.respond_query_task_completed(&world.ctx, Opened { token, request }).await.expect("taken");
     assert!(matches!(asked.await.expect("a query"), Ok(QueryOutcome::Answered(_))));
 }
 
@@ -81,15 +89,16 @@ async fn a_query_in_an_answer_that_was_not_written_goes_to_the_next_poll() {
     let world = World::new().await;
     let asked = ask(&world, query(&world, TaskQueueKind::Workflow, "q"));
     world.settle().await;
-    let handover = Handover::default();
+    let receipts = ReceiptSlot::default();
     let (request, deadline) = (world.workflow_poll("q", "first", false), world.in_a(Duration::from_secs(9)));
-    let lost = handover.watch(world.service.poll_workflow_task_queue(&world.ctx, request, deadline)).await;
+    let ctx = world.ctx.clone().receipts_to(&receipts);
+    let lost = poll_workflow(&world.service, &ctx, request, deadline).await;
     assert!(lost.expect("an answer").query.is_some());
-    drop(handover);
+    drop((ctx, receipts));
     let offered = world.poll_workflow_later("q", "second", false).await.expect("a poll").expect("an answer");
     assert_eq!(offered.previous_started_event_id, 7);
     let (token, request) = answer_to(&offered);
-    world.service.respond_query_task_completed(&world.ctx, token, request).await.expect("taken");
+    world.service.respond_query_task_completed(&world.ctx, Opened { token, request }).await.expect("taken");
     assert!(matches!(asked.await.expect("a query"), Ok(QueryOutcome::Answered(_))));
 }
 
@@ -103,9 +112,12 @@ async fn nobody_answers_for_another_namespace() {
     let mut namespace = (*elsewhere.namespace).clone();
     namespace.id = "elsewhere".into();
     elsewhere.namespace = Arc::new(namespace);
-    let stolen = world.service.respond_query_task_completed(&elsewhere, token.clone(), request.clone()).await;
+    let stolen = world
+        .service
+        .respond_query_task_completed(&elsewhere, Opened { token: token.clone(), request: request.clone() })
+        .await;
     assert!(matches!(stolen, Err(ServiceError::NotFound(_))), "{stolen:?}");
-    world.service.respond_query_task_completed(&world.ctx, token, request).await.expect("taken");
+    world.service.respond_query_task_completed(&world.ctx, Opened { token, request }).await.expect("taken");
     assert!(asked.await.expect("a query").is_ok());
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use cluster::{Matching, OfferOutcome, OfferedTask, TaskQueueKind};
+use calls::{OfferOutcome, OfferedTask, TaskQueueKind};
 
-use crate::world::World;
+use crate::world::{World, poll_workflow};
 
 fn sticky(world: &World, number: i64) -> OfferedTask {
     OfferedTask { normal_name: "q".to_owned(), ..world.task(TaskQueueKind::StickyWorkflow, "mine", number) }
@@ -14,7 +14,7 @@ fn sticky(world: &World, number: i64) -> OfferedTask {
 async fn poll_in_vain(world: &World) {
     let request = world.workflow_poll("mine", "me", true);
     let deadline = world.in_a(Duration::from_millis(200));
-    let answer = world.service.poll_workflow_task_queue(&world.ctx, request, deadline).await;
+    let answer = poll_workflow(&world.service, &world.ctx, request, deadline).await;
     assert_eq!(answer, Ok(Default::default()));
 }
 

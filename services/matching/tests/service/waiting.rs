@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Matching, OfferOutcome, OfferedTask};
+use calls::{Matching, OfferOutcome, OfferedTask};
 
-use crate::world::World;
+use crate::world::{World, poll_activity};
 
 #[tokio::test(start_paused = true)]
 async fn a_task_that_finds_a_poller_is_taken_at_once_and_nothing_is_written() {
@@ -110,7 +110,7 @@ async fn the_workers_rate_limit_holds_and_stale_tasks_do_not_use_it_up() {
     for expected in (1..40).step_by(2) {
         let request = world.activity_poll("worker", Some(4.0));
         let deadline = world.in_a(Duration::from_secs(60));
-        let response = world.service.poll_activity_task_queue(&world.ctx, request, deadline).await;
+        let response = poll_activity(&world.service, &world.ctx, request, deadline).await;
         assert_eq!(response.expect("an answer").activity_id, expected.to_string());
     }
     let took = world.runtime.now().since(begin);
@@ -125,7 +125,7 @@ async fn the_last_worker_to_set_a_rate_wins() {
     world.keep(&world.activity(1)).await;
     let poll = |rate| {
         let request = world.activity_poll("worker", rate);
-        world.service.poll_activity_task_queue(&world.ctx, request, world.in_a(Duration::from_secs(2)))
+        poll_activity(&world.service, &world.ctx, request, world.in_a(Duration::from_secs(2)))
     };
     assert_eq!(poll(Some(0.0)).await.expect("an answer").activity_id, "");
     assert_eq!(poll(None).await.expect("an answer").activity_id, "");
@@ -150,19 +150,18 @@ async fn a_rate_limit_is_forgotten_with_the_worker_that_asked_for_it() {
         let world = World::new().await;
         let limited = world.activity_poll("limited", Some(0.0));
         let deadline = world.in_a(Duration::from_secs(2));
-        world.service.poll_activity_task_queue(&world.ctx, limited.clone(), deadline).await.expect("an answer");
+        poll_activity(&world.service, &world.ctx, limited.clone(), deadline).await.expect("an answer");
         for number in 1..=2 {
             world.keep(&world.activity(number)).await;
         }
         let deadline = world.in_a(Duration::from_secs(5));
         let request = world.activity_poll("another", None);
-        let held_up = world.service.poll_activity_task_queue(&world.ctx, request.clone(), deadline).await;
+        let held_up = poll_activity(&world.service, &world.ctx, request.clone(), deadline).await;
         assert_eq!(held_up.expect("an answer").activity_id, "", "the rate still holds");
         if leaves {
             let (service, ctx, deadline) =
                 (world.service.clone(), world.ctx.clone(), world.in_a(Duration::from_secs(60)));
-            let waits =
-                world.runtime.spawn(async move { service.poll_activity_task_queue(&ctx, limited, deadline).await });
+            let waits = world.runtime.spawn(async move { poll_activity(&service, &ctx, limited, deadline).await });
             world.settle().await;
             let request =
                 wire::ShutdownWorkerRequest { worker_instance_key: "limited".to_owned(), ..Default::default() };
@@ -172,7 +171,7 @@ async fn a_rate_limit_is_forgotten_with_the_worker_that_asked_for_it() {
             world.runtime.sleep(Duration::from_secs(70)).await;
         }
         let deadline = world.in_a(Duration::from_secs(5));
-        let served = world.service.poll_activity_task_queue(&world.ctx, request, deadline).await;
+        let served = poll_activity(&world.service, &world.ctx, request, deadline).await;
         assert_ne!(served.expect("an answer").activity_id, "", "worker leaves: {leaves}");
     }
 }

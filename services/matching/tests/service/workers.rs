@@ -5,10 +5,10 @@ use std::time::Duration;
 use api::temporal::api::enums::v1::TaskQueueType;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Matching, OfferOutcome, OfferedTask, ServiceError, TaskQueueKind};
+use calls::{Matching, OfferOutcome, OfferedTask, ServiceError, TaskQueueKind};
 use settings::MatchingSettings;
 
-use crate::world::{PollTask, World};
+use crate::world::{PollTask, World, poll_activity, poll_nexus};
 
 async fn shut_down(world: &World, worker: &str, sticky: &str) {
     let request = wire::ShutdownWorkerRequest {
@@ -90,7 +90,7 @@ fn nexus_poll(world: &World, queue: &str) -> PollTask<wire::PollNexusTaskQueueRe
         ..Default::default()
     };
     let (world, deadline) = (world.clone(), world.in_a(Duration::from_secs(30)));
-    world.runtime.clone().spawn(async move { world.service.poll_nexus_task_queue(&world.ctx, request, deadline).await })
+    world.runtime.clone().spawn(async move { poll_nexus(&world.service, &world.ctx, request, deadline).await })
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +121,7 @@ async fn polls_for_nexus_tasks_wait_in_vain_and_are_shown_meanwhile() {
     assert_eq!(world.runtime.now().since(began), Duration::from_millis(29_900));
     let task = world.task(TaskQueueKind::Nexus, "q", 1);
     assert_eq!(
-        world.service.offer(task).await,
+        world.service.offer(&world.ctx, task).await,
         Err(ServiceError::Unimplemented("Nexus tasks are not served".to_owned()))
     );
 }
@@ -191,7 +191,7 @@ async fn describe_shows_recent_pollers_and_what_waits() {
     world.runtime.sleep(Duration::from_secs(10)).await;
     let request = world.activity_poll("limited", Some(0.0));
     let deadline = world.in_a(Duration::from_secs(2));
-    world.service.poll_activity_task_queue(&world.ctx, request, deadline).await.expect("an answer");
+    poll_activity(&world.service, &world.ctx, request, deadline).await.expect("an answer");
     let describe = |queue_type| wire::DescribeTaskQueueRequest {
         task_queue: Some(TaskQueue { name: "q".to_owned(), ..Default::default() }),
         task_queue_type: queue_type,

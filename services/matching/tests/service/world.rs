@@ -8,10 +8,10 @@ use api::temporal::api::enums::v1::TaskQueueKind as WireKind;
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use api::temporal::api::taskqueue::v1::{TaskQueue, TaskQueueMetadata, TaskQueueStats};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{
-    FixedRing, Matching, Namespace, NodeId, OfferOutcome, OfferedTask, Ownership, QueueName, Ring, ServiceResult,
-    Sharded, TaskKey, TaskQueueKind, TenantCtx,
+use calls::{
+    CallContext, Matching, Namespace, OfferOutcome, OfferedTask, QueueName, ServiceResult, TaskKey, TaskQueueKind,
 };
+use cluster::{FixedRing, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
 use ids::Timestamp;
 use matching::MatchingService;
@@ -32,7 +32,7 @@ pub struct World {
     pub store: Store,
     pub settings: MatchingSettings,
     pub ownership: Ownership,
-    pub ctx: TenantCtx,
+    pub ctx: CallContext,
 }
 
 /// A poll in the background.
@@ -107,12 +107,12 @@ impl World {
     }
 
     pub async fn offer(&self, task: &OfferedTask) -> OfferOutcome {
-        self.service.offer(task.clone()).await.expect("an outcome")
+        self.service.offer(&self.ctx, task.clone()).await.expect("an outcome")
     }
 
     pub fn offer_later(&self, task: &OfferedTask) -> JoinHandle<ServiceResult<OfferOutcome>> {
         let (service, task) = (Arc::clone(&self.service), task.clone());
-        self.runtime.spawn(async move { service.offer(task).await })
+        self.runtime.spawn(async move { service.offer(&tenant(), task).await })
     }
 
     pub async fn keep(&self, task: &OfferedTask) {
@@ -136,7 +136,7 @@ impl World {
 
     pub async fn poll_for(&self, wait: Duration) -> wire::PollActivityTaskQueueResponse {
         let request = self.activity_poll("worker", None);
-        self.service.poll_activity_task_queue(&self.ctx, request, self.in_a(wait)).await.expect("an answer")
+        poll_activity(&self.service, &self.ctx, request, self.in_a(wait)).await.expect("an answer")
     }
 
     /// The number of the next task; 0 if none comes within a second.
@@ -148,7 +148,7 @@ impl World {
     pub fn poll_later(&self, worker: &str) -> PollTask<wire::PollActivityTaskQueueResponse> {
         let request = self.activity_poll(worker, None);
         let (world, deadline) = (self.clone(), self.in_a(Duration::from_secs(60)));
-        self.runtime.spawn(async move { world.service.poll_activity_task_queue(&world.ctx, request, deadline).await })
+        self.runtime.spawn(async move { poll_activity(&world.service, &world.ctx, request, deadline).await })
     }
 
     pub fn workflow_poll(&self, queue: &str, worker: &str, sticky: bool) -> wire::PollWorkflowTaskQueueRequest {
@@ -169,7 +169,7 @@ impl World {
     ) -> PollTask<wire::PollWorkflowTaskQueueResponse> {
         let request = self.workflow_poll(queue, worker, sticky);
         let (world, deadline) = (self.clone(), self.in_a(Duration::from_secs(60)));
-        self.runtime.spawn(async move { world.service.poll_workflow_task_queue(&world.ctx, request, deadline).await })
+        self.runtime.spawn(async move { poll_workflow(&world.service, &world.ctx, request, deadline).await })
     }
 
     pub async fn stats(&self) -> TaskQueueStats {
@@ -188,15 +188,45 @@ impl World {
     }
 }
 
+/// Polls, and reads the answer as a worker does.
+pub async fn poll_workflow(
+    service: &MatchingService,
+    ctx: &CallContext,
+    request: wire::PollWorkflowTaskQueueRequest,
+    deadline: Timestamp,
+) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
+    service.poll_workflow_task_queue(&ctx.clone().until(deadline), request).await?.open()
+}
+
+/// The same for an activity task.
+pub async fn poll_activity(
+    service: &MatchingService,
+    ctx: &CallContext,
+    request: wire::PollActivityTaskQueueRequest,
+    deadline: Timestamp,
+) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
+    service.poll_activity_task_queue(&ctx.clone().until(deadline), request).await?.open()
+}
+
+/// The same for a Nexus task.
+pub async fn poll_nexus(
+    service: &MatchingService,
+    ctx: &CallContext,
+    request: wire::PollNexusTaskQueueRequest,
+    deadline: Timestamp,
+) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
+    service.poll_nexus_task_queue(&ctx.clone().until(deadline), request).await?.open()
+}
+
 /// The only tenant.
-pub fn tenant() -> TenantCtx {
+pub fn tenant() -> CallContext {
     let namespace = Namespace {
         id: "namespace".into(),
         name: "n".to_owned(),
         info: NamespaceInfo::default(),
         config: NamespaceConfig::default(),
     };
-    TenantCtx { namespace: Arc::new(namespace) }
+    CallContext::new(Arc::new(namespace))
 }
 
 /// A service that serves all that its ring gives it.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cluster::{ResourceExhaustedCause, ServiceError};
-use internal_api::history as proto;
+use calls::{ResourceExhaustedCause, ServiceError};
+use internal_api::calls as proto;
 use proto::error::Kind;
 
 /// As it travels.

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use async_trait::async_trait;
-use cluster::{
-    History, Matching, Membership, Namespace, Node, NodeId, NodeState, Ring, Role, ServiceResult, TenantCtx,
-};
-use remote::{Channels, Identity, RoutedHistory, RoutedMatching, history_server, internal_server, matching_server};
+use calls::{CallContext, History, Matching, Namespace};
+use cluster::{Membership, NoLeader, Node, NodeId, NodeState, Ring, Role};
+use remote::{Channels, Identity, Router, calls_server, internal_server};
 use runtime::Runtime;
 use settings::RemoteSettings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,7 +44,7 @@ impl Membership for Published {
     fn ring(&self) -> watch::Receiver<Arc<Ring>> {
         self.0.subscribe()
     }
-    async fn confirm(&self) -> ServiceResult<Arc<Ring>> {
+    async fn confirm(&self) -> Result<Arc<Ring>, NoLeader> {
         Ok(Arc::clone(&self.0.borrow()))
     }
 }
@@ -71,8 +70,7 @@ impl Process {
         let (runtime, stopping) = (Runtime::system(), CancellationToken::new());
         let (history, matching) = (Arc::clone(&fake) as Arc<dyn History>, Arc::clone(&fake) as Arc<dyn Matching>);
         let server = internal_server(settings)
-            .add_service(history_server(history, identity.clone(), runtime.clone(), settings))
-            .add_service(matching_server(matching, identity, runtime.clone(), settings))
+            .add_service(calls_server(Some(history), Some(matching), identity, runtime.clone(), settings))
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping.clone().cancelled_owned());
         let serving = runtime.spawn(async move { server.await.unwrap() });
         Self { fake, address, stopping, serving }
@@ -170,18 +168,18 @@ pub struct Cluster {
     pub settings: RemoteSettings,
     pub runtime: Runtime,
     pub local: Arc<Fake>,
-    pub history: Arc<RoutedHistory>,
-    pub matching: Arc<RoutedMatching>,
+    pub history: Arc<Router<dyn History>>,
+    pub matching: Arc<Router<dyn Matching>>,
 }
 
-pub fn ctx() -> TenantCtx {
+pub fn ctx() -> CallContext {
     let id = "0f4c2a5e-9c7e-4d0e-8a53-1f0d8f1b7c11";
     let info = NamespaceInfo { id: id.to_owned(), name: "orders".to_owned(), state: 1, ..Default::default() };
     let config = NamespaceConfig {
         workflow_execution_retention_ttl: Some(prost_types::Duration { seconds: 259_200, nanos: 0 }),
         ..Default::default()
     };
-    TenantCtx { namespace: Arc::new(Namespace { id: id.into(), name: "orders".to_owned(), info, config }) }
+    CallContext::new(Arc::new(Namespace { id: id.into(), name: "orders".to_owned(), info, config }))
 }
 
 pub fn node(id: &str, incarnation: u64, address: &str) -> Node {
@@ -209,7 +207,7 @@ impl Cluster {
         let (local, here) = (Fake::new(), NodeId::new("here"));
         let published = Arc::clone(&membership) as Arc<dyn Membership>;
         let channels = Channels::new(&published, settings.clone(), runtime.clone());
-        let history = RoutedHistory::new(
+        let history = Router::<dyn History>::new(
             &published,
             here.clone(),
             Some(Arc::clone(&local) as Arc<dyn History>),
@@ -219,7 +217,7 @@ impl Cluster {
         );
         let local_matching = Some(Arc::clone(&local) as Arc<dyn Matching>);
         let matching =
-            RoutedMatching::new(&published, here, local_matching, channels, runtime.clone(), settings.clone());
+            Router::<dyn Matching>::new(&published, here, local_matching, channels, runtime.clone(), settings.clone());
         Self { id, membership, settings, runtime, local, history: Arc::new(history), matching: Arc::new(matching) }
     }
 

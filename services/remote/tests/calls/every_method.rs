@@ -8,10 +8,11 @@ use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
-use cluster::{
-    ActivityRef, History, Matching, OfferedQuery, OfferedTask, QueueName, ResourceExhaustedCause, ServiceError,
-    TaskKey, TaskQueueKind, TaskStart, UnwrittenEvents,
+use calls::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
+use calls::{
+    ActivityRef, ActivityReport, DumpWorkflow, GetHistory, History, Matching, OfferedQuery, OfferedTask, Opened,
+    QueueName, RecordStart, Relayed, ResourceExhaustedCause, Service, ServiceError, TaskKey, TaskQueueKind, TaskStart,
+    TellWorkflow, UnwrittenEvents,
 };
 use ids::Timestamp;
 
@@ -46,7 +47,6 @@ fn task(kind: TaskQueueKind, attempt: i32) -> OfferedTask {
 
 fn start() -> TaskStart {
     TaskStart {
-        request_id: "one for all retries".to_owned(),
         identity: "a worker".to_owned(),
         polled_queue: "orders".to_owned(),
         worker_version: Some(WorkerVersionCapabilities { build_id: "b".to_owned(), ..Default::default() }),
@@ -60,16 +60,16 @@ fn query(query_type: &str) -> OfferedQuery {
         workflow_id: "order 7".into(),
         run_id: "r".into(),
         query: WorkflowQuery { query_type: query_type.to_owned(), query_args: Some(payloads()), header: None },
-        response: Box::new(workflow_task()),
+        response: Relayed::new(workflow_task()),
     }
 }
 
 /// Asks each method of history, and returns what it answered.
 #[allow(clippy::needless_update, reason = "some requests have no further fields")]
 async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec<String> {
-    let ctx = &ctx();
+    let ctx = &ctx().until(deadline).under("one for all attempts");
     let workflow_id = || "order 7".to_owned();
-    let request_id = || "a request".to_owned();
+    let request_id = || "one for all attempts".to_owned();
     let workflow_token = || WorkflowTaskToken {
         namespace_id: "n".to_owned(),
         workflow_id: workflow_id(),
@@ -95,14 +95,14 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
     let failure = || Some(Failure { message: "no".to_owned(), cause: Some(Box::default()), ..Default::default() });
     let mut answers: Vec<Box<dyn Debug>> = Vec::new();
     macro_rules! ask {
-        ($method:ident($($argument:expr),*)) => { answers.push(Box::new(history.$method($($argument),*).await)) };
-        ($method:ident, $request:ident { $($field:ident: $value:expr),* } $(, $deadline:expr)?) => {
+        ($method:ident($request:expr)) => { answers.push(Box::new(history.$method(ctx, $request).await)) };
+        ($method:ident, $request:ident { $($field:ident: $value:expr),* }) => {
             let request = wire::$request { $($field: $value,)* namespace: "orders".to_owned(), ..Default::default() };
-            answers.push(Box::new(history.$method(ctx, request $(, $deadline)?).await));
+            answers.push(Box::new(history.$method(ctx, request).await));
         };
-        ($method:ident[$further:expr], $request:ident { $($field:ident: $value:expr),* } $(, $deadline:expr)?) => {
+        ($method:ident $around:ident[$name:ident: $further:expr], $request:ident { $($field:ident: $value:expr),* }) => {
             let request = wire::$request { $($field: $value,)* ..Default::default() };
-            answers.push(Box::new(history.$method(ctx, $further, request $(, $deadline)?).await));
+            answers.push(Box::new(history.$method(ctx, $around { $name: $further, request }).await));
         };
     }
     ask!(
@@ -139,58 +139,73 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
     ask!(describe_workflow, DescribeWorkflowExecutionRequest { execution: execution() });
     for unwritten in [UnwrittenEvents::Shown, UnwrittenEvents::Hidden] {
         ask!(
-            get_history[unwritten],
-            GetWorkflowExecutionHistoryRequest { execution: execution(), wait_new_event: true },
-            deadline
+            get_history GetHistory[unwritten: unwritten],
+            GetWorkflowExecutionHistoryRequest { execution: execution(), wait_new_event: true }
         );
     }
     ask!(get_history_reverse, GetWorkflowExecutionHistoryReverseRequest { execution: execution() });
-    ask!(query_workflow, QueryWorkflowRequest { execution: execution(), query_reject_condition: 1 }, deadline);
+    ask!(query_workflow, QueryWorkflowRequest { execution: execution(), query_reject_condition: 1 });
     ask!(reset_sticky_task_queue, ResetStickyTaskQueueRequest { execution: execution() });
     ask!(
-        complete_workflow_task[workflow_token()],
+        complete_workflow_task Opened[token: workflow_token()],
         RespondWorkflowTaskCompletedRequest { commands: vec![Default::default(); 3] }
     );
-    ask!(fail_workflow_task[workflow_token()], RespondWorkflowTaskFailedRequest { failure: failure() });
+    ask!(fail_workflow_task Opened[token: workflow_token()], RespondWorkflowTaskFailedRequest { failure: failure() });
     for activity in [&by_token as &(dyn Fn() -> ActivityRef + Sync), &by_id] {
-        ask!(heartbeat_activity[activity()], RecordActivityTaskHeartbeatRequest { details: Some(payloads()) });
-        ask!(complete_activity[activity()], RespondActivityTaskCompletedRequest { result: Some(payloads()) });
-        ask!(fail_activity[activity()], RespondActivityTaskFailedRequest { failure: failure() });
-        ask!(cancel_activity[activity()], RespondActivityTaskCanceledRequest { details: Some(payloads()) });
+        ask!(heartbeat_activity ActivityReport[activity: activity()], RecordActivityTaskHeartbeatRequest { details: Some(payloads()) });
+        ask!(complete_activity ActivityReport[activity: activity()], RespondActivityTaskCompletedRequest { result: Some(payloads()) });
+        ask!(fail_activity ActivityReport[activity: activity()], RespondActivityTaskFailedRequest { failure: failure() });
+        ask!(cancel_activity ActivityReport[activity: activity()], RespondActivityTaskCanceledRequest { details: Some(payloads()) });
     }
     for attempt in [1, 2] {
-        ask!(record_workflow_task_started(&task(TaskQueueKind::Workflow, attempt), start()));
-        ask!(record_activity_task_started(&task(TaskQueueKind::Activity, attempt), start()));
+        ask!(record_workflow_task_started(RecordStart {
+            task: task(TaskQueueKind::Workflow, attempt),
+            start: start()
+        }));
+        ask!(record_activity_task_started(RecordStart {
+            task: task(TaskQueueKind::Activity, attempt),
+            start: start()
+        }));
     }
-    ask!(tell_workflow(&"n".into(), &"order 7".into(), "a message".into()));
-    ask!(tell_workflow(&"n".into(), &"order 7".into(), "".into()));
-    ask!(dump_workflow(&"n".into(), &"order 7".into()));
+    ask!(tell_workflow(TellWorkflow { workflow_id: "order 7".into(), message: "a message".into() }));
+    ask!(tell_workflow(TellWorkflow { workflow_id: "order 7".into(), message: "".into() }));
+    ask!(dump_workflow(DumpWorkflow { workflow_id: "order 7".into() }));
     answers.iter().map(|answer| format!("{answer:?}")).collect()
+}
+
+/// Every call of the tables has been made.
+fn assert_complete(asked: &[String]) {
+    let history = <dyn History>::CALLS.iter().map(|row| row.name);
+    for name in history.chain(<dyn Matching>::CALLS.iter().map(|row| row.name)) {
+        let method = name.rsplit('/').next().unwrap();
+        let is_asked = asked.iter().any(|asked| asked.starts_with(&format!("{method} ")));
+        assert!(is_asked, "{name} is not among the calls of this test");
+    }
 }
 
 /// Asks each method of matching, and returns what it answered.
 async fn every_matching_method(matching: &dyn Matching, deadline: Timestamp) -> Vec<String> {
-    let ctx = &ctx();
+    let ctx = &ctx().until(deadline).under("one for all attempts");
     let mut answers: Vec<Box<dyn Debug>> = Vec::new();
     let kinds = [TaskQueueKind::Workflow, TaskQueueKind::StickyWorkflow, TaskQueueKind::Activity, TaskQueueKind::Nexus];
     for kind in kinds {
         for attempt in [1, 2] {
-            answers.push(Box::new(matching.offer(task(kind, attempt)).await));
+            answers.push(Box::new(matching.offer(ctx, task(kind, attempt)).await));
         }
     }
     for query_type in ["answered", "refused", "rejected"] {
-        answers.push(Box::new(matching.query(query(query_type), deadline).await));
+        answers.push(Box::new(matching.query(ctx, query(query_type)).await));
     }
     let poll = wire::PollWorkflowTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
-    answers.push(Box::new(matching.poll_workflow_task_queue(ctx, poll, deadline).await));
+    answers.push(Box::new(matching.poll_workflow_task_queue(ctx, poll).await));
     let poll = wire::PollActivityTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
-    answers.push(Box::new(matching.poll_activity_task_queue(ctx, poll, deadline).await));
+    answers.push(Box::new(matching.poll_activity_task_queue(ctx, poll).await));
     let poll = wire::PollNexusTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
-    answers.push(Box::new(matching.poll_nexus_task_queue(ctx, poll, deadline).await));
+    answers.push(Box::new(matching.poll_nexus_task_queue(ctx, poll).await));
     let token =
         QueryTaskToken { namespace_id: "n".to_owned(), task_queue: "orders".to_owned(), query_id: "q".to_owned() };
-    let answer = wire::RespondQueryTaskCompletedRequest { query_result: Some(payloads()), ..Default::default() };
-    answers.push(Box::new(matching.respond_query_task_completed(ctx, token, answer).await));
+    let request = wire::RespondQueryTaskCompletedRequest { query_result: Some(payloads()), ..Default::default() };
+    answers.push(Box::new(matching.respond_query_task_completed(ctx, Opened { token, request }).await));
     let describe = wire::DescribeTaskQueueRequest { task_queue: task_queue(), ..Default::default() };
     answers.push(Box::new(matching.describe_task_queue(ctx, describe).await));
     let shutdown = wire::ShutdownWorkerRequest { worker_instance_key: "key".to_owned(), ..Default::default() };
@@ -214,6 +229,7 @@ async fn arguments_and_answers_of_every_method_survive_the_trip() {
     assert!(remote.iter().all(|answer| answer.starts_with("Ok")), "{remote:#?}");
 
     assert_eq!(process.fake.asked(), direct.asked());
+    assert_complete(&direct.asked());
     assert_eq!(direct.calls(), 13 + 8 + 4 + 3 + 8 + 3 + 3 + 3);
     assert!(cluster.local.asked().is_empty());
 }

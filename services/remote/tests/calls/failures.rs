@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Deadline, History, Matching, ServiceError, UnwrittenEvents};
+use calls::{CallContext, GetHistory, History, Matching, ServiceError, UnwrittenEvents};
 use settings::RemoteSettings;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -17,7 +17,14 @@ fn impatient() -> RemoteSettings {
 }
 
 async fn describe(cluster: &Cluster) -> Result<wire::DescribeWorkflowExecutionResponse, ServiceError> {
-    cluster.history.describe_workflow(&ctx(), Default::default()).await
+    describe_within(cluster, &ctx()).await
+}
+
+async fn describe_within(
+    cluster: &Cluster,
+    ctx: &CallContext,
+) -> Result<wire::DescribeWorkflowExecutionResponse, ServiceError> {
+    cluster.history.describe_workflow(ctx, Default::default()).await
 }
 
 #[tokio::test]
@@ -28,7 +35,7 @@ async fn the_callers_deadline_travels_and_ends_the_call_on_both_sides() {
     process.fake.arrange([Step::Hang]);
 
     let (began, within) = (cluster.runtime.now(), Duration::from_secs(5));
-    let answer = Deadline::within(began + within, describe(&cluster)).await;
+    let answer = describe_within(&cluster, &ctx().until(began + within)).await;
     let took = cluster.runtime.now().since(began);
     assert!(matches!(answer, Err(ServiceError::DeadlineExceeded(_))), "{answer:?}");
     assert!(took >= within - MS(10), "{took:?}");
@@ -43,8 +50,10 @@ async fn a_deadline_of_the_trait_travels_as_what_is_left_of_it() {
     let process = cluster.process("there").await;
     cluster.publish(&[node("there", 1, &process.address)], Some("there"));
     let deadline = cluster.runtime.now() + Duration::from_secs(600);
-    cluster.history.get_history(&ctx(), UnwrittenEvents::Hidden, Default::default(), deadline).await.unwrap();
-    cluster.matching.poll_workflow_task_queue(&ctx(), Default::default(), deadline).await.unwrap();
+    let ctx = ctx().until(deadline);
+    let get = GetHistory { unwritten: UnwrittenEvents::Hidden, request: Default::default() };
+    cluster.history.get_history(&ctx, get).await.unwrap();
+    cluster.matching.poll_workflow_task_queue(&ctx, Default::default()).await.unwrap();
     for left in process.fake.time_left() {
         let left = left.unwrap();
         assert!(left > Duration::from_secs(500) && left <= Duration::from_secs(600), "{left:?}");
@@ -159,7 +168,7 @@ async fn one_failure_to_connect_serves_all_who_wait_for_it() {
     let ctx = ctx();
     let call = async || {
         let until = cluster.runtime.now() + Duration::from_secs(5);
-        Deadline::within(until, cluster.history.describe_workflow(&ctx, Default::default())).await
+        describe_within(&cluster, &ctx.clone().until(until)).await
     };
     let answers = futures::future::join_all((0..200).map(|_| call())).await;
     let unreachable = |answer: &&Result<_, _>| matches!(answer, Err(ServiceError::NotOwner(_)));

@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use cluster::{Deadline, Handover, Receipt, ServiceError, ServiceResult};
-use ids::Timestamp;
+use calls::{CallContext, Receipt, ServiceError, ServiceResult};
 use runtime::Runtime;
 
 /// What befalls a call.
@@ -81,7 +80,7 @@ impl Fake {
         self.notes().asked.len()
     }
 
-    /// How much time each call had left when it arrived: by its own deadline, or else the one around it.
+    /// How much time each call had left when it arrived.
     pub fn time_left(&self) -> Vec<Option<Duration>> {
         self.notes().time_left.clone()
     }
@@ -99,15 +98,15 @@ impl Fake {
     pub async fn answer<T>(
         &self,
         method: &str,
-        arguments: &(dyn Debug + Sync),
-        deadline: Option<Timestamp>,
+        ctx: &CallContext,
+        request: &(dyn Debug + Sync),
         answer: T,
     ) -> ServiceResult<T> {
         let step = {
             let mut notes = self.notes();
-            notes.asked.push(described(method, arguments));
-            let deadline = deadline.or_else(Deadline::current);
-            notes.time_left.push(deadline.map(|at| at.since(self.runtime.now())));
+            let arguments = (&ctx.namespace, &ctx.principal, &ctx.request_id, request);
+            notes.asked.push(described(method, &arguments));
+            notes.time_left.push(ctx.deadline.map(|at| at.since(self.runtime.now())));
             notes.next.pop_front()
         };
         let mut unanswered = Unanswered(Some(Arc::clone(&self.dropped)));
@@ -124,9 +123,9 @@ impl Fake {
     }
 
     /// Leaves a receipt as matching does.
-    pub fn hand_out(&self) {
+    pub fn hand_out(&self, ctx: &CallContext) {
         let (written, taken_back) = (Arc::clone(&self.written), Arc::clone(&self.taken_back));
-        Handover::leave(Box::new(Noted { written, taken_back: Some(taken_back) }));
+        ctx.leave(Box::new(Noted { written, taken_back: Some(taken_back) }));
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use api::temporal::api::common::v1::{Payload, Payloads};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, Matching};
+use calls::{History, Matching};
 use futures::stream::{FuturesUnordered, StreamExt};
 use settings::RemoteSettings;
 
@@ -34,7 +34,7 @@ async fn a_message_that_is_too_large_is_refused_and_not_tried_again() {
     let input = Some(Payloads { payloads: vec![payload] });
     let request = wire::SignalWorkflowExecutionRequest { input, ..Default::default() };
     let answer = cluster.history.signal_workflow(&ctx(), request).await;
-    assert!(matches!(answer, Err(cluster::ServiceError::Internal(_))), "{answer:?}");
+    assert!(matches!(answer, Err(calls::ServiceError::Internal(_))), "{answer:?}");
     assert!(cluster.runtime.now().since(began) < Duration::from_secs(20), "it was tried again");
     assert!(process.fake.asked().is_empty());
 }
@@ -46,10 +46,10 @@ async fn thousands_of_polls_wait_on_one_connection_and_all_can_be_given_up_at_on
     let process = cluster.process("a").await;
     cluster.publish(&[node("a", 1, &process.address)], Some("a"));
     process.fake.arrange(vec![Step::Hang; 2 * POLLS]);
-    let deadline = cluster.runtime.now() + Duration::from_secs(600);
     let ctx = ctx();
+    let waiting = ctx.clone().until(cluster.runtime.now() + Duration::from_secs(600));
     let mut polls: FuturesUnordered<_> =
-        (0..POLLS).map(|_| cluster.matching.poll_workflow_task_queue(&ctx, Default::default(), deadline)).collect();
+        (0..POLLS).map(|_| cluster.matching.poll_workflow_task_queue(&waiting, Default::default())).collect();
     tokio::select! {
         answer = polls.next() => panic!("nobody answers polls: {answer:?}"),
         () = cluster.until("all polls wait", || process.fake.calls() >= POLLS) => {}

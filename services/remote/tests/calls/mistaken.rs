@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use cluster::{Deadline, History, Matching};
+use calls::{History, Matching};
 use settings::RemoteSettings;
 
 use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node, steady};
@@ -13,15 +13,15 @@ use crate::fake::Fake;
 /// A call of each kind: to history, to matching, and a poll.
 async fn one_of_each(cluster: &Cluster) {
     let ctx = ctx();
-    let deadline = cluster.runtime.now() + Duration::from_secs(60);
+    let waiting = ctx.clone().until(cluster.runtime.now() + Duration::from_secs(60));
     let (signalled, described, polled) = tokio::join!(
         cluster.history.signal_workflow(&ctx, Default::default()),
         cluster.matching.describe_task_queue(&ctx, Default::default()),
-        cluster.matching.poll_workflow_task_queue(&ctx, Default::default(), deadline),
+        cluster.matching.poll_workflow_task_queue(&waiting, Default::default()),
     );
     signalled.unwrap();
     described.unwrap();
-    assert_eq!(polled.unwrap().task_token, "a task");
+    assert_eq!(polled.unwrap().open().unwrap().task_token, "a task");
 }
 
 fn quickly_connected() -> RemoteSettings {
@@ -68,7 +68,7 @@ async fn a_restarted_process_refuses_what_was_meant_for_its_predecessor() {
     let process = Process::start(Fake::new(), cluster.identity("a", || 2), &cluster.settings).await;
     cluster.publish(&[node("a", 1, &process.address)], Some("a"));
     let soon = cluster.runtime.now() + Duration::from_secs(1);
-    let answer = Deadline::within(soon, cluster.history.signal_workflow(&ctx(), Default::default())).await;
+    let answer = cluster.history.signal_workflow(&ctx().until(soon), Default::default()).await;
     assert!(answer.is_err(), "{answer:?}");
     assert_eq!(process.fake.asked(), Vec::<String>::new());
 

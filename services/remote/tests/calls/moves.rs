@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, Matching, ServiceError, ServiceResult};
+use calls::{History, Matching, ServiceError, ServiceResult};
 use settings::RemoteSettings;
 
 use crate::cluster_of_fakes::{Cluster, Process, Relay, ctx, node, steady};

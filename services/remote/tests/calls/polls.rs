@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{Handover, History, Matching, ServiceError, ServiceResult, UnwrittenEvents};
-use internal_api::history::{Call, Tenant};
-use internal_api::matching::PollWorkflowTaskQueueRequest;
-use internal_api::matching::matching_client::MatchingClient;
+use calls::{CallContext, GetHistory, History, Matching, ReceiptSlot, ServiceError, ServiceResult, UnwrittenEvents};
+use internal_api::calls::calls_client::CallsClient;
+use internal_api::calls::{CallRequest, Context, Header, PollRequest, Tenant};
 use settings::RemoteSettings;
 use tonic::transport::Endpoint;
 
@@ -17,13 +16,21 @@ use crate::fake::{Fake, Step};
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 async fn poll(cluster: &Cluster, wait: Duration) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
-    let deadline = cluster.runtime.now() + wait;
-    cluster.matching.poll_workflow_task_queue(&ctx(), Default::default(), deadline).await
+    poll_in(cluster, &ctx(), wait).await
+}
+
+async fn poll_in(
+    cluster: &Cluster,
+    ctx: &CallContext,
+    wait: Duration,
+) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
+    let ctx = ctx.clone().until(cluster.runtime.now() + wait);
+    cluster.matching.poll_workflow_task_queue(&ctx, Default::default()).await?.open()
 }
 
 async fn poll_activity(cluster: &Cluster, wait: Duration) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
-    let deadline = cluster.runtime.now() + wait;
-    cluster.matching.poll_activity_task_queue(&ctx(), Default::default(), deadline).await
+    let ctx = ctx().until(cluster.runtime.now() + wait);
+    cluster.matching.poll_activity_task_queue(&ctx, Default::default()).await?.open()
 }
 
 async fn one_process(settings: RemoteSettings) -> (Cluster, Process) {
@@ -87,12 +94,16 @@ async fn a_poll_that_nobody_serves_ends_empty_at_its_deadline() {
 async fn a_wait_for_history_that_nobody_serves_can_be_gone_on_with() {
     let cluster = Cluster::new(steady());
     cluster.publish(&[], None);
-    let deadline = || cluster.runtime.now() + MS(200);
+    let ctx = || ctx().until(cluster.runtime.now() + MS(200));
     let mut request = wire::GetWorkflowExecutionHistoryRequest { wait_new_event: true, ..Default::default() };
-    let first = cluster.history.get_history(&ctx(), UnwrittenEvents::Hidden, request.clone(), deadline()).await;
+    let get = |request: &wire::GetWorkflowExecutionHistoryRequest| GetHistory {
+        unwritten: UnwrittenEvents::Hidden,
+        request: request.clone(),
+    };
+    let first = cluster.history.get_history(&ctx(), get(&request)).await;
     assert!(matches!(first, Err(ServiceError::NotOwner(_))), "there is no page to go on from: {first:?}");
     request.next_page_token = "page 2".into();
-    let next = cluster.history.get_history(&ctx(), UnwrittenEvents::Hidden, request, deadline()).await.unwrap();
+    let next = cluster.history.get_history(&ctx(), get(&request)).await.unwrap();
     assert_eq!(next.next_page_token, "page 2");
     assert!(next.history.unwrap().events.is_empty());
 }
@@ -119,7 +130,7 @@ async fn a_caller_that_closes_its_side_of_a_poll_has_given_it_up() {
     let (cluster, process) = one_process(steady()).await;
     process.fake.arrange([Step::Hang]);
     let to = Endpoint::from_shared(format!("http://{}", process.address)).unwrap();
-    let mut client = MatchingClient::new(to.connect().await.unwrap());
+    let mut client = CallsClient::new(to.connect().await.unwrap());
     let namespace = ctx().namespace;
     let tenant = Tenant {
         id: namespace.id.to_string(),
@@ -127,13 +138,14 @@ async fn a_caller_that_closes_its_side_of_a_poll_has_given_it_up() {
         info: Some(namespace.info.clone()),
         config: Some(namespace.config.clone()),
     };
-    let poll = PollWorkflowTaskQueueRequest {
-        call: Some(Call { remaining_ms: 60_000, ..Call::default() }),
-        tenant: Some(tenant),
-        request: Some(Default::default()),
-        is_written: false,
+    let call = CallRequest {
+        header: Some(Header { remaining_ms: 60_000, ..Header::default() }),
+        context: Some(Context { tenant: Some(tenant), request_id: String::new() }),
+        call: "matching/poll_workflow_task_queue".to_owned(),
+        request: Default::default(),
     };
-    let status = client.poll_workflow_task_queue(tokio_stream::iter([poll])).await.unwrap_err();
+    let poll = PollRequest { poll: Some(call), is_written: false };
+    let status = client.poll(tokio_stream::iter([poll])).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Cancelled);
     assert_eq!((process.fake.calls(), process.fake.dropped.get()), (1, 1));
     drop(cluster);
@@ -142,10 +154,10 @@ async fn a_caller_that_closes_its_side_of_a_poll_has_given_it_up() {
 #[tokio::test]
 async fn what_was_written_to_a_worker_counts_as_written_with_its_owner() {
     let (cluster, process) = one_process(steady()).await;
-    let handover = Handover::default();
-    let task = handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
+    let receipts = ReceiptSlot::default();
+    let task = poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await.unwrap();
     assert_eq!(task.task_token, "a task");
-    let receipt = handover.take().expect("something was handed out");
+    let receipt = receipts.take().expect("something was handed out");
     assert_eq!((process.fake.written.get(), process.fake.taken_back.get()), (0, 0));
     receipt.written();
     cluster.until("the owner has heard it", || process.fake.written.get() == 1).await;
@@ -159,9 +171,9 @@ async fn what_was_written_to_a_worker_counts_as_written_with_its_owner() {
 #[tokio::test]
 async fn what_could_not_be_written_to_a_worker_is_taken_back() {
     let (cluster, process) = one_process(steady()).await;
-    let handover = Handover::default();
-    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
-    drop(handover);
+    let receipts = ReceiptSlot::default();
+    poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await.unwrap();
+    drop(receipts);
     cluster.until("the owner has heard it", || process.fake.taken_back.get() == 1).await;
     assert_eq!(process.fake.written.get(), 0);
 }
@@ -172,9 +184,9 @@ async fn what_was_with_a_frontend_that_died_is_taken_back() {
     let process = cluster.process("a").await;
     let relay = Relay::to(&process).await;
     cluster.publish(&[node("a", 1, &relay.address)], Some("a"));
-    let handover = Handover::default();
-    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
-    let receipt = handover.take().expect("something was handed out");
+    let receipts = ReceiptSlot::default();
+    poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await.unwrap();
+    let receipt = receipts.take().expect("something was handed out");
     relay.break_off();
     cluster.until("the owner has noticed", || process.fake.taken_back.get() == 1).await;
     // Too late; the task may reach two workers, and history knows the second by its request id.
@@ -186,9 +198,9 @@ async fn what_was_with_a_frontend_that_died_is_taken_back() {
 #[tokio::test]
 async fn what_was_with_a_frontend_that_says_nothing_is_taken_back_after_a_while() {
     let (cluster, process) = one_process(RemoteSettings { receipt_within: MS(150), ..steady() }).await;
-    let handover = Handover::default();
+    let receipts = ReceiptSlot::default();
     let began = cluster.runtime.now();
-    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
+    poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await.unwrap();
     cluster.until("the owner has lost patience", || process.fake.taken_back.get() == 1).await;
     assert!(cluster.runtime.now().since(began) >= MS(150));
 }
@@ -198,24 +210,24 @@ async fn an_empty_poll_and_a_refused_one_wait_for_no_receipt() {
     let cluster = Cluster::new(steady());
     let process = cluster.process_of(Fake::with_tasks(false), "a").await;
     cluster.publish(&[node("a", 1, &process.address)], Some("a"));
-    let handover = Handover::default();
-    let empty = handover.watch(poll(&cluster, Duration::from_secs(60))).await;
+    let receipts = ReceiptSlot::default();
+    let empty = poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await;
     assert_eq!(empty, Ok(Default::default()));
-    assert!(handover.take().is_none());
+    assert!(receipts.take().is_none());
 
     process.fake.arrange([Step::Refuse(ServiceError::InvalidArgument("no".to_owned()))]);
-    let refused = handover.watch(poll(&cluster, Duration::from_secs(60))).await;
+    let refused = poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await;
     assert_eq!(refused, Err(ServiceError::InvalidArgument("no".to_owned())));
-    assert!(handover.take().is_none());
+    assert!(receipts.take().is_none());
 }
 
 #[tokio::test]
 async fn a_local_polls_receipt_is_matchings_own() {
     let cluster = Cluster::new(steady());
     cluster.publish(&[node("here", 1, "127.0.0.1:1")], Some("here"));
-    let handover = Handover::default();
-    handover.watch(poll(&cluster, Duration::from_secs(60))).await.unwrap();
+    let receipts = ReceiptSlot::default();
+    poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await.unwrap();
     let local: &Arc<Fake> = &cluster.local;
-    handover.take().expect("something was handed out").written();
+    receipts.take().expect("something was handed out").written();
     assert_eq!((local.written.get(), local.taken_back.get()), (1, 0));
 }

@@ -7,12 +7,11 @@ use api::temporal::api::taskqueue::v1::PollerInfo;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster::token::{QueryTaskToken, WorkflowTaskToken};
-use cluster::{
-    ActivityRef, History, Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, RecordedStart,
-    ServiceResult, TaskQueueKind, TaskStart, TenantCtx, UnwrittenEvents,
+use calls::token::{QueryTaskToken, WorkflowTaskToken};
+use calls::{
+    ActivityReport, CallContext, DumpWorkflow, GetHistory, History, Matching, OfferOutcome, OfferedQuery, OfferedTask,
+    Opened, QueryOutcome, RecordStart, RecordedStart, Relayed, ServiceResult, TaskQueueKind, TellWorkflow,
 };
-use ids::{NamespaceId, Timestamp, WorkflowId};
 
 use crate::fake::Fake;
 
@@ -49,17 +48,17 @@ pub fn activity_task() -> wire::PollActivityTaskQueueResponse {
 impl History for Fake {
     async fn start_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::StartWorkflowExecutionRequest,
     ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
         let answer =
             wire::StartWorkflowExecutionResponse { run_id: "a run".to_owned(), started: true, ..Default::default() };
-        self.answer("start_workflow", &(&ctx.namespace, request), None, answer).await
+        self.answer("start_workflow", ctx, &request, answer).await
     }
 
     async fn signal_with_start(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::SignalWithStartWorkflowExecutionRequest,
     ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
         let answer = wire::SignalWithStartWorkflowExecutionResponse {
@@ -67,207 +66,195 @@ impl History for Fake {
             started: true,
             ..Default::default()
         };
-        self.answer("signal_with_start", &(&ctx.namespace, request), None, answer).await
+        self.answer("signal_with_start", ctx, &request, answer).await
     }
 
     async fn signal_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::SignalWorkflowExecutionRequest,
     ) -> ServiceResult<wire::SignalWorkflowExecutionResponse> {
         let answer = Default::default();
-        self.answer("signal_workflow", &(&ctx.namespace, request), None, answer).await
+        self.answer("signal_workflow", ctx, &request, answer).await
     }
 
     async fn request_cancel(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::RequestCancelWorkflowExecutionRequest,
     ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
         let answer = Default::default();
-        self.answer("request_cancel", &(&ctx.namespace, request), None, answer).await
+        self.answer("request_cancel", ctx, &request, answer).await
     }
 
     async fn terminate_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::TerminateWorkflowExecutionRequest,
     ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
         let answer = Default::default();
-        self.answer("terminate_workflow", &(&ctx.namespace, request), None, answer).await
+        self.answer("terminate_workflow", ctx, &request, answer).await
     }
 
     async fn describe_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::DescribeWorkflowExecutionRequest,
     ) -> ServiceResult<wire::DescribeWorkflowExecutionResponse> {
         let answer = wire::DescribeWorkflowExecutionResponse {
             pending_activities: vec![Default::default(); 2],
             ..Default::default()
         };
-        self.answer("describe_workflow", &(&ctx.namespace, request), None, answer).await
+        self.answer("describe_workflow", ctx, &request, answer).await
     }
 
     async fn get_history(
         &self,
-        ctx: &TenantCtx,
-        unwritten: UnwrittenEvents,
-        request: wire::GetWorkflowExecutionHistoryRequest,
-        deadline: Timestamp,
+        ctx: &CallContext,
+        request: GetHistory,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
         let answer = wire::GetWorkflowExecutionHistoryResponse {
             next_page_token: "more".into(),
             history: Some(history()),
             ..Default::default()
         };
-        self.answer("get_history", &(&ctx.namespace, unwritten, request), Some(deadline), answer).await
+        self.answer("get_history", ctx, &request, answer).await
     }
 
     async fn get_history_reverse(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::GetWorkflowExecutionHistoryReverseRequest,
     ) -> ServiceResult<wire::GetWorkflowExecutionHistoryReverseResponse> {
         let answer = wire::GetWorkflowExecutionHistoryReverseResponse {
             next_page_token: "less".into(),
             history: Some(history()),
         };
-        self.answer("get_history_reverse", &(&ctx.namespace, request), None, answer).await
+        self.answer("get_history_reverse", ctx, &request, answer).await
     }
 
     async fn query_workflow(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::QueryWorkflowRequest,
-        deadline: Timestamp,
     ) -> ServiceResult<wire::QueryWorkflowResponse> {
         let answer = wire::QueryWorkflowResponse { query_result: Some(payloads()), ..Default::default() };
-        self.answer("query_workflow", &(&ctx.namespace, request), Some(deadline), answer).await
+        self.answer("query_workflow", ctx, &request, answer).await
     }
 
     async fn reset_sticky_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::ResetStickyTaskQueueRequest,
     ) -> ServiceResult<wire::ResetStickyTaskQueueResponse> {
         let answer = Default::default();
-        self.answer("reset_sticky_task_queue", &(&ctx.namespace, request), None, answer).await
+        self.answer("reset_sticky_task_queue", ctx, &request, answer).await
     }
 
     async fn complete_workflow_task(
         &self,
-        ctx: &TenantCtx,
-        token: WorkflowTaskToken,
-        request: wire::RespondWorkflowTaskCompletedRequest,
+        ctx: &CallContext,
+        request: Opened<WorkflowTaskToken, wire::RespondWorkflowTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
         let answer =
             wire::RespondWorkflowTaskCompletedResponse { workflow_task: Some(workflow_task()), ..Default::default() };
-        self.answer("complete_workflow_task", &(&ctx.namespace, token, request), None, answer).await
+        self.answer("complete_workflow_task", ctx, &request, answer).await
     }
 
     async fn fail_workflow_task(
         &self,
-        ctx: &TenantCtx,
-        token: WorkflowTaskToken,
-        request: wire::RespondWorkflowTaskFailedRequest,
+        ctx: &CallContext,
+        request: Opened<WorkflowTaskToken, wire::RespondWorkflowTaskFailedRequest>,
     ) -> ServiceResult<wire::RespondWorkflowTaskFailedResponse> {
         let answer = Default::default();
-        self.answer("fail_workflow_task", &(&ctx.namespace, token, request), None, answer).await
+        self.answer("fail_workflow_task", ctx, &request, answer).await
     }
 
     async fn heartbeat_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RecordActivityTaskHeartbeatRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RecordActivityTaskHeartbeatRequest>,
     ) -> ServiceResult<wire::RecordActivityTaskHeartbeatResponse> {
         let answer = wire::RecordActivityTaskHeartbeatResponse {
             cancel_requested: true,
             activity_paused: true,
             activity_reset: false,
         };
-        self.answer("heartbeat_activity", &(&ctx.namespace, activity, request), None, answer).await
+        self.answer("heartbeat_activity", ctx, &request, answer).await
     }
 
     async fn complete_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskCompletedRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RespondActivityTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
         let answer = Default::default();
-        self.answer("complete_activity", &(&ctx.namespace, activity, request), None, answer).await
+        self.answer("complete_activity", ctx, &request, answer).await
     }
 
     async fn fail_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskFailedRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RespondActivityTaskFailedRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
         let answer = Default::default();
-        self.answer("fail_activity", &(&ctx.namespace, activity, request), None, answer).await
+        self.answer("fail_activity", ctx, &request, answer).await
     }
 
     async fn cancel_activity(
         &self,
-        ctx: &TenantCtx,
-        activity: ActivityRef,
-        request: wire::RespondActivityTaskCanceledRequest,
+        ctx: &CallContext,
+        request: ActivityReport<wire::RespondActivityTaskCanceledRequest>,
     ) -> ServiceResult<wire::RespondActivityTaskCanceledResponse> {
         let answer = Default::default();
-        self.answer("cancel_activity", &(&ctx.namespace, activity, request), None, answer).await
+        self.answer("cancel_activity", ctx, &request, answer).await
     }
 
     async fn record_workflow_task_started(
         &self,
-        task: &OfferedTask,
-        start: TaskStart,
+        ctx: &CallContext,
+        request: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollWorkflowTaskQueueResponse>> {
-        let is_stale = task.task.attempt > 1;
-        let answer = if is_stale { RecordedStart::Stale } else { RecordedStart::Started(Box::new(workflow_task())) };
-        self.answer("record_workflow_task_started", &(task, start), None, answer).await
+        let is_stale = request.task.task.attempt > 1;
+        let answer =
+            if is_stale { RecordedStart::Stale } else { RecordedStart::Started(Relayed::new(workflow_task())) };
+        self.answer("record_workflow_task_started", ctx, &request, answer).await
     }
 
     async fn record_activity_task_started(
         &self,
-        task: &OfferedTask,
-        start: TaskStart,
+        ctx: &CallContext,
+        request: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
-        let is_stale = task.task.attempt > 1;
-        let answer = if is_stale { RecordedStart::Stale } else { RecordedStart::Started(Box::new(activity_task())) };
-        self.answer("record_activity_task_started", &(task, start), None, answer).await
+        let is_stale = request.task.task.attempt > 1;
+        let answer =
+            if is_stale { RecordedStart::Stale } else { RecordedStart::Started(Relayed::new(activity_task())) };
+        self.answer("record_activity_task_started", ctx, &request, answer).await
     }
 
-    async fn tell_workflow(
-        &self,
-        namespace: &NamespaceId,
-        workflow_id: &WorkflowId,
-        message: Bytes,
-    ) -> ServiceResult<Bytes> {
+    async fn tell_workflow(&self, ctx: &CallContext, request: TellWorkflow) -> ServiceResult<Bytes> {
         // An empty answer is one as well.
-        let answer = if message.is_empty() { Bytes::new() } else { "heard".into() };
-        self.answer("tell_workflow", &(namespace, workflow_id, message), None, answer).await
+        let answer = if request.message.is_empty() { Bytes::new() } else { "heard".into() };
+        self.answer("tell_workflow", ctx, &request, answer).await
     }
 
-    async fn dump_workflow(&self, namespace: &NamespaceId, workflow_id: &WorkflowId) -> ServiceResult<String> {
-        self.answer("dump_workflow", &(namespace, workflow_id), None, "{}".to_owned()).await
+    async fn dump_workflow(&self, ctx: &CallContext, request: DumpWorkflow) -> ServiceResult<String> {
+        self.answer("dump_workflow", ctx, &request, "{}".to_owned()).await
     }
 }
 
 #[async_trait]
 impl Matching for Fake {
-    async fn offer(&self, task: OfferedTask) -> ServiceResult<OfferOutcome> {
+    async fn offer(&self, ctx: &CallContext, task: OfferedTask) -> ServiceResult<OfferOutcome> {
         let answer = match task.queue.kind {
             TaskQueueKind::Workflow => OfferOutcome::Taken,
             TaskQueueKind::StickyWorkflow => OfferOutcome::Refused,
             TaskQueueKind::Activity | TaskQueueKind::Nexus => OfferOutcome::Kept,
         };
-        self.answer("offer", &task, None, answer).await
+        self.answer("offer", ctx, &task, answer).await
     }
 
-    async fn query(&self, query: OfferedQuery, deadline: Timestamp) -> ServiceResult<QueryOutcome> {
+    async fn query(&self, ctx: &CallContext, query: OfferedQuery) -> ServiceResult<QueryOutcome> {
         let answer = match query.query.query_type.as_str() {
             "rejected" => QueryOutcome::Rejected(QueryRejected { status: 2 }),
             "refused" => QueryOutcome::Refused,
@@ -276,73 +263,66 @@ impl Matching for Fake {
                 ..Default::default()
             })),
         };
-        self.answer("query", &query, Some(deadline), answer).await
+        self.answer("query", ctx, &query, answer).await
     }
 
     async fn poll_workflow_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollWorkflowTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse> {
-        let answer = if self.has_tasks { workflow_task() } else { Default::default() };
-        let arguments = (&ctx.namespace, request);
-        let answer = self.answer("poll_workflow_task_queue", &arguments, Some(deadline), answer).await?;
+    ) -> ServiceResult<Relayed<wire::PollWorkflowTaskQueueResponse>> {
+        let answer = if self.has_tasks { Relayed::new(workflow_task()) } else { Relayed::default() };
+        let answer = self.answer("poll_workflow_task_queue", ctx, &request, answer).await?;
         if self.has_tasks {
-            self.hand_out();
+            self.hand_out(ctx);
         }
         Ok(answer)
     }
 
     async fn poll_activity_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollActivityTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollActivityTaskQueueResponse> {
-        let answer = if self.has_tasks { activity_task() } else { Default::default() };
-        let arguments = (&ctx.namespace, request);
-        let answer = self.answer("poll_activity_task_queue", &arguments, Some(deadline), answer).await?;
+    ) -> ServiceResult<Relayed<wire::PollActivityTaskQueueResponse>> {
+        let answer = if self.has_tasks { Relayed::new(activity_task()) } else { Relayed::default() };
+        let answer = self.answer("poll_activity_task_queue", ctx, &request, answer).await?;
         if self.has_tasks {
-            self.hand_out();
+            self.hand_out(ctx);
         }
         Ok(answer)
     }
 
     async fn poll_nexus_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::PollNexusTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollNexusTaskQueueResponse> {
-        self.answer("poll_nexus_task_queue", &(&ctx.namespace, request), Some(deadline), Default::default()).await
+    ) -> ServiceResult<Relayed<wire::PollNexusTaskQueueResponse>> {
+        self.answer("poll_nexus_task_queue", ctx, &request, Default::default()).await
     }
 
     async fn respond_query_task_completed(
         &self,
-        ctx: &TenantCtx,
-        token: QueryTaskToken,
-        request: wire::RespondQueryTaskCompletedRequest,
+        ctx: &CallContext,
+        request: Opened<QueryTaskToken, wire::RespondQueryTaskCompletedRequest>,
     ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse> {
-        let arguments = (&ctx.namespace, token, request);
-        self.answer("respond_query_task_completed", &arguments, None, Default::default()).await
+        self.answer("respond_query_task_completed", ctx, &request, Default::default()).await
     }
 
     async fn describe_task_queue(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::DescribeTaskQueueRequest,
     ) -> ServiceResult<wire::DescribeTaskQueueResponse> {
         let pollers = vec![PollerInfo { identity: "a poller".to_owned(), ..Default::default() }];
         let answer = wire::DescribeTaskQueueResponse { pollers, ..Default::default() };
-        self.answer("describe_task_queue", &(&ctx.namespace, request), None, answer).await
+        self.answer("describe_task_queue", ctx, &request, answer).await
     }
 
     async fn shutdown_worker(
         &self,
-        ctx: &TenantCtx,
+        ctx: &CallContext,
         request: wire::ShutdownWorkerRequest,
     ) -> ServiceResult<wire::ShutdownWorkerResponse> {
-        self.answer("shutdown_worker", &(&ctx.namespace, request), None, Default::default()).await
+        self.answer("shutdown_worker", ctx, &request, Default::default()).await
     }
 }

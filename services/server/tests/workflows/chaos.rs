@@ -8,7 +8,7 @@ use api::temporal::api::command::v1::Command;
 use api::temporal::api::enums::v1::{EventType, ParentClosePolicy};
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::history::v1::history_event::Attributes;
-use cluster::{ServiceError, ServiceResult};
+use calls::{ServiceError, ServiceResult};
 use entities::ShardSettings;
 use settings::HistorySettings;
 use storage::fault::{FaultPlan, Faults, FaultyStore};

@@ -9,7 +9,7 @@ use api::temporal::api::common::v1::{Payload, Payloads};
 use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, ServiceError, UnwrittenEvents};
+use calls::{History, ServiceError, UnwrittenEvents};
 use entities::ShardSettings;
 use prost::bytes::Bytes;
 use settings::HistorySettings;
@@ -73,10 +73,7 @@ async fn a_polled_tasks_pages_end_in_its_started_event_which_is_then_written_as_
         next_page_token: task.next_page_token,
         ..Default::default()
     };
-    assert!(
-        rig.history.get_history(&rig.ctx, UnwrittenEvents::Hidden, request, rig.deadline(1)).await.is_ok(),
-        "a late page is still right"
-    );
+    assert!(rig.get_history(UnwrittenEvents::Hidden, request, 1).await.is_ok(), "a late page is still right");
 }
 
 fn ids(task: &wire::PollWorkflowTaskQueueResponse) -> Vec<i64> {
@@ -123,7 +120,7 @@ async fn read(rig: &Rig, unwritten: UnwrittenEvents, size: i32, wait: bool, toke
             wait_new_event: wait,
             ..Default::default()
         };
-        let page = rig.history.get_history(&rig.ctx, unwritten, request, rig.deadline(1)).await.unwrap();
+        let page = rig.get_history(unwritten, request, 1).await.unwrap();
         pages.push(page.history.unwrap().events.iter().map(|event| event.event_id).collect());
         next_page_token = page.next_page_token;
         if wait || next_page_token.is_empty() {
@@ -171,7 +168,7 @@ async fn a_later_attempt_that_comes_to_nothing_is_not_shown() {
         maximum_page_size: 2,
         ..Default::default()
     };
-    let page = rig.history.get_history(&rig.ctx, UnwrittenEvents::Shown, first_page, rig.deadline(1)).await.unwrap();
+    let page = rig.get_history(UnwrittenEvents::Shown, first_page, 1).await.unwrap();
     rig.signal("w", "go", "").await.unwrap();
     assert_eq!(read_by(&rig, UnwrittenEvents::Shown).await, [1, 2, 3, 4, 5], "another event has its place");
     assert_eq!(types(&rig.events("w", "").await).last(), Some(&"WORKFLOW_EXECUTION_SIGNALED"));
@@ -270,7 +267,7 @@ async fn a_long_poll_wakes_with_news_and_ends_empty_without() {
             next_page_token: token,
             ..Default::default()
         };
-        rig.history.get_history(&rig.ctx, UnwrittenEvents::Hidden, request, rig.deadline(seconds))
+        rig.get_history(UnwrittenEvents::Hidden, request, seconds)
     };
     let first = wait(Bytes::new(), 20).await.unwrap();
     assert_eq!(first.history.unwrap().events.len(), 2);
@@ -311,15 +308,8 @@ async fn a_page_token_works_for_its_own_workflow_only() {
         next_page_token: token,
         ..Default::default()
     };
-    let page = rig
-        .history
-        .get_history(&rig.ctx, UnwrittenEvents::Hidden, request("w", Bytes::new()), rig.deadline(1))
-        .await
-        .unwrap();
-    let other = rig
-        .history
-        .get_history(&rig.ctx, UnwrittenEvents::Hidden, request("v", page.next_page_token), rig.deadline(1))
-        .await;
+    let page = rig.get_history(UnwrittenEvents::Hidden, request("w", Bytes::new()), 1).await.unwrap();
+    let other = rig.get_history(UnwrittenEvents::Hidden, request("v", page.next_page_token), 1).await;
     assert!(matches!(other, Err(ServiceError::InvalidArgument(_))));
 }
 
@@ -369,7 +359,7 @@ async fn a_page_reads_little_more_than_it_shows() {
     rig.describe("w").await.unwrap();
     counting.rows.store(0, Ordering::Relaxed);
     let request = wire::GetWorkflowExecutionHistoryRequest { execution: execution("w", ""), ..Default::default() };
-    let page = rig.history.get_history(&rig.ctx, UnwrittenEvents::Hidden, request, rig.deadline(1)).await.unwrap();
+    let page = rig.get_history(UnwrittenEvents::Hidden, request, 1).await.unwrap();
     let shown = page.history.unwrap().events.len();
     assert!(shown < 60, "{shown}: two mebibytes end a page");
     let read = counting.rows.load(Ordering::Relaxed);

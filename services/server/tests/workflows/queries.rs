@@ -9,8 +9,8 @@ use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::query::v1::{WorkflowQuery, WorkflowQueryResult};
 use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::QueryTaskToken;
-use cluster::{History, Matching, ServiceError, ServiceResult, UnwrittenEvents};
+use calls::token::QueryTaskToken;
+use calls::{History, Matching, Opened, ServiceError, ServiceResult, UnwrittenEvents};
 use prost::Message;
 
 use super::commands;
@@ -27,7 +27,7 @@ async fn query(
         query_reject_condition: condition as i32,
         ..Default::default()
     };
-    rig.history.query_workflow(&rig.ctx, request, rig.deadline(10)).await
+    rig.history.query_workflow(&rig.ctx.clone().until(rig.deadline(10)), request).await
 }
 
 async fn ask(rig: &Rig, workflow_id: &str) -> ServiceResult<Option<Payloads>> {
@@ -41,7 +41,7 @@ async fn answer(rig: &Rig, task: &wire::PollWorkflowTaskQueueResponse, text: &st
         query_result: payloads(text),
         ..Default::default()
     };
-    rig.matching.respond_query_task_completed(&rig.ctx, token, request).await.unwrap();
+    rig.matching.respond_query_task_completed(&rig.ctx, Opened { token, request }).await.unwrap();
 }
 
 /// Completes every query of a task, and the task.
@@ -214,7 +214,7 @@ async fn a_workers_failure_to_answer_is_the_callers_failure() {
             error_message: "no such query".to_owned(),
             ..Default::default()
         };
-        rig.matching.respond_query_task_completed(&rig.ctx, token, request).await.unwrap();
+        rig.matching.respond_query_task_completed(&rig.ctx, Opened { token, request }).await.unwrap();
     };
     let (answered, ()) = tokio::join!(ask(&rig, "w"), worker);
     assert!(matches!(answered, Err(ServiceError::QueryFailed { message, .. }) if message == "no such query"));
@@ -329,7 +329,7 @@ async fn a_worker_that_has_lost_its_cache_finds_the_queried_task_in_a_history_th
         rig.signal("w", "go", "").await.unwrap();
         rig.fail(&rig.poll_on(sticky.clone(), 60).await.unwrap()).await;
         let request = wire::GetWorkflowExecutionHistoryRequest { execution: execution("w", ""), ..Default::default() };
-        let page = rig.history.get_history(&rig.ctx, UnwrittenEvents::Shown, request, rig.deadline(1)).await.unwrap();
+        let page = rig.get_history(UnwrittenEvents::Shown, request, 1).await.unwrap();
         let events = page.history.unwrap().events;
         assert_eq!(types(&events)[4..].len(), 5, "signal, scheduled, started, failed, scheduled again");
         assert_replayable(&task, &events);

@@ -10,11 +10,12 @@ use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::token::{ActivityTaskToken, WorkflowTaskToken};
-use cluster::{
-    ActivityRef, FixedRing, History, Matching, Namespace, NodeId, Ownership, Ring, ServiceResult, Sharded, TenantCtx,
+use calls::token::{ActivityTaskToken, WorkflowTaskToken};
+use calls::{
+    ActivityRef, ActivityReport, CallContext, GetHistory, History, Matching, Namespace, Opened, ServiceResult,
     UnwrittenEvents,
 };
+use cluster::{FixedRing, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
 use history::HistoryService;
 use ids::Timestamp;
@@ -34,7 +35,7 @@ pub struct Rig {
     pub runtime: Runtime,
     pub history: Arc<HistoryService>,
     pub matching: Arc<MatchingService>,
-    pub ctx: TenantCtx,
+    pub ctx: CallContext,
     pub store: Store,
 }
 
@@ -68,7 +69,7 @@ impl Rig {
             info: Default::default(),
             config: Default::default(),
         };
-        Self { runtime, history, matching, ctx: TenantCtx { namespace: Arc::new(namespace) }, store }
+        Self { runtime, history, matching, ctx: CallContext::new(Arc::new(namespace)), store }
     }
 
     /// Kills the process and starts another on the same store.
@@ -92,6 +93,17 @@ impl Rig {
 
     pub fn deadline(&self, seconds: u64) -> Timestamp {
         self.runtime.now() + Duration::from_secs(seconds)
+    }
+
+    /// Asks for events, and waits for that many seconds if the request says so.
+    pub async fn get_history(
+        &self,
+        unwritten: UnwrittenEvents,
+        request: wire::GetWorkflowExecutionHistoryRequest,
+        seconds: u64,
+    ) -> ServiceResult<wire::GetWorkflowExecutionHistoryResponse> {
+        let ctx = self.ctx.clone().until(self.deadline(seconds));
+        self.history.get_history(&ctx, GetHistory { unwritten, request }).await
     }
 
     /// Starts a workflow of type `kind`; its run id.
@@ -121,7 +133,8 @@ impl Rig {
         let end = self.deadline(seconds);
         while self.runtime.now() < end {
             let soon = end.min(self.deadline(60));
-            let task = self.matching.poll_workflow_task_queue(&self.ctx, request.clone(), soon).await.unwrap();
+            let task = self.matching.poll_workflow_task_queue(&self.ctx.clone().until(soon), request.clone()).await;
+            let task = task.unwrap().open().unwrap();
             if !task.task_token.is_empty() {
                 return Some(task);
             }
@@ -140,7 +153,8 @@ impl Rig {
         let end = self.deadline(seconds);
         while self.runtime.now() < end {
             let soon = end.min(self.deadline(60));
-            let task = self.matching.poll_activity_task_queue(&self.ctx, request.clone(), soon).await.unwrap();
+            let task = self.matching.poll_activity_task_queue(&self.ctx.clone().until(soon), request.clone()).await;
+            let task = task.unwrap().open().unwrap();
             if !task.task_token.is_empty() {
                 return Some(task);
             }
@@ -160,12 +174,12 @@ impl Rig {
         request: wire::RespondWorkflowTaskCompletedRequest,
     ) -> ServiceResult<wire::RespondWorkflowTaskCompletedResponse> {
         let token = WorkflowTaskToken::decode(task.task_token.clone()).unwrap();
-        self.history.complete_workflow_task(&self.ctx, token, request).await
+        self.history.complete_workflow_task(&self.ctx, Opened { token, request }).await
     }
 
     pub async fn fail(&self, task: &wire::PollWorkflowTaskQueueResponse) {
         let token = WorkflowTaskToken::decode(task.task_token.clone()).unwrap();
-        self.history.fail_workflow_task(&self.ctx, token, Default::default()).await.unwrap();
+        self.history.fail_workflow_task(&self.ctx, Opened { token, request: Default::default() }).await.unwrap();
     }
 
     pub async fn complete_activity(
@@ -174,7 +188,7 @@ impl Rig {
         result: &str,
     ) -> ServiceResult<wire::RespondActivityTaskCompletedResponse> {
         let request = wire::RespondActivityTaskCompletedRequest { result: payloads(result), ..Default::default() };
-        self.history.complete_activity(&self.ctx, activity_of(task), request).await
+        self.history.complete_activity(&self.ctx, ActivityReport { activity: activity_of(task), request }).await
     }
 
     pub async fn fail_activity(
@@ -184,7 +198,7 @@ impl Rig {
     ) -> ServiceResult<wire::RespondActivityTaskFailedResponse> {
         let failure = Failure { message: message.to_owned(), ..Default::default() };
         let request = wire::RespondActivityTaskFailedRequest { failure: Some(failure), ..Default::default() };
-        self.history.fail_activity(&self.ctx, activity_of(task), request).await
+        self.history.fail_activity(&self.ctx, ActivityReport { activity: activity_of(task), request }).await
     }
 
     pub async fn signal(&self, workflow_id: &str, name: &str, request_id: &str) -> ServiceResult<()> {
@@ -233,8 +247,7 @@ impl Rig {
                 next_page_token,
                 ..Default::default()
             };
-            let page =
-                self.history.get_history(&self.ctx, UnwrittenEvents::Hidden, request, self.deadline(10)).await.unwrap();
+            let page = self.get_history(UnwrittenEvents::Hidden, request, 10).await.unwrap();
             pages.push(page.history.unwrap().events);
             next_page_token = page.next_page_token;
             if next_page_token.is_empty() {
@@ -253,10 +266,7 @@ impl Rig {
                 history_event_filter_type: 2,
                 ..Default::default()
             };
-            let page = self
-                .history
-                .get_history(&self.ctx, UnwrittenEvents::Hidden, request, self.deadline(365 * 24 * 3600))
-                .await;
+            let page = self.get_history(UnwrittenEvents::Hidden, request, 365 * 24 * 3600).await;
             if let Ok(page) = page
                 && let Some(event) = page.history.unwrap().events.pop()
             {

@@ -2,7 +2,7 @@
 
 use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::workflowservice::v1 as wire;
-use cluster::{History, ResourceExhaustedCause, ServiceError};
+use calls::{History, ResourceExhaustedCause, ServiceError};
 
 use super::commands;
 use super::rig::{QUEUE, Rig, count, normal, start_request};

@@ -2,12 +2,73 @@
 
 use api::temporal::api::common::v1::Priority;
 use api::temporal::api::query::v1::{QueryRejected, WorkflowQuery};
+use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use async_trait::async_trait;
 use ids::{NamespaceId, RunId, Slot, Timestamp, WorkflowId};
+use prost::Message;
 
+use crate::history::Opened;
+use crate::table::calls;
 use crate::token::QueryTaskToken;
-use crate::{ServiceResult, TenantCtx};
+use crate::{Relayed, ServiceError, ServiceResult};
+
+calls! {
+    /// Matching: task queues, where pollers meet tasks.
+    Matching("matching") {
+        /// Offers a task; returns once a poller took it or it is durable in its partition.
+        Offer: offer(OfferedTask) -> OfferOutcome, AtOnce, |task| &task.queue.name;
+
+        /// Gives a query to a poller and waits for the answer. `DeadlineExceeded` when there was none in time.
+        Query: query(OfferedQuery) -> QueryOutcome, Waits, |query| &query.queue.name;
+
+        /// Waits for a workflow task; an empty response (no token) if none came. Dropping the future gives the poll up; what
+        /// was matched to it is offered again.
+        PollWorkflowTaskQueue: poll_workflow_task_queue(wire::PollWorkflowTaskQueueRequest)
+            -> Relayed<wire::PollWorkflowTaskQueueResponse>,
+            Poll, |poll| of(&poll.task_queue),
+            { fn unserved(_: &Self::Request, error: ServiceError) -> ServiceResult<Self::Reply> { or_empty(error) } };
+
+        /// Waits for an activity task; likewise.
+        PollActivityTaskQueue: poll_activity_task_queue(wire::PollActivityTaskQueueRequest)
+            -> Relayed<wire::PollActivityTaskQueueResponse>,
+            Poll, |poll| of(&poll.task_queue),
+            { fn unserved(_: &Self::Request, error: ServiceError) -> ServiceResult<Self::Reply> { or_empty(error) } };
+
+        /// Waits for a Nexus task; likewise.
+        PollNexusTaskQueue: poll_nexus_task_queue(wire::PollNexusTaskQueueRequest)
+            -> Relayed<wire::PollNexusTaskQueueResponse>,
+            Poll, |poll| of(&poll.task_queue),
+            { fn unserved(_: &Self::Request, error: ServiceError) -> ServiceResult<Self::Reply> { or_empty(error) } };
+
+        /// A worker's answer to a query task. If the queue has moved since, so has the question, and this is NotFound.
+        RespondQueryTaskCompleted:
+            respond_query_task_completed(Opened<QueryTaskToken, wire::RespondQueryTaskCompletedRequest>)
+            -> wire::RespondQueryTaskCompletedResponse,
+            AtOnce, |answer| &answer.token.task_queue;
+
+        /// Pollers, and how much is waiting.
+        DescribeTaskQueue: describe_task_queue(wire::DescribeTaskQueueRequest) -> wire::DescribeTaskQueueResponse,
+            AtOnce, |describe| of(&describe.task_queue);
+
+        /// A worker leaves: its polls (by worker_instance_key, in every partition and its sticky queue) return empty at once,
+        /// later ones too. A worker polls queues anywhere, so all nodes are asked; one that cannot be reached holds no polls.
+        ShutdownWorker: shutdown_worker(wire::ShutdownWorkerRequest) -> wire::ShutdownWorkerResponse,
+            Everywhere, |shutdown| &shutdown.task_queue;
+    }
+}
+
+/// The queue of a request. All kinds of a queue live in one place.
+fn of(queue: &Option<TaskQueue>) -> &str {
+    queue.as_ref().map_or("", |queue| &queue.name)
+}
+
+/// A poll that was not served until its time was over is one without a task: its worker polls again in any case.
+fn or_empty<T: Message + Default>(error: ServiceError) -> ServiceResult<Relayed<T>> {
+    match error {
+        ServiceError::NotOwner(_) | ServiceError::DeadlineExceeded(_) => Ok(Relayed::default()),
+        error => Err(error),
+    }
+}
 
 /// What a queue holds, and whether it belongs to one worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,7 +168,7 @@ pub struct OfferedQuery {
     /// The query.
     pub query: WorkflowQuery,
     /// The poll response to hand out: history filled in everything but token and query.
-    pub response: Box<wire::PollWorkflowTaskQueueResponse>,
+    pub response: Relayed<wire::PollWorkflowTaskQueueResponse>,
 }
 
 /// A worker's answer to a query.
@@ -119,62 +180,4 @@ pub enum QueryOutcome {
     Refused,
     /// The workflow's state forbids the query.
     Rejected(QueryRejected),
-}
-
-/// Matching: task queues, where pollers meet tasks. Deadlines are when the answer must have left.
-#[async_trait]
-pub trait Matching: Send + Sync + 'static {
-    /// Offers a task; returns once somebody took it or it is durable in its partition.
-    async fn offer(&self, task: OfferedTask) -> ServiceResult<OfferOutcome>;
-
-    /// Gives a query to a poller and waits for the answer. `DeadlineExceeded` when there was none in time.
-    async fn query(&self, query: OfferedQuery, deadline: Timestamp) -> ServiceResult<QueryOutcome>;
-
-    /// Waits for a workflow task; an empty response (no token) if none came by `deadline`. Dropping the future gives the
-    /// poll up; what was matched to it is offered again.
-    async fn poll_workflow_task_queue(
-        &self,
-        ctx: &TenantCtx,
-        request: wire::PollWorkflowTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollWorkflowTaskQueueResponse>;
-
-    /// Waits for an activity task; likewise.
-    async fn poll_activity_task_queue(
-        &self,
-        ctx: &TenantCtx,
-        request: wire::PollActivityTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollActivityTaskQueueResponse>;
-
-    /// Waits for a Nexus task; likewise.
-    async fn poll_nexus_task_queue(
-        &self,
-        ctx: &TenantCtx,
-        request: wire::PollNexusTaskQueueRequest,
-        deadline: Timestamp,
-    ) -> ServiceResult<wire::PollNexusTaskQueueResponse>;
-
-    /// A worker's answer to a query task. `token` is the request's, opened.
-    async fn respond_query_task_completed(
-        &self,
-        ctx: &TenantCtx,
-        token: QueryTaskToken,
-        request: wire::RespondQueryTaskCompletedRequest,
-    ) -> ServiceResult<wire::RespondQueryTaskCompletedResponse>;
-
-    /// Pollers, and how much is waiting.
-    async fn describe_task_queue(
-        &self,
-        ctx: &TenantCtx,
-        request: wire::DescribeTaskQueueRequest,
-    ) -> ServiceResult<wire::DescribeTaskQueueResponse>;
-
-    /// A worker leaves: its polls (by worker_instance_key, in every partition and its sticky queue) return empty at once,
-    /// later ones too.
-    async fn shutdown_worker(
-        &self,
-        ctx: &TenantCtx,
-        request: wire::ShutdownWorkerRequest,
-    ) -> ServiceResult<wire::ShutdownWorkerResponse>;
 }
