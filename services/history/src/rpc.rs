@@ -30,7 +30,6 @@ use calls::{
 };
 use entities::EntityKey;
 use execution::{ActivityResult, ActivitySelector};
-use ids::{NamespaceId, Timestamp, WorkflowId};
 
 use crate::HistoryService;
 use crate::dump;

@@ -13,7 +13,6 @@ use calls::{
 };
 use cluster::Ownership;
 use entities::{KindHandle, Kinds, ShardOpener, ShardSettings, ShardStats, Shards};
-use ids::Timestamp;
 use runtime::{Backoff, Runtime};
 use settings::MatchingSettings;
 use storage::{StorageResult, Store};

@@ -30,7 +30,8 @@ async fn served(metrics: Option<Metrics>) -> Served {
     let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
     let (address, board, shutdown) = (listener.local_addr().unwrap(), HealthBoard::new(), CancellationToken::new());
     let runtime = Runtime::system();
-    let serving = runtime.spawn(telemetry::health::serve(listener, board.clone(), metrics, shutdown.clone(), runtime.clone()));
+    let serving =
+        runtime.spawn(telemetry::health::serve(listener, board.clone(), metrics, shutdown.clone(), runtime.clone()));
     Served { address, board, shutdown, serving }
 }
 

@@ -3,7 +3,7 @@
 
 use api::{HasTaskToken, InNamespace};
 use calls::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
-use calls::{ServiceResult, CallContext};
+use calls::{CallContext, ServiceResult};
 
 use crate::Frontend;
 use crate::deadline::Call;

@@ -2,8 +2,8 @@
 
 use api::temporal::api::enums::v1::QueryResultType;
 use api::temporal::api::workflowservice::v1 as wire;
-use calls::{Opened, ServiceResult};
 use calls::token::QueryTaskToken;
+use calls::{Opened, ServiceResult};
 use settings::RequestLimits;
 
 use crate::Frontend;

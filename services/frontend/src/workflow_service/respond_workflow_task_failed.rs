@@ -1,8 +1,8 @@
 //! RespondWorkflowTaskFailed: a worker could not make decisions.
 
 use api::temporal::api::workflowservice::v1 as wire;
-use calls::{Opened, ServiceResult};
 use calls::token::WorkflowTaskToken;
+use calls::{Opened, ServiceResult};
 use settings::RequestLimits;
 
 use crate::Frontend;

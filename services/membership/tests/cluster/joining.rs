@@ -102,7 +102,7 @@ async fn when_nobody_answers_the_member_says_whom_it_asked() {
     let seeds = vec!["127.0.0.1:1".to_owned(), "no-such-name.invalid:1".to_owned()];
     let settings = MemberSettings { seeds, timings, ..cluster.member_settings("a", address) };
     let said = Member::join(settings, Runtime::system()).await.err().map(|error| error.to_string()).expect("nobody");
-    assert!(said.contains("not joined within 300ms"), "{said}");
+    assert!(said.contains("did not join within 300ms"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
