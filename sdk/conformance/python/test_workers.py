@@ -78,6 +78,9 @@ class OneLongStep:
         )
 
 
+# With a cache of zero, sdk-core (temporalio 1.35.0) now and then evicts a run that a task has just come for, logs "leftover
+# buffered tasks", and never answers that task.
+@pytest.mark.once
 async def test_a_workflow_goes_on_with_every_new_worker(stage: Stage):
     handle = await stage.start(Steps.run, 4, execution_timeout=seconds(400))
     for number in range(4):
