@@ -204,21 +204,25 @@ pub struct RecordStart {
 }
 
 /// To whom a task is about to be given.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct TaskStart {
     /// The poller's identity.
+    #[prost(string, tag = "1")]
     pub identity: String,
     /// The queue that the poller polled (a sticky one by its own name).
+    #[prost(string, tag = "2")]
     pub polled_queue: String,
     /// The poller's build, as it said.
+    #[prost(message, optional, tag = "3")]
     pub worker_version: Option<WorkerVersionCapabilities>,
     /// Names the worker process.
+    #[prost(string, tag = "4")]
     pub worker_instance_key: String,
 }
 
 /// The answer to recording a task's start.
 #[derive(Clone, Debug, PartialEq)]
-pub enum RecordedStart<T: prost::Message + Default> {
+pub enum RecordedStart<T: prost::Message + Default + Clone> {
     /// Durably started (or found started by this very request): hand this to the poller.
     Started(Relayed<T>),
     /// The task is no longer wanted: drop it and look for another.

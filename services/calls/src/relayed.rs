@@ -85,26 +85,15 @@ impl<T: Message + Default + 'static> Wire for Relayed<T> {
 }
 
 /// What it says when opened.
-impl<T: Message + Default + PartialEq> PartialEq for Relayed<T> {
+impl<T: Message + Default + Clone + PartialEq> PartialEq for Relayed<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.clone_opened() == other.clone_opened()
+        self.clone().open().ok() == other.clone().open().ok()
     }
 }
 
-impl<T: Message + Default + fmt::Debug> fmt::Debug for Relayed<T> {
+impl<T: Message + Default + Clone + fmt::Debug> fmt::Debug for Relayed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.clone_opened().fmt(f)
-    }
-}
-
-impl<T: Message + Default> Relayed<T> {
-    fn clone_opened(&self) -> Option<T> {
-        let mut message = match &self.message {
-            Form::Made(message) => T::decode(message.encode_to_vec().as_slice()).ok()?,
-            Form::Encoded(bytes) => T::decode(bytes.clone()).ok()?,
-        };
-        message.merge(self.added.clone()).ok()?;
-        Some(message)
+        self.clone().open().ok().fmt(f)
     }
 }
 

@@ -319,7 +319,7 @@ impl ShardTask {
             // Who is in memory knows better; who is on its way may turn back.
             let is_here = slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)));
             if !self.kinds.hosts(key.kind) {
-                tracing::error!(log = %self.log.0, ?key, %due, "a wake-up of a kind that is not served here is passed over");
+                tracing::error!(log = %self.log.0, ?key, %due, "ignoring a wake-up of a kind that is not served here");
             } else if !is_here && !self.quarantined.contains_key(&key) {
                 self.wake_ups.pending.insert((due, key));
             }

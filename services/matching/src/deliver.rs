@@ -211,7 +211,7 @@ impl Core {
     }
 }
 
-fn recorded<T: Message + Default>(
+fn recorded<T: Message + Default + Clone>(
     answer: Result<RecordedStart<T>, ServiceError>,
     content: impl Fn(Relayed<T>) -> Content,
 ) -> Recorded {

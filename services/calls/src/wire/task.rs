@@ -1,12 +1,12 @@
 //! Tasks, to whom they are given, and how an offer ended.
 
-use api::temporal::api::common::v1::{Priority, WorkerVersionCapabilities};
+use api::temporal::api::common::v1::Priority;
 use bytes::Bytes;
 use ids::Timestamp;
 use prost::{Enumeration, Message};
 
 use super::{Wire, from_pair, pair, required, unknown};
-use crate::history::{RecordStart, RecordedStart, TaskStart};
+use crate::history::{RecordStart, RecordedStart};
 use crate::matching::{OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
 use crate::{Relayed, ServiceResult};
 
@@ -119,38 +119,13 @@ impl Wire for OfferedTask {
     }
 }
 
-#[derive(Clone, PartialEq, Message)]
-struct Start {
-    #[prost(string, tag = "1")]
-    identity: String,
-    #[prost(string, tag = "2")]
-    polled_queue: String,
-    #[prost(message, optional, tag = "3")]
-    worker_version: Option<WorkerVersionCapabilities>,
-    #[prost(string, tag = "4")]
-    worker_instance_key: String,
-}
-
 impl Wire for RecordStart {
     fn to_bytes(&self) -> Bytes {
-        let start = self.start.clone();
-        let start = Start {
-            identity: start.identity,
-            polled_queue: start.polled_queue,
-            worker_version: start.worker_version,
-            worker_instance_key: start.worker_instance_key,
-        };
-        pair(&to_task(&self.task), &start)
+        pair(&to_task(&self.task), &self.start)
     }
 
     fn from_bytes(bytes: Bytes) -> ServiceResult<Self> {
-        let (task, start) = from_pair::<Task, Start>(bytes)?;
-        let start = TaskStart {
-            identity: start.identity,
-            polled_queue: start.polled_queue,
-            worker_version: start.worker_version,
-            worker_instance_key: start.worker_instance_key,
-        };
+        let (task, start) = from_pair::<Task, _>(bytes)?;
         Ok(Self { task: from_task(task)?, start })
     }
 }
@@ -163,7 +138,7 @@ struct Recorded {
     started: Option<Bytes>,
 }
 
-impl<T: Message + Default + 'static> Wire for RecordedStart<T> {
+impl<T: Message + Default + Clone + 'static> Wire for RecordedStart<T> {
     fn to_bytes(&self) -> Bytes {
         let started = match self {
             Self::Started(task) => Some(task.to_bytes()),

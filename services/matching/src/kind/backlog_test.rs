@@ -12,7 +12,7 @@ use taskqueue::{Level, Levels, Position, Task};
 
 use super::*;
 
-fn task(number: i64, level: u8, expires_at: Option<i64>) -> Task {
+pub(super) fn task(number: i64, level: u8, expires_at: Option<i64>) -> Task {
     Task {
         workflow_id: format!("workflow-{number}").into(),
         run_id: "r".into(),
@@ -24,6 +24,13 @@ fn task(number: i64, level: u8, expires_at: Option<i64>) -> Task {
         expires_at: expires_at.map(Timestamp::from_millis),
         request_id: (number % 3 == 0).then(|| "again".to_owned()),
     }
+}
+
+/// A backlog in which nothing ever was, by its key.
+pub(super) fn vacant() -> (EntityKey, Resident<PartitionKind>) {
+    let key = EntityKey::of::<PartitionKind>("n", "w/0/q");
+    let backlog = Resident::load(Arc::new(PartitionKind), &key, &[], |_| None).expect("nothing to be unsound");
+    (key, backlog)
 }
 
 /// A backlog with its rows and the log since the last checkpoint, beside what it should hold.
@@ -41,10 +48,10 @@ struct World {
 
 impl Default for World {
     fn default() -> Self {
-        let key = EntityKey::of::<PartitionKind>("n", "w/0/q");
+        let (key, backlog) = vacant();
         Self {
-            backlog: Resident::load(Arc::new(PartitionKind), &key, &[], |_| None).expect("nothing to be unsound"),
             key,
+            backlog,
             rows: BTreeMap::new(),
             tail: Vec::new(),
             last: 0,

@@ -9,8 +9,9 @@ use entities::Resident;
 use ids::WallClock;
 use proptest::prelude::*;
 use storage::{Row, Seq};
-use taskqueue::{Levels, Position, Task};
+use taskqueue::{Levels, Position};
 
+use super::backlog_test::{task, vacant};
 use super::*;
 
 /// A write of a row: what ranks higher is greater. No value is a delete.
@@ -51,29 +52,12 @@ struct World {
     read: usize,
 }
 
-fn task(number: i64, level: u8) -> Task {
-    Task {
-        workflow_id: "w".into(),
-        run_id: "r".into(),
-        scheduled_event_id: number,
-        attempt: 1,
-        stamp: 0,
-        priority: Some(api::temporal::api::common::v1::Priority {
-            priority_key: i32::from(level),
-            ..Default::default()
-        }),
-        scheduled_at: Timestamp::from_millis(number),
-        expires_at: None,
-        request_id: None,
-    }
-}
-
 impl Default for World {
     fn default() -> Self {
-        let key = EntityKey::of::<PartitionKind>("n", "w/0/q");
+        let (key, backlog) = vacant();
         Self {
-            backlog: Resident::load(Arc::new(PartitionKind), &key, &[], |_| None).expect("nothing to be unsound"),
             key,
+            backlog,
             rows: BTreeMap::new(),
             tail: Vec::new(),
             last: 0,
@@ -126,7 +110,9 @@ impl World {
 
     fn keep(&mut self, level: u8) {
         self.number += 1;
-        let Reply::Kept(at) = self.ask(Input::Keep(Box::new(task(self.number, level)))) else { panic!("not kept") };
+        let Reply::Kept(at) = self.ask(Input::Keep(Box::new(task(self.number, level, None)))) else {
+            panic!("not kept")
+        };
         self.expected.insert(at, self.number);
     }
 
