@@ -131,7 +131,8 @@ impl Cluster {
         Self::with(1, steady(), Ipv4Addr::LOCALHOST, false).await
     }
 
-    /// Voters that reach each other through cables; members reach voters directly.
+    /// Voters that advertise cables and reach each other through them. The seeds of members are the voters themselves; a
+    /// voter that does not lead sends a member through the leader's cable.
     pub async fn with_cables(voters: usize, timings: MembershipSettings) -> Self {
         Self::with(voters, timings, own_host(), true).await
     }

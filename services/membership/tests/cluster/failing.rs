@@ -39,6 +39,8 @@ async fn a_dead_node_whose_port_outlives_its_connections_is_not_waited_for_eithe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_falls_silent_loses_its_shards_when_its_lease_ends() {
     let cluster = Cluster::with_cables(1, MembershipSettings { lease: Duration::from_secs(4), ..steady() }).await;
+    // A voter that does not lead yet sends a member to the leader's advertised address, which is the cable's.
+    cluster.leader().await;
     let a = cluster.member("a").await;
     // It reaches the voter through a cable, which is cut: no connection breaks.
     let cable = &cluster.cables[0];
