@@ -33,8 +33,7 @@ pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceRe
 }
 
 async fn look(service: &HistoryService, key: &EntityKey) -> ServiceResult<Value> {
-    let workflows = service.workflows().map_err(refused)?;
-    workflows.inspect(key, |view| show(&view)).await.map_err(refused)
+    service.workflows.inspect(key, |view| show(&view)).await.map_err(refused)
 }
 
 fn show(view: &EntityView<'_>) -> Value {

@@ -46,13 +46,8 @@ impl HistoryService {
             Err(CallError::NotOwner) => {}
             told => return told.unwrap_or(Told::Later),
         }
-        let answered = match self.peers() {
-            Ok(peers) => {
-                let tell = TellWorkflow { workflow_id: workflow_id.into(), message: message.encode() };
-                peers.tell_workflow(&CallContext::internal(&target.namespace), tell).await
-            }
-            Err(error) => Err(error),
-        };
+        let tell = TellWorkflow { workflow_id: workflow_id.into(), message: message.encode() };
+        let answered = self.peers.tell_workflow(&CallContext::internal(&target.namespace), tell).await;
         match answered.map(Told::decode) {
             Ok(Ok(told)) => told,
             Ok(Err(error)) => {

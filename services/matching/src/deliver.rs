@@ -159,9 +159,7 @@ impl Core {
     }
 
     async fn record_start(&self, delivery: &Delivery) -> Recorded {
-        let Some(history) = self.history() else {
-            return Recorded::NoAnswer(ServiceError::Unavailable("history is not there yet".to_owned()));
-        };
+        let history = &self.history;
         let (record, queue) = (delivery.record.clone(), &delivery.record.task.queue);
         let ctx = CallContext::internal(&queue.namespace).under(&delivery.request_id);
         let ctx = ctx.until(self.runtime.now() + PATIENCE);

@@ -1,11 +1,10 @@
 //! What partitions need done: a backlog is to be delivered, polled or not, from the moment its shard opens.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use entities::{BoxFuture, EntityKey, Host};
 use taskqueue::Input;
-use tokio::sync::watch;
 
 use crate::kind::{DeliverBacklog, PartitionKind};
 use crate::partition::PartitionName;
@@ -20,34 +19,14 @@ const OPENING: Duration = Duration::from_millis(10);
 /// The wait before a look at a backlog of which the queue and the entity have different opinions.
 const REST: Duration = Duration::from_millis(500);
 
-/// The service as its shards see it. Shards are opened first.
-pub(crate) struct PartitionHost {
-    core: OnceLock<Weak<Core>>,
-    connected: watch::Sender<bool>,
-}
-
-impl PartitionHost {
-    pub(crate) fn new() -> Self {
-        Self { core: OnceLock::new(), connected: watch::Sender::new(false) }
-    }
-
-    pub(crate) fn connect(&self, core: &Arc<Core>) {
-        // Called once, by the only one who opens a service.
-        let _ = self.core.set(Arc::downgrade(core));
-        self.connected.send_replace(true);
-    }
-
-    async fn core(&self) -> Option<Arc<Core>> {
-        self.connected.subscribe().wait_for(|connected| *connected).await.ok()?;
-        self.core.get()?.upgrade()
-    }
-}
+/// The service as its shards see it.
+pub(crate) struct PartitionHost(pub(crate) Weak<Core>);
 
 impl Host<PartitionKind> for PartitionHost {
     /// Has the backlog's queue in memory, which reads and delivers it, until it is empty.
     fn carry_out(self: Arc<Self>, key: EntityKey, DeliverBacklog: DeliverBacklog) -> BoxFuture<Option<Input>> {
         Box::pin(async move {
-            let core = self.core().await?;
+            let core = self.0.upgrade()?;
             let Some(partition) = PartitionName::of_key(&key) else {
                 tracing::error!(?key, "a backlog whose key names no task queue");
                 return std::future::pending().await;
@@ -60,7 +39,7 @@ impl Host<PartitionKind> for PartitionHost {
     fn committed(&self, _key: &EntityKey) {}
 
     fn closed(&self, shard: u32) {
-        if let Some(core) = self.core.get().and_then(Weak::upgrade) {
+        if let Some(core) = self.0.upgrade() {
             core.lose_shard(shard);
         }
     }

@@ -1,7 +1,7 @@
 //! The service as one value, and the trait that it serves.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
@@ -59,7 +59,7 @@ pub(crate) struct Core {
     pub(crate) runtime: Runtime,
     pub(crate) shards: Arc<Shards>,
     pub(crate) partitions: KindHandle<PartitionKind>,
-    pub(crate) history: RwLock<Option<Arc<dyn History>>>,
+    pub(crate) history: Arc<dyn History>,
     pub(crate) queues: Queues,
     pub(crate) workers: Workers,
     pub(crate) questions: Mutex<Questions>,
@@ -72,44 +72,49 @@ pub(crate) struct Core {
 }
 
 impl MatchingService {
-    /// Serves the matching shards (logs `matching/0` and so on in `store`) that the ring gives to this node, from now on
-    /// and as the ring changes, and delivers their backlogs; returns at once. Nothing is handed out before
-    /// [`MatchingService::connect`]. Must be closed.
-    pub fn open(
+    /// For the matching shards (logs `matching/0` and so on in `store`) that the ring gives to this node; none is open
+    /// before [`MatchingService::serve`]. `history` records starts, and must not keep this service alive. Must be closed.
+    pub fn new(
         settings: MatchingSettings,
         shard_settings: ShardSettings,
         ownership: Ownership,
         store: Store,
         runtime: Runtime,
+        history: Arc<dyn History>,
     ) -> Arc<Self> {
-        let host = Arc::new(PartitionHost::new());
-        let closing = CancellationToken::new();
-        let opener = ShardOpener {
-            kinds: Kinds::default().with(Arc::new(PartitionKind), Arc::clone(&host) as _),
-            store,
-            runtime: runtime.clone(),
-            settings: shard_settings,
-            ownership,
-        };
-        let shards = Shards::open(opener);
         let (nudges, nudged) = mpsc::unbounded_channel();
-        let core = Arc::new(Core {
-            settings,
-            runtime,
-            partitions: shards.of(),
-            shards,
-            history: RwLock::new(None),
-            queues: Queues::default(),
-            workers: Workers::default(),
-            questions: Mutex::default(),
-            counters: Counters::new(),
-            closing,
-            nudges,
-            tasks: TaskTracker::new(),
+        let core = Arc::new_cyclic(|core: &Weak<Core>| {
+            let opener = ShardOpener {
+                kinds: Kinds::default().with(Arc::new(PartitionKind), Arc::new(PartitionHost(Weak::clone(core)))),
+                store,
+                runtime: runtime.clone(),
+                settings: shard_settings,
+                ownership,
+            };
+            let shards = Shards::new(opener);
+            Core {
+                settings,
+                runtime,
+                partitions: shards.of(),
+                shards,
+                history,
+                queues: Queues::default(),
+                workers: Workers::default(),
+                questions: Mutex::default(),
+                counters: Counters::new(),
+                closing: CancellationToken::new(),
+                nudges,
+                tasks: TaskTracker::new(),
+            }
         });
-        host.connect(&core);
         core.spawn(Arc::clone(&core).upkeep(nudged));
         Arc::new(Self { core })
+    }
+
+    /// Serves the shards that the ring gives to this node, from now on and as the ring changes, and delivers their
+    /// backlogs; returns at once. Called once.
+    pub fn serve(&self) {
+        self.core.shards.serve();
     }
 
     /// Returns when every shard that the ring gives to this node is open. Waits for a first ring, and while the store is
@@ -134,11 +139,6 @@ impl MatchingService {
     /// Writes to the tables all that is dirty now, while serving on: what the next owner of a shard then reads is short.
     pub async fn flush(&self) {
         self.core.shards.flush().await;
-    }
-
-    /// Says who records starts.
-    pub fn connect(&self, history: Arc<dyn History>) {
-        *self.core.history.write().unwrap_or_else(PoisonError::into_inner) = Some(history);
     }
 
     /// Ends all polls with empty answers, refuses offers, and closes the shards. Returns when that is done. Before that, a
@@ -173,16 +173,10 @@ impl Core {
         self.closing.cancel();
         self.tasks.close();
         self.runtime.timeout(CLOSING_PATIENCE, self.tasks.wait()).await;
-        // History holds matching too: let go, so that both can end.
-        *self.history.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(self.tasks.track_future(future));
-    }
-
-    pub(crate) fn history(&self) -> Option<Arc<dyn History>> {
-        self.history.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! **Waits.** A call that waits goes on at the next owner when its shard moves, with what is left of its time.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,7 +29,8 @@ use crate::target::Target;
 pub struct Router<S: ?Sized> {
     ring: watch::Receiver<Arc<Ring>>,
     node: NodeId,
-    local: Option<Arc<S>>,
+    /// The service of this process, which calls others through this router and must not be kept alive by it.
+    local: OnceLock<Weak<S>>,
     channels: Channels,
     settings: Arc<RemoteSettings>,
     runtime: Runtime,
@@ -78,17 +79,24 @@ impl<S: Service + ?Sized> Carrier<S> for Router<S> {
 }
 
 impl<S: Service + ?Sized> Router<S> {
-    /// Calls the owners that `membership` names; for those shards that `node`, this one, owns itself, `local`.
+    /// Calls the owners that `membership` names. What `node`, this one, owns itself is served once
+    /// [`Router::serve_here`] says by whom.
     #[must_use]
     pub fn new(
         membership: &Arc<dyn Membership>,
         node: NodeId,
-        local: Option<Arc<S>>,
         channels: Channels,
         runtime: Runtime,
         settings: RemoteSettings,
     ) -> Self {
-        Self { ring: membership.ring(), node, local, channels, settings: Arc::new(settings), runtime }
+        let (ring, local) = (membership.ring(), OnceLock::new());
+        Self { ring, node, local, channels, settings: Arc::new(settings), runtime }
+    }
+
+    /// Calls for this node's shards go to `local` from now on. Called once, before any shard is open here.
+    pub fn serve_here(&self, local: &Arc<S>) {
+        // A second one would serve the same shards, which cannot be.
+        let _ = self.local.set(Arc::downgrade(local));
     }
 
     /// Gives a request that has room for an id the call's, and the call an id that the request brings along. The context
@@ -192,7 +200,7 @@ impl<S: Service + ?Sized> Router<S> {
     /// The service of `node`; `None` if that cannot be called.
     fn reach(&self, ring: &Ring, node: &Node, shard: u32, until: Timestamp) -> Option<Place<S>> {
         if node.id == self.node {
-            return self.local.clone().map(Place::Here);
+            return self.local.get().and_then(Weak::upgrade).map(Place::Here);
         }
         Some(Place::There(Target {
             peer: self.channels.peer(node)?,

@@ -92,8 +92,7 @@ pub struct Server {
     services: Arc<Services>,
     joined: Option<Joined>,
     front: Option<Front>,
-    /// Names of namespaces, where there is no frontend to ask.
-    directory: Option<Arc<Directory>>,
+    directory: Arc<Directory>,
     last_clock: Option<Keeping>,
     store: OpenStore,
 }
@@ -168,7 +167,8 @@ impl Server {
             None => alone(&settings),
         };
         let last_clock = Keeping::begin(&store.table, &node, &runtime).await;
-        let services = Arc::new(Services::open(&settings, &node, &membership, &store, &runtime));
+        let directory = Arc::new(Directory::new(Arc::clone(&store.registry), runtime.clone()));
+        let services = Arc::new(Services::new(&settings, &node, &membership, &store, &directory, &runtime));
         readiness::show(&board, &membership, &services);
         let mut server = Self {
             metrics_address,
@@ -176,7 +176,7 @@ impl Server {
             gone: showing.disarm(),
             joined: joining.map(|joining| joining.serve(&services, &runtime)),
             front: None,
-            directory: None,
+            directory,
             last_clock: Some(last_clock),
             store: open_store,
             settings,
@@ -210,13 +210,14 @@ impl Server {
             let claim = async || Ok(store_owner::claim(registry, &joined.ring(), joined.node(), takes_over).await?);
             retry_until_ready(&self.runtime, "checking which cluster owns the store", claim).await?;
         }
-        self.services.connect();
+        let follow = async || self.directory.follow().await.map_err(StartError::Namespaces);
+        retry_until_ready(&self.runtime, "reading the namespaces", follow).await?;
+        self.services.serve();
         if let Some(joined) = &self.joined {
             joined.take_part().await;
         }
         self.settle().await;
-        self.open_front(front, store).await?;
-        self.name_namespaces(store).await
+        self.open_front(front).await
     }
 
     /// Waits for all shards of this node. One that cannot be read is told by metrics and readiness, and the others are served.
@@ -226,31 +227,11 @@ impl Server {
         }
     }
 
-    async fn open_front(&mut self, listener: Option<TcpListener>, store: &Store) -> Result<(), StartError> {
+    async fn open_front(&mut self, listener: Option<TcpListener>) -> Result<(), StartError> {
         let Some(listener) = listener else { return Ok(()) };
-        let registry = Arc::clone(&store.registry);
         let (settings, services, name) = (&self.settings, &self.services, self.store.name());
-        self.front = Some(Front::open(settings, name, listener, services, registry, &self.runtime).await?);
+        self.front = Some(Front::open(settings, name, listener, services, &self.directory, &self.runtime).await?);
         self.board.set("frontend", PartState::Ready);
-        Ok(())
-    }
-
-    /// Says where history learns the names of namespaces that no request has named yet.
-    async fn name_namespaces(&mut self, store: &Store) -> Result<(), StartError> {
-        let Some(history) = &self.services.history else { return Ok(()) };
-        if let Some(front) = &self.front {
-            let names = front.frontend.clone();
-            history.ask_for_names(Arc::new(move |id| names.known_namespace(id)));
-            return Ok(());
-        }
-        let follow = async || {
-            let following = Directory::follow(Arc::clone(&store.registry), self.runtime.clone());
-            following.await.map_err(StartError::Namespaces)
-        };
-        let directory = Arc::new(retry_until_ready(&self.runtime, "reading the namespaces", follow).await?);
-        let names = Arc::downgrade(&directory);
-        history.ask_for_names(Arc::new(move |id| names.upgrade()?.known(id)));
-        self.directory = Some(directory);
         Ok(())
     }
 
@@ -315,7 +296,6 @@ impl Server {
             let goodbye = time.left(Step::Leave) / 2;
             time.spend(Step::Leave, joined.leave(goodbye, &self.runtime)).await;
         }
-        self.directory = None;
         if let Some(last_clock) = self.last_clock.take() {
             time.spend(Step::Leave, last_clock.end()).await;
         }

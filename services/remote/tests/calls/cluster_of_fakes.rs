@@ -207,17 +207,11 @@ impl Cluster {
         let (local, here) = (Fake::new(), NodeId::new("here"));
         let published = Arc::clone(&membership) as Arc<dyn Membership>;
         let channels = Channels::new(&published, settings.clone(), runtime.clone());
-        let history = Router::<dyn History>::new(
-            &published,
-            here.clone(),
-            Some(Arc::clone(&local) as Arc<dyn History>),
-            channels.clone(),
-            runtime.clone(),
-            settings.clone(),
-        );
-        let local_matching = Some(Arc::clone(&local) as Arc<dyn Matching>);
-        let matching =
-            Router::<dyn Matching>::new(&published, here, local_matching, channels, runtime.clone(), settings.clone());
+        let history =
+            Router::<dyn History>::new(&published, here.clone(), channels.clone(), runtime.clone(), settings.clone());
+        history.serve_here(&(Arc::clone(&local) as _));
+        let matching = Router::<dyn Matching>::new(&published, here, channels, runtime.clone(), settings.clone());
+        matching.serve_here(&(Arc::clone(&local) as _));
         Self { id, membership, settings, runtime, local, history: Arc::new(history), matching: Arc::new(matching) }
     }
 
