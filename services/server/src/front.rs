@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frontend::{Directory, Frontend};
+use frontend::Frontend;
 use runtime::Runtime;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,7 +29,6 @@ impl Front {
         store_name: &str,
         listener: TcpListener,
         services: &Services,
-        directory: &Arc<Directory>,
         runtime: &Runtime,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr().unwrap_or(SocketAddr::new(settings.ip, settings.port));
@@ -39,7 +38,8 @@ impl Front {
         let (history, matching) = (Arc::clone(&services.any_history), Arc::clone(&services.any_matching));
         let open = async || {
             let (history, matching) = (Arc::clone(&history), Arc::clone(&matching));
-            let opening = Frontend::new(own.clone(), history, matching, Arc::clone(directory), runtime.clone());
+            let opening =
+                Frontend::new(own.clone(), history, matching, Arc::clone(&services.directory), runtime.clone());
             let frontend = opening.await?;
             ensure_namespaces(&frontend, &settings.namespaces).await?;
             Ok(frontend)

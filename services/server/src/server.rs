@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{FixedRing, Membership, NodeId, Ring, Role};
-use frontend::Directory;
 use runtime::Runtime;
 use storage::{StorageError, Store};
 use telemetry::health::{self, HealthBoard, PartState};
@@ -92,7 +91,6 @@ pub struct Server {
     services: Arc<Services>,
     joined: Option<Joined>,
     front: Option<Front>,
-    directory: Arc<Directory>,
     last_clock: Option<Keeping>,
     store: OpenStore,
 }
@@ -167,8 +165,7 @@ impl Server {
             None => alone(&settings),
         };
         let last_clock = Keeping::begin(&store.table, &node, &runtime).await;
-        let directory = Arc::new(Directory::new(Arc::clone(&store.registry), runtime.clone()));
-        let services = Arc::new(Services::new(&settings, &node, &membership, &store, &directory, &runtime));
+        let services = Arc::new(Services::new(&settings, &node, &membership, &store, &runtime));
         readiness::show(&board, &membership, &services);
         let mut server = Self {
             metrics_address,
@@ -176,7 +173,6 @@ impl Server {
             gone: showing.disarm(),
             joined: joining.map(|joining| joining.serve(&services, &runtime)),
             front: None,
-            directory,
             last_clock: Some(last_clock),
             store: open_store,
             settings,
@@ -210,7 +206,7 @@ impl Server {
             let claim = async || Ok(store_owner::claim(registry, &joined.ring(), joined.node(), takes_over).await?);
             retry_until_ready(&self.runtime, "checking which cluster owns the store", claim).await?;
         }
-        let follow = async || self.directory.follow().await.map_err(StartError::Namespaces);
+        let follow = async || self.services.directory.follow().await.map_err(StartError::Namespaces);
         retry_until_ready(&self.runtime, "reading the namespaces", follow).await?;
         self.services.serve();
         if let Some(joined) = &self.joined {
@@ -230,7 +226,7 @@ impl Server {
     async fn open_front(&mut self, listener: Option<TcpListener>) -> Result<(), StartError> {
         let Some(listener) = listener else { return Ok(()) };
         let (settings, services, name) = (&self.settings, &self.services, self.store.name());
-        self.front = Some(Front::open(settings, name, listener, services, &self.directory, &self.runtime).await?);
+        self.front = Some(Front::open(settings, name, listener, services, &self.runtime).await?);
         self.board.set("frontend", PartState::Ready);
         Ok(())
     }

@@ -226,9 +226,7 @@ async fn shards_of_task_queues_obey_the_settings_of_shards() {
         let mut settings = ServerSettings::default();
         settings.shards.inbox_calls = inbox_calls;
         let (node, membership) = alone(&settings);
-        let store = MemoryStore::new().store();
-        let directory = Arc::new(Directory::new(Arc::clone(&store.registry), runtime.clone()));
-        let services = Services::new(&settings, &node, &membership, &store, &directory, &runtime);
+        let services = Services::new(&settings, &node, &membership, &MemoryStore::new().store(), &runtime);
         services.serve();
         services.settle().await.expect("a sound store");
         let matching = services.matching.clone().expect("it has the role");

@@ -27,6 +27,8 @@ pub(crate) struct Services {
     pub(crate) matching: Option<Arc<MatchingService>>,
     pub(crate) any_history: Arc<dyn History>,
     pub(crate) any_matching: Arc<dyn Matching>,
+    /// Names of namespaces, for all of them.
+    pub(crate) directory: Arc<Directory>,
     pub(crate) store: Store,
 }
 
@@ -38,9 +40,9 @@ impl Services {
         node: &NodeId,
         membership: &Arc<dyn Membership>,
         store: &Store,
-        directory: &Arc<Directory>,
         runtime: &Runtime,
     ) -> Self {
+        let directory = Arc::new(Directory::new(Arc::clone(&store.registry), runtime.clone()));
         let remote = settings.cluster.as_ref().map_or_else(RemoteSettings::default, |cluster| cluster.remote.clone());
         let channels = Channels::new(membership, remote.clone(), runtime.clone());
         // The ways to the services come first: each service calls the others by them.
@@ -55,7 +57,7 @@ impl Services {
             Arc::new(Router::<dyn Matching>::new(membership, node.clone(), channels, runtime.clone(), remote));
         let own = |service| Ownership { membership: Arc::clone(membership), service, node: node.clone() };
         let history = settings.roles.contains(&Role::History).then(|| {
-            let names = Arc::clone(directory);
+            let names = Arc::clone(&directory);
             let neighbours = Neighbours {
                 matching: Arc::clone(&any_matching) as _,
                 peers: Arc::clone(&any_history) as _,
@@ -73,7 +75,7 @@ impl Services {
             any_matching.serve_here(&(Arc::clone(&matching) as _));
             matching
         });
-        Self { history, matching, any_history, any_matching, store: store.clone() }
+        Self { history, matching, any_history, any_matching, directory, store: store.clone() }
     }
 
     /// Opens shards as the ring gives them to this node: from now on tasks are handed out.
