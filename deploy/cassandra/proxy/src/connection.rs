@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::control::{Modes, ProxyControl, key_of};
 use crate::frame::{Frame, Next, next};
@@ -20,6 +20,10 @@ use crate::proxy::Route;
 use crate::request::{Request, cas_write_unknown, is_unprepared, overloaded, prepared_id, unavailable};
 use crate::rule::{Class, Fault, Forward, NodeMode};
 use crate::source;
+
+/// One connection after the other is looked up: drivers that all connect anew would otherwise take the machine's
+/// processors from the very answers that they wait for.
+static LOOKUPS: Semaphore = Semaphore::const_new(1);
 
 /// What becomes of a reply when it comes.
 enum Fate {
@@ -70,7 +74,9 @@ pub async fn serve(client: TcpStream, node: usize, route: Route, control: ProxyC
     control.connected();
     let mut cuts = control.cuts(node);
     let (theirs, ours) = (client.peer_addr()?, client.local_addr()?);
+    let looking = LOOKUPS.acquire().await;
     let source = tokio::task::spawn_blocking(move || source::name_of(theirs, ours)).await.ok().flatten();
+    drop(looking);
     let gate = Gate { node, source: source.unwrap_or_default().into(), modes: control.modes() };
     let (mut opened, mut refused) = (gate.clone(), gate.clone());
     tokio::select! {
