@@ -5,26 +5,25 @@
 //! only once that position is durable. The log is trimmed below the oldest change that no write acknowledged to this owner
 //! carries.
 
-mod writing;
+mod batch;
+mod out_of_reach;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use ids::Timestamp;
 use storage::{Append, Epoch, GroupId, PartitionWrite, Seq};
 use tokio::sync::oneshot;
 
-use crate::arrival::Arrival;
+pub(crate) use self::batch::{Batch, Fate, Part, Written, writes_of};
+use self::out_of_reach::{BACKOFF, OutOfReach};
+use crate::ShardSettings;
 use crate::entity_slot::{Residence, Slot, SlotId, Taken};
+use crate::job::Job;
+use crate::log_writer::Verdict;
 use crate::memory_use::Share;
 use crate::panics::caught;
 use crate::shard::{ShardTask, Stop};
-use crate::{RowAddress, ShardSettings};
-pub(crate) use writing::Written;
-use writing::{Batch, Fate, OutOfReach};
 
 /// One table write carries about this much at most.
 const BATCH_BYTES: usize = 1 << 20;
@@ -38,22 +37,6 @@ struct TailGroup {
     /// Bytes of all groups up to and with this one, since the shard was opened.
     end: u64,
     landed: Timestamp,
-}
-
-/// What one entity contributes to a write.
-pub(crate) struct Part {
-    /// `None` for what is copied aside.
-    pub(crate) slot: Option<SlotId>,
-    pub(crate) taken: Taken,
-    /// The wake-up of which a row goes with it.
-    pub(crate) wake_up: Option<Timestamp>,
-    /// Whether it owes anything, and so must be looked at as soon as somebody owns the shard again.
-    pub(crate) owes: bool,
-    pub(crate) writes: Vec<PartitionWrite>,
-    /// The wake-up rows that go with them.
-    pub(crate) wake_up_rows: Vec<RowAddress>,
-    /// The batch in which it was to be written first.
-    pub(crate) batch: u64,
 }
 
 /// What is dirty, what is being written, and how far the log may be trimmed.
@@ -411,8 +394,20 @@ impl ShardTask {
             }
             let Some(batch) = self.checkpoints.waiting.remove(index) else { return };
             self.checkpoints.running.insert(batch.id);
-            self.write_batch(batch);
+            self.jobs.push(Job::WriteBatch(batch));
         }
+    }
+
+    /// Parts could not be written together, as far as anybody knows.
+    pub(crate) fn on_batch_failed(&mut self, Batch { id, parts, .. }: Batch) {
+        self.jobs.push(Job::WriteParts { batch: Some(id), parts, delay: BACKOFF.delay() });
+    }
+
+    /// Tries again to write what was out of reach, if there is anything, after a delay.
+    fn try_again(&mut self) {
+        let most = self.settings.checkpoint_batch;
+        let Some((parts, delay)) = self.checkpoints.out_of_reach.next_try(most) else { return };
+        self.jobs.push(Job::WriteParts { batch: None, parts, delay });
     }
 
     /// Writes have ended: what is acknowledged need not stay in the log.
@@ -496,24 +491,16 @@ impl ShardTask {
             return;
         }
         self.checkpoints.trimming = true;
-        let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
-        self.outside.spawn(async move {
-            let trim = AssertUnwindSafe(log.trim(&name, epoch, bound)).catch_unwind();
-            Arrival::Trimmed { epoch, below: bound, outcome: trim.await.unwrap_or(Append::Unknown) }
-        });
+        self.jobs.push(Job::Trim { epoch: self.epoch, below: bound });
     }
 
     pub(crate) fn on_trimmed(&mut self, epoch: Epoch, below: Seq, outcome: Append) {
         self.checkpoints.trimming = false;
-        match outcome {
-            Append::Appended => self.checkpoints.trimmed(below),
-            // Reopening by ourselves fences our own earlier epoch; the next trim tells.
-            Append::Fenced if self.resolving || epoch != self.epoch => {
-                self.checkpoints.no_trim_before = self.runtime.now() + TRIM_REST;
-            }
-            Append::Fenced => self.stop(Stop::Fenced),
+        match self.judge(epoch, outcome) {
+            Verdict::Done => self.checkpoints.trimmed(below),
+            Verdict::Lost => self.stop(Stop::Fenced),
             // The next one goes at least as far.
-            Append::Unknown => {
+            Verdict::Undecided => {
                 tracing::warn!(log = %self.log.0, "cannot trim the log yet");
                 self.checkpoints.no_trim_before = self.runtime.now() + TRIM_REST;
             }

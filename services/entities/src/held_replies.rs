@@ -1,17 +1,17 @@
 //! Replies that wait until they may leave: for durability, and, when nothing was changed, for proof that this shard was
 //! still ours after the request came.
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use storage::{Epoch, Seq, StorageError, StorageResult};
+use storage::{Epoch, Seq, StorageResult};
 
-use crate::arrival::Arrival;
+use crate::job::Job;
 use crate::quarantine::Accusation;
 use crate::request::{Outcome, ReplyTo};
 use crate::shard::{ShardTask, Stop};
+
+/// How long to wait before a fence check that failed is tried again.
+const FENCE_RETRY: Duration = Duration::from_millis(50);
 
 /// An answer and who waits for it.
 pub(crate) struct HeldReply {
@@ -67,7 +67,7 @@ impl FenceChecks {
 impl ShardTask {
     /// Lets an answer that changed nothing leave once `position` is durable and a fence check begun from now on has passed.
     pub(crate) fn hold_read(&mut self, position: Seq, reply: HeldReply) {
-        if let Some(epoch) = self.store.log.epoch_if_local(&self.log) {
+        if let Some(epoch) = self.outside.local_epoch() {
             if epoch == self.epoch {
                 self.release_at(position, reply);
             } else if let (true, Some(in_flight)) = (self.resolving, self.writer.in_flight()) {
@@ -92,7 +92,7 @@ impl ShardTask {
 
     /// Finds out whether the shard is still ours, though nobody waits for the answer.
     pub(crate) fn suspect_fence(&mut self) {
-        match self.store.log.epoch_if_local(&self.log) {
+        match self.outside.local_epoch() {
             Some(epoch) if epoch != self.epoch && !self.resolving => self.stop(Stop::Fenced),
             Some(_) => {}
             None => self.fences.suspected = true,
@@ -111,7 +111,7 @@ impl ShardTask {
         if fences.running || !wanted {
             return;
         }
-        if let Some(epoch) = self.store.log.epoch_if_local(&self.log) {
+        if let Some(epoch) = self.outside.local_epoch() {
             let accused = std::mem::take(&mut fences.accused);
             if epoch == self.epoch {
                 self.convict(accused);
@@ -126,11 +126,7 @@ impl ShardTask {
         fences.suspected = false;
         std::mem::swap(&mut fences.checking, &mut fences.next);
         std::mem::swap(&mut fences.judged, &mut fences.accused);
-        let (log, name) = (Arc::clone(&self.store.log), self.log.clone());
-        self.outside.spawn(async move {
-            let epoch = AssertUnwindSafe(log.epoch(&name)).catch_unwind().await;
-            Arrival::Fence(epoch.unwrap_or_else(|_| Err(StorageError::Unknown("fence check panicked".to_owned()))))
-        });
+        self.jobs.push(Job::CheckFence { delay: Duration::ZERO });
     }
 
     /// A fence check is back. Reopening by ourselves raises the epoch too, and proves nothing until it is done.
@@ -154,11 +150,6 @@ impl ShardTask {
     }
 
     fn retry_fence_check(&mut self) {
-        let (log, name, runtime) = (Arc::clone(&self.store.log), self.log.clone(), self.runtime.clone());
-        self.outside.spawn(async move {
-            runtime.sleep(Duration::from_millis(50)).await;
-            let epoch = AssertUnwindSafe(log.epoch(&name)).catch_unwind().await;
-            Arrival::Fence(epoch.unwrap_or_else(|_| Err(StorageError::Unknown("fence check panicked".to_owned()))))
-        });
+        self.jobs.push(Job::CheckFence { delay: FENCE_RETRY });
     }
 }

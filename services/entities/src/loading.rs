@@ -4,19 +4,16 @@
 //! waits for such rows waits by itself: it gives up its room to others, and tries again later.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use runtime::{Backoff, Runtime};
-use storage::{Row, Seq, StorageError, Table, Version};
+use runtime::Backoff;
+use storage::{Row, Version};
 
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, SlotId};
 use crate::hosted::{Consequences, Entity, Opaque};
-use crate::kinds::Entry;
+use crate::job::Job;
 use crate::panics::caught;
 use crate::request::Origin;
 use crate::shard::ShardTask;
@@ -25,13 +22,10 @@ use crate::{CallError, Corrupt, EntityKey, RowAddress};
 /// How often in a row a step may ask for rows before it is refused.
 const MOST_STALLS: u32 = 16;
 
-/// How many rows of one entity are looked up at once: the tail may have touched thousands of its parts.
-const LOOKUPS: usize = 64;
-
 /// How often in a row rows are looked up before a load makes room for others.
-const ATTEMPTS: u32 = 3;
+pub(crate) const ATTEMPTS: u32 = 3;
 /// Between the attempts to read rows that cannot be reached.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
+pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 
 /// How a load ended.
 pub(crate) enum Loaded {
@@ -51,18 +45,6 @@ pub(crate) enum Fetched {
     Corrupt(String),
     /// Rows cannot be reached now.
     Unreachable(Vec<RowAddress>),
-}
-
-/// Why rows were not got, or made no sense.
-enum NotFetched {
-    Corrupt(String),
-    Unreachable,
-}
-
-impl From<Corrupt> for NotFetched {
-    fn from(Corrupt(reason): Corrupt) -> Self {
-        Self::Corrupt(reason)
-    }
 }
 
 /// Entities that wait to be loaded.
@@ -137,17 +119,7 @@ impl ShardTask {
             self.loads.running_again += usize::from(again);
             slot.kind.counters.loads.increment(1);
             let (kind, key, tail) = (Arc::clone(&slot.kind), slot.key.clone(), slot.recent.clone());
-            let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
-            self.outside.spawn(async move {
-                let loading = AssertUnwindSafe(load(&kind, &key, &tail, &*table, &runtime)).catch_unwind();
-                let loaded = match loading.await {
-                    Ok(Ok((entity, version))) => Loaded::Entity(entity, version),
-                    Ok(Err(NotFetched::Corrupt(reason))) => Loaded::Corrupt(reason),
-                    Ok(Err(NotFetched::Unreachable)) => Loaded::Unreachable,
-                    Err(_) => Loaded::Corrupt("loading panicked".to_owned()),
-                };
-                Arrival::Loaded { slot: id, again, loaded }
-            });
+            self.jobs.push(Job::Load { slot: id, again, kind, key, tail });
         }
     }
 
@@ -165,11 +137,8 @@ impl ShardTask {
             return;
         }
         slot.loads_in_vain += 1;
-        let (delay, runtime) = (BACKOFF.after(slot.loads_in_vain + ATTEMPTS), self.runtime.clone());
-        self.outside.spawn(async move {
-            runtime.sleep(delay).await;
-            Arrival::LoadAgain { slot: id }
-        });
+        let delay = BACKOFF.after(slot.loads_in_vain + ATTEMPTS);
+        self.jobs.push(Job::Sleep { delay, then: Arrival::LoadAgain { slot: id } });
     }
 
     /// An entity has come: brings it up to date with the log's tail and gives it what waited.
@@ -220,24 +189,7 @@ impl ShardTask {
             return self.after_step(id, origin, Some(Err(refused)), false, now);
         }
         slot.stalled = Some((input, origin));
-        self.fetch(id, rows, Duration::ZERO);
-    }
-
-    fn fetch(&mut self, id: SlotId, rows: Vec<RowAddress>, delay: Duration) {
-        let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
-        self.outside.spawn(async move {
-            if !delay.is_zero() {
-                runtime.sleep(delay).await;
-            }
-            let fetching = AssertUnwindSafe(fetch(&*table, &rows, &runtime)).catch_unwind();
-            let fetched = match fetching.await {
-                Ok(Ok(rows)) => Fetched::Rows(rows),
-                Ok(Err(NotFetched::Corrupt(reason))) => Fetched::Corrupt(reason),
-                Ok(Err(NotFetched::Unreachable)) => Fetched::Unreachable(rows),
-                Err(_) => Fetched::Corrupt("fetching panicked".to_owned()),
-            };
-            Arrival::Fetched { slot: id, fetched }
-        });
+        self.jobs.push(Job::Fetch { slot: id, rows, delay: Duration::ZERO });
     }
 
     /// The rows that a step needs could not be reached: again later, unless nobody waits for that step any more.
@@ -251,7 +203,7 @@ impl ShardTask {
         }
         slot.loads_in_vain += 1;
         let delay = BACKOFF.after(slot.loads_in_vain + ATTEMPTS);
-        self.fetch(id, rows, delay);
+        self.jobs.push(Job::Fetch { slot: id, rows, delay });
     }
 
     /// A step that may have been stalled has ended.
@@ -299,41 +251,4 @@ impl ShardTask {
         };
         self.accuse(id, reason, Some(origin));
     }
-}
-
-/// Loads an entity and brings it up to date with the log's tail.
-async fn load(
-    entry: &Entry,
-    key: &EntityKey,
-    tail: &[(Seq, Bytes)],
-    table: &dyn Table,
-    runtime: &Runtime,
-) -> Result<(Box<dyn Entity>, Version), NotFetched> {
-    let mut loading = entry.kind.load(key, tail)?;
-    let mut newest = 0;
-    loop {
-        let wanted = loading.wants(key);
-        if wanted.is_empty() {
-            return Ok((loading.finish(key)?, newest));
-        }
-        let rows = fetch(table, &wanted, runtime).await?;
-        newest = rows.iter().flatten().map(|row| row.version).fold(newest, Version::max);
-        loading.add(key, rows)?;
-    }
-}
-
-/// Looks rows up, a few times if need be.
-async fn fetch(table: &dyn Table, rows: &[RowAddress], runtime: &Runtime) -> Result<Vec<Option<Row>>, NotFetched> {
-    for attempt in 1..=ATTEMPTS {
-        let lookups: Vec<_> = rows.iter().map(|address| table.get(&address.partition, &address.key)).collect();
-        match stream::iter(lookups).buffered(LOOKUPS).try_collect().await {
-            Ok(found) => return Ok(found),
-            Err(StorageError::Corrupt(reason)) => return Err(NotFetched::Corrupt(reason)),
-            Err(error) => tracing::warn!(%error, "cannot read rows yet"),
-        }
-        if attempt < ATTEMPTS {
-            runtime.sleep(BACKOFF.after(attempt)).await;
-        }
-    }
-    Err(NotFetched::Unreachable)
 }

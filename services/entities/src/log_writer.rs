@@ -2,23 +2,33 @@
 //! outcomes mean.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use ids::Timestamp;
-use runtime::{Backoff, Runtime};
-use storage::{Append, Epoch, GroupId, Log, LogId, OwnerNonce, Reopen, Seq};
+use runtime::Backoff;
+use storage::{Append, Epoch, GroupId, Opened, Reopen, Seq, StorageResult};
 
-use crate::arrival::{Arrival, Resolved};
 use crate::entity_slot::SlotId;
 use crate::group::GroupBuffer;
 use crate::held_replies::HeldReply;
 use crate::hosted::Opaque;
+use crate::job::Job;
 use crate::shard::{ShardTask, Stop};
 use crate::{EntityKey, ObligationId};
+
+/// Between the attempts to reopen a log.
+pub(crate) const REOPEN_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+
+/// What the outcome of a write means.
+pub(crate) enum Verdict {
+    /// It has happened.
+    Done,
+    /// Not known yet, or fenced by ourselves: to be tried again.
+    Undecided,
+    /// The log is somebody else's.
+    Lost,
+}
 
 /// An obligation that waits for its group.
 pub(crate) struct Start {
@@ -267,34 +277,47 @@ impl ShardTask {
     }
 
     fn append(&mut self, seq: Seq, id: GroupId, bytes: Bytes) {
-        let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
-        self.outside.spawn(async move {
-            let append = AssertUnwindSafe(log.append(&name, epoch, seq, id, bytes)).catch_unwind();
-            Arrival::Appended(append.await.unwrap_or(Append::Unknown))
-        });
+        self.jobs.push(Job::Append { epoch: self.epoch, seq, id, bytes });
     }
 
-    pub(crate) fn on_append(&mut self, outcome: Append) {
-        match outcome {
-            Append::Appended => self.release_landed(),
-            Append::Fenced => self.stop(Stop::Fenced),
-            Append::Unknown => {
+    pub(crate) fn on_append(&mut self, epoch: Epoch, outcome: Append) {
+        match self.judge(epoch, outcome) {
+            Verdict::Done => self.release_landed(),
+            Verdict::Lost => self.stop(Stop::Fenced),
+            Verdict::Undecided => {
                 tracing::warn!(log = %self.log.0, "append outcome unknown, reopening the log");
                 self.metrics.unknown_appends.increment(1);
                 self.resolving = true;
-                let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
-                let (nonce, runtime) = (self.nonce, self.runtime.clone());
-                self.outside.spawn(async move { Arrival::Resolved(resolve(log, name, epoch, nonce, runtime).await) });
+                self.reopen_backoff.reset();
+                self.jobs.push(Job::Reopen { epoch: self.epoch, delay: Duration::ZERO });
             }
         }
     }
 
+    /// What the outcome of a write under `epoch` means for whoever made it.
+    pub(crate) fn judge(&self, epoch: Epoch, outcome: Append) -> Verdict {
+        match outcome {
+            Append::Appended => Verdict::Done,
+            // Reopening by ourselves fences our own earlier epoch; the next attempt tells.
+            Append::Fenced if self.resolving || epoch != self.epoch => Verdict::Undecided,
+            Append::Fenced => Verdict::Lost,
+            Append::Unknown => Verdict::Undecided,
+        }
+    }
+
+    /// An attempt to reopen the log has ended.
+    pub(crate) fn on_reopened(&mut self, reopened: StorageResult<Reopen>) {
+        match reopened {
+            Ok(Reopen::Reopened(opened)) => return self.on_resolved(opened),
+            Ok(Reopen::Fenced) => return self.stop(Stop::Fenced),
+            Ok(Reopen::Unknown) => {}
+            Err(error) => tracing::warn!(log = %self.log.0, %error, "cannot reopen the log yet"),
+        }
+        self.jobs.push(Job::Reopen { epoch: self.epoch, delay: self.reopen_backoff.next_delay() });
+    }
+
     /// The log is reopened: either our group is in it, or it is appended again under the new epoch.
-    pub(crate) fn on_resolved(&mut self, resolved: Resolved) {
-        let opened = match resolved {
-            Resolved::Ours(opened) => opened,
-            Resolved::Fenced => return self.stop(Stop::Fenced),
-        };
+    fn on_resolved(&mut self, opened: Opened) {
         self.resolving = false;
         self.epoch = opened.head.epoch;
         let Some((seq, id, bytes)) = self.writer.in_flight_group() else { return };
@@ -324,19 +347,5 @@ impl ShardTask {
                 slot.kind.kind.committed(&slot.key);
             }
         }
-    }
-}
-
-async fn resolve(log: Arc<dyn Log>, name: LogId, epoch: Epoch, nonce: OwnerNonce, runtime: Runtime) -> Resolved {
-    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
-    loop {
-        match AssertUnwindSafe(log.reopen(&name, epoch, nonce)).catch_unwind().await {
-            Ok(Ok(Reopen::Reopened(opened))) => return Resolved::Ours(opened),
-            Ok(Ok(Reopen::Fenced)) => return Resolved::Fenced,
-            Ok(Ok(Reopen::Unknown)) => {}
-            Ok(Err(error)) => tracing::warn!(log = %name.0, %error, "cannot reopen the log yet"),
-            Err(_) => tracing::error!(log = %name.0, "reopening the log panicked"),
-        }
-        runtime.sleep(backoff.next_delay()).await;
     }
 }

@@ -2,11 +2,9 @@
 //! carried out again, more and more slowly, while it is still owed.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use runtime::Backoff;
 use storage::Seq;
 
@@ -14,6 +12,7 @@ use crate::ObligationId;
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, SlotId};
 use crate::hosted::Opaque;
+use crate::job::Job;
 use crate::log_writer::Start;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
@@ -134,13 +133,7 @@ impl ShardTask {
         }
         let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
         let Start { slot, id, obligation, .. } = start;
-        self.obligations.spawn(async move {
-            let carrying = async move { kind.kind.carry_out(key, obligation).await };
-            let carried = AssertUnwindSafe(carrying).catch_unwind();
-            // A host that panics has carried nothing out.
-            let input = carried.await.unwrap_or(None);
-            Arrival::CarriedOut { slot, id, input }
-        });
+        self.jobs.push(Job::CarryOut { slot, kind, key, id, obligation });
     }
 
     /// The host is done: gives its answer to the entity.
@@ -172,11 +165,7 @@ impl ShardTask {
         debt.phase = Phase::Resting;
         debt.attempts += 1;
         let delay = BACKOFF.after(debt.attempts);
-        let runtime = self.runtime.clone();
-        self.obligations.spawn(async move {
-            runtime.sleep(delay).await;
-            Arrival::Rested { slot: id, id: obligation }
-        });
+        self.jobs.push(Job::Sleep { delay, then: Arrival::Rested { slot: id, id: obligation } });
         // It would be tried for ever by a former owner that writes nothing and so never learns that it is one.
         self.suspect_fence();
     }

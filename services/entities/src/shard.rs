@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ids::{ShardId, Slot, Timestamp};
-use runtime::Runtime;
+use runtime::{Backoff, Runtime};
 use storage::{Epoch, LogId, OwnerNonce, StorageError, StorageResult, Store};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::arrival::Arrival;
@@ -20,10 +20,12 @@ use crate::entity_slot::Entities;
 use crate::handle::{ShardHandle, StatsBoard, Wishes};
 use crate::held_replies::FenceChecks;
 use crate::inbox::Inbox;
+use crate::job::Job;
 use crate::loading::Loads;
-use crate::log_writer::LogWriter;
+use crate::log_writer::{LogWriter, REOPEN_BACKOFF};
 use crate::measures::Measures;
 use crate::memory_use::{Holding, Share};
+use crate::outside::Outside;
 use crate::quarantine::{SetAside, read_quarantined};
 use crate::recovery;
 use crate::request::Request;
@@ -117,15 +119,15 @@ impl Shard {
         };
         let mut task = ShardTask {
             metrics: Measures::new(&log),
+            outside: Outside::new(store, log.clone(), nonce, runtime.clone()),
             log,
             place,
             kinds,
-            store,
             share: settings.memory.join(),
             settings,
-            nonce,
             epoch: head.epoch,
             resolving: false,
+            reopen_backoff: REOPEN_BACKOFF,
             writer: LogWriter::new(head.last, 0),
             fences: FenceChecks::new(),
             entities: Entities::new(),
@@ -140,8 +142,7 @@ impl Shard {
             turn_began: runtime.now(),
             alarm: Alarm::default(),
             runtime: runtime.clone(),
-            outside: JoinSet::new(),
-            obligations: JoinSet::new(),
+            jobs: Vec::new(),
             wishes: Arc::clone(&handle.wishes),
             stats: Arc::clone(&handle.stats),
             closing: None,
@@ -201,14 +202,13 @@ pub(crate) struct ShardTask {
     pub(crate) log: LogId,
     pub(crate) place: Place,
     pub(crate) kinds: Kinds,
-    pub(crate) store: Store,
     pub(crate) runtime: Runtime,
     pub(crate) settings: ShardSettings,
     pub(crate) metrics: Measures,
-    pub(crate) nonce: OwnerNonce,
     pub(crate) epoch: Epoch,
     /// While the log is being reopened after an unknown outcome: its epoch may be our own next one.
     pub(crate) resolving: bool,
+    pub(crate) reopen_backoff: Backoff,
     pub(crate) writer: LogWriter,
     pub(crate) fences: FenceChecks,
     pub(crate) entities: Entities,
@@ -226,10 +226,9 @@ pub(crate) struct ShardTask {
     taken_in: Vec<Request>,
     pub(crate) turn_began: Timestamp,
     alarm: Alarm,
-    /// Work of the shard that others do. Ends with the task.
-    pub(crate) outside: JoinSet<Arrival>,
-    /// Obligations in the host's hands, or resting. Ends with the task.
-    pub(crate) obligations: JoinSet<Arrival>,
+    /// What others are to do next.
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) outside: Outside,
     wishes: Arc<Wishes>,
     stats: Arc<StatsBoard>,
     /// When a close that was asked for gives up on completeness.
@@ -255,13 +254,13 @@ impl ShardTask {
             self.set_alarm();
             let arrival = tokio::select! {
                 biased;
-                Some(arrival) = self.outside.join_next(), if !self.outside.is_empty() => Some(arrival),
-                Some(arrival) = self.obligations.join_next(), if !self.obligations.is_empty() => Some(arrival),
+                arrival = self.outside.next() => Some(arrival),
                 () = self.lifeline.inbox.wait() => None,
                 () = self.alarm.ring() => None,
             };
             if let Some(arrival) = arrival {
                 self.accept(arrival);
+                self.start_jobs();
             }
         }
     }
@@ -290,6 +289,7 @@ impl ShardTask {
         self.note_pressure(now);
         self.finish_closing(now);
         self.publish_stats();
+        self.start_jobs();
         more
     }
 
@@ -298,9 +298,7 @@ impl ShardTask {
             if self.stopped.is_some() {
                 return false;
             }
-            let Some(arrival) = self.outside.try_join_next().or_else(|| self.obligations.try_join_next()) else {
-                return false;
-            };
+            let Some(arrival) = self.outside.try_next() else { return false };
             self.accept(arrival);
         }
         true
@@ -329,20 +327,27 @@ impl ShardTask {
             }
         };
         match arrival {
-            Arrival::Appended(outcome) => self.on_append(outcome),
-            Arrival::Resolved(resolved) => self.on_resolved(resolved),
+            Arrival::Appended { epoch, outcome } => self.on_append(epoch, outcome),
+            Arrival::Reopened(reopened) => self.on_reopened(reopened),
             Arrival::Fence(epoch) => self.on_fence(epoch),
             Arrival::Loaded { slot, again, loaded } => self.on_loaded(slot, again, loaded),
             Arrival::LoadAgain { slot } => self.on_load_again(slot),
             Arrival::Fetched { slot, fetched } => self.on_fetched(slot, fetched),
             Arrival::Checkpointed(written) => self.on_checkpointed(written),
+            Arrival::BatchFailed(batch) => self.on_batch_failed(batch),
             Arrival::Trimmed { epoch, below, outcome } => self.on_trimmed(epoch, below, outcome),
-            Arrival::WakeUps(page) => self.on_wake_ups(page),
-            Arrival::Partitions(page) => self.on_partitions(page),
+            Arrival::WakeUps { bucket, read } => self.on_wake_ups(bucket, read),
+            Arrival::Partitions(listed) => self.on_partitions(listed),
             Arrival::Watermark { epoch, at, outcome } => self.on_watermark(epoch, at, outcome),
             Arrival::BucketsDropped => self.on_buckets_dropped(),
             Arrival::CarriedOut { slot, id, input } => self.on_carried_out(slot, id, input),
             Arrival::Rested { slot, id } => self.on_rested(slot, id),
+        }
+    }
+
+    fn start_jobs(&mut self) {
+        for job in self.jobs.drain(..) {
+            self.outside.start(job);
         }
     }
 
@@ -353,7 +358,7 @@ impl ShardTask {
             self.closing = Some(now + self.settings.close_deadline);
             self.lifeline.inbox.close();
             // Whoever owns the shard next computes them again.
-            self.obligations.abort_all();
+            self.jobs.push(Job::AbortObligations);
         }
         let flushes = std::mem::take(&mut *self.wishes.flushes.lock().unwrap_or_else(PoisonError::into_inner));
         // All that is decided by now, the group that forms included.

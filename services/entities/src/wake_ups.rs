@@ -13,36 +13,32 @@
 
 mod buckets;
 mod damaged;
+mod rows;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures::FutureExt;
+use bytes::Bytes;
 use ids::Timestamp;
 use runtime::{Backoff, Runtime};
-use storage::{
-    Append, Epoch, Head, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageError,
-    StorageResult, Store, Table,
-};
+use storage::{Append, Epoch, Head, LogId, PartitionWrite, RowKey, Seq, StorageError, StorageResult, Store};
 
 pub(crate) use self::buckets::{Bucket, Index};
 use self::damaged::Damaged;
-use crate::arrival::Arrival;
+use self::rows::row_key;
+pub(crate) use self::rows::{WakeUpPage, WakeUpsRead, check_row};
 use crate::checkpoint::Part;
 use crate::entity_slot::{Residence, Slot, SlotId};
+use crate::job::Job;
+use crate::log_writer::Verdict;
 use crate::obligations::BACKOFF;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
 use crate::shard::{ShardTask, Stop};
-use crate::{EntityKey, Env, RowAddress, packed_key};
+use crate::{EntityKey, Env, RowAddress};
 
 /// The time in rows of entities that are to be looked at as soon as somebody reads them, whatever clock that is read by.
 const AT_ONCE: Timestamp = Timestamp::EPOCH;
-/// How many rows one read brings.
-const PAGE: usize = 1000;
 /// How many due wake-ups one turn of the shard's task delivers.
 const PER_TURN: usize = 128;
 /// How long to wait at most before looking again at what waits for the wall clock, which may be set meanwhile.
@@ -53,42 +49,8 @@ const CORRUPT_REST: Duration = Duration::from_secs(60);
 const READ_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
-
-fn row_key(due: Timestamp, key: &EntityKey) -> RowKey {
-    let mut bytes = BytesMut::with_capacity(9 + packed_key::entity_len(key));
-    bytes.put_u8(packed_key::FORMAT);
-    // Offset, so that rows sort by time on both sides of the epoch.
-    bytes.put_u64((due.nanos() as u64) ^ (1 << 63));
-    packed_key::put_entity(&mut bytes, key);
-    bytes.freeze()
-}
-
-fn parse_row_key(row: &[u8]) -> Option<(Timestamp, EntityKey)> {
-    let [packed_key::FORMAT, rest @ ..] = row else { return None };
-    let (due, mut rest) = rest.split_first_chunk::<8>()?;
-    let due = Timestamp::from_nanos((u64::from_be_bytes(*due) ^ (1 << 63)) as i64);
-    let key = packed_key::take_entity(&mut rest)?;
-    rest.is_empty().then_some((due, key))
-}
-
-/// Whether a row's key is one of wake-ups or of their index; `None` for a row of another partition.
-pub(crate) fn check_row(partition: &[u8], key: &[u8]) -> Option<bool> {
-    if partition.starts_with(buckets::INDEX) {
-        Some(Bucket::of_index_key(key).is_some())
-    } else {
-        partition.starts_with(buckets::ROWS).then(|| parse_row_key(key).is_some())
-    }
-}
-
-/// Rows that were read ahead.
-pub(crate) struct WakeUpPage {
-    bucket: Bucket,
-    due: Vec<(Timestamp, EntityKey)>,
-    /// Whether some of its rows cannot be read.
-    is_damaged: bool,
-    /// Where to go on within the bucket; `None` at its end.
-    after: Option<RowKey>,
-}
+/// How long to wait before a move of the watermark that failed is tried again.
+const WATERMARK_RETRY: Duration = Duration::from_secs(1);
 
 /// Buckets that may go once the writes that could still touch them are through.
 struct Passed {
@@ -111,6 +73,7 @@ pub(crate) struct WakeUps {
     /// Buckets below this are in memory or being read into it.
     horizon: Bucket,
     read_running: bool,
+    read_backoff: Backoff,
     moving: bool,
     not_before: Timestamp,
     passed: VecDeque<Passed>,
@@ -135,6 +98,7 @@ impl WakeUps {
             // The watermark's bucket has what was due before, and is read at once even if the clock has been set back.
             horizon: watermark.next(),
             read_running: false,
+            read_backoff: READ_BACKOFF,
             moving: false,
             not_before: Timestamp::EPOCH,
             passed,
@@ -301,18 +265,24 @@ impl ShardTask {
         }
         self.wake_ups.read_running = true;
         let (bucket, from) = (self.wake_ups.reading, self.wake_ups.from.clone());
-        let (table, partition) = (Arc::clone(&self.store.table), bucket.partition(&self.log));
-        let runtime = self.runtime.clone();
-        self.outside
-            .spawn(async move { Arrival::WakeUps(read_page(&*table, bucket, partition, from, &runtime).await) });
+        self.jobs.push(Job::ReadWakeUps { bucket, from, delay: Duration::ZERO });
     }
 
-    pub(crate) fn on_wake_ups(&mut self, page: WakeUpPage) {
+    pub(crate) fn on_wake_ups(&mut self, bucket: Bucket, read: WakeUpsRead) {
+        let page = match read {
+            WakeUpsRead::Page(page) => page,
+            WakeUpsRead::Unreachable(error) => {
+                tracing::warn!(log = %self.log.0, %error, "cannot read wake-ups yet");
+                let (from, delay) = (self.wake_ups.from.clone(), self.wake_ups.read_backoff.next_delay());
+                return self.jobs.push(Job::ReadWakeUps { bucket, from, delay });
+            }
+        };
         self.wake_ups.read_running = false;
+        self.wake_ups.read_backoff.reset();
         if page.is_damaged {
-            let (from, to) = (page.bucket.start(), page.bucket.next().start());
+            let (from, to) = (bucket.start(), bucket.next().start());
             tracing::error!(log = %self.log.0, %from, %to, "wake-ups are damaged: looking for their timers at all entities of the shard");
-            self.wake_ups.damaged.add(page.bucket);
+            self.wake_ups.damaged.add(bucket);
         }
         for (due, key) in page.due {
             let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
@@ -327,7 +297,7 @@ impl ShardTask {
         match page.after {
             Some(after) => self.wake_ups.from = after,
             None => {
-                self.wake_ups.reading = page.bucket.next();
+                self.wake_ups.reading = bucket.next();
                 self.wake_ups.from = RowKey::new();
             }
         }
@@ -354,13 +324,8 @@ impl ShardTask {
         let from = std::mem::replace(&mut self.wake_ups.watermark, target);
         let buckets = self.wake_ups.index.pass(from, target);
         self.wake_ups.passed.push_back(Passed { buckets, batch });
-        let writes = self.rewritten(target, rows);
-        let (store, name, epoch) = (self.store.clone(), self.log.clone(), self.epoch);
-        let to = target.start();
-        self.outside.spawn(async move {
-            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
-            Arrival::Watermark { epoch, at: target, outcome: moving.await.unwrap_or(Append::Unknown) }
-        });
+        let rows = self.rewritten(target, rows);
+        self.jobs.push(Job::MoveWatermark { epoch: self.epoch, to: target, rows, delay: Duration::ZERO });
     }
 
     /// Rows for whoever must be looked at although the bucket that says so is about to be passed. That is so too for whoever
@@ -390,25 +355,17 @@ impl ShardTask {
     }
 
     pub(crate) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
-        match outcome {
-            Append::Appended => {
+        match self.judge(epoch, outcome) {
+            Verdict::Done => {
                 self.wake_ups.moving = false;
-                return;
             }
-            // Reopening by ourselves fences our own earlier epoch.
-            Append::Fenced if self.resolving || epoch != self.epoch => {}
-            Append::Fenced => return self.stop(Stop::Fenced),
-            Append::Unknown => tracing::warn!(log = %self.log.0, "cannot move the wake-up watermark yet"),
+            Verdict::Lost => self.stop(Stop::Fenced),
+            Verdict::Undecided => {
+                tracing::warn!(log = %self.log.0, "cannot move the wake-up watermark yet");
+                let rows = self.rewritten(at, self.standing_rows(at));
+                self.jobs.push(Job::MoveWatermark { epoch: self.epoch, to: at, rows, delay: WATERMARK_RETRY });
+            }
         }
-        let (store, name, runtime) = (self.store.clone(), self.log.clone(), self.runtime.clone());
-        let epoch = self.epoch;
-        let writes = self.rewritten(at, self.standing_rows(at));
-        let to = at.start();
-        self.outside.spawn(async move {
-            runtime.sleep(Duration::from_secs(1)).await;
-            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
-            Arrival::Watermark { epoch, at, outcome: moving.await.unwrap_or(Append::Unknown) }
-        });
     }
 
     fn drop_passed(&mut self) {
@@ -421,30 +378,13 @@ impl ShardTask {
             return;
         }
         let partitions: Vec<_> = passed.buckets.iter().map(|bucket| bucket.partition(&self.log)).collect();
-        let from_index = wake_ups.index.without(&passed.buckets, self.writer.durable().0);
+        let index = wake_ups.index.without(&passed.buckets, self.writer.durable().0);
         wake_ups.passed.pop_front();
         if partitions.is_empty() {
             return;
         }
         wake_ups.dropping = true;
-        let table = Arc::clone(&self.store.table);
-        self.outside.spawn(async move {
-            for partition in partitions {
-                // Rows left behind cost room and nothing else.
-                match AssertUnwindSafe(table.drop_partition(&partition)).catch_unwind().await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(?partition, %error, "cannot drop wake-up rows, leaving them"),
-                    Err(_) => tracing::error!(?partition, "dropping wake-up rows panicked, leaving them"),
-                }
-            }
-            // Only now: a bucket that is not in the index is never looked for again.
-            match AssertUnwindSafe(table.write(from_index.into_iter().collect())).catch_unwind().await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "cannot take dropped buckets out of the index, leaving them"),
-                Err(_) => tracing::error!("taking dropped buckets out of the index panicked, leaving them"),
-            }
-            Arrival::BucketsDropped
-        });
+        self.jobs.push(Job::DropBuckets { partitions, index });
     }
 
     pub(crate) fn on_buckets_dropped(&mut self) {
@@ -492,62 +432,5 @@ pub(crate) async fn ensure_watermark(
         }
         Append::Fenced => Ok(false),
         Append::Unknown => Err(StorageError::Unknown(format!("setting the first watermark of log {}", log.0))),
-    }
-}
-
-async fn rewrite_and_move(store: Store, log: LogId, epoch: Epoch, rows: Vec<PartitionWrite>, to: Timestamp) -> Append {
-    if !rows.is_empty()
-        && let Err(error) = store.table.write(rows).await
-    {
-        tracing::warn!(log = %log.0, %error, "cannot write standing wake-ups yet");
-        return Append::Unknown;
-    }
-    store.log.set_watermark(&log, epoch, to).await
-}
-
-async fn read_page(
-    table: &dyn Table,
-    bucket: Bucket,
-    partition: PartitionKey,
-    from: RowKey,
-    runtime: &Runtime,
-) -> WakeUpPage {
-    let mut backoff = READ_BACKOFF;
-    let page = loop {
-        let range = ScanRange { from: from.clone(), to: None };
-        match AssertUnwindSafe(table.scan(&partition, range, ScanOrder::Ascending, PAGE)).catch_unwind().await {
-            Ok(Ok(page)) => break page,
-            Ok(Err(error @ StorageError::Corrupt(_))) => {
-                tracing::error!(partition = %partition.escape_ascii(), %error, "wake-ups cannot be read");
-                return WakeUpPage { bucket, due: Vec::new(), is_damaged: true, after: None };
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot read wake-ups yet"),
-            Err(_) => tracing::error!("reading wake-ups panicked"),
-        }
-        runtime.sleep(backoff.next_delay()).await;
-    };
-    let after = page.next_from();
-    let due: Vec<_> = page.rows.iter().filter_map(|row| parse_row_key(&row.key)).collect();
-    WakeUpPage { bucket, is_damaged: due.len() < page.rows.len(), due, after }
-}
-
-#[cfg(test)]
-mod tests {
-    use ids::KindId;
-
-    use super::*;
-
-    #[test]
-    fn rows_sort_by_time_and_read_back() {
-        let key = |id: &str| EntityKey { kind: KindId::of_test(0), namespace: "n".into(), id: id.into() };
-        let times = [Timestamp::from_nanos(-5), Timestamp::EPOCH, Timestamp::from_millis(7), Timestamp::MAX];
-        let rows: Vec<_> = times.iter().map(|at| row_key(*at, &key("workflow é"))).collect();
-        assert!(rows.is_sorted());
-        for (row, at) in rows.iter().zip(times) {
-            assert_eq!(parse_row_key(row), Some((at, key("workflow é"))));
-        }
-        assert_eq!(parse_row_key(b"short"), None);
-        let later = [&[packed_key::FORMAT + 1], &rows[0][1..]].concat();
-        assert_eq!(parse_row_key(&later), None);
     }
 }

@@ -39,7 +39,7 @@ impl Bucket {
         Self(at.nanos().div_euclid(BUCKET_NANOS))
     }
 
-    pub(super) fn start(self) -> Timestamp {
+    pub(crate) fn start(self) -> Timestamp {
         Timestamp::from_nanos(self.0.saturating_mul(BUCKET_NANOS))
     }
 
@@ -47,7 +47,7 @@ impl Bucket {
         Self(self.0 + 1)
     }
 
-    pub(super) fn partition(self, log: &LogId) -> PartitionKey {
+    pub(crate) fn partition(self, log: &LogId) -> PartitionKey {
         [ROWS, log.0.as_bytes(), b"/", self.0.to_string().as_bytes()].concat().into()
     }
 

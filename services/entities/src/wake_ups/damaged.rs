@@ -5,22 +5,18 @@
 //! shard next finds it there, and begins again. Once all entities were looked at it is passed like any other, and dropped.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::time::Duration;
 
-use futures::FutureExt;
 use ids::Timestamp;
-use runtime::Runtime;
-use storage::{PartitionCursor, PartitionPage, StorageError, Table};
+use runtime::Backoff;
+use storage::{PartitionCursor, PartitionPage, StorageError, StorageResult};
 
 use super::{Bucket, CORRUPT_REST, READ_BACKOFF};
-use crate::arrival::Arrival;
 use crate::entity_slot::Residence;
+use crate::job::Job;
 use crate::kinds::Kinds;
 use crate::shard::ShardTask;
 
-/// How many partitions one step of a walk names.
-const PAGE: usize = 256;
 /// The place of an entity that is only looked at, among those to be loaded: behind whoever is due.
 const LAST: Timestamp = Timestamp::MAX;
 
@@ -39,6 +35,7 @@ struct Walk {
     prefixes: VecDeque<&'static [u8]>,
     from: Option<PartitionCursor>,
     is_reading: bool,
+    backoff: Backoff,
     looked_at: usize,
 }
 
@@ -63,12 +60,13 @@ impl Damaged {
         if self.walk.is_none() && !self.buckets.is_empty() {
             let (covers, prefixes) =
                 (self.buckets.clone(), kinds.iter().map(|kind| kind.entity_partitions()).collect());
-            self.walk = Some(Walk { covers, prefixes, from: None, is_reading: false, looked_at: 0 });
+            self.walk =
+                Some(Walk { covers, prefixes, from: None, is_reading: false, backoff: READ_BACKOFF, looked_at: 0 });
         }
         let walk = self.walk.as_mut().filter(|walk| !walk.is_reading)?;
         let prefix = *walk.prefixes.front()?;
         walk.is_reading = true;
-        Some((prefix, walk.from.take()))
+        Some((prefix, walk.from.clone()))
     }
 }
 
@@ -84,12 +82,15 @@ impl ShardTask {
             self.wake_ups.damaged.buckets.retain(|bucket| !walk.covers.contains(bucket));
         }
         let Some((prefix, from)) = self.wake_ups.damaged.next_read(&self.kinds) else { return };
-        let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
-        self.outside.spawn(async move { Arrival::Partitions(read_partitions(&*table, prefix, from, &runtime).await) });
+        self.jobs.push(Job::ListPartitions { prefix, from, delay: Duration::ZERO });
     }
 
     /// Has the entities of these partitions loaded that are this shard's and not in memory.
-    pub(crate) fn on_partitions(&mut self, page: PartitionPage) {
+    pub(crate) fn on_partitions(&mut self, listed: StorageResult<PartitionPage>) {
+        let page = match listed {
+            Ok(page) => page,
+            Err(error) => return self.list_again(&error),
+        };
         let keys = page.partitions.iter().filter_map(|partition| self.kinds.entity_of(partition));
         for key in keys.filter(|key| self.kinds.slot(key).is_some_and(|slot| self.place.holds(slot))) {
             let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
@@ -101,31 +102,24 @@ impl ShardTask {
         }
         if let Some(walk) = &mut self.wake_ups.damaged.walk {
             walk.is_reading = false;
+            walk.backoff.reset();
             if page.next.is_none() {
                 walk.prefixes.pop_front();
             }
             walk.from = page.next;
         }
     }
-}
 
-async fn read_partitions(
-    table: &dyn Table,
-    prefix: &'static [u8],
-    from: Option<PartitionCursor>,
-    runtime: &Runtime,
-) -> PartitionPage {
-    let mut backoff = READ_BACKOFF;
-    loop {
-        match AssertUnwindSafe(table.partitions(prefix, from.clone(), PAGE)).catch_unwind().await {
-            Ok(Ok(page)) => return page,
-            Ok(Err(error @ StorageError::Corrupt(_))) => {
-                tracing::error!(%error, "entities cannot be gone through: timers of those that are not in memory do not ring until they can");
-                runtime.sleep(CORRUPT_REST).await;
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot scan entities yet, retrying"),
-            Err(_) => tracing::error!("scanning entities panicked"),
+    fn list_again(&mut self, error: &StorageError) {
+        let Some(walk) = &mut self.wake_ups.damaged.walk else { return };
+        let Some(&prefix) = walk.prefixes.front() else { return };
+        let mut delay = walk.backoff.next_delay();
+        if let StorageError::Corrupt(_) = error {
+            tracing::error!(log = %self.log.0, %error, "entities cannot be gone through: timers of those that are not in memory do not ring until they can");
+            delay += CORRUPT_REST;
+        } else {
+            tracing::warn!(log = %self.log.0, %error, "cannot scan entities yet, retrying");
         }
-        runtime.sleep(backoff.next_delay()).await;
+        self.jobs.push(Job::ListPartitions { prefix, from: walk.from.clone(), delay });
     }
 }
