@@ -7,10 +7,13 @@ use crate::checkpoint::{Batch, Written};
 use crate::entity_slot::SlotId;
 use crate::hosted::Opaque;
 use crate::loading::{Fetched, Loaded};
+use crate::request::{Request, Waiter};
 use crate::wake_ups::{Bucket, WakeUpsRead};
 
 /// A message to the shard.
 pub(crate) enum Arrival {
+    /// An input for an entity.
+    Request(Request),
     /// The append in flight has an outcome.
     Appended { epoch: Epoch, outcome: Append },
     /// The outcome of the append in flight was unknown; reopening the log has an outcome.
@@ -41,4 +44,10 @@ pub(crate) enum Arrival {
     CarriedOut { slot: SlotId, id: ObligationId, input: Option<Opaque> },
     /// An obligation carried out in vain may be tried again.
     Rested { slot: SlotId, id: ObligationId },
+    /// Somebody waits until all that is decided by now is in the tables: [`Job::Flushed`](crate::job::Job::Flushed).
+    Flush(Waiter),
+    /// Write everything, then stop.
+    Close,
+    /// Stop as you are.
+    Abandon,
 }

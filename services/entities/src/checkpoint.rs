@@ -11,19 +11,20 @@ mod out_of_reach;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use crate::request::Waiter;
 use ids::Timestamp;
 use storage::{Append, Epoch, GroupId, PartitionWrite, Seq};
-use tokio::sync::oneshot;
 
 pub(crate) use self::batch::{Batch, Fate, Part, Written, writes_of};
 use self::out_of_reach::{BACKOFF, OutOfReach};
 use crate::ShardSettings;
 use crate::entity_slot::{Residence, Slot, SlotId, Taken};
 use crate::job::Job;
-use crate::log_writer::Verdict;
+use crate::log_ownership::Verdict;
 use crate::memory_use::Share;
 use crate::panics::caught;
-use crate::shard::{ShardTask, Stop};
+use crate::shard_state::ShardState;
+use crate::stop::Stop;
 
 /// One table write carries about this much at most.
 const BATCH_BYTES: usize = 1 << 20;
@@ -60,7 +61,7 @@ pub(crate) struct Checkpoints {
     tail_start: u64,
     tail_end: u64,
     /// Who waits until everything below a position is written.
-    flushes: Vec<(Seq, oneshot::Sender<()>)>,
+    flushes: Vec<(Seq, Waiter)>,
 }
 
 impl Checkpoints {
@@ -107,7 +108,7 @@ impl Checkpoints {
     }
 
     /// Hurries until everything below `end` is written, and then says so.
-    pub(crate) fn flush(&mut self, end: Seq, waiter: oneshot::Sender<()>) {
+    pub(crate) fn flush(&mut self, end: Seq, waiter: Waiter) {
         self.flushes.push((end, waiter));
     }
 
@@ -115,13 +116,11 @@ impl Checkpoints {
         !self.flushes.is_empty()
     }
 
-    /// Tells those for whom enough is written. What has never been logged holds nothing, so it does not count.
-    fn answer_flushes(&mut self) {
+    /// Those for whom enough is written. What has never been logged holds nothing, so it does not count.
+    fn finished_flushes(&mut self) -> impl Iterator<Item = Waiter> {
         let written = self.holds.first_key_value().map(|(&seq, _)| seq);
-        for (_, waiter) in self.flushes.extract_if(.., |(end, _)| written.is_none_or(|seq| seq >= *end)) {
-            // Whoever is gone need not know.
-            let _ = waiter.send(());
-        }
+        let finished = self.flushes.extract_if(.., move |(end, _)| written.is_none_or(|seq| seq >= *end));
+        finished.map(|(_, waiter)| waiter)
     }
 
     /// Whether nothing is dirty or being written, and the log is trimmed up to `durable`.
@@ -294,7 +293,7 @@ impl Checkpoints {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     fn oldest_dirty(&self) -> Option<(Seq, Timestamp)> {
         let &(_, id) = self.checkpoints.dirty.first()?;
         self.entities.get(id)?.dirty_since
@@ -322,7 +321,7 @@ impl ShardTask {
         self.write_batches();
         self.try_again();
         self.trim(now);
-        self.checkpoints.answer_flushes();
+        self.jobs.extend(self.checkpoints.finished_flushes().map(Job::Flushed));
         self.round_with_room().is_some()
     }
 
@@ -366,7 +365,7 @@ impl ShardTask {
         let version = slot.last_change.max(self.writer.first());
         if version >= self.writer.open_position() {
             // A further change in the same group would have the same version and other rows.
-            self.writer.close_forming(GroupId(self.runtime.seed()));
+            self.writer.close_forming(GroupId(self.seeds.draw()));
         }
         let writes = match caught(|| entity.take_dirty(&slot.key, version.0)) {
             Ok(writes) => writes,
@@ -442,7 +441,7 @@ impl ShardTask {
     fn part_refused(&mut self, id: SlotId, taken: Taken, reason: String) {
         match self.entities.get_mut(id) {
             Some(slot) => {
-                self.checkpoints.give_back(id, slot, taken, self.turn_began);
+                self.checkpoints.give_back(id, slot, taken, self.moment.now);
                 self.accuse(id, format!("cannot be written: {reason}"), None);
             }
             None => self.checkpoints.release(taken.since),
@@ -480,7 +479,7 @@ impl ShardTask {
         let durable = self.writer.durable();
         let bound = self.checkpoints.trim_bound(durable);
         let quiet = self.checkpoints.running.is_empty() && self.checkpoints.waiting.is_empty();
-        if self.checkpoints.trimming || self.resolving || bound <= self.checkpoints.trimmed_below {
+        if self.checkpoints.trimming || self.ownership.is_resolving() || bound <= self.checkpoints.trimmed_below {
             return;
         }
         let freed = self.checkpoints.tail.partition_point(|group| group.seq < bound);
@@ -491,18 +490,18 @@ impl ShardTask {
             return;
         }
         self.checkpoints.trimming = true;
-        self.jobs.push(Job::Trim { epoch: self.epoch, below: bound });
+        self.jobs.push(Job::Trim { epoch: self.ownership.epoch(), below: bound });
     }
 
     pub(crate) fn on_trimmed(&mut self, epoch: Epoch, below: Seq, outcome: Append) {
         self.checkpoints.trimming = false;
-        match self.judge(epoch, outcome) {
+        match self.ownership.judge(epoch, outcome) {
             Verdict::Done => self.checkpoints.trimmed(below),
-            Verdict::Lost => self.stop(Stop::Fenced),
+            Verdict::Fenced => self.stop(Stop::Fenced),
             // The next one goes at least as far.
-            Verdict::Undecided => {
+            Verdict::Retry => {
                 tracing::warn!(log = %self.log.0, "cannot trim the log yet");
-                self.checkpoints.no_trim_before = self.runtime.now() + TRIM_REST;
+                self.checkpoints.no_trim_before = self.moment.now + TRIM_REST;
             }
         }
     }

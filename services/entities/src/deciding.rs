@@ -1,17 +1,18 @@
 //! One step: an input meets its entity, its changes join the group that forms, and its answer waits for them.
 
 use ids::Timestamp;
-use storage::{GroupId, Seq};
+use storage::Seq;
 
 use crate::entity_slot::{FIRST_SWEEP, Residence, SlotId};
-use crate::held_replies::HeldReply;
 use crate::hosted::{Opaque, Refused, Stepped};
+use crate::job::Job;
+use crate::moment::Moment;
 use crate::panics::caught;
-use crate::request::{Origin, Outcome, ReplyTo, Request};
-use crate::shard::ShardTask;
+use crate::request::{HeldReply, Origin, Outcome, ReplyTo, Request};
+use crate::shard_state::ShardState;
 use crate::{CallError, Env, Release};
 
-impl ShardTask {
+impl ShardState {
     /// Gives a request to its entity, or puts it into the entity's mailbox while that is not there.
     pub(crate) fn give(&mut self, request: Request) {
         let Some(id) = self.find_or_load(&request.key) else {
@@ -63,8 +64,8 @@ impl ShardTask {
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Residence::Ready(entity) = &mut slot.residence else { return };
-        let (now, wall) = self.runtime.clocks();
-        let env = Env { now, wall, seed: self.runtime.seed() };
+        let Moment { now, wall, .. } = self.moment;
+        let env = Env { now, wall, seed: self.seeds.draw() };
         let (key, encoded) = (&slot.key, &mut self.encoded);
         encoded.clear();
         // What follows from the changes is computed together with them, so that a panic strikes all or nothing.
@@ -107,7 +108,7 @@ impl ShardTask {
     fn hold_for(&mut self, seq: Seq, to: ReplyTo, outcome: Outcome) -> Origin {
         if let Some(reply) = self.writer.attach_reply(seq, HeldReply { to, outcome }) {
             // A position that was just added to cannot be durable; if it were, the reply could go.
-            reply.send();
+            self.jobs.push(Job::Reply(reply));
         }
         Origin::Answered
     }
@@ -115,8 +116,7 @@ impl ShardTask {
     /// Puts the encoded changes into the group that forms, and notes what they mean for checkpoints.
     fn record(&mut self, id: SlotId, next_wake_up: Option<Timestamp>, now: Timestamp) -> Seq {
         let Some(slot) = self.entities.get_mut(id) else { return self.writer.durable() };
-        let runtime = &self.runtime;
-        let seq = self.writer.add(id, &slot.key, &self.encoded, now, || GroupId(runtime.seed()));
+        let seq = self.writer.add(id, &slot.key, &self.encoded, now, &mut self.seeds);
         slot.last_change = seq;
         slot.next_wake_up = next_wake_up;
         slot.kind.counters.changes.increment(self.encoded.len() as u64);
@@ -148,7 +148,9 @@ impl ShardTask {
     ) {
         let woken = matches!(origin, Origin::WakeUp);
         match (origin, at_once) {
-            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => HeldReply { to, outcome }.send(),
+            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => {
+                self.jobs.push(Job::Reply(HeldReply { to, outcome }));
+            }
             (Origin::Obligation(obligation), _) => self.settle_obligation(id, obligation),
             _ => {}
         }

@@ -5,7 +5,7 @@
 //! another one grows: among shards that together are above the bound there is always one such.
 
 use crate::entity_slot::{Residence, SlotId};
-use crate::shard::ShardTask;
+use crate::shard_state::ShardState;
 
 /// How many entities one turn of the shard's task evicts at most.
 const PER_TURN: usize = 64;
@@ -16,7 +16,7 @@ const MOST_MISSES: usize = 8;
 /// The part of the bound that entities at rest may take: one in this many.
 const AT_REST_PART: usize = 32;
 
-impl ShardTask {
+impl ShardState {
     /// Evicts while there is more in memory than allowed; says whether more is to be done at once.
     pub(crate) fn evict(&mut self) -> bool {
         self.memory_is_short = false;

@@ -6,25 +6,14 @@ use std::time::Duration;
 use storage::{Epoch, Seq, StorageResult};
 
 use crate::job::Job;
+use crate::log_ownership::Verdict;
 use crate::quarantine::Accusation;
-use crate::request::{Outcome, ReplyTo};
-use crate::shard::{ShardTask, Stop};
+use crate::request::HeldReply;
+use crate::shard_state::ShardState;
+use crate::stop::Stop;
 
 /// How long to wait before a fence check that failed is tried again.
 const FENCE_RETRY: Duration = Duration::from_millis(50);
-
-/// An answer and who waits for it.
-pub(crate) struct HeldReply {
-    pub(crate) to: ReplyTo,
-    pub(crate) outcome: Outcome,
-}
-
-impl HeldReply {
-    /// Lets it go. A caller that is gone needs no answer.
-    pub(crate) fn send(self) {
-        let _ = self.to.send(self.outcome);
-    }
-}
 
 /// An answer to something that changed nothing.
 struct HeldRead {
@@ -64,18 +53,18 @@ impl FenceChecks {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     /// Lets an answer that changed nothing leave once `position` is durable and a fence check begun from now on has passed.
     pub(crate) fn hold_read(&mut self, position: Seq, reply: HeldReply) {
-        if let Some(epoch) = self.outside.local_epoch() {
-            if epoch == self.epoch {
-                self.release_at(position, reply);
-            } else if let (true, Some(in_flight)) = (self.resolving, self.writer.in_flight()) {
+        if let Some(epoch) = self.moment.local_epoch {
+            match self.ownership.judge_epoch(epoch) {
+                Verdict::Done => self.release_at(position, reply),
                 // Reopening, perhaps already under our own new epoch: its outcome is the check.
-                self.release_at(position.max(in_flight), reply);
-            } else {
-                drop(reply);
-                self.stop(Stop::Fenced);
+                Verdict::Retry => {
+                    let in_flight = self.writer.in_flight().unwrap_or(position);
+                    self.release_at(position.max(in_flight), reply);
+                }
+                Verdict::Fenced => self.stop(Stop::Fenced),
             }
         } else if let Some(unlaunched) = self.writer.first_unlaunched() {
             self.release_at(position.max(unlaunched), reply);
@@ -86,15 +75,15 @@ impl ShardTask {
 
     fn release_at(&mut self, position: Seq, reply: HeldReply) {
         if let Some(reply) = self.writer.attach_reply(position, reply) {
-            reply.send();
+            self.jobs.push(Job::Reply(reply));
         }
     }
 
     /// Finds out whether the shard is still ours, though nobody waits for the answer.
     pub(crate) fn suspect_fence(&mut self) {
-        match self.outside.local_epoch() {
-            Some(epoch) if epoch != self.epoch && !self.resolving => self.stop(Stop::Fenced),
-            Some(_) => {}
+        match self.moment.local_epoch.map(|epoch| self.ownership.judge_epoch(epoch)) {
+            Some(Verdict::Fenced) => self.stop(Stop::Fenced),
+            Some(Verdict::Done | Verdict::Retry) => {}
             None => self.fences.suspected = true,
         }
     }
@@ -111,16 +100,15 @@ impl ShardTask {
         if fences.running || !wanted {
             return;
         }
-        if let Some(epoch) = self.outside.local_epoch() {
-            let accused = std::mem::take(&mut fences.accused);
-            if epoch == self.epoch {
-                self.convict(accused);
-            } else if self.resolving {
-                self.fences.accused = accused;
-            } else {
-                self.stop(Stop::Fenced);
-            }
-            return;
+        if let Some(epoch) = self.moment.local_epoch {
+            return match self.ownership.judge_epoch(epoch) {
+                Verdict::Done => {
+                    let accused = std::mem::take(&mut fences.accused);
+                    self.convict(accused);
+                }
+                Verdict::Retry => {}
+                Verdict::Fenced => self.stop(Stop::Fenced),
+            };
         }
         fences.running = true;
         fences.suspected = false;
@@ -129,10 +117,10 @@ impl ShardTask {
         self.jobs.push(Job::CheckFence { delay: Duration::ZERO });
     }
 
-    /// A fence check is back. Reopening by ourselves raises the epoch too, and proves nothing until it is done.
+    /// A fence check is back.
     pub(crate) fn on_fence(&mut self, epoch: StorageResult<Epoch>) {
-        match epoch {
-            Ok(epoch) if epoch <= self.epoch => {
+        match epoch.map(|epoch| self.ownership.judge_epoch(epoch)) {
+            Ok(Verdict::Done) => {
                 self.fences.running = false;
                 for read in std::mem::take(&mut self.fences.checking) {
                     self.release_at(read.position, read.reply);
@@ -140,8 +128,8 @@ impl ShardTask {
                 let judged = std::mem::take(&mut self.fences.judged);
                 self.convict(judged);
             }
-            Ok(_) if self.resolving => self.retry_fence_check(),
-            Ok(_) => self.stop(Stop::Fenced),
+            Ok(Verdict::Retry) => self.retry_fence_check(),
+            Ok(Verdict::Fenced) => self.stop(Stop::Fenced),
             Err(error) => {
                 tracing::warn!(log = %self.log.0, %error, "fence check failed, retrying");
                 self.retry_fence_check();

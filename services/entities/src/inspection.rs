@@ -8,8 +8,7 @@ use ids::Timestamp;
 use storage::{Epoch, Seq};
 
 use crate::entity_slot::{Residence, SlotId};
-use crate::panics::caught;
-use crate::shard::ShardTask;
+use crate::shard_state::ShardState;
 use crate::{EntityKey, Kind, ObligationId, Resident};
 
 /// One entity, and what its shard knows of it.
@@ -65,19 +64,16 @@ pub(crate) struct Inspection {
     pub(crate) look: Box<Look>,
 }
 
-impl ShardTask {
-    pub(crate) fn inspect(&mut self, inspection: Inspection) {
-        let Inspection { key, look } = inspection;
-        let slot = self.entities.find(&key).and_then(|id| self.slot_view(id));
-        let view = EntityView {
+impl ShardState {
+    /// An entity as it is now.
+    pub(crate) fn view(&self, key: &EntityKey) -> EntityView<'_> {
+        let slot = self.entities.find(key).and_then(|id| self.slot_view(id));
+        EntityView {
             log: &self.log.0,
-            epoch: self.epoch,
+            epoch: self.ownership.epoch(),
             last: self.writer.durable(),
-            set_aside: self.quarantined.get(&key).map(|aside| Arc::clone(&aside.reason)),
+            set_aside: self.quarantined.get(key).map(|aside| Arc::clone(&aside.reason)),
             slot,
-        };
-        if let Err(panic) = caught(|| look(view)) {
-            tracing::error!(log = %self.log.0, ?key, panic, "inspecting an entity panicked");
         }
     }
 

@@ -12,10 +12,11 @@ use crate::checkpoint::{Batch, Part};
 use crate::entity_slot::SlotId;
 use crate::hosted::Opaque;
 use crate::kinds::Entry;
+use crate::request::{HeldReply, Waiter};
 use crate::wake_ups::Bucket;
 use crate::{EntityKey, ObligationId, RowAddress};
 
-/// One piece of work. A delay comes before the work; each is answered by the arrival that is named.
+/// One piece of work. A delay comes before the work. What names an arrival is answered by it, everything else by none.
 pub(crate) enum Job {
     /// Append a group: [`Arrival::Appended`].
     Append { epoch: Epoch, seq: Seq, id: GroupId, bytes: Bytes },
@@ -45,6 +46,14 @@ pub(crate) enum Job {
     CarryOut { slot: SlotId, kind: Arc<Entry>, key: EntityKey, id: ObligationId, obligation: Opaque },
     /// Take back all that the host was handed. No answer comes to those.
     AbortObligations,
+    /// Let an answer go.
+    Reply(HeldReply),
+    /// Let these answers go, in order.
+    Release(Vec<HeldReply>),
+    /// Tell the host that changes of an entity are durable.
+    Committed { kind: Arc<Entry>, key: EntityKey },
+    /// All that this one waits for is in the tables.
+    Flushed(Waiter),
     /// Wait, and let this arrive.
     Sleep { delay: Duration, then: Arrival },
 }

@@ -16,7 +16,7 @@ use crate::hosted::{Consequences, Entity, Opaque};
 use crate::job::Job;
 use crate::panics::caught;
 use crate::request::Origin;
-use crate::shard::ShardTask;
+use crate::shard_state::ShardState;
 use crate::{CallError, Corrupt, EntityKey, RowAddress};
 
 /// How often in a row a step may ask for rows before it is refused.
@@ -71,7 +71,7 @@ impl Loads {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     /// The slot of an entity, which starts to load if it was not in memory; `None` if it is quarantined, or of a kind that is
     /// not hosted.
     pub(crate) fn find_or_load(&mut self, key: &EntityKey) -> Option<SlotId> {
@@ -171,7 +171,7 @@ impl ShardTask {
         self.checkpoints.may_take(id, slot);
         self.weigh(id, weight);
         self.reconcile_obligations(id, owed, seq);
-        let now = self.runtime.now();
+        let now = self.moment.now;
         self.schedule_wake_up(id, false, true, now);
         self.note_rest(id);
         self.drain_mailbox(id);
@@ -185,7 +185,7 @@ impl ShardTask {
             tracing::error!(log = %self.log.0, key = ?slot.key, "a step asks for rows again and again");
             slot.stalls = 0;
             let refused = CallError::Unavailable("the rows that were asked for do not suffice".to_owned());
-            let now = self.runtime.now();
+            let now = self.moment.now;
             return self.after_step(id, origin, Some(Err(refused)), false, now);
         }
         slot.stalled = Some((input, origin));
@@ -239,7 +239,7 @@ impl ShardTask {
                 let is_news = std::mem::replace(&mut slot.next_wake_up, next_wake_up) != next_wake_up;
                 self.weigh(id, weight);
                 if is_news {
-                    let now = self.runtime.now();
+                    let now = self.moment.now;
                     self.schedule_wake_up(id, false, false, now);
                 }
                 self.decide(id, input, origin);

@@ -2,33 +2,23 @@
 //! outcomes mean.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ids::Timestamp;
-use runtime::Backoff;
 use storage::{Append, Epoch, GroupId, Opened, Reopen, Seq, StorageResult};
 
 use crate::entity_slot::SlotId;
 use crate::group::GroupBuffer;
-use crate::held_replies::HeldReply;
 use crate::hosted::Opaque;
 use crate::job::Job;
-use crate::shard::{ShardTask, Stop};
+use crate::log_ownership::Verdict;
+use crate::moment::Seeds;
+use crate::request::HeldReply;
+use crate::shard_state::ShardState;
+use crate::stop::Stop;
 use crate::{EntityKey, ObligationId};
-
-/// Between the attempts to reopen a log.
-pub(crate) const REOPEN_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
-
-/// What the outcome of a write means.
-pub(crate) enum Verdict {
-    /// It has happened.
-    Done,
-    /// Not known yet, or fenced by ourselves: to be tried again.
-    Undecided,
-    /// The log is somebody else's.
-    Lost,
-}
 
 /// An obligation that waits for its group.
 pub(crate) struct Start {
@@ -131,16 +121,16 @@ impl LogWriter {
         self.in_flight.is_none() && self.full.is_empty() && self.forming.buffer.len() == 0
     }
 
-    /// Adds a transition to the group that forms and returns its position. `id` is called to name a group that this closes.
+    /// Adds a transition to the group that forms and returns its position.
     pub(crate) fn add(
         &mut self,
         slot: SlotId,
         key: &EntityKey,
         changes: &[Bytes],
         at: Timestamp,
-        id: impl Fn() -> GroupId,
+        seeds: &mut Seeds,
     ) -> Seq {
-        let seq = self.add_entry(key, changes, "", at, id);
+        let seq = self.add_entry(key, changes, "", at, seeds);
         if self.forming.cargo.changed.last() != Some(&slot) {
             self.forming.cargo.changed.push(slot);
         }
@@ -148,14 +138,8 @@ impl LogWriter {
     }
 
     /// Adds that an entity is set aside.
-    pub(crate) fn add_set_aside(
-        &mut self,
-        key: &EntityKey,
-        reason: &str,
-        at: Timestamp,
-        id: impl Fn() -> GroupId,
-    ) -> Seq {
-        self.add_entry(key, &[], reason, at, id)
+    pub(crate) fn add_set_aside(&mut self, key: &EntityKey, reason: &str, at: Timestamp, seeds: &mut Seeds) -> Seq {
+        self.add_entry(key, &[], reason, at, seeds)
     }
 
     fn add_entry(
@@ -164,11 +148,11 @@ impl LogWriter {
         changes: &[Bytes],
         set_aside: &str,
         at: Timestamp,
-        id: impl Fn() -> GroupId,
+        seeds: &mut Seeds,
     ) -> Seq {
         let cost = GroupBuffer::cost(key, changes, set_aside);
         if self.forming.buffer.len() > 0 && self.forming.buffer.len() + cost > self.group_bytes {
-            self.close_forming(id());
+            self.close_forming(GroupId(seeds.draw()));
         }
         if self.forming.buffer.len() == 0 {
             self.forming.begun = at;
@@ -189,7 +173,7 @@ impl LogWriter {
     }
 
     /// The next group to append, if none is in flight.
-    fn launch(&mut self, id: impl Fn() -> GroupId) -> Option<(Seq, GroupId, Bytes)> {
+    fn launch(&mut self, seeds: &mut Seeds) -> Option<(Seq, GroupId, Bytes)> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -197,7 +181,7 @@ impl LogWriter {
             if self.forming.buffer.len() == 0 {
                 return None;
             }
-            self.close_forming(id());
+            self.close_forming(GroupId(seeds.draw()));
         }
         self.in_flight = self.full.pop_front();
         self.in_flight_group()
@@ -267,41 +251,28 @@ impl LogWriter {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     /// Starts the next append, if none is in flight and there is anything to append.
     pub(crate) fn flush(&mut self) {
-        let runtime = &self.runtime;
-        if let Some((seq, id, bytes)) = self.writer.launch(|| GroupId(runtime.seed())) {
+        if let Some((seq, id, bytes)) = self.writer.launch(&mut self.seeds) {
             self.append(seq, id, bytes);
         }
     }
 
     fn append(&mut self, seq: Seq, id: GroupId, bytes: Bytes) {
-        self.jobs.push(Job::Append { epoch: self.epoch, seq, id, bytes });
+        self.jobs.push(Job::Append { epoch: self.ownership.epoch(), seq, id, bytes });
     }
 
     pub(crate) fn on_append(&mut self, epoch: Epoch, outcome: Append) {
-        match self.judge(epoch, outcome) {
+        match self.ownership.judge(epoch, outcome) {
             Verdict::Done => self.release_landed(),
-            Verdict::Lost => self.stop(Stop::Fenced),
-            Verdict::Undecided => {
+            Verdict::Fenced => self.stop(Stop::Fenced),
+            Verdict::Retry => {
                 tracing::warn!(log = %self.log.0, "append outcome unknown, reopening the log");
                 self.metrics.unknown_appends.increment(1);
-                self.resolving = true;
-                self.reopen_backoff.reset();
-                self.jobs.push(Job::Reopen { epoch: self.epoch, delay: Duration::ZERO });
+                self.ownership.begin_resolving();
+                self.jobs.push(Job::Reopen { epoch: self.ownership.epoch(), delay: Duration::ZERO });
             }
-        }
-    }
-
-    /// What the outcome of a write under `epoch` means for whoever made it.
-    pub(crate) fn judge(&self, epoch: Epoch, outcome: Append) -> Verdict {
-        match outcome {
-            Append::Appended => Verdict::Done,
-            // Reopening by ourselves fences our own earlier epoch; the next attempt tells.
-            Append::Fenced if self.resolving || epoch != self.epoch => Verdict::Undecided,
-            Append::Fenced => Verdict::Lost,
-            Append::Unknown => Verdict::Undecided,
         }
     }
 
@@ -313,13 +284,12 @@ impl ShardTask {
             Ok(Reopen::Unknown) => {}
             Err(error) => tracing::warn!(log = %self.log.0, %error, "cannot reopen the log yet"),
         }
-        self.jobs.push(Job::Reopen { epoch: self.epoch, delay: self.reopen_backoff.next_delay() });
+        self.jobs.push(Job::Reopen { epoch: self.ownership.epoch(), delay: self.ownership.next_delay() });
     }
 
     /// The log is reopened: either our group is in it, or it is appended again under the new epoch.
     fn on_resolved(&mut self, opened: Opened) {
-        self.resolving = false;
-        self.epoch = opened.head.epoch;
+        self.ownership.resolved(opened.head.epoch);
         let Some((seq, id, bytes)) = self.writer.in_flight_group() else { return };
         if opened.head.last < seq && opened.head.last.next() == seq {
             self.append(seq, id, bytes);
@@ -334,17 +304,15 @@ impl ShardTask {
 
     fn release_landed(&mut self) {
         let Some((seq, bytes, cargo)) = self.writer.landed() else { return };
-        self.checkpoints.group_landed(seq, bytes, self.turn_began);
+        self.checkpoints.group_landed(seq, bytes, self.moment.now);
         self.metrics.groups.increment(1);
-        for reply in cargo.replies {
-            reply.send();
-        }
+        self.jobs.push(Job::Release(cargo.replies));
         for start in cargo.starts {
             self.start(start);
         }
         for slot in cargo.changed {
             if let Some(slot) = self.entities.get(slot) {
-                slot.kind.kind.committed(&slot.key);
+                self.jobs.push(Job::Committed { kind: Arc::clone(&slot.kind), key: slot.key.clone() });
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::job::Job;
 use crate::log_writer::Start;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
-use crate::shard::ShardTask;
+use crate::shard_state::ShardState;
 
 /// Between the repetitions of something that was carried out and did not help.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -107,7 +107,7 @@ impl Owed {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     /// Attaches what the entity has newly come to owe to the group at `seq`, and starts it if that is durable.
     pub(crate) fn reconcile_obligations(&mut self, id: SlotId, now_owed: Vec<(ObligationId, Opaque)>, seq: Seq) {
         let Some(slot) = self.entities.get_mut(id) else { return };

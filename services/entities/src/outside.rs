@@ -24,6 +24,7 @@ use crate::hosted::{Entity, Opaque};
 use crate::job::Job;
 use crate::kinds::Entry;
 use crate::loading::{ATTEMPTS, BACKOFF, Fetched, Loaded};
+use crate::request::HeldReply;
 use crate::wake_ups::{Bucket, WakeUpPage, WakeUpsRead};
 use crate::{Corrupt, EntityKey, ObligationId, RowAddress};
 
@@ -119,6 +120,11 @@ impl Outside {
             }),
             Job::DropBuckets { partitions, index } => self.spawn(place.drop_buckets(partitions, index)),
             Job::CarryOut { slot, kind, key, id, obligation } => self.carry_out(slot, kind, key, id, obligation),
+            Job::Reply(reply) => reply.send(),
+            Job::Release(replies) => replies.into_iter().for_each(HeldReply::send),
+            Job::Committed { kind, key } => kind.kind.committed(&key),
+            // Whoever is gone need not know.
+            Job::Flushed(waiter) => drop(waiter.send(())),
             Job::AbortObligations => self.carrying_out.abort_all(),
             Job::Sleep { delay, then } => self.after(delay, async move { then }),
         }

@@ -9,23 +9,22 @@
 //! sets nothing aside that a new owner goes on serving; and whoever recovers the log sets aside, and copies again, what the
 //! log says.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use storage::{GroupId, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageResult, Table};
+use storage::{LogId, PartitionKey, PartitionWrite, Row, RowKey, Seq};
 
 use crate::entity_slot::{Residence, Slot, SlotId};
 use crate::group::{GroupBuffer, decode_group};
-use crate::held_replies::HeldReply;
-use crate::request::{Origin, Outcome, Request};
-use crate::shard::ShardTask;
+use crate::request::{HeldReply, Origin, Outcome, Request};
+use crate::shard_state::ShardState;
 use crate::{CallError, EntityKey, packed_key};
 
 /// What the names of its partitions begin with.
 const ROWS: &[u8] = b"quarantine/";
 
-fn partition(log: &LogId) -> PartitionKey {
+/// Where they lie.
+pub(crate) fn partition(log: &LogId) -> PartitionKey {
     [ROWS, log.0.as_bytes()].concat().into()
 }
 
@@ -79,26 +78,17 @@ impl SetAside {
     }
 }
 
-/// Which entities are set aside, and why.
-pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageResult<HashMap<EntityKey, SetAside>> {
-    let mut quarantined = HashMap::new();
-    let mut from = RowKey::new();
-    loop {
-        let range = ScanRange { from: from.clone(), to: None };
-        let page = table.scan(&partition(log), range, ScanOrder::Ascending, 1000).await?;
-        for row in &page.rows {
-            match parse_row_key(&row.key) {
-                Some((key, Seq(0))) => {
-                    let reason = Arc::from(String::from_utf8_lossy(&row.value));
-                    quarantined.insert(key, SetAside { reason, said: Seq(0) });
-                }
-                Some(_) => {}
-                None => tracing::error!(log = %log.0, key = ?row.key, "unreadable quarantine row"),
-            }
+/// What a row says of an entity that is set aside: that it is, and why.
+pub(crate) fn read_row(log: &LogId, row: &Row) -> Option<(EntityKey, SetAside)> {
+    match parse_row_key(&row.key) {
+        Some((key, Seq(0))) => {
+            let reason = Arc::from(String::from_utf8_lossy(&row.value));
+            Some((key, SetAside { reason, said: Seq(0) }))
         }
-        match page.next_from() {
-            Some(next) => from = next,
-            None => return Ok(quarantined),
+        Some(_) => None,
+        None => {
+            tracing::error!(log = %log.0, key = ?row.key, "unreadable quarantine row");
+            None
         }
     }
 }
@@ -111,7 +101,7 @@ pub(crate) struct Accusation {
     origin: Option<Origin>,
 }
 
-impl ShardTask {
+impl ShardState {
     /// Takes an entity out of service until a fence check tells whether it is corrupt, or whether this shard has a new owner
     /// whose rows it cannot make sense of. A former owner must neither call them corrupt nor copy anything aside.
     pub(crate) fn accuse(&mut self, id: SlotId, reason: String, origin: Option<Origin>) {
@@ -134,10 +124,8 @@ impl ShardTask {
         let Some(slot) = self.entities.remove(id) else { return };
         tracing::error!(log = %self.log.0, key = ?slot.key, reason, "entity quarantined");
         slot.kind.counters.quarantined.increment(1);
-        let said = (!slot.recent.is_empty()).then(|| {
-            let runtime = &self.runtime;
-            self.writer.add_set_aside(&slot.key, &reason, runtime.now(), || GroupId(runtime.seed()))
-        });
+        let said = (!slot.recent.is_empty())
+            .then(|| self.writer.add_set_aside(&slot.key, &reason, self.moment.now, &mut self.seeds));
         let copy = said.map(|said| copy_of(&self.log, &slot, &reason, said));
         let aside = SetAside { reason: Arc::from(reason), said: said.unwrap_or_default() };
         self.checkpoints.forget(id, &slot, copy);
@@ -160,7 +148,7 @@ impl ShardTask {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     /// While the shard recovers: the log says that this entity is set aside, or the tables do.
     pub(crate) fn set_aside_again(&mut self, key: EntityKey, reason: &str) {
         if let Some(id) = self.entities.find(&key)

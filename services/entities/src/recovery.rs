@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ids::KindId;
-use storage::{Head, Log, LogId, Opened, OwnerNonce, Seq, StorageError, StorageResult};
+use storage::{LogId, Opened, Seq, StorageError, StorageResult};
 
 use crate::EntityKey;
 use crate::group::decode_group;
-use crate::shard::ShardTask;
+use crate::shard_state::ShardState;
 
 /// A group of the tail.
 pub(crate) struct TailGroup {
@@ -33,29 +33,14 @@ pub(crate) struct TailEntry {
     set_aside: String,
 }
 
-/// Opens the log and reads its tail; refuses one with holes, with groups that cannot be read, or with entities of a kind that
-/// is not hosted here. Which entities such a group is about is said by nothing but its bytes, and what comes after may build
-/// on it, so no part of the shard can be served.
-pub(crate) async fn open(
+/// Reads the tail; refuses one with holes, with groups that cannot be read, or with entities of a kind that is not hosted here.
+/// Which entities such a group is about is said by nothing but its bytes, and what comes after may build on it, so no part of
+/// the shard can be served.
+pub(crate) fn read_tail(
     log: &LogId,
-    nonce: OwnerNonce,
-    store: &dyn Log,
+    opened: &Opened,
     is_hosted: impl Fn(KindId) -> bool,
-) -> StorageResult<(Head, Vec<TailGroup>)> {
-    let opened = match store.open(log, nonce).await {
-        Ok(opened) => read_tail(log, &opened, is_hosted).map(|tail| (opened.head, tail)),
-        Err(error) => Err(error),
-    };
-    opened.map_err(|error| match error {
-        StorageError::Corrupt(what) => StorageError::Corrupt(format!(
-            "{what}; the whole shard is refused until its log can be read: restore a backup of the store"
-        )),
-        error => error,
-    })
-}
-
-/// Reads the tail.
-fn read_tail(log: &LogId, opened: &Opened, is_hosted: impl Fn(KindId) -> bool) -> StorageResult<Vec<TailGroup>> {
+) -> StorageResult<Vec<TailGroup>> {
     let corrupt = |what: String| StorageError::Corrupt(format!("log {}: {what}", log.0));
     let mut expected = opened.head.trimmed_below;
     let mut tail = Vec::with_capacity(opened.tail.len());
@@ -85,10 +70,10 @@ fn read_entries(group: Bytes, is_hosted: impl Fn(KindId) -> bool) -> Result<Vec<
     entries.collect()
 }
 
-impl ShardTask {
+impl ShardState {
     /// Attaches the tail's changes to their entities.
     pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
-        let now = self.runtime.now();
+        let now = self.moment.now;
         // What the tables say may concern changes of the tail: those are copied once more, under our own eyes.
         let stored = self.quarantined.iter().map(|(key, aside)| (key.clone(), aside.reason.to_string()));
         let mut set_aside: Vec<_> = stored.collect();
@@ -111,7 +96,7 @@ impl ShardTask {
     }
 
     fn attach(&mut self, seq: Seq, key: EntityKey, changes: Vec<Bytes>) {
-        let now = self.runtime.now();
+        let now = self.moment.now;
         let id = match self.entities.find(&key) {
             Some(id) => id,
             None => {

@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ids::Timestamp;
-use runtime::{Backoff, Runtime};
-use storage::{Append, Epoch, Head, LogId, PartitionWrite, RowKey, Seq, StorageError, StorageResult, Store};
+use runtime::Backoff;
+use storage::{Append, Epoch, Head, PartitionWrite, RowKey, Seq};
 
 pub(crate) use self::buckets::{Bucket, Index};
 use self::damaged::Damaged;
@@ -30,11 +30,13 @@ pub(crate) use self::rows::{WakeUpPage, WakeUpsRead, check_row};
 use crate::checkpoint::Part;
 use crate::entity_slot::{Residence, Slot, SlotId};
 use crate::job::Job;
-use crate::log_writer::Verdict;
+use crate::log_ownership::Verdict;
+use crate::moment::Moment;
 use crate::obligations::BACKOFF;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
-use crate::shard::{ShardTask, Stop};
+use crate::shard_state::ShardState;
+use crate::stop::Stop;
 use crate::{EntityKey, Env, RowAddress};
 
 /// The time in rows of entities that are to be looked at as soon as somebody reads them, whatever clock that is read by.
@@ -156,7 +158,7 @@ impl WakeUps {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     /// Schedules the entity's next wake-up. `woken`: a wake-up has just been delivered; `changed`: the state is new.
     pub(crate) fn schedule_wake_up(&mut self, id: SlotId, woken: bool, changed: bool, now: Timestamp) {
         let Some(slot) = self.entities.get_mut(id) else { return };
@@ -174,7 +176,7 @@ impl ShardTask {
         if woken && !changed && at.is_some_and(|at| at <= now) {
             // Due, and yet it did nothing: not again at once.
             slot.idle_wake_ups += 1;
-            let held_until = held_until(slot, &self.runtime).filter(|until| *until > now);
+            let held_until = held_until(slot, self.moment).filter(|until| *until > now);
             is_held = held_until.is_some();
             at = held_until.map(|until| until.min(now + HELD_REST)).or(Some(now + BACKOFF.after(slot.idle_wake_ups)));
         } else if woken && !changed {
@@ -305,7 +307,11 @@ impl ShardTask {
 
     fn move_watermark(&mut self, now: Timestamp) {
         let wake_ups = &self.wake_ups;
-        if wake_ups.moving || self.resolving || now < wake_ups.not_before || now < wake_ups.watermark.next().start() {
+        if wake_ups.moving
+            || self.ownership.is_resolving()
+            || now < wake_ups.not_before
+            || now < wake_ups.watermark.next().start()
+        {
             return;
         }
         let firsts = [wake_ups.pending.first(), wake_ups.to_load.first()];
@@ -325,7 +331,7 @@ impl ShardTask {
         let buckets = self.wake_ups.index.pass(from, target);
         self.wake_ups.passed.push_back(Passed { buckets, batch });
         let rows = self.rewritten(target, rows);
-        self.jobs.push(Job::MoveWatermark { epoch: self.epoch, to: target, rows, delay: Duration::ZERO });
+        self.jobs.push(Job::MoveWatermark { epoch: self.ownership.epoch(), to: target, rows, delay: Duration::ZERO });
     }
 
     /// Rows for whoever must be looked at although the bucket that says so is about to be passed. That is so too for whoever
@@ -355,15 +361,20 @@ impl ShardTask {
     }
 
     pub(crate) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
-        match self.judge(epoch, outcome) {
+        match self.ownership.judge(epoch, outcome) {
             Verdict::Done => {
                 self.wake_ups.moving = false;
             }
-            Verdict::Lost => self.stop(Stop::Fenced),
-            Verdict::Undecided => {
+            Verdict::Fenced => self.stop(Stop::Fenced),
+            Verdict::Retry => {
                 tracing::warn!(log = %self.log.0, "cannot move the wake-up watermark yet");
                 let rows = self.rewritten(at, self.standing_rows(at));
-                self.jobs.push(Job::MoveWatermark { epoch: self.epoch, to: at, rows, delay: WATERMARK_RETRY });
+                self.jobs.push(Job::MoveWatermark {
+                    epoch: self.ownership.epoch(),
+                    to: at,
+                    rows,
+                    delay: WATERMARK_RETRY,
+                });
             }
         }
     }
@@ -406,31 +417,8 @@ impl ShardTask {
 }
 
 /// When to look again at an entity for which something is due that waits for the wall clock.
-fn held_until(slot: &Slot, runtime: &Runtime) -> Option<Timestamp> {
+fn held_until(slot: &Slot, Moment { now, wall, .. }: Moment) -> Option<Timestamp> {
     let Residence::Ready(entity) = &slot.residence else { return None };
-    let (now, wall) = runtime.clocks();
     let env = Env { now, wall, seed: 0 };
     caught(|| entity.held_until(&env)).unwrap_or_default()
-}
-
-/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.
-/// False when somebody else has opened the log.
-pub(crate) async fn ensure_watermark(
-    store: &Store,
-    log: &LogId,
-    head: &mut Head,
-    now: Timestamp,
-) -> StorageResult<bool> {
-    if head.watermark != Timestamp::EPOCH {
-        return Ok(true);
-    }
-    let at = Bucket::of(now).start();
-    match store.log.set_watermark(log, head.epoch, at).await {
-        Append::Appended => {
-            head.watermark = at;
-            Ok(true)
-        }
-        Append::Fenced => Ok(false),
-        Append::Unknown => Err(StorageError::Unknown(format!("setting the first watermark of log {}", log.0))),
-    }
 }

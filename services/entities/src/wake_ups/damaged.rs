@@ -15,7 +15,7 @@ use super::{Bucket, CORRUPT_REST, READ_BACKOFF};
 use crate::entity_slot::Residence;
 use crate::job::Job;
 use crate::kinds::Kinds;
-use crate::shard::ShardTask;
+use crate::shard_state::ShardState;
 
 /// The place of an entity that is only looked at, among those to be loaded: behind whoever is due.
 const LAST: Timestamp = Timestamp::MAX;
@@ -70,7 +70,7 @@ impl Damaged {
     }
 }
 
-impl ShardTask {
+impl ShardState {
     /// Goes on with the walk that damaged buckets ask for, if there are any.
     pub(super) fn look_at_all_entities(&mut self) {
         if self.closing.is_some() || self.wake_ups.to_load.last().is_some_and(|(at, _)| *at == LAST) {
