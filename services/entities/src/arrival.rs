@@ -3,12 +3,13 @@
 use storage::{Append, Epoch, PartitionPage, Reopen, Seq, StorageResult};
 
 use crate::ObligationId;
-use crate::checkpoint::{Batch, Written};
+use crate::checkpoint::batch::{Batch, Written};
 use crate::entity_slot::SlotId;
 use crate::hosted::Opaque;
 use crate::loading::{Fetched, Loaded};
 use crate::request::{Request, Waiter};
-use crate::wake_ups::{Bucket, WakeUpsRead};
+use crate::wake_ups::buckets::Bucket;
+use crate::wake_ups::rows::WakeUpsRead;
 
 /// A message to the shard.
 pub(crate) enum Arrival {
@@ -33,7 +34,7 @@ pub(crate) enum Arrival {
     /// A trim has an outcome.
     Trimmed { epoch: Epoch, below: Seq, outcome: Append },
     /// Wake-up rows.
-    WakeUps { bucket: Bucket, read: WakeUpsRead },
+    WakeUps(WakeUpsRead),
     /// Partitions of entities, some of which may be the shard's.
     Partitions(StorageResult<PartitionPage>),
     /// The rows that must outlive a bucket were written again, and the watermark has an outcome.

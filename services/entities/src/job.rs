@@ -8,12 +8,12 @@ use bytes::Bytes;
 use storage::{Epoch, GroupId, PartitionCursor, PartitionKey, PartitionWrite, RowKey, Seq};
 
 use crate::arrival::Arrival;
-use crate::checkpoint::{Batch, Part};
+use crate::checkpoint::batch::{Batch, Part};
 use crate::entity_slot::SlotId;
 use crate::hosted::Opaque;
 use crate::kinds::Entry;
 use crate::request::{HeldReply, Waiter};
-use crate::wake_ups::Bucket;
+use crate::wake_ups::buckets::Bucket;
 use crate::{EntityKey, ObligationId, RowAddress};
 
 /// One piece of work. A delay comes before the work. What names an arrival is answered by it, everything else by none.

@@ -10,12 +10,10 @@
 
 mod arrival;
 mod checkpoint;
-mod deciding;
 mod entity_slot;
-mod eviction;
+mod fence_checks;
 mod group;
 mod handle;
-mod held_replies;
 mod hosted;
 mod inbox;
 mod inspection;
@@ -36,7 +34,6 @@ mod packed_key;
 mod panics;
 mod place;
 mod quarantine;
-mod recovery;
 mod request;
 mod resident;
 mod settings;
@@ -44,6 +41,7 @@ mod shard;
 mod shard_state;
 mod shards;
 mod stop;
+mod tail;
 mod wake_ups;
 
 pub use handle::{CallError, ShardHandle, ShardStats};
@@ -61,6 +59,7 @@ pub use shards::{ShardOpener, Shards};
 
 /// Holds a row of the shard's own against what it is by its address; `None` for one of a kind's.
 pub fn check_row(partition: &[u8], key: &[u8], value: &bytes::Bytes) -> Option<Result<(), Corrupt>> {
-    let is_sound = wake_ups::check_row(partition, key).or_else(|| quarantine::check_row(partition, key, value))?;
+    let is_sound =
+        wake_ups::rows::check_row(partition, key).or_else(|| quarantine::check_row(partition, key, value))?;
     Some(if is_sound { Ok(()) } else { Err(Corrupt("it is no row of a shard".to_owned())) })
 }

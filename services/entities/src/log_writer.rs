@@ -1,23 +1,16 @@
-//! Groups on their way to the log: one in flight, everything decided meanwhile in the next; and what an append's three
-//! outcomes mean.
+//! Groups on their way to the log: one in flight, everything decided meanwhile in the next.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ids::Timestamp;
-use storage::{Append, Epoch, GroupId, Opened, Reopen, Seq, StorageResult};
+use storage::{GroupId, Seq};
 
 use crate::entity_slot::SlotId;
 use crate::group::GroupBuffer;
 use crate::hosted::Opaque;
-use crate::job::Job;
-use crate::log_ownership::Verdict;
 use crate::moment::Seeds;
 use crate::request::HeldReply;
-use crate::shard_state::ShardState;
-use crate::stop::Stop;
 use crate::{EntityKey, ObligationId};
 
 /// An obligation that waits for its group.
@@ -36,6 +29,13 @@ pub(crate) struct Cargo {
     pub(crate) starts: Vec<Start>,
     /// The entities that changed, each once.
     pub(crate) changed: Vec<SlotId>,
+}
+
+/// A group that is durable.
+pub(crate) struct Landed {
+    pub(crate) seq: Seq,
+    pub(crate) bytes: usize,
+    pub(crate) cargo: Cargo,
 }
 
 struct Forming {
@@ -173,7 +173,7 @@ impl LogWriter {
     }
 
     /// The next group to append, if none is in flight.
-    fn launch(&mut self, seeds: &mut Seeds) -> Option<(Seq, GroupId, Bytes)> {
+    pub(crate) fn launch(&mut self, seeds: &mut Seeds) -> Option<(Seq, GroupId, Bytes)> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -187,19 +187,20 @@ impl LogWriter {
         self.in_flight_group()
     }
 
-    fn in_flight_group(&self) -> Option<(Seq, GroupId, Bytes)> {
+    /// The group in flight, to be appended.
+    pub(crate) fn in_flight_group(&self) -> Option<(Seq, GroupId, Bytes)> {
         self.in_flight.as_ref().map(|group| (group.seq, group.id, group.bytes.clone()))
     }
 
     /// The group in flight has landed: what may leave now.
-    fn landed(&mut self) -> Option<(Seq, usize, Cargo)> {
+    pub(crate) fn landed(&mut self) -> Option<Landed> {
         let group = self.in_flight.take()?;
         self.durable = group.seq;
         self.waiting_bytes = self.waiting_bytes.saturating_sub(group.bytes.len());
         if self.is_idle() {
             self.waiting_bytes = 0;
         }
-        Some((group.seq, group.bytes.len(), group.cargo))
+        Some(Landed { seq: group.seq, bytes: group.bytes.len(), cargo: group.cargo })
     }
 
     fn cargo_of(&mut self, seq: Seq) -> Option<&mut Cargo> {
@@ -248,72 +249,5 @@ impl LogWriter {
     /// The position of the group in flight, if any.
     pub(crate) fn in_flight(&self) -> Option<Seq> {
         self.in_flight.as_ref().map(|group| group.seq)
-    }
-}
-
-impl ShardState {
-    /// Starts the next append, if none is in flight and there is anything to append.
-    pub(crate) fn flush(&mut self) {
-        if let Some((seq, id, bytes)) = self.writer.launch(&mut self.seeds) {
-            self.append(seq, id, bytes);
-        }
-    }
-
-    fn append(&mut self, seq: Seq, id: GroupId, bytes: Bytes) {
-        self.jobs.push(Job::Append { epoch: self.ownership.epoch(), seq, id, bytes });
-    }
-
-    pub(crate) fn on_append(&mut self, epoch: Epoch, outcome: Append) {
-        match self.ownership.judge(epoch, outcome) {
-            Verdict::Done => self.release_landed(),
-            Verdict::Fenced => self.stop(Stop::Fenced),
-            Verdict::Retry => {
-                tracing::warn!(log = %self.log.0, "append outcome unknown, reopening the log");
-                self.metrics.unknown_appends.increment(1);
-                self.ownership.begin_resolving();
-                self.jobs.push(Job::Reopen { epoch: self.ownership.epoch(), delay: Duration::ZERO });
-            }
-        }
-    }
-
-    /// An attempt to reopen the log has ended.
-    pub(crate) fn on_reopened(&mut self, reopened: StorageResult<Reopen>) {
-        match reopened {
-            Ok(Reopen::Reopened(opened)) => return self.on_resolved(opened),
-            Ok(Reopen::Fenced) => return self.stop(Stop::Fenced),
-            Ok(Reopen::Unknown) => {}
-            Err(error) => tracing::warn!(log = %self.log.0, %error, "cannot reopen the log yet"),
-        }
-        self.jobs.push(Job::Reopen { epoch: self.ownership.epoch(), delay: self.ownership.next_delay() });
-    }
-
-    /// The log is reopened: either our group is in it, or it is appended again under the new epoch.
-    fn on_resolved(&mut self, opened: Opened) {
-        self.ownership.resolved(opened.head.epoch);
-        let Some((seq, id, bytes)) = self.writer.in_flight_group() else { return };
-        if opened.head.last < seq && opened.head.last.next() == seq {
-            self.append(seq, id, bytes);
-        } else if opened.tail.iter().any(|group| group.seq == seq && group.id == id) {
-            self.release_landed();
-        } else {
-            // Nobody came between, and yet the position is not ours: one of the two statements is false.
-            tracing::error!(log = %self.log.0, seq = seq.0, last = opened.head.last.0, "the log holds a foreign group");
-            self.stop(Stop::Fenced);
-        }
-    }
-
-    fn release_landed(&mut self) {
-        let Some((seq, bytes, cargo)) = self.writer.landed() else { return };
-        self.checkpoints.group_landed(seq, bytes, self.moment.now);
-        self.metrics.groups.increment(1);
-        self.jobs.push(Job::Release(cargo.replies));
-        for start in cargo.starts {
-            self.start(start);
-        }
-        for slot in cargo.changed {
-            if let Some(slot) = self.entities.get(slot) {
-                self.jobs.push(Job::Committed { kind: Arc::clone(&slot.kind), key: slot.key.clone() });
-            }
-        }
     }
 }

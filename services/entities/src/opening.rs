@@ -10,8 +10,8 @@ use storage::{
 
 use crate::EntityKey;
 use crate::quarantine::{self, SetAside};
-use crate::recovery::{TailGroup, read_tail};
-use crate::wake_ups::{Bucket, Index};
+use crate::tail::{TailGroup, read_tail};
+use crate::wake_ups::buckets::{Bucket, Index};
 
 /// How many rows one read brings.
 const PAGE: usize = 1000;

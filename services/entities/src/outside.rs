@@ -18,14 +18,15 @@ use storage::{
 use tokio::task::{JoinError, JoinSet};
 
 use crate::arrival::Arrival;
-use crate::checkpoint::{Batch, Fate, Part, Written, writes_of};
+use crate::checkpoint::batch::{Batch, Fate, Part, Written, writes_of};
 use crate::entity_slot::SlotId;
 use crate::hosted::{Entity, Opaque};
 use crate::job::Job;
 use crate::kinds::Entry;
 use crate::loading::{ATTEMPTS, BACKOFF, Fetched, Loaded};
 use crate::request::HeldReply;
-use crate::wake_ups::{Bucket, WakeUpPage, WakeUpsRead};
+use crate::wake_ups::buckets::Bucket;
+use crate::wake_ups::rows::{WakeUpPage, WakeUpsRead};
 use crate::{Corrupt, EntityKey, ObligationId, RowAddress};
 
 /// How many rows of one entity are looked up at once: the tail may have touched thousands of its parts.
@@ -108,7 +109,7 @@ impl Outside {
             }
             Job::ReadWakeUps { bucket, from, delay } => self.after(delay, async move {
                 let read = place.read_wake_ups(bucket, from).await;
-                Arrival::WakeUps { bucket, read }
+                Arrival::WakeUps(read)
             }),
             Job::ListPartitions { prefix, from, delay } => self.after(delay, async move {
                 let listing = place.store.table.partitions(prefix, from, PARTITIONS);

@@ -4,7 +4,18 @@
 //! arrival ([`Moment`]), and what it wants done is a value ([`Job`]). So whoever drives it decides in which order jobs end, and
 //! whether they do.
 
+mod carrying_out;
+mod checkpointing;
+mod committing;
+mod deciding;
+mod eviction;
+mod loading;
+mod quarantining;
+mod recovering;
+mod waking;
+
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +25,7 @@ use storage::LogId;
 use crate::arrival::Arrival;
 use crate::checkpoint::Checkpoints;
 use crate::entity_slot::Entities;
-use crate::held_replies::FenceChecks;
+use crate::fence_checks::FenceChecks;
 use crate::job::Job;
 use crate::loading::Loads;
 use crate::log_ownership::LogOwnership;
@@ -27,7 +38,7 @@ use crate::place::Place;
 use crate::quarantine::SetAside;
 use crate::stop::Stop;
 use crate::wake_ups::WakeUps;
-use crate::{EntityKey, Kinds, ShardSettings, ShardStats};
+use crate::{EntityKey, EntityView, Kinds, ShardSettings, ShardStats, SlotView};
 
 /// Entities together may always be this large without calls being refused: some must be in memory to be worked on. Bytes.
 const LEAST_ROOM: usize = 1 << 20;
@@ -37,34 +48,34 @@ const LOOK_AT_OTHERS: Duration = Duration::from_secs(1);
 
 /// Everything that a shard is.
 pub(crate) struct ShardState {
-    pub(crate) log: LogId,
-    pub(crate) place: Place,
-    pub(crate) kinds: Kinds,
-    pub(crate) settings: ShardSettings,
-    pub(crate) metrics: Measures,
-    pub(crate) ownership: LogOwnership,
-    pub(crate) writer: LogWriter,
-    pub(crate) fences: FenceChecks,
-    pub(crate) entities: Entities,
-    pub(crate) quarantined: HashMap<EntityKey, SetAside>,
-    pub(crate) checkpoints: Checkpoints,
-    pub(crate) wake_ups: WakeUps,
-    pub(crate) loads: Loads,
+    log: LogId,
+    place: Place,
+    kinds: Kinds,
+    settings: ShardSettings,
+    metrics: Measures,
+    ownership: LogOwnership,
+    writer: LogWriter,
+    fences: FenceChecks,
+    entities: Entities,
+    quarantined: HashMap<EntityKey, SetAside>,
+    checkpoints: Checkpoints,
+    wake_ups: WakeUps,
+    loads: Loads,
     /// Requests in mailboxes.
-    pub(crate) mailboxed: usize,
-    pub(crate) memory_is_short: bool,
+    mailboxed: usize,
+    memory_is_short: bool,
     /// Whether calls are to be refused.
     shedding: bool,
     /// What it holds, within what all shards of the process hold.
-    pub(crate) share: Share,
+    share: Share,
     /// The changes of the step at hand, encoded.
-    pub(crate) encoded: Vec<Bytes>,
-    pub(crate) moment: Moment,
-    pub(crate) seeds: Seeds,
+    encoded: Vec<Bytes>,
+    moment: Moment,
+    seeds: Seeds,
     /// What others are to do, in order.
     pub(crate) jobs: Vec<Job>,
     /// When a close that was asked for gives up on completeness.
-    pub(crate) closing: Option<Timestamp>,
+    closing: Option<Timestamp>,
     stopped: Option<Stop>,
 }
 
@@ -81,6 +92,7 @@ impl ShardState {
         let Opening { head, tail, quarantined, index } = found;
         let mut state = Self {
             metrics: Measures::new(&log),
+            wake_ups: WakeUps::new(log.clone(), &head, index),
             log,
             place,
             kinds,
@@ -88,11 +100,10 @@ impl ShardState {
             ownership: LogOwnership::new(head.epoch),
             writer: LogWriter::new(head.last, settings.group_bytes),
             settings,
-            fences: FenceChecks::new(),
+            fences: FenceChecks::default(),
             entities: Entities::new(),
             quarantined,
             checkpoints: Checkpoints::new(head.trimmed_below),
-            wake_ups: WakeUps::new(&head, index),
             loads: Loads::default(),
             mailboxed: 0,
             memory_is_short: false,
@@ -117,15 +128,15 @@ impl ShardState {
             Arrival::Reopened(reopened) => self.on_reopened(reopened),
             Arrival::Fence(epoch) => self.on_fence(epoch),
             Arrival::Loaded { slot, again, loaded } => self.on_loaded(slot, again, loaded),
-            Arrival::LoadAgain { slot } => self.on_load_again(slot),
+            Arrival::LoadAgain { slot } => self.loads.want_again(slot),
             Arrival::Fetched { slot, fetched } => self.on_fetched(slot, fetched),
             Arrival::Checkpointed(written) => self.on_checkpointed(written),
             Arrival::BatchFailed(batch) => self.on_batch_failed(batch),
             Arrival::Trimmed { epoch, below, outcome } => self.on_trimmed(epoch, below, outcome),
-            Arrival::WakeUps { bucket, read } => self.on_wake_ups(bucket, read),
+            Arrival::WakeUps(read) => self.on_wake_ups(read),
             Arrival::Partitions(listed) => self.on_partitions(listed),
             Arrival::Watermark { epoch, at, outcome } => self.on_watermark(epoch, at, outcome),
-            Arrival::BucketsDropped => self.on_buckets_dropped(),
+            Arrival::BucketsDropped => self.wake_ups.dropped(),
             Arrival::CarriedOut { slot, id, input } => self.on_carried_out(slot, id, input),
             Arrival::Rested { slot, id } => self.on_rested(slot, id),
             // All that is decided by now, the group that forms included.
@@ -140,11 +151,11 @@ impl ShardState {
     pub(crate) fn turn(&mut self, moment: Moment) -> bool {
         self.begin(moment);
         let now = moment.now;
-        let mut more = self.fire_due(now);
+        let mut more = self.fire_due();
         self.load_due();
         self.begin_loads();
-        self.keep_wake_ups(now);
-        more |= self.checkpoint(now);
+        self.keep_wake_ups();
+        more |= self.checkpoint();
         more |= self.evict();
         self.check_fence();
         self.flush();
@@ -161,7 +172,7 @@ impl ShardState {
     }
 
     /// Stops the shard. Whoever still waits learns of it when the state is dropped.
-    pub(crate) fn stop(&mut self, why: Stop) {
+    fn stop(&mut self, why: Stop) {
         self.stopped.get_or_insert(why);
     }
 
@@ -219,7 +230,7 @@ impl ShardState {
         let now = self.moment.now;
         let shed = self.writer.oldest_waiting().filter(|_| !self.shedding);
         let times = [
-            self.next_wake_up(now),
+            self.wake_ups.next_turn(now, self.settings.wake_up_horizon).filter(|_| self.closing.is_none()),
             self.next_checkpoint(),
             shed.map(|begun| begun + self.settings.shed_age + Duration::from_millis(1)),
             Some(self.checkpoints.next_trim()).filter(|at| *at > now),
@@ -232,7 +243,7 @@ impl ShardState {
     }
 
     /// Notes what it holds for all shards to see.
-    pub(crate) fn note_memory(&mut self) {
+    fn note_memory(&mut self) {
         let holding = Holding {
             entities: self.entities.bytes(),
             dirty: self.checkpoints.dirty_bytes(),
@@ -253,6 +264,17 @@ impl ShardState {
             log_since: self.checkpoints.log_since(),
             last: self.writer.durable(),
             epoch: self.ownership.epoch(),
+        }
+    }
+
+    /// An entity as it is now.
+    pub(crate) fn view(&self, key: &EntityKey) -> EntityView<'_> {
+        EntityView {
+            log: &self.log.0,
+            epoch: self.ownership.epoch(),
+            last: self.writer.durable(),
+            set_aside: self.quarantined.get(key).map(|aside| Arc::clone(&aside.reason)),
+            slot: self.entities.find(key).and_then(|id| self.entities.get(id)).map(SlotView::of),
         }
     }
 

@@ -16,8 +16,6 @@ pub(crate) struct Part {
     pub(crate) taken: Taken,
     /// The wake-up of which a row goes with it.
     pub(crate) wake_up: Option<Timestamp>,
-    /// Whether it owes anything, and so must be looked at as soon as somebody owns the shard again.
-    pub(crate) owes: bool,
     pub(crate) writes: Vec<PartitionWrite>,
     /// The wake-up rows that go with them.
     pub(crate) wake_up_rows: Vec<RowAddress>,
@@ -51,7 +49,12 @@ pub(crate) struct Written {
 }
 
 impl Part {
-    /// Bytes in its rows.
+    /// Bytes of the values in its rows.
+    pub(crate) fn value_bytes(&self) -> usize {
+        self.writes.iter().flat_map(|write| &write.puts).map(|(_, value)| value.len()).sum()
+    }
+
+    /// Bytes in its rows, names included.
     pub(crate) fn bytes(&self) -> usize {
         self.writes.iter().flat_map(|write| &write.puts).map(|(key, value)| key.len() + value.len()).sum()
     }

@@ -7,18 +7,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use ids::Timestamp;
 use runtime::Backoff;
-use storage::{PartitionCursor, PartitionPage, StorageError, StorageResult};
+use storage::{LogId, PartitionCursor, PartitionPage, StorageError};
 
-use super::{Bucket, CORRUPT_REST, READ_BACKOFF};
-use crate::entity_slot::Residence;
+use super::buckets::Bucket;
+use super::rows::READ_BACKOFF;
 use crate::job::Job;
 use crate::kinds::Kinds;
-use crate::shard_state::ShardState;
 
-/// The place of an entity that is only looked at, among those to be loaded: behind whoever is due.
-const LAST: Timestamp = Timestamp::MAX;
+/// How long to wait before looking again at what does not match its checksums: only an operator mends it.
+const CORRUPT_REST: Duration = Duration::from_secs(60);
 
 /// The damaged buckets, and the walk over all entities on their account.
 #[derive(Default)]
@@ -40,6 +38,15 @@ struct Walk {
 }
 
 impl Walk {
+    fn over(prefixes: VecDeque<&'static [u8]>, covers: BTreeSet<Bucket>) -> Self {
+        Self { covers, prefixes, from: None, is_reading: false, backoff: READ_BACKOFF, looked_at: 0 }
+    }
+
+    fn listing(&self, delay: Duration) -> Option<Job> {
+        let prefix = *self.prefixes.front()?;
+        Some(Job::ListPartitions { prefix, from: self.from.clone(), delay })
+    }
+
     fn is_over(&self) -> bool {
         self.prefixes.is_empty()
     }
@@ -55,71 +62,48 @@ impl Damaged {
         self.buckets.insert(bucket);
     }
 
-    /// Among which partitions to read on, and from where, if there is something to read now.
-    fn next_read(&mut self, kinds: &Kinds) -> Option<(&'static [u8], Option<PartitionCursor>)> {
+    /// Makes up for no bucket any more that a finished walk covered.
+    pub(super) fn finish_walk(&mut self, log: &LogId) {
+        let Some(walk) = self.walk.take_if(|walk| walk.is_over()) else { return };
+        let (buckets, entities) = (walk.covers.len(), walk.looked_at);
+        tracing::info!(log = %log.0, buckets, entities, "the timers of damaged buckets of wake-ups were found again");
+        self.buckets.retain(|bucket| !walk.covers.contains(bucket));
+    }
+
+    /// Reads on, if there is something to read now.
+    pub(super) fn next_listing(&mut self, kinds: &Kinds) -> Option<Job> {
         if self.walk.is_none() && !self.buckets.is_empty() {
-            let (covers, prefixes) =
-                (self.buckets.clone(), kinds.iter().map(|kind| kind.entity_partitions()).collect());
-            self.walk =
-                Some(Walk { covers, prefixes, from: None, is_reading: false, backoff: READ_BACKOFF, looked_at: 0 });
+            let prefixes = kinds.iter().map(|kind| kind.entity_partitions()).collect();
+            self.walk = Some(Walk::over(prefixes, self.buckets.clone()));
         }
         let walk = self.walk.as_mut().filter(|walk| !walk.is_reading)?;
-        let prefix = *walk.prefixes.front()?;
+        let listing = walk.listing(Duration::ZERO)?;
         walk.is_reading = true;
-        Some((prefix, walk.from.clone()))
-    }
-}
-
-impl ShardState {
-    /// Goes on with the walk that damaged buckets ask for, if there are any.
-    pub(super) fn look_at_all_entities(&mut self) {
-        if self.closing.is_some() || self.wake_ups.to_load.last().is_some_and(|(at, _)| *at == LAST) {
-            return;
-        }
-        if let Some(walk) = self.wake_ups.damaged.walk.take_if(|walk| walk.is_over()) {
-            let (buckets, entities) = (walk.covers.len(), walk.looked_at);
-            tracing::info!(log = %self.log.0, buckets, entities, "the timers of damaged buckets of wake-ups were found again");
-            self.wake_ups.damaged.buckets.retain(|bucket| !walk.covers.contains(bucket));
-        }
-        let Some((prefix, from)) = self.wake_ups.damaged.next_read(&self.kinds) else { return };
-        self.jobs.push(Job::ListPartitions { prefix, from, delay: Duration::ZERO });
+        Some(listing)
     }
 
-    /// Has the entities of these partitions loaded that are this shard's and not in memory.
-    pub(crate) fn on_partitions(&mut self, listed: StorageResult<PartitionPage>) {
-        let page = match listed {
-            Ok(page) => page,
-            Err(error) => return self.list_again(&error),
-        };
-        let keys = page.partitions.iter().filter_map(|partition| self.kinds.entity_of(partition));
-        for key in keys.filter(|key| self.kinds.slot(key).is_some_and(|slot| self.place.holds(slot))) {
-            let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
-            let is_here = slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)));
-            if !is_here && !self.quarantined.contains_key(&key) {
-                self.wake_ups.to_load.insert((LAST, key));
-            }
-            self.wake_ups.damaged.walk.iter_mut().for_each(|walk| walk.looked_at += 1);
+    /// Partitions were named, in which these many entities of the shard were found.
+    pub(super) fn listed(&mut self, page: PartitionPage, entities: usize) {
+        let Some(walk) = &mut self.walk else { return };
+        walk.looked_at += entities;
+        walk.is_reading = false;
+        walk.backoff.reset();
+        if page.next.is_none() {
+            walk.prefixes.pop_front();
         }
-        if let Some(walk) = &mut self.wake_ups.damaged.walk {
-            walk.is_reading = false;
-            walk.backoff.reset();
-            if page.next.is_none() {
-                walk.prefixes.pop_front();
-            }
-            walk.from = page.next;
-        }
+        walk.from = page.next;
     }
 
-    fn list_again(&mut self, error: &StorageError) {
-        let Some(walk) = &mut self.wake_ups.damaged.walk else { return };
-        let Some(&prefix) = walk.prefixes.front() else { return };
+    /// Tries again, after a delay.
+    pub(super) fn list_again(&mut self, log: &LogId, error: &StorageError) -> Option<Job> {
+        let walk = self.walk.as_mut()?;
         let mut delay = walk.backoff.next_delay();
         if let StorageError::Corrupt(_) = error {
-            tracing::error!(log = %self.log.0, %error, "entities cannot be gone through: timers of those that are not in memory do not ring until they can");
+            tracing::error!(log = %log.0, %error, "entities cannot be gone through: timers of those that are not in memory do not ring until they can");
             delay += CORRUPT_REST;
         } else {
-            tracing::warn!(log = %self.log.0, %error, "cannot scan entities yet, retrying");
+            tracing::warn!(log = %log.0, %error, "cannot scan entities yet, retrying");
         }
-        self.jobs.push(Job::ListPartitions { prefix, from: walk.from.clone(), delay });
+        walk.listing(delay)
     }
 }

@@ -1,11 +1,17 @@
 //! A wake-up as a row: when an entity is due, in the key.
 
+use std::time::Duration;
+
 use bytes::{BufMut, BytesMut};
 use ids::Timestamp;
+use runtime::Backoff;
 use storage::{RowKey, ScanPage, StorageError};
 
 use super::buckets::{self, Bucket};
 use crate::{EntityKey, packed_key};
+
+/// Between the attempts to read what cannot be reached.
+pub(super) const READ_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 
 /// The row of an entity that is due then.
 pub(crate) fn row_key(due: Timestamp, key: &EntityKey) -> RowKey {

@@ -8,15 +8,12 @@
 //! owner that finds a tail begins with a group that holds nothing but whatever is decided meanwhile, and writes nothing that
 //! it recovered with a version below the position of that group.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use ids::KindId;
 use storage::{LogId, Opened, Seq, StorageError, StorageResult};
 
 use crate::EntityKey;
 use crate::group::decode_group;
-use crate::shard_state::ShardState;
 
 /// A group of the tail.
 pub(crate) struct TailGroup {
@@ -27,10 +24,10 @@ pub(crate) struct TailGroup {
 
 /// What a group says of an entity.
 pub(crate) struct TailEntry {
-    key: EntityKey,
-    changes: Vec<Bytes>,
+    pub(crate) key: EntityKey,
+    pub(crate) changes: Vec<Bytes>,
     /// Why it cannot be served from here on; empty for a transition.
-    set_aside: String,
+    pub(crate) set_aside: String,
 }
 
 /// Reads the tail; refuses one with holes, with groups that cannot be read, or with entities of a kind that is not hosted here.
@@ -68,51 +65,6 @@ fn read_entries(group: Bytes, is_hosted: impl Fn(KindId) -> bool) -> Result<Vec<
         _ => Err(format!("an entity of kind {}, which is not served here", entry.kind)),
     });
     entries.collect()
-}
-
-impl ShardState {
-    /// Attaches the tail's changes to their entities.
-    pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
-        let now = self.moment.now;
-        // What the tables say may concern changes of the tail: those are copied once more, under our own eyes.
-        let stored = self.quarantined.iter().map(|(key, aside)| (key.clone(), aside.reason.to_string()));
-        let mut set_aside: Vec<_> = stored.collect();
-        for group in tail {
-            self.checkpoints.group_landed(group.seq, group.bytes, now);
-            for TailEntry { key, changes, set_aside: reason } in group.entries {
-                if reason.is_empty() {
-                    self.attach(group.seq, key, changes);
-                } else {
-                    set_aside.push((key, reason));
-                }
-            }
-        }
-        if self.entities.len() > 0 {
-            self.writer.begin_group(now);
-        }
-        for (key, reason) in set_aside {
-            self.set_aside_again(key, &reason);
-        }
-    }
-
-    fn attach(&mut self, seq: Seq, key: EntityKey, changes: Vec<Bytes>) {
-        let now = self.moment.now;
-        let id = match self.entities.find(&key) {
-            Some(id) => id,
-            None => {
-                // Hosted, or its group would not have been read.
-                let Some(kind) = self.kinds.get(key.kind) else { return };
-                let id = self.entities.insert(key, Arc::clone(kind));
-                self.loads.recover(id);
-                id
-            }
-        };
-        if let Some(slot) = self.entities.get_mut(id) {
-            slot.keep_recent(seq, changes);
-            slot.last_change = seq;
-            self.checkpoints.mark_dirty(id, slot, seq, now);
-        }
-    }
 }
 
 #[cfg(test)]
