@@ -8,6 +8,9 @@
 //!
 //! Start at [`Kind`] for what an entity is, at [`ShardHandle`] for how to talk to one, and at `shard.rs` for the task.
 
+#[cfg(test)]
+extern crate self as entities;
+
 mod arrival;
 mod checkpoint;
 mod entity_slot;
@@ -39,6 +42,8 @@ mod resident;
 mod settings;
 mod shard;
 mod shard_state;
+#[cfg(test)]
+mod shard_state_test;
 mod shards;
 mod stop;
 mod tail;
