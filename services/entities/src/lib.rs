@@ -1,12 +1,14 @@
 //! The shard: the one task that owns its entities' memory, decides, logs in groups, and lets nothing out before it is
 //! durable. It hosts entities of any number of kinds ([`Kinds`]), each a [`Kind`]: a state, its inputs, a step, and nothing else.
 //!
-//! Absent on purpose: any knowledge of workflows or task queues, and any waiting for storage inside the shard's task.
+//! Absent on purpose: any knowledge of workflows or task queues, and any waiting for storage inside the shard's task. The shard
+//! itself is a state machine (`shard_state.rs`) that knows no tasks, no clock and no store at all.
 //!
 //! What it stores beside the rows of its kind: groups in its log, the partitions `wake-ups/<log>/<bucket>`, and the partition
 //! `quarantine/<log>`. Kinds name their partitions differently.
 //!
-//! Start at [`Kind`] for what an entity is, at [`ShardHandle`] for how to talk to one, and at `shard.rs` for the task.
+//! Start at [`Kind`] for what an entity is, at [`ShardHandle`] for how to talk to one, at `shard_state.rs` for what a shard does,
+//! at `job.rs` for what it has others do, and at `outside.rs` for where that is done.
 
 #[cfg(test)]
 extern crate self as entities;

@@ -1,4 +1,4 @@
-//! Bringing entities, and rows that steps ask for, from the tables. The work is done outside the shard's task.
+//! Bringing entities, and rows that steps ask for, from the tables. The work is done outside the shard.
 //!
 //! Some rows may be out of reach for as long as too many of their replicas are away, while all others can be had. So whoever
 //! waits for such rows waits by itself: it gives up its room to others, and tries again later.

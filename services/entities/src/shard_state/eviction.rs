@@ -7,7 +7,7 @@
 use super::ShardState;
 use crate::entity_slot::{Residence, SlotId};
 
-/// How many entities one turn of the shard's task evicts at most.
+/// How many entities one turn evicts at most.
 const PER_TURN: usize = 64;
 /// How many slots it looks at for each.
 const LOOK_AT: usize = 64;

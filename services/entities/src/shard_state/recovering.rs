@@ -1,4 +1,12 @@
 //! Taking a shard over: what the log's tail says, before anything is loaded.
+//!
+//! Serving begins as soon as the tail is read. Its changes wait at their entities, which load on first touch or in the
+//! background, and are dirty in all parts until this owner has written them.
+//!
+//! It writes them with versions of its own. A former owner may have written the same entity at the same position, and other
+//! bytes: rows need not follow from the changes alone. Of two puts of one version a store keeps whichever it likes. So an
+//! owner that finds a tail begins with a group that holds nothing but whatever is decided meanwhile, and writes nothing that
+//! it recovered with a version below the position of that group.
 
 use std::sync::Arc;
 
