@@ -1,28 +1,24 @@
-//! What comes back to the shard's task from the work that it has others do.
+//! What comes back to the shard from the work that it has others do.
 
-use storage::{Append, Epoch, Opened, PartitionPage, Seq, StorageResult};
+use storage::{Append, Epoch, PartitionPage, Reopen, Seq, StorageResult};
 
 use crate::ObligationId;
-use crate::checkpoint::Written;
+use crate::checkpoint::batch::{Batch, Written};
 use crate::entity_slot::SlotId;
 use crate::hosted::Opaque;
 use crate::loading::{Fetched, Loaded};
-use crate::wake_ups::{Bucket, WakeUpPage};
+use crate::request::{Request, Waiter};
+use crate::wake_ups::buckets::Bucket;
+use crate::wake_ups::rows::WakeUpsRead;
 
-/// The outcome of reopening a log, once it is known.
-pub(crate) enum Resolved {
-    /// Still ours, under a new epoch.
-    Ours(Opened),
-    /// Somebody else's.
-    Fenced,
-}
-
-/// A message to the shard's task.
+/// A message to the shard.
 pub(crate) enum Arrival {
+    /// An input for an entity.
+    Request(Request),
     /// The append in flight has an outcome.
-    Appended(Append),
-    /// The outcome of the append in flight was unknown; the log has been reopened.
-    Resolved(Resolved),
+    Appended { epoch: Epoch, outcome: Append },
+    /// The outcome of the append in flight was unknown; reopening the log has an outcome.
+    Reopened(StorageResult<Reopen>),
     /// A fence check has an answer.
     Fence(StorageResult<Epoch>),
     /// An entity came from the tables, or did not; `again`: it had been out of reach before.
@@ -31,14 +27,16 @@ pub(crate) enum Arrival {
     LoadAgain { slot: SlotId },
     /// Rows that a step needed.
     Fetched { slot: SlotId, fetched: Fetched },
-    /// A checkpoint's write is acknowledged.
+    /// Parts of a checkpoint have been written, or not.
     Checkpointed(Written),
+    /// A checkpoint's write has failed, or may have.
+    BatchFailed(Batch),
     /// A trim has an outcome.
     Trimmed { epoch: Epoch, below: Seq, outcome: Append },
     /// Wake-up rows.
-    WakeUps(WakeUpPage),
+    WakeUps(WakeUpsRead),
     /// Partitions of entities, some of which may be the shard's.
-    Partitions(PartitionPage),
+    Partitions(StorageResult<PartitionPage>),
     /// The rows that must outlive a bucket were written again, and the watermark has an outcome.
     Watermark { epoch: Epoch, at: Bucket, outcome: Append },
     /// Passed buckets are gone.
@@ -47,4 +45,10 @@ pub(crate) enum Arrival {
     CarriedOut { slot: SlotId, id: ObligationId, input: Option<Opaque> },
     /// An obligation carried out in vain may be tried again.
     Rested { slot: SlotId, id: ObligationId },
+    /// Somebody waits until all that is decided by now is in the tables: [`Job::Flushed`](crate::job::Job::Flushed).
+    Flush(Waiter),
+    /// Write everything, then stop.
+    Close,
+    /// Stop as you are.
+    Abandon,
 }

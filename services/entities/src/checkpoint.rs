@@ -5,56 +5,23 @@
 //! only once that position is durable. The log is trimmed below the oldest change that no write acknowledged to this owner
 //! carries.
 
-mod writing;
+pub(crate) mod batch;
+mod log_tail;
+mod out_of_reach;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Duration;
 
-use futures::FutureExt;
 use ids::Timestamp;
-use storage::{Append, Epoch, GroupId, PartitionWrite, Seq};
-use tokio::sync::oneshot;
+use storage::{PartitionWrite, Seq};
 
-use crate::arrival::Arrival;
+use self::batch::{Batch, Fate, Part, Written};
+use self::log_tail::LogTail;
+use self::out_of_reach::{BACKOFF, OutOfReach};
+use crate::ShardSettings;
 use crate::entity_slot::{Residence, Slot, SlotId, Taken};
+use crate::job::Job;
 use crate::memory_use::Share;
-use crate::panics::caught;
-use crate::shard::{ShardTask, Stop};
-use crate::{RowAddress, ShardSettings};
-pub(crate) use writing::Written;
-use writing::{Batch, Fate, OutOfReach};
-
-/// One table write carries about this much at most.
-const BATCH_BYTES: usize = 1 << 20;
-
-/// How long to wait before a trim that failed is tried again.
-const TRIM_REST: Duration = Duration::from_millis(200);
-
-/// A group in the log's tail.
-struct TailGroup {
-    seq: Seq,
-    /// Bytes of all groups up to and with this one, since the shard was opened.
-    end: u64,
-    landed: Timestamp,
-}
-
-/// What one entity contributes to a write.
-pub(crate) struct Part {
-    /// `None` for what is copied aside.
-    pub(crate) slot: Option<SlotId>,
-    pub(crate) taken: Taken,
-    /// The wake-up of which a row goes with it.
-    pub(crate) wake_up: Option<Timestamp>,
-    /// Whether it owes anything, and so must be looked at as soon as somebody owns the shard again.
-    pub(crate) owes: bool,
-    pub(crate) writes: Vec<PartitionWrite>,
-    /// The wake-up rows that go with them.
-    pub(crate) wake_up_rows: Vec<RowAddress>,
-    /// The batch in which it was to be written first.
-    pub(crate) batch: u64,
-}
+use crate::request::Waiter;
 
 /// What is dirty, what is being written, and how far the log may be trimmed.
 pub(crate) struct Checkpoints {
@@ -70,14 +37,9 @@ pub(crate) struct Checkpoints {
     running: BTreeSet<u64>,
     out_of_reach: OutOfReach,
     next_batch: u64,
-    trimmed_below: Seq,
-    trimming: bool,
-    no_trim_before: Timestamp,
-    tail: VecDeque<TailGroup>,
-    tail_start: u64,
-    tail_end: u64,
+    tail: LogTail,
     /// Who waits until everything below a position is written.
-    flushes: Vec<(Seq, oneshot::Sender<()>)>,
+    flushes: Vec<(Seq, Waiter)>,
 }
 
 impl Checkpoints {
@@ -92,12 +54,7 @@ impl Checkpoints {
             running: BTreeSet::new(),
             out_of_reach: OutOfReach::default(),
             next_batch: 0,
-            trimmed_below,
-            trimming: false,
-            no_trim_before: Timestamp::EPOCH,
-            tail: VecDeque::new(),
-            tail_start: 0,
-            tail_end: 0,
+            tail: LogTail::new(trimmed_below),
             flushes: Vec::new(),
         }
     }
@@ -111,45 +68,39 @@ impl Checkpoints {
     }
 
     pub(crate) fn log_depth(&self) -> u64 {
-        self.tail.len() as u64
+        self.tail.depth()
     }
 
     pub(crate) fn log_bytes(&self) -> u64 {
-        self.tail_end - self.tail_start
+        self.tail.bytes()
     }
 
     /// When the oldest group of the tail became durable, or was found.
     pub(crate) fn log_since(&self) -> Option<Timestamp> {
-        self.tail.front().map(|group| group.landed)
+        self.tail.since()
     }
 
     /// Hurries until everything below `end` is written, and then says so.
-    pub(crate) fn flush(&mut self, end: Seq, waiter: oneshot::Sender<()>) {
+    pub(crate) fn flush(&mut self, end: Seq, waiter: Waiter) {
         self.flushes.push((end, waiter));
     }
 
-    fn is_flushing(&self) -> bool {
-        !self.flushes.is_empty()
-    }
-
-    /// Tells those for whom enough is written. What has never been logged holds nothing, so it does not count.
-    fn answer_flushes(&mut self) {
+    /// Those for whom enough is written. What has never been logged holds nothing, so it does not count.
+    pub(crate) fn finished_flushes(&mut self) -> impl Iterator<Item = Waiter> {
         let written = self.holds.first_key_value().map(|(&seq, _)| seq);
-        for (_, waiter) in self.flushes.extract_if(.., |(end, _)| written.is_none_or(|seq| seq >= *end)) {
-            // Whoever is gone need not know.
-            let _ = waiter.send(());
-        }
+        let finished = self.flushes.extract_if(.., move |(end, _)| written.is_none_or(|seq| seq >= *end));
+        finished.map(|(_, waiter)| waiter)
     }
 
     /// Whether nothing is dirty or being written, and the log is trimmed up to `durable`.
     pub(crate) fn is_done(&self, durable: Seq) -> bool {
         let written = self.dirty_entities == 0 && self.finished_before(u64::MAX);
-        written && !self.trimming && self.trim_bound(durable) <= self.trimmed_below
+        written && self.tail.is_trimmed(self.trim_bound(durable))
     }
 
     /// When a trim that failed may be tried again.
     pub(crate) fn next_trim(&self) -> Timestamp {
-        self.no_trim_before
+        self.tail.next_trim()
     }
 
     /// The id that the next write will have: every earlier one that still runs is below it.
@@ -169,8 +120,7 @@ impl Checkpoints {
 
     /// A group is durable.
     pub(crate) fn group_landed(&mut self, seq: Seq, bytes: usize, at: Timestamp) {
-        self.tail_end += bytes as u64;
-        self.tail.push_back(TailGroup { seq, end: self.tail_end, landed: at });
+        self.tail.landed(seq, bytes, at);
     }
 
     /// The entity has changed at `seq`.
@@ -203,7 +153,8 @@ impl Checkpoints {
         *self.holds.entry(seq).or_insert(0) += 1;
     }
 
-    fn release(&mut self, seq: Seq) {
+    /// What was held from this position is held no more.
+    pub(crate) fn release(&mut self, seq: Seq) {
         if let Some(count) = self.holds.get_mut(&seq) {
             *count -= 1;
             if *count == 0 {
@@ -222,7 +173,6 @@ impl Checkpoints {
                 slot: None,
                 taken: Taken { since, version: Seq(copy.version) },
                 wake_up: None,
-                owes: false,
                 writes: vec![copy],
                 wake_up_rows: Vec::new(),
                 batch: 0,
@@ -245,20 +195,12 @@ impl Checkpoints {
     }
 
     /// What was taken is dirty again, together with what has changed since; the hold that `taken` has goes with it.
-    fn give_back(&mut self, id: SlotId, slot: &mut Slot, taken: Taken, now: Timestamp) {
+    pub(crate) fn give_back(&mut self, id: SlotId, slot: &mut Slot, taken: Taken, now: Timestamp) {
         slot.taken = None;
         if let Some((since, _)) = slot.dirty_since.replace((taken.since, now)) {
             self.dirty.remove(&(since, id));
             self.release(since);
         }
-    }
-
-    fn enqueue(&mut self, mut parts: Vec<Part>) {
-        let needs = parts.iter().map(|part| part.taken.version).max().unwrap_or_default();
-        let id = self.next_batch;
-        parts.iter_mut().for_each(|part| part.batch = id);
-        self.waiting.push_back(Batch { id, needs, parts });
-        self.next_batch += 1;
     }
 
     /// The position below which a round has something to do now, if it has.
@@ -271,7 +213,7 @@ impl Checkpoints {
         urgent: bool,
     ) -> Option<Seq> {
         let (oldest, since) = oldest?;
-        let last = self.tail.back()?.seq;
+        let last = self.tail.last()?;
         if oldest > last {
             return None;
         }
@@ -282,15 +224,14 @@ impl Checkpoints {
             return Some(all);
         }
         if self.log_bytes() > settings.tail_bytes {
-            let keep_from = self.tail_end - settings.tail_bytes / 2;
-            let kept = self.tail.partition_point(|group| group.end <= keep_from);
-            return Some(self.tail.get(kept).map_or(all, |group| group.seq).max(oldest.next()));
+            let kept = self.tail.newest_within(settings.tail_bytes / 2);
+            return Some(kept.unwrap_or(all).max(oldest.next()));
         }
         if now.since(since) >= settings.checkpoint_age {
             // What is only half that old is left for the next round, so that short lives are written once.
             let young = now - settings.checkpoint_age / 2;
-            let kept = self.tail.partition_point(|group| group.landed <= young);
-            return Some(self.tail.get(kept).map_or(all, |group| group.seq).max(oldest.next()));
+            let kept = self.tail.first_after(young);
+            return Some(kept.unwrap_or(all).max(oldest.next()));
         }
         None
     }
@@ -300,223 +241,121 @@ impl Checkpoints {
         self.holds.first_key_value().map_or(durable.next(), |(&seq, _)| seq.min(durable.next()))
     }
 
-    fn trimmed(&mut self, below: Seq) {
-        self.trimmed_below = self.trimmed_below.max(below);
-        while let Some(group) = self.tail.front()
-            && group.seq < below
-        {
-            self.tail_start = group.end;
-            self.tail.pop_front();
+    /// What may be taken first, if a round runs.
+    pub(crate) fn first_dirty(&self) -> Option<SlotId> {
+        self.dirty.first().map(|&(_, id)| id)
+    }
+
+    /// Whether a round runs.
+    pub(crate) fn is_in_round(&self) -> bool {
+        self.round.is_some()
+    }
+
+    /// Begins a round if one is due: `oldest` is the oldest change that is dirty, `urgent` that whatever is dirty is to be written now.
+    pub(crate) fn begin_round(
+        &mut self,
+        settings: &ShardSettings,
+        share: &Share,
+        now: Timestamp,
+        oldest: Option<(Seq, Timestamp)>,
+        urgent: bool,
+    ) {
+        if self.round.is_none() {
+            self.round = self.due(settings, share, now, oldest, urgent || !self.flushes.is_empty());
         }
     }
-}
 
-impl ShardTask {
-    fn oldest_dirty(&self) -> Option<(Seq, Timestamp)> {
-        let &(_, id) = self.checkpoints.dirty.first()?;
-        self.entities.get(id)?.dirty_since
+    /// Whether a round runs and another batch may be under way.
+    pub(crate) fn has_room(&self, settings: &ShardSettings) -> bool {
+        self.round.is_some()
+            && self.waiting.len() + self.running.len() < settings.concurrent_checkpoints
+            && self.out_of_reach.bytes() <= settings.dirty_bytes / 2
     }
 
-    /// When a round is due by age.
-    pub(crate) fn next_checkpoint(&self) -> Option<Timestamp> {
-        if self.checkpoints.round.is_some() {
-            return None;
-        }
-        let (seq, since) = self.oldest_dirty()?;
-        (seq <= self.writer.durable()).then(|| since + self.settings.checkpoint_age)
-    }
-
-    /// Begins and carries on rounds, and trims after them. Takes one batch at most: says whether there is room for another.
-    pub(crate) fn checkpoint(&mut self, now: Timestamp) -> bool {
-        if self.checkpoints.round.is_none() {
-            let urgent = self.closing.is_some() || self.memory_is_short || self.checkpoints.is_flushing();
-            self.checkpoints.round =
-                self.checkpoints.due(&self.settings, &self.share, now, self.oldest_dirty(), urgent);
-        }
-        if let Some(below) = self.round_with_room() {
-            self.take_batch(below);
-        }
-        self.write_batches();
-        self.try_again();
-        self.trim(now);
-        self.checkpoints.answer_flushes();
-        self.round_with_room().is_some()
-    }
-
-    /// The position below which the round takes entities, if one runs and another batch may be under way.
-    fn round_with_room(&self) -> Option<Seq> {
-        let checkpoints = &self.checkpoints;
-        let has_room = checkpoints.waiting.len() + checkpoints.running.len() < self.settings.concurrent_checkpoints
-            && checkpoints.out_of_reach.bytes() <= self.settings.dirty_bytes / 2;
-        checkpoints.round.filter(|_| has_room)
-    }
-
-    /// Takes the oldest dirty entities; ends the round when nothing dirty is left below `below`.
-    fn take_batch(&mut self, below: Seq) {
-        let (mut parts, mut bytes) = (Vec::new(), 0);
-        while parts.len() < self.settings.checkpoint_batch && bytes < BATCH_BYTES {
-            let id = match self.checkpoints.dirty.first() {
-                Some(&(since, id)) if since < below => id,
-                _ => {
-                    self.checkpoints.round = None;
-                    break;
-                }
-            };
-            self.checkpoints.dirty.pop_first();
-            if let Some(mut part) = self.take(id) {
-                part.wake_up_rows = self.wake_up_rows(&part);
-                bytes += part.writes.iter().flat_map(|write| &write.puts).map(|(_, value)| value.len()).sum::<usize>();
-                parts.push(part);
+    /// The next entity that the round takes; ends the round when nothing is left for it.
+    pub(crate) fn next_of_round(&mut self) -> Option<SlotId> {
+        let below = self.round?;
+        match self.dirty.first() {
+            Some(&(since, id)) if since < below => {
+                self.dirty.pop_first();
+                Some(id)
+            }
+            _ => {
+                self.round = None;
+                None
             }
         }
-        if !parts.is_empty() {
-            self.checkpoints.enqueue(parts);
-        }
     }
 
-    /// Takes a snapshot of one entity's dirty rows.
-    fn take(&mut self, id: SlotId) -> Option<Part> {
-        let slot = self.entities.get_mut(id)?;
-        let Residence::Ready(entity) = &mut slot.residence else { return None };
-        let (since, _) = slot.dirty_since?;
-        // What was recovered may have been written at its own position by another owner, and otherwise.
-        let version = slot.last_change.max(self.writer.first());
-        if version >= self.writer.open_position() {
-            // A further change in the same group would have the same version and other rows.
-            self.writer.close_forming(GroupId(self.runtime.seed()));
-        }
-        let writes = match caught(|| entity.take_dirty(&slot.key, version.0)) {
-            Ok(writes) => writes,
-            Err(panic) => {
-                self.accuse(id, format!("panicked in a checkpoint: {panic}"), None);
-                return None;
-            }
-        };
-        let is_stored = |at: &Timestamp| slot.stored_wake_up == Some(*at) && self.wake_ups.is_kept(*at);
-        let wake_up = slot.next_wake_up.filter(|at| !is_stored(at));
-        let owes = !slot.owed.is_empty();
-        let taken = Taken { since, version };
-        slot.taken = Some(taken);
-        slot.dirty_since = None;
-        Some(Part { slot: Some(id), taken, wake_up, owes, writes, wake_up_rows: Vec::new(), batch: 0 })
+    /// Has parts written together, as soon as what they show is durable.
+    pub(crate) fn enqueue(&mut self, mut parts: Vec<Part>) {
+        let Some(needs) = parts.iter().map(|part| part.taken.version).max() else { return };
+        let id = self.next_batch;
+        parts.iter_mut().for_each(|part| part.batch = id);
+        self.waiting.push_back(Batch { id, needs, parts });
+        self.next_batch += 1;
     }
 
-    fn write_batches(&mut self) {
-        let durable = self.writer.durable();
-        let mut index = 0;
-        while index < self.checkpoints.waiting.len() {
-            if self.checkpoints.waiting[index].needs > durable {
-                index += 1;
-                continue;
-            }
-            let Some(batch) = self.checkpoints.waiting.remove(index) else { return };
-            self.checkpoints.running.insert(batch.id);
-            self.write_batch(batch);
-        }
+    /// The next batch of which everything is durable.
+    pub(crate) fn next_write(&mut self, durable: Seq) -> Option<Job> {
+        let index = self.waiting.iter().position(|batch| batch.needs <= durable)?;
+        let batch = self.waiting.remove(index)?;
+        self.running.insert(batch.id);
+        Some(Job::WriteBatch(batch))
     }
 
-    /// Writes have ended: what is acknowledged need not stay in the log.
-    pub(crate) fn on_checkpointed(&mut self, Written { batch, parts }: Written) {
+    /// Parts could not be written together, as far as anybody knows: each by itself.
+    pub(crate) fn write_apart(&self, Batch { id, parts, .. }: Batch) -> Job {
+        Job::WriteParts { batch: Some(id), parts, delay: BACKOFF.delay() }
+    }
+
+    /// Tries again to write what was out of reach, if there is anything, after a delay.
+    pub(crate) fn write_again(&mut self, most: usize) -> Option<Job> {
+        let (parts, delay) = self.out_of_reach.next_try(most)?;
+        Some(Job::WriteParts { batch: None, parts, delay })
+    }
+
+    /// Writes have ended. What was written is no reason to hold the log any more, nor is what was refused of what is copied aside;
+    /// what is out of reach will be tried again. Returns the others, of which somebody must hear.
+    pub(crate) fn end_writes(&mut self, Written { batch, parts }: Written) -> Vec<(Part, Fate)> {
         let parts = if let Some(id) = batch {
-            self.checkpoints.running.remove(&id);
-            self.metrics.checkpoints.increment(1);
+            self.running.remove(&id);
             parts
         } else {
-            self.checkpoints.out_of_reach.tried(parts)
+            self.out_of_reach.tried(parts)
         };
-        for (part, fate) in parts {
-            match (part.slot, fate) {
-                (_, Fate::OutOfReach) => self.checkpoints.out_of_reach.add(part),
-                (Some(id), Fate::Refused(reason)) => self.part_refused(id, part.taken, reason),
-                (None, Fate::Refused(reason)) => {
-                    self.checkpoints.release(part.taken.since);
-                    tracing::error!(log = %self.log.0, reason, "quarantined changes cannot be written and are lost");
-                }
-                (slot, Fate::Written) => {
-                    self.checkpoints.release(part.taken.since);
-                    self.wake_ups.rows_written(&part.wake_up_rows);
-                    if let Some(id) = slot {
-                        self.part_written(id, part.taken, part.wake_up);
-                    }
-                }
-            }
-        }
+        let (unwritten, ended): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|(_, fate)| matches!(fate, Fate::OutOfReach));
+        unwritten.into_iter().for_each(|(part, _)| self.out_of_reach.add(part));
+        ended
     }
 
-    /// What was taken will never be in a row: it holds the log until it is copied aside.
-    fn part_refused(&mut self, id: SlotId, taken: Taken, reason: String) {
-        match self.entities.get_mut(id) {
-            Some(slot) => {
-                self.checkpoints.give_back(id, slot, taken, self.turn_began);
-                self.accuse(id, format!("cannot be written: {reason}"), None);
-            }
-            None => self.checkpoints.release(taken.since),
-        }
-    }
-
-    fn part_written(&mut self, id: SlotId, taken: Taken, wake_up: Option<Timestamp>) {
-        let Some(slot) = self.entities.get_mut(id) else { return };
+    /// What a part covers is in the tables.
+    pub(crate) fn part_written(&mut self, id: SlotId, slot: &mut Slot, taken: Taken, wake_up: Option<Timestamp>) {
         slot.taken = None;
         slot.stored_wake_up = wake_up.or(slot.stored_wake_up);
         slot.forget_recent(taken.version);
         if slot.is_dirty() {
-            self.checkpoints.may_take(id, slot);
+            self.may_take(id, slot);
         } else {
-            self.checkpoints.cleaned(slot);
-        }
-        let Residence::Ready(entity) = &mut slot.residence else { return };
-        match caught(|| {
-            entity.written();
-            entity.weight()
-        }) {
-            Ok(weight) => {
-                self.weigh(id, weight);
-                self.note_rest(id);
-            }
-            Err(panic) => self.accuse(id, format!("panicked after a checkpoint: {panic}"), None),
+            self.cleaned(slot);
         }
     }
 
-    /// Trims, if there is enough to trim.
-    fn trim(&mut self, now: Timestamp) {
-        if now < self.checkpoints.no_trim_before {
-            return;
-        }
-        let durable = self.writer.durable();
-        let bound = self.checkpoints.trim_bound(durable);
-        let quiet = self.checkpoints.running.is_empty() && self.checkpoints.waiting.is_empty();
-        if self.checkpoints.trimming || self.resolving || bound <= self.checkpoints.trimmed_below {
-            return;
-        }
-        let freed = self.checkpoints.tail.partition_point(|group| group.seq < bound);
-        let bytes =
-            freed.checked_sub(1).map_or(0, |last| self.checkpoints.tail[last].end - self.checkpoints.tail_start);
-        // One trim per round is enough, unless much can go.
-        if !(quiet && self.checkpoints.round.is_none() || bytes > self.settings.tail_bytes / 8) {
-            return;
-        }
-        self.checkpoints.trimming = true;
-        let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
-        self.outside.spawn(async move {
-            let trim = AssertUnwindSafe(log.trim(&name, epoch, bound)).catch_unwind();
-            Arrival::Trimmed { epoch, below: bound, outcome: trim.await.unwrap_or(Append::Unknown) }
-        });
+    /// Begins to trim the log, if there is enough to trim: below the position that is returned.
+    pub(crate) fn begin_trim(&mut self, now: Timestamp, durable: Seq, tail_bytes: u64) -> Option<Seq> {
+        let bound = self.trim_bound(durable);
+        let is_quiet = self.running.is_empty() && self.waiting.is_empty() && self.round.is_none();
+        self.tail.begin_trim(bound, is_quiet, tail_bytes / 8, now).then_some(bound)
     }
 
-    pub(crate) fn on_trimmed(&mut self, epoch: Epoch, below: Seq, outcome: Append) {
-        self.checkpoints.trimming = false;
-        match outcome {
-            Append::Appended => self.checkpoints.trimmed(below),
-            // Reopening by ourselves fences our own earlier epoch; the next trim tells.
-            Append::Fenced if self.resolving || epoch != self.epoch => {
-                self.checkpoints.no_trim_before = self.runtime.now() + TRIM_REST;
-            }
-            Append::Fenced => self.stop(Stop::Fenced),
-            // The next one goes at least as far.
-            Append::Unknown => {
-                tracing::warn!(log = %self.log.0, "cannot trim the log yet");
-                self.checkpoints.no_trim_before = self.runtime.now() + TRIM_REST;
-            }
-        }
+    /// The log is trimmed below this.
+    pub(crate) fn trimmed(&mut self, below: Seq) {
+        self.tail.trimmed(below);
+    }
+
+    /// A trim failed, and will be tried again.
+    pub(crate) fn trim_failed(&mut self, now: Timestamp) {
+        self.tail.trim_failed(now);
     }
 }

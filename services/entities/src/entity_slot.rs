@@ -214,6 +214,12 @@ impl Entities {
         self.at_rest_bytes
     }
 
+    /// Whether the entity is in memory.
+    pub(crate) fn is_ready(&self, key: &EntityKey) -> bool {
+        let slot = self.find(key).and_then(|id| self.get(id));
+        slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)))
+    }
+
     pub(crate) fn find(&self, key: &EntityKey) -> Option<SlotId> {
         self.by_key.get(key).copied()
     }

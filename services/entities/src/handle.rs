@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::inbox::{Inbox, NotAdmitted};
 use crate::inspection::{EntityView, Inspection};
 use crate::request::{Origin, Request, outcome_of};
-use crate::shard::Stop;
+use crate::stop::Stop;
 use crate::{EntityKey, Kind};
 
 /// Why a request has no reply.
@@ -79,23 +79,39 @@ pub struct ShardStats {
 /// The same numbers where the shard's task leaves them.
 #[derive(Default)]
 pub(crate) struct StatsBoard {
-    pub(crate) log_depth: AtomicU64,
-    pub(crate) log_bytes: AtomicU64,
-    pub(crate) dirty_entities: AtomicUsize,
-    pub(crate) dirty_bytes: AtomicUsize,
-    pub(crate) loaded_entities: AtomicUsize,
-    pub(crate) loaded_bytes: AtomicUsize,
+    log_depth: AtomicU64,
+    log_bytes: AtomicU64,
+    dirty_entities: AtomicUsize,
+    dirty_bytes: AtomicUsize,
+    loaded_entities: AtomicUsize,
+    loaded_bytes: AtomicUsize,
     /// Nanoseconds; 0 for none.
-    pub(crate) log_since: AtomicI64,
+    log_since: AtomicI64,
     /// How long the oldest group has waited for the log, as of the last turn. Nanoseconds.
-    pub(crate) log_wait: AtomicU64,
-    pub(crate) last: AtomicU64,
-    pub(crate) epoch: AtomicU64,
+    log_wait: AtomicU64,
+    last: AtomicU64,
+    epoch: AtomicU64,
 }
 
-/// What handles ask of the task beyond requests.
+impl StatsBoard {
+    /// Leaves the numbers there.
+    pub(crate) fn publish(&self, stats: &ShardStats, log_wait: Duration) {
+        self.log_depth.store(stats.log_depth, Ordering::Relaxed);
+        self.log_bytes.store(stats.log_bytes, Ordering::Relaxed);
+        self.dirty_entities.store(stats.dirty_entities, Ordering::Relaxed);
+        self.dirty_bytes.store(stats.dirty_bytes, Ordering::Relaxed);
+        self.loaded_entities.store(stats.loaded_entities, Ordering::Relaxed);
+        self.loaded_bytes.store(stats.loaded_bytes, Ordering::Relaxed);
+        self.log_since.store(stats.log_since.map_or(0, Timestamp::nanos), Ordering::Relaxed);
+        self.log_wait.store(u64::try_from(log_wait.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.last.store(stats.last.0, Ordering::Relaxed);
+        self.epoch.store(stats.epoch.0, Ordering::Relaxed);
+    }
+}
+
+/// What handles ask of the task beyond what they ask of entities.
 #[derive(Default)]
-pub(crate) struct Wishes {
+pub(crate) struct ControlRequests {
     /// Checkpoint, trim, stop.
     pub(crate) close: CancellationToken,
     /// Stop as you are.
@@ -113,7 +129,7 @@ pub struct ShardHandle {
     pub(crate) stopped: CancellationToken,
     /// Why it stopped; nothing if its task has died.
     pub(crate) why: Arc<OnceLock<Stop>>,
-    pub(crate) wishes: Arc<Wishes>,
+    pub(crate) control: Arc<ControlRequests>,
     pub(crate) stats: Arc<StatsBoard>,
     /// The shortest wait that a refused call is asked for.
     pub(crate) retry_after: Duration,
@@ -142,7 +158,7 @@ impl ShardHandle {
     /// Writes what is dirty to the tables, trims the log, and stops. Later requests get [`CallError::NotOwner`], as do those
     /// not yet decided. Returns when the shard has stopped, whoever stopped it.
     pub async fn close(&self) {
-        self.wishes.close.cancel();
+        self.control.close.cancel();
         self.inbox.nudge();
         self.stopped.cancelled().await;
     }
@@ -150,7 +166,7 @@ impl ShardHandle {
     /// Writes to the tables all that is dirty now, while serving on. Returns when that is done, or the shard has stopped.
     pub async fn flush(&self) {
         let (to, done) = oneshot::channel();
-        self.wishes.flushes.lock().unwrap_or_else(PoisonError::into_inner).push(to);
+        self.control.flushes.lock().unwrap_or_else(PoisonError::into_inner).push(to);
         self.inbox.nudge();
         tokio::select! {
             _ = done => {}
@@ -169,7 +185,7 @@ impl ShardHandle {
             // Whoever is gone need not see.
             let _ = to.send(look(view));
         });
-        self.wishes.inspections.lock().unwrap_or_else(PoisonError::into_inner).push(Inspection { key, look });
+        self.control.inspections.lock().unwrap_or_else(PoisonError::into_inner).push(Inspection { key, look });
         self.inbox.nudge();
         tokio::select! {
             seen = seen => seen.ok(),
@@ -179,7 +195,7 @@ impl ShardHandle {
 
     /// Stops at once and leaves everything to the log, as a crash would.
     pub async fn abandon(&self) {
-        self.wishes.abandon.cancel();
+        self.control.abandon.cancel();
         self.inbox.nudge();
         self.stopped.cancelled().await;
     }

@@ -101,11 +101,6 @@ impl<T> Inbox<T> {
         self.shedding.store(shedding, Ordering::Relaxed);
     }
 
-    /// Whether calls are being refused.
-    pub(crate) fn is_shedding(&self) -> bool {
-        self.shedding.load(Ordering::Relaxed)
-    }
-
     /// How many requests a namespace gets through per turn; 1 unless set.
     pub(crate) fn set_weight(&self, namespace: &NamespaceId, weight: u32) {
         let mut lanes = self.lock();

@@ -7,9 +7,7 @@ use bytes::Bytes;
 use ids::Timestamp;
 use storage::{Epoch, Seq};
 
-use crate::entity_slot::{Residence, SlotId};
-use crate::panics::caught;
-use crate::shard::ShardTask;
+use crate::entity_slot::{Residence, Slot};
 use crate::{EntityKey, Kind, ObligationId, Resident};
 
 /// One entity, and what its shard knows of it.
@@ -50,6 +48,25 @@ pub struct SlotView<'a> {
 }
 
 impl<'a> SlotView<'a> {
+    pub(crate) fn of(slot: &'a Slot) -> Self {
+        let resident = match &slot.residence {
+            Residence::Ready(entity) => Some(entity.resident()),
+            Residence::Loading => None,
+        };
+        Self {
+            resident,
+            unstored: &slot.recent,
+            last_change: slot.last_change,
+            dirty_since: slot.dirty_since.map(|(seq, _)| seq),
+            being_written: slot.taken.map(|taken| taken.version),
+            next_wake_up: slot.next_wake_up,
+            scheduled: slot.scheduled,
+            owed: slot.owed.standings(),
+            waiting: slot.mailbox.len() + usize::from(slot.stalled.is_some()),
+            weight: slot.weight(),
+        }
+    }
+
     /// The entity, if it is of kind `K`; nothing while it is being loaded.
     pub fn resident<K: Kind>(&self) -> Option<&'a Resident<K>> {
         self.resident?.downcast_ref()
@@ -63,41 +80,4 @@ type Look = dyn FnOnce(EntityView<'_>) + Send;
 pub(crate) struct Inspection {
     pub(crate) key: EntityKey,
     pub(crate) look: Box<Look>,
-}
-
-impl ShardTask {
-    pub(crate) fn inspect(&mut self, inspection: Inspection) {
-        let Inspection { key, look } = inspection;
-        let slot = self.entities.find(&key).and_then(|id| self.slot_view(id));
-        let view = EntityView {
-            log: &self.log.0,
-            epoch: self.epoch,
-            last: self.writer.durable(),
-            set_aside: self.quarantined.get(&key).map(|aside| Arc::clone(&aside.reason)),
-            slot,
-        };
-        if let Err(panic) = caught(|| look(view)) {
-            tracing::error!(log = %self.log.0, ?key, panic, "inspecting an entity panicked");
-        }
-    }
-
-    fn slot_view(&self, id: SlotId) -> Option<SlotView<'_>> {
-        let slot = self.entities.get(id)?;
-        let resident = match &slot.residence {
-            Residence::Ready(entity) => Some(entity.resident()),
-            Residence::Loading => None,
-        };
-        Some(SlotView {
-            resident,
-            unstored: &slot.recent,
-            last_change: slot.last_change,
-            dirty_since: slot.dirty_since.map(|(seq, _)| seq),
-            being_written: slot.taken.map(|taken| taken.version),
-            next_wake_up: slot.next_wake_up,
-            scheduled: slot.scheduled,
-            owed: slot.owed.standings(),
-            waiting: slot.mailbox.len() + usize::from(slot.stalled.is_some()),
-            weight: slot.weight(),
-        })
-    }
 }

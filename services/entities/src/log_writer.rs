@@ -1,23 +1,16 @@
-//! Groups on their way to the log: one in flight, everything decided meanwhile in the next; and what an append's three
-//! outcomes mean.
+//! Groups on their way to the log: one in flight, everything decided meanwhile in the next.
 
 use std::collections::VecDeque;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use ids::Timestamp;
-use runtime::{Backoff, Runtime};
-use storage::{Append, Epoch, GroupId, Log, LogId, OwnerNonce, Reopen, Seq};
+use storage::{GroupId, Seq};
 
-use crate::arrival::{Arrival, Resolved};
 use crate::entity_slot::SlotId;
 use crate::group::GroupBuffer;
-use crate::held_replies::HeldReply;
 use crate::hosted::Opaque;
-use crate::shard::{ShardTask, Stop};
+use crate::moment::Seeds;
+use crate::request::HeldReply;
 use crate::{EntityKey, ObligationId};
 
 /// An obligation that waits for its group.
@@ -36,6 +29,13 @@ pub(crate) struct Cargo {
     pub(crate) starts: Vec<Start>,
     /// The entities that changed, each once.
     pub(crate) changed: Vec<SlotId>,
+}
+
+/// A group that is durable.
+pub(crate) struct Landed {
+    pub(crate) seq: Seq,
+    pub(crate) bytes: usize,
+    pub(crate) cargo: Cargo,
 }
 
 struct Forming {
@@ -121,16 +121,16 @@ impl LogWriter {
         self.in_flight.is_none() && self.full.is_empty() && self.forming.buffer.len() == 0
     }
 
-    /// Adds a transition to the group that forms and returns its position. `id` is called to name a group that this closes.
+    /// Adds a transition to the group that forms and returns its position.
     pub(crate) fn add(
         &mut self,
         slot: SlotId,
         key: &EntityKey,
         changes: &[Bytes],
         at: Timestamp,
-        id: impl Fn() -> GroupId,
+        seeds: &mut Seeds,
     ) -> Seq {
-        let seq = self.add_entry(key, changes, "", at, id);
+        let seq = self.add_entry(key, changes, "", at, seeds);
         if self.forming.cargo.changed.last() != Some(&slot) {
             self.forming.cargo.changed.push(slot);
         }
@@ -138,14 +138,8 @@ impl LogWriter {
     }
 
     /// Adds that an entity is set aside.
-    pub(crate) fn add_set_aside(
-        &mut self,
-        key: &EntityKey,
-        reason: &str,
-        at: Timestamp,
-        id: impl Fn() -> GroupId,
-    ) -> Seq {
-        self.add_entry(key, &[], reason, at, id)
+    pub(crate) fn add_set_aside(&mut self, key: &EntityKey, reason: &str, at: Timestamp, seeds: &mut Seeds) -> Seq {
+        self.add_entry(key, &[], reason, at, seeds)
     }
 
     fn add_entry(
@@ -154,11 +148,11 @@ impl LogWriter {
         changes: &[Bytes],
         set_aside: &str,
         at: Timestamp,
-        id: impl Fn() -> GroupId,
+        seeds: &mut Seeds,
     ) -> Seq {
         let cost = GroupBuffer::cost(key, changes, set_aside);
         if self.forming.buffer.len() > 0 && self.forming.buffer.len() + cost > self.group_bytes {
-            self.close_forming(id());
+            self.close_forming(GroupId(seeds.draw()));
         }
         if self.forming.buffer.len() == 0 {
             self.forming.begun = at;
@@ -179,7 +173,7 @@ impl LogWriter {
     }
 
     /// The next group to append, if none is in flight.
-    fn launch(&mut self, id: impl Fn() -> GroupId) -> Option<(Seq, GroupId, Bytes)> {
+    pub(crate) fn launch(&mut self, seeds: &mut Seeds) -> Option<(Seq, GroupId, Bytes)> {
         if self.in_flight.is_some() {
             return None;
         }
@@ -187,25 +181,26 @@ impl LogWriter {
             if self.forming.buffer.len() == 0 {
                 return None;
             }
-            self.close_forming(id());
+            self.close_forming(GroupId(seeds.draw()));
         }
         self.in_flight = self.full.pop_front();
         self.in_flight_group()
     }
 
-    fn in_flight_group(&self) -> Option<(Seq, GroupId, Bytes)> {
+    /// The group in flight, to be appended.
+    pub(crate) fn in_flight_group(&self) -> Option<(Seq, GroupId, Bytes)> {
         self.in_flight.as_ref().map(|group| (group.seq, group.id, group.bytes.clone()))
     }
 
     /// The group in flight has landed: what may leave now.
-    fn landed(&mut self) -> Option<(Seq, usize, Cargo)> {
+    pub(crate) fn landed(&mut self) -> Option<Landed> {
         let group = self.in_flight.take()?;
         self.durable = group.seq;
         self.waiting_bytes = self.waiting_bytes.saturating_sub(group.bytes.len());
         if self.is_idle() {
             self.waiting_bytes = 0;
         }
-        Some((group.seq, group.bytes.len(), group.cargo))
+        Some(Landed { seq: group.seq, bytes: group.bytes.len(), cargo: group.cargo })
     }
 
     fn cargo_of(&mut self, seq: Seq) -> Option<&mut Cargo> {
@@ -254,89 +249,5 @@ impl LogWriter {
     /// The position of the group in flight, if any.
     pub(crate) fn in_flight(&self) -> Option<Seq> {
         self.in_flight.as_ref().map(|group| group.seq)
-    }
-}
-
-impl ShardTask {
-    /// Starts the next append, if none is in flight and there is anything to append.
-    pub(crate) fn flush(&mut self) {
-        let runtime = &self.runtime;
-        if let Some((seq, id, bytes)) = self.writer.launch(|| GroupId(runtime.seed())) {
-            self.append(seq, id, bytes);
-        }
-    }
-
-    fn append(&mut self, seq: Seq, id: GroupId, bytes: Bytes) {
-        let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
-        self.outside.spawn(async move {
-            let append = AssertUnwindSafe(log.append(&name, epoch, seq, id, bytes)).catch_unwind();
-            Arrival::Appended(append.await.unwrap_or(Append::Unknown))
-        });
-    }
-
-    pub(crate) fn on_append(&mut self, outcome: Append) {
-        match outcome {
-            Append::Appended => self.release_landed(),
-            Append::Fenced => self.stop(Stop::Fenced),
-            Append::Unknown => {
-                tracing::warn!(log = %self.log.0, "append outcome unknown, reopening the log");
-                self.metrics.unknown_appends.increment(1);
-                self.resolving = true;
-                let (log, name, epoch) = (Arc::clone(&self.store.log), self.log.clone(), self.epoch);
-                let (nonce, runtime) = (self.nonce, self.runtime.clone());
-                self.outside.spawn(async move { Arrival::Resolved(resolve(log, name, epoch, nonce, runtime).await) });
-            }
-        }
-    }
-
-    /// The log is reopened: either our group is in it, or it is appended again under the new epoch.
-    pub(crate) fn on_resolved(&mut self, resolved: Resolved) {
-        let opened = match resolved {
-            Resolved::Ours(opened) => opened,
-            Resolved::Fenced => return self.stop(Stop::Fenced),
-        };
-        self.resolving = false;
-        self.epoch = opened.head.epoch;
-        let Some((seq, id, bytes)) = self.writer.in_flight_group() else { return };
-        if opened.head.last < seq && opened.head.last.next() == seq {
-            self.append(seq, id, bytes);
-        } else if opened.tail.iter().any(|group| group.seq == seq && group.id == id) {
-            self.release_landed();
-        } else {
-            // Nobody came between, and yet the position is not ours: one of the two statements is false.
-            tracing::error!(log = %self.log.0, seq = seq.0, last = opened.head.last.0, "the log holds a foreign group");
-            self.stop(Stop::Fenced);
-        }
-    }
-
-    fn release_landed(&mut self) {
-        let Some((seq, bytes, cargo)) = self.writer.landed() else { return };
-        self.checkpoints.group_landed(seq, bytes, self.turn_began);
-        self.metrics.groups.increment(1);
-        for reply in cargo.replies {
-            reply.send();
-        }
-        for start in cargo.starts {
-            self.start(start);
-        }
-        for slot in cargo.changed {
-            if let Some(slot) = self.entities.get(slot) {
-                slot.kind.kind.committed(&slot.key);
-            }
-        }
-    }
-}
-
-async fn resolve(log: Arc<dyn Log>, name: LogId, epoch: Epoch, nonce: OwnerNonce, runtime: Runtime) -> Resolved {
-    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
-    loop {
-        match AssertUnwindSafe(log.reopen(&name, epoch, nonce)).catch_unwind().await {
-            Ok(Ok(Reopen::Reopened(opened))) => return Resolved::Ours(opened),
-            Ok(Ok(Reopen::Fenced)) => return Resolved::Fenced,
-            Ok(Ok(Reopen::Unknown)) => {}
-            Ok(Err(error)) => tracing::warn!(log = %name.0, %error, "cannot reopen the log yet"),
-            Err(_) => tracing::error!(log = %name.0, "reopening the log panicked"),
-        }
-        runtime.sleep(backoff.next_delay()).await;
     }
 }

@@ -2,22 +2,12 @@
 //! carried out again, more and more slowly, while it is still owed.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use runtime::Backoff;
 use storage::Seq;
 
 use crate::ObligationId;
-use crate::arrival::Arrival;
-use crate::entity_slot::{Residence, SlotId};
-use crate::hosted::Opaque;
-use crate::log_writer::Start;
-use crate::panics::caught;
-use crate::request::{Origin, Request};
-use crate::shard::ShardTask;
 
 /// Between the repetitions of something that was carried out and did not help.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -69,7 +59,7 @@ impl Owed {
     }
 
     /// Compares with what the state owes as of `seq`; returns what is new, to be started once `seq` is durable.
-    fn reconcile<O>(&mut self, now_owed: Vec<(ObligationId, O)>, seq: Seq) -> Vec<(ObligationId, O)> {
+    pub(crate) fn reconcile<O>(&mut self, now_owed: Vec<(ObligationId, O)>, seq: Seq) -> Vec<(ObligationId, O)> {
         if now_owed.is_empty() && self.debts.is_empty() {
             return Vec::new();
         }
@@ -97,7 +87,8 @@ impl Owed {
         fresh
     }
 
-    fn may_start(&mut self, id: &ObligationId, seq: Seq) -> bool {
+    /// Whether an obligation that waited for `seq` is still owed; from then on the host has it.
+    pub(crate) fn may_start(&mut self, id: &ObligationId, seq: Seq) -> bool {
         match self.debts.get_mut(id) {
             Some(debt) if debt.phase == Phase::Waiting(seq) => {
                 debt.phase = Phase::Running;
@@ -106,103 +97,39 @@ impl Owed {
             _ => false,
         }
     }
-}
 
-impl ShardTask {
-    /// Attaches what the entity has newly come to owe to the group at `seq`, and starts it if that is durable.
-    pub(crate) fn reconcile_obligations(&mut self, id: SlotId, now_owed: Vec<(ObligationId, Opaque)>, seq: Seq) {
-        let Some(slot) = self.entities.get_mut(id) else { return };
-        for (obligation_id, obligation) in slot.owed.reconcile(now_owed, seq) {
-            self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
-        }
-    }
-
-    fn start_when_durable(&mut self, start: Start) {
-        if let Some(start) = self.writer.attach_start(start) {
-            self.start(start);
-        }
-    }
-
-    /// Hands an obligation to the host, if it is still owed.
-    pub(crate) fn start(&mut self, start: Start) {
-        if self.closing.is_some() {
-            return;
-        }
-        let Some(slot) = self.entities.get_mut(start.slot) else { return };
-        if !slot.owed.may_start(&start.id, start.seq) {
-            return;
-        }
-        let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
-        let Start { slot, id, obligation, .. } = start;
-        self.obligations.spawn(async move {
-            let carrying = async move { kind.kind.carry_out(key, obligation).await };
-            let carried = AssertUnwindSafe(carrying).catch_unwind();
-            // A host that panics has carried nothing out.
-            let input = carried.await.unwrap_or(None);
-            Arrival::CarriedOut { slot, id, input }
-        });
-    }
-
-    /// The host is done: gives its answer to the entity.
-    pub(crate) fn on_carried_out(&mut self, id: SlotId, obligation: ObligationId, input: Option<Opaque>) {
-        let Some(slot) = self.entities.get_mut(id) else { return };
-        match slot.owed.debts.get_mut(&obligation) {
+    /// The host is done; the entity has not decided on its answer yet.
+    pub(crate) fn answered(&mut self, id: &ObligationId) {
+        match self.debts.get_mut(id) {
             Some(debt) if debt.owed => debt.phase = Phase::Answered,
-            Some(_) => {
-                slot.owed.debts.remove(&obligation);
-            }
+            Some(_) => self.forget(id),
             None => {}
         }
-        match input {
-            Some(input) => {
-                let key = slot.key.clone();
-                self.give(Request { key, input, origin: Origin::Obligation(obligation) });
-            }
-            None => self.settle_obligation(id, obligation),
-        }
     }
 
-    /// After the entity has seen the answer: an obligation that it owes all the same rests before it is carried out again.
-    pub(crate) fn settle_obligation(&mut self, id: SlotId, obligation: ObligationId) {
-        let Some(slot) = self.entities.get_mut(id) else { return };
-        let Some(debt) = slot.owed.debts.get_mut(&obligation) else { return };
-        if debt.phase != Phase::Answered {
-            return;
-        }
+    /// The entity has seen the answer: for how long what it owes all the same rests; `None` if it does not owe it any more.
+    pub(crate) fn rest(&mut self, id: &ObligationId) -> Option<Duration> {
+        let debt = self.debts.get_mut(id).filter(|debt| debt.phase == Phase::Answered)?;
         debt.phase = Phase::Resting;
         debt.attempts += 1;
-        let delay = BACKOFF.after(debt.attempts);
-        let runtime = self.runtime.clone();
-        self.obligations.spawn(async move {
-            runtime.sleep(delay).await;
-            Arrival::Rested { slot: id, id: obligation }
-        });
-        // It would be tried for ever by a former owner that writes nothing and so never learns that it is one.
-        self.suspect_fence();
+        Some(BACKOFF.after(debt.attempts))
     }
 
-    /// The rest is over: carries the obligation out again as the state has it now.
-    pub(crate) fn on_rested(&mut self, id: SlotId, obligation_id: ObligationId) {
-        let Some(slot) = self.entities.get_mut(id) else { return };
-        let Residence::Ready(entity) = &slot.residence else { return };
-        let Some(debt) = slot.owed.debts.get_mut(&obligation_id) else { return };
-        if debt.phase != Phase::Resting {
-            return;
+    /// Whether it is owed, and rests.
+    pub(crate) fn is_resting(&self, id: &ObligationId) -> bool {
+        self.debts.get(id).is_some_and(|debt| debt.phase == Phase::Resting)
+    }
+
+    /// It waits for this position, to be carried out again.
+    pub(crate) fn wait_for(&mut self, id: &ObligationId, seq: Seq) {
+        if let Some(debt) = self.debts.get_mut(id) {
+            debt.phase = Phase::Waiting(seq);
         }
-        let now_owed = match caught(|| entity.obligations(&slot.key)) {
-            Ok(now_owed) => now_owed,
-            Err(panic) => return self.accuse(id, format!("panicked while computing obligations: {panic}"), None),
-        };
-        match now_owed.into_iter().find(|(id, _)| *id == obligation_id) {
-            Some((_, obligation)) => {
-                let seq = slot.last_change;
-                debt.phase = Phase::Waiting(seq);
-                self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
-            }
-            None => {
-                slot.owed.debts.remove(&obligation_id);
-            }
-        }
+    }
+
+    /// It is not owed any more.
+    pub(crate) fn forget(&mut self, id: &ObligationId) {
+        self.debts.remove(id);
     }
 }
 

@@ -9,23 +9,21 @@
 //! sets nothing aside that a new owner goes on serving; and whoever recovers the log sets aside, and copies again, what the
 //! log says.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use storage::{GroupId, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageResult, Table};
+use storage::{LogId, PartitionKey, PartitionWrite, Row, RowKey, Seq};
 
-use crate::entity_slot::{Residence, Slot, SlotId};
+use crate::entity_slot::Slot;
 use crate::group::{GroupBuffer, decode_group};
-use crate::held_replies::HeldReply;
-use crate::request::{Origin, Outcome, Request};
-use crate::shard::ShardTask;
+use crate::request::Outcome;
 use crate::{CallError, EntityKey, packed_key};
 
 /// What the names of its partitions begin with.
 const ROWS: &[u8] = b"quarantine/";
 
-fn partition(log: &LogId) -> PartitionKey {
+/// Where they lie.
+pub(crate) fn partition(log: &LogId) -> PartitionKey {
     [ROWS, log.0.as_bytes()].concat().into()
 }
 
@@ -54,7 +52,8 @@ fn parse_row_key(row: &[u8]) -> Option<(EntityKey, Seq)> {
     Some((key, Seq(u64::from_be_bytes(rest.try_into().ok()?))))
 }
 
-fn copy_of(log: &LogId, slot: &Slot, reason: &str, version: Seq) -> PartitionWrite {
+/// What is written of an entity that is set aside: why, and the changes that its rows may not show.
+pub(crate) fn copy_of(log: &LogId, slot: &Slot, reason: &str, version: Seq) -> PartitionWrite {
     let mut puts = vec![(row_key(&slot.key, Seq(0)), Bytes::copy_from_slice(reason.as_bytes()))];
     for changes in slot.recent.chunk_by(|(left, _), (right, _)| left == right) {
         let mut buffer = GroupBuffer::default();
@@ -74,102 +73,23 @@ pub(crate) struct SetAside {
 }
 
 impl SetAside {
-    fn answer(&self) -> Outcome {
+    pub(crate) fn answer(&self) -> Outcome {
         Err(CallError::Quarantined(self.reason.to_string()))
     }
 }
 
-/// Which entities are set aside, and why.
-pub(crate) async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageResult<HashMap<EntityKey, SetAside>> {
-    let mut quarantined = HashMap::new();
-    let mut from = RowKey::new();
-    loop {
-        let range = ScanRange { from: from.clone(), to: None };
-        let page = table.scan(&partition(log), range, ScanOrder::Ascending, 1000).await?;
-        for row in &page.rows {
-            match parse_row_key(&row.key) {
-                Some((key, Seq(0))) => {
-                    let reason = Arc::from(String::from_utf8_lossy(&row.value));
-                    quarantined.insert(key, SetAside { reason, said: Seq(0) });
-                }
-                Some(_) => {}
-                None => tracing::error!(log = %log.0, key = ?row.key, "unreadable quarantine row"),
-            }
+/// What a row says of an entity that is set aside: that it is, and why.
+pub(crate) fn read_row(log: &LogId, row: &Row) -> Option<(EntityKey, SetAside)> {
+    match parse_row_key(&row.key) {
+        Some((key, Seq(0))) => {
+            let reason = Arc::from(String::from_utf8_lossy(&row.value));
+            Some((key, SetAside { reason, said: Seq(0) }))
         }
-        match page.next_from() {
-            Some(next) => from = next,
-            None => return Ok(quarantined),
+        Some(_) => None,
+        None => {
+            tracing::error!(log = %log.0, key = ?row.key, "unreadable quarantine row");
+            None
         }
-    }
-}
-
-/// An entity that cannot be served, before it is known whether that is its fault.
-pub(crate) struct Accusation {
-    slot: SlotId,
-    reason: String,
-    /// Whose input brought it to light.
-    origin: Option<Origin>,
-}
-
-impl ShardTask {
-    /// Takes an entity out of service until a fence check tells whether it is corrupt, or whether this shard has a new owner
-    /// whose rows it cannot make sense of. A former owner must neither call them corrupt nor copy anything aside.
-    pub(crate) fn accuse(&mut self, id: SlotId, reason: String, origin: Option<Origin>) {
-        if let Some(slot) = self.entities.get_mut(id) {
-            slot.residence = Residence::Loading;
-            slot.load_begun = true;
-        }
-        self.await_judgement(Accusation { slot: id, reason, origin });
-    }
-
-    /// The shard is ours, so the entities are at fault.
-    pub(crate) fn convict(&mut self, accused: Vec<Accusation>) {
-        for Accusation { slot, reason, origin } in accused {
-            self.quarantine(slot, reason, origin);
-        }
-    }
-
-    /// Sets an entity aside: whoever waits for it is told why, and the shard goes on without it.
-    fn quarantine(&mut self, id: SlotId, reason: String, accuser: Option<Origin>) {
-        let Some(slot) = self.entities.remove(id) else { return };
-        tracing::error!(log = %self.log.0, key = ?slot.key, reason, "entity quarantined");
-        slot.kind.counters.quarantined.increment(1);
-        let said = (!slot.recent.is_empty()).then(|| {
-            let runtime = &self.runtime;
-            self.writer.add_set_aside(&slot.key, &reason, runtime.now(), || GroupId(runtime.seed()))
-        });
-        let copy = said.map(|said| copy_of(&self.log, &slot, &reason, said));
-        let aside = SetAside { reason: Arc::from(reason), said: said.unwrap_or_default() };
-        self.checkpoints.forget(id, &slot, copy);
-        self.wake_ups.forget(&slot.key, slot.scheduled);
-        let Slot { key, stalled, mailbox, .. } = slot;
-        self.mailboxed -= mailbox.len();
-        let waiting = mailbox.into_iter().map(|Request { origin, .. }| origin);
-        for origin in accuser.into_iter().chain(stalled.map(|(_, origin)| origin)).chain(waiting) {
-            self.answer_set_aside(&aside, origin);
-        }
-        self.quarantined.insert(key, aside);
-    }
-
-    /// Tells whoever asks for an entity that is set aside, under the same rule as a read: a former owner must not say for good
-    /// that nobody serves what the new one may serve.
-    pub(crate) fn answer_set_aside(&mut self, aside: &SetAside, origin: Origin) {
-        if let Origin::Call(to) | Origin::Tell(to, _) = origin {
-            self.hold_read(aside.said, HeldReply { to, outcome: aside.answer() });
-        }
-    }
-}
-
-impl ShardTask {
-    /// While the shard recovers: the log says that this entity is set aside, or the tables do.
-    pub(crate) fn set_aside_again(&mut self, key: EntityKey, reason: &str) {
-        if let Some(id) = self.entities.find(&key)
-            && let Some(slot) = self.entities.remove(id)
-        {
-            let copy = copy_of(&self.log, &slot, reason, self.writer.first());
-            self.checkpoints.forget(id, &slot, Some(copy));
-        }
-        self.quarantined.insert(key, SetAside { reason: Arc::from(reason), said: Seq(0) });
     }
 }
 

@@ -12,6 +12,22 @@ pub(crate) type Outcome = Result<Opaque, CallError<Opaque>>;
 /// Where a caller waits.
 pub(crate) type ReplyTo = oneshot::Sender<Outcome>;
 
+/// Where somebody waits for something that has no answer but that it is done.
+pub(crate) type Waiter = oneshot::Sender<()>;
+
+/// An answer and who waits for it.
+pub(crate) struct HeldReply {
+    pub(crate) to: ReplyTo,
+    pub(crate) outcome: Outcome,
+}
+
+impl HeldReply {
+    /// Lets it go. A caller that is gone needs no answer.
+    pub(crate) fn send(self) {
+        let _ = self.to.send(self.outcome);
+    }
+}
+
 /// What a caller of kind `K` makes of it.
 pub(crate) type OutcomeOf<K> = Result<<K as Kind>::Reply, CallError<<K as Kind>::Rejection>>;
 

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use self::confirmation::Confirmation;
 use self::keeper::Keeper;
-use crate::shard::Place;
+use crate::place::Place;
 use crate::{EntityKey, Kind, KindHandle, Kinds, Shard, ShardHandle, ShardSettings, ShardStats};
 
 /// What it takes to open a shard. The log of shard 3 of history is named `history/3`.

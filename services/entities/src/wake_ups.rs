@@ -11,84 +11,39 @@
 //! former owner: what they stand for is in the tail that the next owner recovered, since the log is trimmed only above
 //! what was acknowledged to an owner that was not fenced yet.
 
-mod buckets;
+pub(crate) mod buckets;
 mod damaged;
+pub(crate) mod rows;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
-use futures::FutureExt;
+use bytes::Bytes;
 use ids::Timestamp;
-use runtime::{Backoff, Runtime};
-use storage::{
-    Append, Epoch, Head, LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, Seq, StorageError,
-    StorageResult, Store, Table,
-};
+use runtime::Backoff;
+use storage::{Head, LogId, PartitionPage, PartitionWrite, RowKey, Seq, StorageError};
 
-pub(crate) use self::buckets::{Bucket, Index};
+use self::buckets::{Bucket, Index};
 use self::damaged::Damaged;
-use crate::arrival::Arrival;
-use crate::checkpoint::Part;
-use crate::entity_slot::{Residence, Slot, SlotId};
+use self::rows::{READ_BACKOFF, WakeUpPage, row_key};
+use crate::entity_slot::{Residence, Slot};
+use crate::job::Job;
+use crate::kinds::Kinds;
+use crate::moment::Moment;
 use crate::obligations::BACKOFF;
 use crate::panics::caught;
-use crate::request::{Origin, Request};
-use crate::shard::{ShardTask, Stop};
-use crate::{EntityKey, Env, RowAddress, packed_key};
+use crate::{EntityKey, Env, RowAddress};
 
 /// The time in rows of entities that are to be looked at as soon as somebody reads them, whatever clock that is read by.
 const AT_ONCE: Timestamp = Timestamp::EPOCH;
-/// How many rows one read brings.
-const PAGE: usize = 1000;
-/// How many due wake-ups one turn of the shard's task delivers.
-const PER_TURN: usize = 128;
 /// How long to wait at most before looking again at what waits for the wall clock, which may be set meanwhile.
 const HELD_REST: Duration = Duration::from_secs(5);
-/// How long to wait before looking again at what does not match its checksums: only an operator mends it.
-const CORRUPT_REST: Duration = Duration::from_secs(60);
-/// Between the attempts to read what cannot be reached.
-const READ_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
+/// The place of an entity that is only looked at, among those to be loaded: behind whoever is due.
+const LAST: Timestamp = Timestamp::MAX;
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
-
-fn row_key(due: Timestamp, key: &EntityKey) -> RowKey {
-    let mut bytes = BytesMut::with_capacity(9 + packed_key::entity_len(key));
-    bytes.put_u8(packed_key::FORMAT);
-    // Offset, so that rows sort by time on both sides of the epoch.
-    bytes.put_u64((due.nanos() as u64) ^ (1 << 63));
-    packed_key::put_entity(&mut bytes, key);
-    bytes.freeze()
-}
-
-fn parse_row_key(row: &[u8]) -> Option<(Timestamp, EntityKey)> {
-    let [packed_key::FORMAT, rest @ ..] = row else { return None };
-    let (due, mut rest) = rest.split_first_chunk::<8>()?;
-    let due = Timestamp::from_nanos((u64::from_be_bytes(*due) ^ (1 << 63)) as i64);
-    let key = packed_key::take_entity(&mut rest)?;
-    rest.is_empty().then_some((due, key))
-}
-
-/// Whether a row's key is one of wake-ups or of their index; `None` for a row of another partition.
-pub(crate) fn check_row(partition: &[u8], key: &[u8]) -> Option<bool> {
-    if partition.starts_with(buckets::INDEX) {
-        Some(Bucket::of_index_key(key).is_some())
-    } else {
-        partition.starts_with(buckets::ROWS).then(|| parse_row_key(key).is_some())
-    }
-}
-
-/// Rows that were read ahead.
-pub(crate) struct WakeUpPage {
-    bucket: Bucket,
-    due: Vec<(Timestamp, EntityKey)>,
-    /// Whether some of its rows cannot be read.
-    is_damaged: bool,
-    /// Where to go on within the bucket; `None` at its end.
-    after: Option<RowKey>,
-}
+/// How long to wait before a move of the watermark that failed is tried again.
+pub(crate) const WATERMARK_RETRY: Duration = Duration::from_secs(1);
 
 /// Buckets that may go once the writes that could still touch them are through.
 struct Passed {
@@ -99,6 +54,7 @@ struct Passed {
 
 /// The wake-ups of a shard.
 pub(crate) struct WakeUps {
+    log: LogId,
     pending: BTreeSet<(Timestamp, EntityKey)>,
     /// Due, but the entity is not in memory, and there was no room to load it.
     to_load: BTreeSet<(Timestamp, EntityKey)>,
@@ -111,6 +67,7 @@ pub(crate) struct WakeUps {
     /// Buckets below this are in memory or being read into it.
     horizon: Bucket,
     read_running: bool,
+    read_backoff: Backoff,
     moving: bool,
     not_before: Timestamp,
     passed: VecDeque<Passed>,
@@ -119,13 +76,14 @@ pub(crate) struct WakeUps {
 }
 
 impl WakeUps {
-    pub(crate) fn new(head: &Head, mut index: Index) -> Self {
+    pub(crate) fn new(log: LogId, head: &Head, mut index: Index) -> Self {
         let watermark = Bucket::of(head.watermark);
         let mut passed = VecDeque::new();
         if head.last > Seq(0) {
             passed.push_back(Passed { buckets: index.pass_left_behind(watermark), batch: 0 });
         }
         Self {
+            log,
             pending: BTreeSet::new(),
             to_load: BTreeSet::new(),
             watermark,
@@ -135,6 +93,7 @@ impl WakeUps {
             // The watermark's bucket has what was due before, and is read at once even if the clock has been set back.
             horizon: watermark.next(),
             read_running: false,
+            read_backoff: READ_BACKOFF,
             moving: false,
             not_before: Timestamp::EPOCH,
             passed,
@@ -178,29 +137,15 @@ impl WakeUps {
         self.reschedule(key, scheduled, None);
     }
 
-    /// Skips what has no rows; whether something is left to be read.
-    fn wants_reading(&mut self) -> bool {
-        if self.from.is_empty() {
-            self.reading = self.index.first_from(self.reading, self.horizon);
-        }
-        self.reading < self.horizon
-    }
-
-    /// Rows of a checkpoint are durable.
-    pub(crate) fn rows_written(&mut self, rows: &[RowAddress]) {
-        self.index.written(rows);
-    }
-}
-
-impl ShardTask {
-    /// Schedules the entity's next wake-up. `woken`: a wake-up has just been delivered; `changed`: the state is new.
-    pub(crate) fn schedule_wake_up(&mut self, id: SlotId, woken: bool, changed: bool, now: Timestamp) {
-        let Some(slot) = self.entities.get_mut(id) else { return };
+    /// Schedules the entity's next wake-up. `woken`: a wake-up has just been delivered; `changed`: the state is new. Says whether
+    /// the entity was woken in vain.
+    pub(crate) fn schedule(&mut self, slot: &mut Slot, woken: bool, changed: bool, moment: Moment) -> bool {
+        let now = moment.now;
         if woken {
             slot.waking = false;
         }
         if slot.waking {
-            return;
+            return false;
         }
         if changed {
             slot.idle_wake_ups = 0;
@@ -210,344 +155,184 @@ impl ShardTask {
         if woken && !changed && at.is_some_and(|at| at <= now) {
             // Due, and yet it did nothing: not again at once.
             slot.idle_wake_ups += 1;
-            let held_until = held_until(slot, &self.runtime).filter(|until| *until > now);
+            let held_until = held_until(slot, moment).filter(|until| *until > now);
             is_held = held_until.is_some();
             at = held_until.map(|until| until.min(now + HELD_REST)).or(Some(now + BACKOFF.after(slot.idle_wake_ups)));
         } else if woken && !changed {
             slot.idle_wake_ups = 0;
         }
-        let is_in_vain = slot.idle_wake_ups > 0 && !is_held;
         let before = std::mem::replace(&mut slot.scheduled, at);
-        self.wake_ups.reschedule(&slot.key, before, at);
-        if is_in_vain {
-            self.suspect_fence();
-        }
+        self.reschedule(&slot.key, before, at);
+        slot.idle_wake_ups > 0 && !is_held
     }
 
-    /// Delivers what is due; says whether more is.
-    pub(crate) fn fire_due(&mut self, now: Timestamp) -> bool {
-        if self.closing.is_some() {
-            return false;
-        }
-        for _ in 0..PER_TURN {
-            match self.wake_ups.pending.first() {
-                Some((due, _)) if *due <= now => {}
-                _ => return false,
-            }
-            let Some((due, key)) = self.wake_ups.pending.pop_first() else { return false };
-            let Some(id) = self.entities.find(&key) else {
-                self.wake_ups.to_load.insert((due, key));
-                continue;
-            };
-            let Some(slot) = self.entities.get_mut(id) else { continue };
-            if matches!(slot.residence, Residence::Loading) {
-                // Once loaded, it is scheduled for what its state says.
-                slot.waking = true;
-                continue;
-            }
-            // Otherwise a stale row: the state says another time, and is scheduled for that.
-            if slot.scheduled == Some(due) {
-                slot.scheduled = None;
-                slot.waking = true;
-                let input = slot.kind.kind.wake_up();
-                self.give(Request { key, input, origin: Origin::WakeUp });
-            }
-        }
-        true
+    /// Takes out the first that is due.
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<(Timestamp, EntityKey)> {
+        self.pending.first().filter(|(due, _)| *due <= now)?;
+        self.pending.pop_first()
     }
 
-    /// Loads whoever is due and not in memory, as far as there is room. A load that ends brings the task back here.
-    pub(crate) fn load_due(&mut self) {
-        while self.closing.is_none()
-            && !self.loads.is_saturated(self.settings.concurrent_loads)
-            && let Some((_, key)) = self.wake_ups.to_load.pop_first()
-        {
-            // Once loaded, it is scheduled for what its state says; as is whoever is in memory by now.
-            if let Some(id) = self.find_or_load(&key)
-                && let Some(slot) = self.entities.get_mut(id)
-                && matches!(slot.residence, Residence::Loading)
-            {
-                slot.waking = true;
-            }
-        }
+    /// What is due is not in memory: it is to be loaded when there is room.
+    pub(crate) fn load_later(&mut self, due: Timestamp, key: EntityKey) {
+        self.to_load.insert((due, key));
     }
 
-    /// When the task must look at wake-ups again without anything else happening.
-    pub(crate) fn next_wake_up(&self, now: Timestamp) -> Option<Timestamp> {
-        if self.closing.is_some() {
-            return None;
-        }
-        let first = self.wake_ups.pending.first().map(|(due, _)| *due).filter(|due| *due > now);
-        let read = self.wake_ups.horizon.start() - self.settings.wake_up_horizon;
-        let moved = self.wake_ups.watermark.next().start().max(self.wake_ups.not_before);
-        let upkeep = if self.wake_ups.moving { read } else { read.min(moved) };
+    /// Takes out the first that is to be loaded.
+    pub(crate) fn next_to_load(&mut self) -> Option<EntityKey> {
+        Some(self.to_load.pop_first()?.1)
+    }
+
+    /// When something is to be done although nothing comes.
+    pub(crate) fn next_turn(&self, now: Timestamp, ahead: Duration) -> Option<Timestamp> {
+        let first = self.pending.first().map(|(due, _)| *due).filter(|due| *due > now);
+        let read = self.horizon.start() - ahead;
+        let moved = self.watermark.next().start().max(self.not_before);
+        let upkeep = if self.moving { read } else { read.min(moved) };
         [first, (upkeep > now).then_some(upkeep)].into_iter().flatten().min()
     }
 
-    /// Reads ahead, makes up for what cannot be read, moves the watermark, and drops what it has passed.
-    pub(crate) fn keep_wake_ups(&mut self, now: Timestamp) {
-        self.read_wake_ups(now);
-        self.look_at_all_entities();
-        self.move_watermark(now);
-        self.drop_passed();
-    }
-
-    fn read_wake_ups(&mut self, now: Timestamp) {
+    /// Reads on, so far `ahead`, if that is not done and not being done.
+    pub(crate) fn read(&mut self, now: Timestamp, ahead: Duration) -> Option<Job> {
         // Raised before the read begins: whatever leaves memory meanwhile keeps its wake-up if the read may have missed it.
-        let horizon = Bucket::of(now + self.settings.wake_up_horizon).next();
-        self.wake_ups.horizon = self.wake_ups.horizon.max(horizon);
-        if self.wake_ups.read_running || !self.wake_ups.wants_reading() {
-            return;
+        self.horizon = self.horizon.max(Bucket::of(now + ahead).next());
+        if self.read_running {
+            return None;
         }
-        self.wake_ups.read_running = true;
-        let (bucket, from) = (self.wake_ups.reading, self.wake_ups.from.clone());
-        let (table, partition) = (Arc::clone(&self.store.table), bucket.partition(&self.log));
-        let runtime = self.runtime.clone();
-        self.outside
-            .spawn(async move { Arrival::WakeUps(read_page(&*table, bucket, partition, from, &runtime).await) });
+        if self.from.is_empty() {
+            // What has no rows is skipped.
+            self.reading = self.index.first_from(self.reading, self.horizon);
+        }
+        if self.reading >= self.horizon {
+            return None;
+        }
+        self.read_running = true;
+        Some(Job::ReadWakeUps { bucket: self.reading, from: self.from.clone(), delay: Duration::ZERO })
     }
 
-    pub(crate) fn on_wake_ups(&mut self, page: WakeUpPage) {
-        self.wake_ups.read_running = false;
+    /// The rows cannot be reached now: tries again, after a delay.
+    pub(crate) fn read_again(&mut self) -> Job {
+        Job::ReadWakeUps { bucket: self.reading, from: self.from.clone(), delay: self.read_backoff.next_delay() }
+    }
+
+    /// Rows have been read: schedules those that are `wanted`.
+    pub(crate) fn take_page(&mut self, page: WakeUpPage, mut is_wanted: impl FnMut(Timestamp, &EntityKey) -> bool) {
+        self.read_running = false;
+        self.read_backoff.reset();
         if page.is_damaged {
-            let (from, to) = (page.bucket.start(), page.bucket.next().start());
+            let (from, to) = (self.reading.start(), self.reading.next().start());
             tracing::error!(log = %self.log.0, %from, %to, "wake-ups are damaged: looking for their timers at all entities of the shard");
-            self.wake_ups.damaged.add(page.bucket);
+            self.damaged.add(self.reading);
         }
-        for (due, key) in page.due {
-            let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
-            // Who is in memory knows better; who is on its way may turn back.
-            let is_here = slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)));
-            if !self.kinds.hosts(key.kind) {
-                tracing::error!(log = %self.log.0, ?key, %due, "ignoring a wake-up of a kind that is not served here");
-            } else if !is_here && !self.quarantined.contains_key(&key) {
-                self.wake_ups.pending.insert((due, key));
-            }
-        }
+        self.pending.extend(page.due.into_iter().filter(|(due, key)| is_wanted(*due, key)));
         match page.after {
-            Some(after) => self.wake_ups.from = after,
+            Some(after) => self.from = after,
             None => {
-                self.wake_ups.reading = page.bucket.next();
-                self.wake_ups.from = RowKey::new();
+                self.reading = self.reading.next();
+                self.from = RowKey::new();
             }
         }
     }
 
-    fn move_watermark(&mut self, now: Timestamp) {
-        let wake_ups = &self.wake_ups;
-        if wake_ups.moving || self.resolving || now < wake_ups.not_before || now < wake_ups.watermark.next().start() {
-            return;
+    /// Goes on with the walk over all entities that damaged buckets ask for, if there are any.
+    pub(crate) fn walk(&mut self, kinds: &Kinds) -> Option<Job> {
+        if self.to_load.last().is_some_and(|(at, _)| *at == LAST) {
+            return None;
         }
-        let firsts = [wake_ups.pending.first(), wake_ups.to_load.first()];
+        self.damaged.finish_walk(&self.log);
+        self.damaged.next_listing(kinds)
+    }
+
+    /// Partitions were named: those of their entities that are not in memory are loaded once nothing that is due waits for that.
+    pub(crate) fn take_partitions(&mut self, page: PartitionPage, entities: usize, missing: Vec<EntityKey>) {
+        self.to_load.extend(missing.into_iter().map(|key| (LAST, key)));
+        self.damaged.listed(page, entities);
+    }
+
+    /// Partitions could not be named: tries again, after a delay.
+    pub(crate) fn list_again(&mut self, error: &StorageError) -> Option<Job> {
+        self.damaged.list_again(&self.log, error)
+    }
+
+    /// Moves the watermark as far as it may go, if it may; from then on rows are written beyond it, whether or not the move succeeds.
+    /// `batch`: writes of checkpoints before this one may still be into buckets that it passes.
+    pub(crate) fn advance(&mut self, now: Timestamp, batch: u64) -> Option<Bucket> {
+        if self.moving || now < self.not_before || now < self.watermark.next().start() {
+            return None;
+        }
+        let firsts = [self.pending.first(), self.to_load.first()];
         let first = firsts.into_iter().flatten().map(|(due, _)| *due).min().unwrap_or(Timestamp::MAX);
-        let limit = Bucket::of(now.min(first)).min(wake_ups.reading);
-        let limit = wake_ups.damaged.first().map_or(limit, |damaged| limit.min(damaged));
-        let target = wake_ups.index.stride(wake_ups.watermark, limit);
-        if target <= wake_ups.watermark {
-            self.wake_ups.not_before = now + WATERMARK_REST;
-            return;
+        let limit = Bucket::of(now.min(first)).min(self.reading);
+        let limit = self.damaged.first().map_or(limit, |damaged| limit.min(damaged));
+        let target = self.index.stride(self.watermark, limit);
+        if target <= self.watermark {
+            self.not_before = now + WATERMARK_REST;
+            return None;
         }
-        let rows = self.standing_rows(target);
-        self.wake_ups.moving = true;
-        // From now on checkpoints write beyond it, whether or not the move succeeds.
-        let batch = self.checkpoints.next_batch();
-        let from = std::mem::replace(&mut self.wake_ups.watermark, target);
-        let buckets = self.wake_ups.index.pass(from, target);
-        self.wake_ups.passed.push_back(Passed { buckets, batch });
-        let writes = self.rewritten(target, rows);
-        let (store, name, epoch) = (self.store.clone(), self.log.clone(), self.epoch);
-        let to = target.start();
-        self.outside.spawn(async move {
-            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
-            Arrival::Watermark { epoch, at: target, outcome: moving.await.unwrap_or(Append::Unknown) }
-        });
+        self.moving = true;
+        let from = std::mem::replace(&mut self.watermark, target);
+        let buckets = self.index.pass(from, target);
+        self.passed.push_back(Passed { buckets, batch });
+        Some(target)
     }
 
-    /// Rows for whoever must be looked at although the bucket that says so is about to be passed. That is so too for whoever
-    /// has changes that are not durable: they may come to nothing, and what a row in that bucket says is then true again.
-    /// And for whoever is set aside: the next owner may be able to serve it. Looks at every slot; the watermark moves a few
-    /// times an hour.
-    fn standing_rows(&self, target: Bucket) -> Vec<(RowKey, Bytes)> {
-        let durable = self.writer.durable();
-        let standing = self.entities.iter().filter(|slot| {
-            let is_due = slot.next_wake_up.is_some_and(|at| Bucket::of(at) < target);
-            let is_loading = matches!(slot.residence, Residence::Loading);
-            is_due || is_loading || slot.waking || !slot.owed.is_empty() || slot.last_change > durable
-        });
-        let keys = standing.map(|slot| &slot.key).chain(self.quarantined.keys());
-        keys.map(|key| (row_key(AT_ONCE, key), Bytes::new())).collect()
+    /// The watermark has moved.
+    pub(crate) fn advanced(&mut self) {
+        self.moving = false;
     }
 
-    /// What is to be written before the watermark moves to `target`.
-    fn rewritten(&mut self, target: Bucket, rows: Vec<(RowKey, Bytes)>) -> Vec<PartitionWrite> {
+    /// What is to be written before the watermark moves to `target`: rows for these entities, to be looked at at once.
+    pub(crate) fn rewritten<'a>(
+        &mut self,
+        target: Bucket,
+        standing: impl Iterator<Item = &'a EntityKey>,
+        version: Seq,
+    ) -> Vec<PartitionWrite> {
+        let rows: Vec<_> = standing.map(|key| (row_key(AT_ONCE, key), Bytes::new())).collect();
         if rows.is_empty() {
             return Vec::new();
         }
-        let version = self.writer.durable().0;
-        let write = |partition, puts| PartitionWrite { partition, version, puts, deletes: Vec::new() };
-        let index = self.wake_ups.index.add(target).map(|row| write(row.partition, vec![(row.key, Bytes::new())]));
+        let write = |partition, puts| PartitionWrite { partition, version: version.0, puts, deletes: Vec::new() };
+        let index = self.index.add(target).map(|row| write(row.partition, vec![(row.key, Bytes::new())]));
         index.into_iter().chain([write(target.partition(&self.log), rows)]).collect()
     }
 
-    pub(crate) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
-        match outcome {
-            Append::Appended => {
-                self.wake_ups.moving = false;
-                return;
-            }
-            // Reopening by ourselves fences our own earlier epoch.
-            Append::Fenced if self.resolving || epoch != self.epoch => {}
-            Append::Fenced => return self.stop(Stop::Fenced),
-            Append::Unknown => tracing::warn!(log = %self.log.0, "cannot move the wake-up watermark yet"),
+    /// Drops what the watermark has passed, once all writes that could touch it have `finished`.
+    pub(crate) fn drop_passed(&mut self, have_finished: impl Fn(u64) -> bool, durable: Seq) -> Option<Job> {
+        if self.dropping || self.moving {
+            return None;
         }
-        let (store, name, runtime) = (self.store.clone(), self.log.clone(), self.runtime.clone());
-        let epoch = self.epoch;
-        let writes = self.rewritten(at, self.standing_rows(at));
-        let to = at.start();
-        self.outside.spawn(async move {
-            runtime.sleep(Duration::from_secs(1)).await;
-            let moving = AssertUnwindSafe(rewrite_and_move(store, name, epoch, writes, to)).catch_unwind();
-            Arrival::Watermark { epoch, at, outcome: moving.await.unwrap_or(Append::Unknown) }
-        });
-    }
-
-    fn drop_passed(&mut self) {
-        let wake_ups = &mut self.wake_ups;
-        if wake_ups.dropping || wake_ups.moving {
-            return;
-        }
-        let Some(passed) = wake_ups.passed.front() else { return };
-        if !self.checkpoints.finished_before(passed.batch) {
-            return;
-        }
+        let passed = self.passed.pop_front_if(|passed| have_finished(passed.batch))?;
         let partitions: Vec<_> = passed.buckets.iter().map(|bucket| bucket.partition(&self.log)).collect();
-        let from_index = wake_ups.index.without(&passed.buckets, self.writer.durable().0);
-        wake_ups.passed.pop_front();
-        if partitions.is_empty() {
-            return;
-        }
-        wake_ups.dropping = true;
-        let table = Arc::clone(&self.store.table);
-        self.outside.spawn(async move {
-            for partition in partitions {
-                // Rows left behind cost room and nothing else.
-                match AssertUnwindSafe(table.drop_partition(&partition)).catch_unwind().await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(?partition, %error, "cannot drop wake-up rows, leaving them"),
-                    Err(_) => tracing::error!(?partition, "dropping wake-up rows panicked, leaving them"),
-                }
-            }
-            // Only now: a bucket that is not in the index is never looked for again.
-            match AssertUnwindSafe(table.write(from_index.into_iter().collect())).catch_unwind().await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "cannot take dropped buckets out of the index, leaving them"),
-                Err(_) => tracing::error!("taking dropped buckets out of the index panicked, leaving them"),
-            }
-            Arrival::BucketsDropped
-        });
+        let index = self.index.without(&passed.buckets, durable.0);
+        self.dropping = !partitions.is_empty();
+        self.dropping.then_some(Job::DropBuckets { partitions, index })
     }
 
-    pub(crate) fn on_buckets_dropped(&mut self) {
-        self.wake_ups.dropping = false;
+    /// What was passed is dropped.
+    pub(crate) fn dropped(&mut self) {
+        self.dropping = false;
     }
 
-    /// The wake-up rows that go with a part of a checkpoint.
-    pub(crate) fn wake_up_rows(&mut self, part: &Part) -> Vec<RowAddress> {
-        let Some(slot) = part.slot.and_then(|id| self.entities.get(id)) else { return Vec::new() };
-        let dues = part.wake_up.into_iter().chain(part.owes.then_some(AT_ONCE));
+    /// The rows of an entity's wake-ups: at a time, and at once if it owes anything.
+    pub(crate) fn rows_of(&mut self, key: &EntityKey, wake_up: Option<Timestamp>, owes: bool) -> Vec<RowAddress> {
         let mut rows = Vec::new();
-        for due in dues {
-            let bucket = Bucket::of(due).max(self.wake_ups.watermark);
-            rows.extend(self.wake_ups.index.add(bucket));
-            rows.push(RowAddress { partition: bucket.partition(&self.log), key: row_key(due, &slot.key) });
+        for due in wake_up.into_iter().chain(owes.then_some(AT_ONCE)) {
+            let bucket = Bucket::of(due).max(self.watermark);
+            rows.extend(self.index.add(bucket));
+            rows.push(RowAddress { partition: bucket.partition(&self.log), key: row_key(due, key) });
         }
         rows
+    }
+
+    /// Rows of a checkpoint are durable.
+    pub(crate) fn rows_written(&mut self, rows: &[RowAddress]) {
+        self.index.written(rows);
     }
 }
 
 /// When to look again at an entity for which something is due that waits for the wall clock.
-fn held_until(slot: &Slot, runtime: &Runtime) -> Option<Timestamp> {
+fn held_until(slot: &Slot, Moment { now, wall, .. }: Moment) -> Option<Timestamp> {
     let Residence::Ready(entity) = &slot.residence else { return None };
-    let (now, wall) = runtime.clocks();
     let env = Env { now, wall, seed: 0 };
     caught(|| entity.held_until(&env)).unwrap_or_default()
-}
-
-/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.
-/// False when somebody else has opened the log.
-pub(crate) async fn ensure_watermark(
-    store: &Store,
-    log: &LogId,
-    head: &mut Head,
-    now: Timestamp,
-) -> StorageResult<bool> {
-    if head.watermark != Timestamp::EPOCH {
-        return Ok(true);
-    }
-    let at = Bucket::of(now).start();
-    match store.log.set_watermark(log, head.epoch, at).await {
-        Append::Appended => {
-            head.watermark = at;
-            Ok(true)
-        }
-        Append::Fenced => Ok(false),
-        Append::Unknown => Err(StorageError::Unknown(format!("setting the first watermark of log {}", log.0))),
-    }
-}
-
-async fn rewrite_and_move(store: Store, log: LogId, epoch: Epoch, rows: Vec<PartitionWrite>, to: Timestamp) -> Append {
-    if !rows.is_empty()
-        && let Err(error) = store.table.write(rows).await
-    {
-        tracing::warn!(log = %log.0, %error, "cannot write standing wake-ups yet");
-        return Append::Unknown;
-    }
-    store.log.set_watermark(&log, epoch, to).await
-}
-
-async fn read_page(
-    table: &dyn Table,
-    bucket: Bucket,
-    partition: PartitionKey,
-    from: RowKey,
-    runtime: &Runtime,
-) -> WakeUpPage {
-    let mut backoff = READ_BACKOFF;
-    let page = loop {
-        let range = ScanRange { from: from.clone(), to: None };
-        match AssertUnwindSafe(table.scan(&partition, range, ScanOrder::Ascending, PAGE)).catch_unwind().await {
-            Ok(Ok(page)) => break page,
-            Ok(Err(error @ StorageError::Corrupt(_))) => {
-                tracing::error!(partition = %partition.escape_ascii(), %error, "wake-ups cannot be read");
-                return WakeUpPage { bucket, due: Vec::new(), is_damaged: true, after: None };
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot read wake-ups yet"),
-            Err(_) => tracing::error!("reading wake-ups panicked"),
-        }
-        runtime.sleep(backoff.next_delay()).await;
-    };
-    let after = page.next_from();
-    let due: Vec<_> = page.rows.iter().filter_map(|row| parse_row_key(&row.key)).collect();
-    WakeUpPage { bucket, is_damaged: due.len() < page.rows.len(), due, after }
-}
-
-#[cfg(test)]
-mod tests {
-    use ids::KindId;
-
-    use super::*;
-
-    #[test]
-    fn rows_sort_by_time_and_read_back() {
-        let key = |id: &str| EntityKey { kind: KindId::of_test(0), namespace: "n".into(), id: id.into() };
-        let times = [Timestamp::from_nanos(-5), Timestamp::EPOCH, Timestamp::from_millis(7), Timestamp::MAX];
-        let rows: Vec<_> = times.iter().map(|at| row_key(*at, &key("workflow é"))).collect();
-        assert!(rows.is_sorted());
-        for (row, at) in rows.iter().zip(times) {
-            assert_eq!(parse_row_key(row), Some((at, key("workflow é"))));
-        }
-        assert_eq!(parse_row_key(b"short"), None);
-        let later = [&[packed_key::FORMAT + 1], &rows[0][1..]].concat();
-        assert_eq!(parse_row_key(&later), None);
-    }
 }

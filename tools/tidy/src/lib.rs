@@ -12,6 +12,7 @@ mod graph;
 mod links;
 mod mask;
 mod names;
+mod pure;
 pub mod ratchet;
 mod sizes;
 mod source;
@@ -49,6 +50,8 @@ pub enum Rule {
     Word,
     /// What documents point at exists.
     Link,
+    /// Code that is pure asks nobody.
+    Pure,
     /// Files stay within 800 lines.
     FileLength,
     /// Functions outside tests stay within 70 lines.
@@ -82,6 +85,7 @@ pub fn findings() -> anyhow::Result<Vec<Finding>> {
     let mut all = names::check(&tree);
     all.extend(links::check(&tree));
     all.extend(words::check(&tree));
+    all.extend(pure::check(&tree));
     all.extend(ratchet::check(&sizes::measure(&tree), &ratchet::read(&root)?));
     all.sort();
     Ok(all)

@@ -38,6 +38,11 @@ fn every_file_says_first_what_it_is() {
 }
 
 #[test]
+fn pure_code_asks_nobody() {
+    holds(Rule::Pure);
+}
+
+#[test]
 fn documents_point_at_what_exists() {
     holds(Rule::Link);
 }

@@ -12,9 +12,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use ids::Timestamp;
-use storage::{
-    LogId, PartitionKey, PartitionWrite, RowKey, ScanOrder, ScanRange, StorageError, StorageResult, Table, Version,
-};
+use storage::{LogId, PartitionKey, PartitionWrite, Row, RowKey, Version};
 
 use crate::RowAddress;
 
@@ -22,8 +20,6 @@ use crate::RowAddress;
 const BUCKET_NANOS: i64 = 600 * 1_000_000_000;
 /// How many buckets the watermark passes at a time, and so how many could be left behind by a crash before they are dropped.
 const STRIDE: usize = 16;
-/// How many rows one read of the index brings.
-const PAGE: usize = 1000;
 
 /// What the names of the partitions of indexes begin with.
 pub(super) const INDEX: &[u8] = b"wake-up-buckets/";
@@ -35,11 +31,11 @@ pub(super) const ROWS: &[u8] = b"wake-ups/";
 pub(crate) struct Bucket(i64);
 
 impl Bucket {
-    pub(super) fn of(at: Timestamp) -> Self {
+    pub(crate) fn of(at: Timestamp) -> Self {
         Self(at.nanos().div_euclid(BUCKET_NANOS))
     }
 
-    pub(super) fn start(self) -> Timestamp {
+    pub(crate) fn start(self) -> Timestamp {
         Timestamp::from_nanos(self.0.saturating_mul(BUCKET_NANOS))
     }
 
@@ -47,7 +43,7 @@ impl Bucket {
         Self(self.0 + 1)
     }
 
-    pub(super) fn partition(self, log: &LogId) -> PartitionKey {
+    pub(crate) fn partition(self, log: &LogId) -> PartitionKey {
         [ROWS, log.0.as_bytes(), b"/", self.0.to_string().as_bytes()].concat().into()
     }
 
@@ -82,29 +78,29 @@ impl Index {
         Self { partition: index_partition(log), is_damaged: false, stored: BTreeSet::new(), buckets }
     }
 
-    /// Reads a log's index. Only its owner writes it, so it stays true until the log is opened by another.
-    pub(crate) async fn read(table: &dyn Table, log: &LogId) -> StorageResult<Self> {
-        let mut index = Self::of(log, []);
-        let mut range = ScanRange::default();
-        loop {
-            let scanned = table.scan(&index.partition, range.clone(), ScanOrder::Ascending, PAGE).await;
-            let page = match scanned {
-                Err(error @ StorageError::Corrupt(_)) => {
-                    tracing::error!(log = %log.0, %error, "the index of wake-ups is damaged, looking at each bucket");
-                    index.is_damaged = true;
-                    return Ok(index);
-                }
-                scanned => scanned?,
-            };
-            let buckets = page.rows.iter().map(|row| Bucket::of_index_key(&row.key));
-            index.is_damaged |= buckets.clone().any(|bucket| bucket.is_none());
-            index.buckets.extend(buckets.flatten());
-            match page.next_from() {
-                Some(next) => range.from = next,
-                None => break,
+    /// The index of a log of which nothing has been read yet.
+    pub(crate) fn unread(log: &LogId) -> Self {
+        Self::of(log, [])
+    }
+
+    /// Where it lies.
+    pub(crate) fn partition(&self) -> &PartitionKey {
+        &self.partition
+    }
+
+    /// Adds what rows of it say. Only a log's owner writes them, so they stay true until the log is opened by another.
+    pub(crate) fn read(&mut self, rows: &[Row]) {
+        for row in rows {
+            match Bucket::of_index_key(&row.key) {
+                Some(bucket) => drop(self.buckets.insert(bucket)),
+                None => self.is_damaged = true,
             }
         }
-        Ok(index)
+    }
+
+    /// Its rows cannot be read: any bucket may have rows.
+    pub(crate) fn distrust(&mut self) {
+        self.is_damaged = true;
     }
 
     /// A row is about to be written into this bucket. What must be written with it, if anything.

@@ -5,24 +5,18 @@
 //! shard next finds it there, and begins again. Once all entities were looked at it is passed like any other, and dropped.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::time::Duration;
 
-use futures::FutureExt;
-use ids::Timestamp;
-use runtime::Runtime;
-use storage::{PartitionCursor, PartitionPage, StorageError, Table};
+use runtime::Backoff;
+use storage::{LogId, PartitionCursor, PartitionPage, StorageError};
 
-use super::{Bucket, CORRUPT_REST, READ_BACKOFF};
-use crate::arrival::Arrival;
-use crate::entity_slot::Residence;
+use super::buckets::Bucket;
+use super::rows::READ_BACKOFF;
+use crate::job::Job;
 use crate::kinds::Kinds;
-use crate::shard::ShardTask;
 
-/// How many partitions one step of a walk names.
-const PAGE: usize = 256;
-/// The place of an entity that is only looked at, among those to be loaded: behind whoever is due.
-const LAST: Timestamp = Timestamp::MAX;
+/// How long to wait before looking again at what does not match its checksums: only an operator mends it.
+const CORRUPT_REST: Duration = Duration::from_secs(60);
 
 /// The damaged buckets, and the walk over all entities on their account.
 #[derive(Default)]
@@ -39,10 +33,20 @@ struct Walk {
     prefixes: VecDeque<&'static [u8]>,
     from: Option<PartitionCursor>,
     is_reading: bool,
+    backoff: Backoff,
     looked_at: usize,
 }
 
 impl Walk {
+    fn over(prefixes: VecDeque<&'static [u8]>, covers: BTreeSet<Bucket>) -> Self {
+        Self { covers, prefixes, from: None, is_reading: false, backoff: READ_BACKOFF, looked_at: 0 }
+    }
+
+    fn listing(&self, delay: Duration) -> Option<Job> {
+        let prefix = *self.prefixes.front()?;
+        Some(Job::ListPartitions { prefix, from: self.from.clone(), delay })
+    }
+
     fn is_over(&self) -> bool {
         self.prefixes.is_empty()
     }
@@ -58,74 +62,48 @@ impl Damaged {
         self.buckets.insert(bucket);
     }
 
-    /// Among which partitions to read on, and from where, if there is something to read now.
-    fn next_read(&mut self, kinds: &Kinds) -> Option<(&'static [u8], Option<PartitionCursor>)> {
+    /// Makes up for no bucket any more that a finished walk covered.
+    pub(super) fn finish_walk(&mut self, log: &LogId) {
+        let Some(walk) = self.walk.take_if(|walk| walk.is_over()) else { return };
+        let (buckets, entities) = (walk.covers.len(), walk.looked_at);
+        tracing::info!(log = %log.0, buckets, entities, "the timers of damaged buckets of wake-ups were found again");
+        self.buckets.retain(|bucket| !walk.covers.contains(bucket));
+    }
+
+    /// Reads on, if there is something to read now.
+    pub(super) fn next_listing(&mut self, kinds: &Kinds) -> Option<Job> {
         if self.walk.is_none() && !self.buckets.is_empty() {
-            let (covers, prefixes) =
-                (self.buckets.clone(), kinds.iter().map(|kind| kind.entity_partitions()).collect());
-            self.walk = Some(Walk { covers, prefixes, from: None, is_reading: false, looked_at: 0 });
+            let prefixes = kinds.iter().map(|kind| kind.entity_partitions()).collect();
+            self.walk = Some(Walk::over(prefixes, self.buckets.clone()));
         }
         let walk = self.walk.as_mut().filter(|walk| !walk.is_reading)?;
-        let prefix = *walk.prefixes.front()?;
+        let listing = walk.listing(Duration::ZERO)?;
         walk.is_reading = true;
-        Some((prefix, walk.from.take()))
-    }
-}
-
-impl ShardTask {
-    /// Goes on with the walk that damaged buckets ask for, if there are any.
-    pub(super) fn look_at_all_entities(&mut self) {
-        if self.closing.is_some() || self.wake_ups.to_load.last().is_some_and(|(at, _)| *at == LAST) {
-            return;
-        }
-        if let Some(walk) = self.wake_ups.damaged.walk.take_if(|walk| walk.is_over()) {
-            let (buckets, entities) = (walk.covers.len(), walk.looked_at);
-            tracing::info!(log = %self.log.0, buckets, entities, "the timers of damaged buckets of wake-ups were found again");
-            self.wake_ups.damaged.buckets.retain(|bucket| !walk.covers.contains(bucket));
-        }
-        let Some((prefix, from)) = self.wake_ups.damaged.next_read(&self.kinds) else { return };
-        let (table, runtime) = (Arc::clone(&self.store.table), self.runtime.clone());
-        self.outside.spawn(async move { Arrival::Partitions(read_partitions(&*table, prefix, from, &runtime).await) });
+        Some(listing)
     }
 
-    /// Has the entities of these partitions loaded that are this shard's and not in memory.
-    pub(crate) fn on_partitions(&mut self, page: PartitionPage) {
-        let keys = page.partitions.iter().filter_map(|partition| self.kinds.entity_of(partition));
-        for key in keys.filter(|key| self.kinds.slot(key).is_some_and(|slot| self.place.holds(slot))) {
-            let slot = self.entities.find(&key).and_then(|id| self.entities.get(id));
-            let is_here = slot.is_some_and(|slot| matches!(slot.residence, Residence::Ready(_)));
-            if !is_here && !self.quarantined.contains_key(&key) {
-                self.wake_ups.to_load.insert((LAST, key));
-            }
-            self.wake_ups.damaged.walk.iter_mut().for_each(|walk| walk.looked_at += 1);
+    /// Partitions were named, in which these many entities of the shard were found.
+    pub(super) fn listed(&mut self, page: PartitionPage, entities: usize) {
+        let Some(walk) = &mut self.walk else { return };
+        walk.looked_at += entities;
+        walk.is_reading = false;
+        walk.backoff.reset();
+        if page.next.is_none() {
+            walk.prefixes.pop_front();
         }
-        if let Some(walk) = &mut self.wake_ups.damaged.walk {
-            walk.is_reading = false;
-            if page.next.is_none() {
-                walk.prefixes.pop_front();
-            }
-            walk.from = page.next;
-        }
+        walk.from = page.next;
     }
-}
 
-async fn read_partitions(
-    table: &dyn Table,
-    prefix: &'static [u8],
-    from: Option<PartitionCursor>,
-    runtime: &Runtime,
-) -> PartitionPage {
-    let mut backoff = READ_BACKOFF;
-    loop {
-        match AssertUnwindSafe(table.partitions(prefix, from.clone(), PAGE)).catch_unwind().await {
-            Ok(Ok(page)) => return page,
-            Ok(Err(error @ StorageError::Corrupt(_))) => {
-                tracing::error!(%error, "entities cannot be gone through: timers of those that are not in memory do not ring until they can");
-                runtime.sleep(CORRUPT_REST).await;
-            }
-            Ok(Err(error)) => tracing::warn!(%error, "cannot scan entities yet, retrying"),
-            Err(_) => tracing::error!("scanning entities panicked"),
+    /// Tries again, after a delay.
+    pub(super) fn list_again(&mut self, log: &LogId, error: &StorageError) -> Option<Job> {
+        let walk = self.walk.as_mut()?;
+        let mut delay = walk.backoff.next_delay();
+        if let StorageError::Corrupt(_) = error {
+            tracing::error!(log = %log.0, %error, "entities cannot be gone through: timers of those that are not in memory do not ring until they can");
+            delay += CORRUPT_REST;
+        } else {
+            tracing::warn!(log = %log.0, %error, "cannot scan entities yet, retrying");
         }
-        runtime.sleep(backoff.next_delay()).await;
+        walk.listing(delay)
     }
 }

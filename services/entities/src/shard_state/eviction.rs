@@ -4,10 +4,10 @@
 //! The bound is that of all shards of the process. A shard that holds more than an equal part of it evicts, whether it or
 //! another one grows: among shards that together are above the bound there is always one such.
 
+use super::ShardState;
 use crate::entity_slot::{Residence, SlotId};
-use crate::shard::ShardTask;
 
-/// How many entities one turn of the shard's task evicts at most.
+/// How many entities one turn evicts at most.
 const PER_TURN: usize = 64;
 /// How many slots it looks at for each.
 const LOOK_AT: usize = 64;
@@ -16,9 +16,9 @@ const MOST_MISSES: usize = 8;
 /// The part of the bound that entities at rest may take: one in this many.
 const AT_REST_PART: usize = 32;
 
-impl ShardTask {
+impl ShardState {
     /// Evicts while there is more in memory than allowed; says whether more is to be done at once.
-    pub(crate) fn evict(&mut self) -> bool {
+    pub(super) fn evict(&mut self) -> bool {
         self.memory_is_short = false;
         self.note_memory();
         let mut misses = 0;
@@ -57,20 +57,20 @@ impl ShardTask {
     }
 
     /// Whether all shards together hold more than they may, and this one more than an equal part of that.
-    pub(crate) fn is_above_its_part(&self) -> bool {
+    pub(super) fn is_above_its_part(&self) -> bool {
         let most = self.settings.memory_bytes;
         self.share.all().entities > most && self.entities.bytes() > self.share.fair(most)
     }
 
     /// Whether another shard's growth or opening could make this one evict, although nothing happens to it.
-    pub(crate) fn holds_more_than_its_part(&self) -> bool {
+    pub(super) fn holds_more_than_its_part(&self) -> bool {
         // Its part becomes smaller when another shard is opened, of which it hears nothing.
         let most = self.settings.memory_bytes;
         self.entities.bytes() > self.share.fair(most).min(most / 16)
     }
 
     /// An entity has just become clean: if it has come to its end it need not stay.
-    pub(crate) fn note_rest(&mut self, id: SlotId) {
+    pub(super) fn note_rest(&mut self, id: SlotId) {
         let Some(slot) = self.entities.get(id) else { return };
         let Residence::Ready(entity) = &slot.residence else { return };
         if !slot.is_dirty() && entity.is_at_rest() {

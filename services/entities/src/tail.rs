@@ -1,22 +1,11 @@
-//! Taking a shard over: what the log's tail says, before anything is loaded.
-//!
-//! Serving begins as soon as the tail is read. Its changes wait at their entities, which load on first touch or in the
-//! background, and are dirty in all parts until this owner has written them.
-//!
-//! It writes them with versions of its own. A former owner may have written the same entity at the same position, and other
-//! bytes: rows need not follow from the changes alone. Of two puts of one version a store keeps whichever it likes. So an
-//! owner that finds a tail begins with a group that holds nothing but whatever is decided meanwhile, and writes nothing that
-//! it recovered with a version below the position of that group.
-
-use std::sync::Arc;
+//! The log's tail as the shard's opener finds it: its groups decoded, and refused as a whole if any is missing or unreadable.
 
 use bytes::Bytes;
 use ids::KindId;
-use storage::{Head, Log, LogId, Opened, OwnerNonce, Seq, StorageError, StorageResult};
+use storage::{LogId, Opened, Seq, StorageError, StorageResult};
 
 use crate::EntityKey;
 use crate::group::decode_group;
-use crate::shard::ShardTask;
 
 /// A group of the tail.
 pub(crate) struct TailGroup {
@@ -27,35 +16,20 @@ pub(crate) struct TailGroup {
 
 /// What a group says of an entity.
 pub(crate) struct TailEntry {
-    key: EntityKey,
-    changes: Vec<Bytes>,
+    pub(crate) key: EntityKey,
+    pub(crate) changes: Vec<Bytes>,
     /// Why it cannot be served from here on; empty for a transition.
-    set_aside: String,
+    pub(crate) set_aside: String,
 }
 
-/// Opens the log and reads its tail; refuses one with holes, with groups that cannot be read, or with entities of a kind that
-/// is not hosted here. Which entities such a group is about is said by nothing but its bytes, and what comes after may build
-/// on it, so no part of the shard can be served.
-pub(crate) async fn open(
+/// Reads the tail; refuses one with holes, with groups that cannot be read, or with entities of a kind that is not hosted here.
+/// Which entities such a group is about is said by nothing but its bytes, and what comes after may build on it, so no part of
+/// the shard can be served.
+pub(crate) fn read_tail(
     log: &LogId,
-    nonce: OwnerNonce,
-    store: &dyn Log,
+    opened: &Opened,
     is_hosted: impl Fn(KindId) -> bool,
-) -> StorageResult<(Head, Vec<TailGroup>)> {
-    let opened = match store.open(log, nonce).await {
-        Ok(opened) => read_tail(log, &opened, is_hosted).map(|tail| (opened.head, tail)),
-        Err(error) => Err(error),
-    };
-    opened.map_err(|error| match error {
-        StorageError::Corrupt(what) => StorageError::Corrupt(format!(
-            "{what}; the whole shard is refused until its log can be read: restore a backup of the store"
-        )),
-        error => error,
-    })
-}
-
-/// Reads the tail.
-fn read_tail(log: &LogId, opened: &Opened, is_hosted: impl Fn(KindId) -> bool) -> StorageResult<Vec<TailGroup>> {
+) -> StorageResult<Vec<TailGroup>> {
     let corrupt = |what: String| StorageError::Corrupt(format!("log {}: {what}", log.0));
     let mut expected = opened.head.trimmed_below;
     let mut tail = Vec::with_capacity(opened.tail.len());
@@ -83,51 +57,6 @@ fn read_entries(group: Bytes, is_hosted: impl Fn(KindId) -> bool) -> Result<Vec<
         _ => Err(format!("an entity of kind {}, which is not served here", entry.kind)),
     });
     entries.collect()
-}
-
-impl ShardTask {
-    /// Attaches the tail's changes to their entities.
-    pub(crate) fn recover(&mut self, tail: Vec<TailGroup>) {
-        let now = self.runtime.now();
-        // What the tables say may concern changes of the tail: those are copied once more, under our own eyes.
-        let stored = self.quarantined.iter().map(|(key, aside)| (key.clone(), aside.reason.to_string()));
-        let mut set_aside: Vec<_> = stored.collect();
-        for group in tail {
-            self.checkpoints.group_landed(group.seq, group.bytes, now);
-            for TailEntry { key, changes, set_aside: reason } in group.entries {
-                if reason.is_empty() {
-                    self.attach(group.seq, key, changes);
-                } else {
-                    set_aside.push((key, reason));
-                }
-            }
-        }
-        if self.entities.len() > 0 {
-            self.writer.begin_group(now);
-        }
-        for (key, reason) in set_aside {
-            self.set_aside_again(key, &reason);
-        }
-    }
-
-    fn attach(&mut self, seq: Seq, key: EntityKey, changes: Vec<Bytes>) {
-        let now = self.runtime.now();
-        let id = match self.entities.find(&key) {
-            Some(id) => id,
-            None => {
-                // Hosted, or its group would not have been read.
-                let Some(kind) = self.kinds.get(key.kind) else { return };
-                let id = self.entities.insert(key, Arc::clone(kind));
-                self.loads.recover(id);
-                id
-            }
-        };
-        if let Some(slot) = self.entities.get_mut(id) {
-            slot.keep_recent(seq, changes);
-            slot.last_change = seq;
-            self.checkpoints.mark_dirty(id, slot, seq, now);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,20 @@
 //! One step: an input meets its entity, its changes join the group that forms, and its answer waits for them.
 
 use ids::Timestamp;
-use storage::{GroupId, Seq};
+use storage::Seq;
 
+use super::ShardState;
 use crate::entity_slot::{FIRST_SWEEP, Residence, SlotId};
-use crate::held_replies::HeldReply;
 use crate::hosted::{Opaque, Refused, Stepped};
+use crate::job::Job;
+use crate::moment::Moment;
 use crate::panics::caught;
-use crate::request::{Origin, Outcome, ReplyTo, Request};
-use crate::shard::ShardTask;
+use crate::request::{HeldReply, Origin, Outcome, ReplyTo, Request};
 use crate::{CallError, Env, Release};
 
-impl ShardTask {
+impl ShardState {
     /// Gives a request to its entity, or puts it into the entity's mailbox while that is not there.
-    pub(crate) fn give(&mut self, request: Request) {
+    pub(super) fn give(&mut self, request: Request) {
         let Some(id) = self.find_or_load(&request.key) else {
             if let Some(aside) = self.quarantined.get(&request.key).cloned() {
                 self.answer_set_aside(&aside, request.origin);
@@ -34,7 +35,7 @@ impl ShardTask {
     }
 
     /// Forgets the calls in an entity's mailbox that nobody waits for any more.
-    pub(crate) fn drop_forsaken(&mut self, id: SlotId) {
+    pub(super) fn drop_forsaken(&mut self, id: SlotId) {
         let Some(slot) = self.entities.get_mut(id) else { return };
         let before = slot.mailbox.len();
         slot.mailbox.retain(|request| !request.origin.is_forsaken());
@@ -44,7 +45,7 @@ impl ShardTask {
     }
 
     /// Decides on what waits in the mailbox, in order, until something stalls.
-    pub(crate) fn drain_mailbox(&mut self, id: SlotId) {
+    pub(super) fn drain_mailbox(&mut self, id: SlotId) {
         loop {
             let Some(slot) = self.entities.get_mut(id) else { return };
             if slot.stalled.is_some() || !matches!(slot.residence, Residence::Ready(_)) {
@@ -57,66 +58,63 @@ impl ShardTask {
     }
 
     /// One step of a loaded entity.
-    pub(crate) fn decide(&mut self, id: SlotId, input: Opaque, origin: Origin) {
+    pub(super) fn decide(&mut self, id: SlotId, input: Opaque, origin: Origin) {
         if origin.is_forsaken() {
             return self.unstall(id);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Residence::Ready(entity) = &mut slot.residence else { return };
-        let (now, wall) = self.runtime.clocks();
-        let env = Env { now, wall, seed: self.runtime.seed() };
+        let Moment { now, wall, .. } = self.moment;
+        let env = Env { now, wall, seed: self.seeds.draw() };
         let (key, encoded) = (&slot.key, &mut self.encoded);
         encoded.clear();
         // What follows from the changes is computed together with them, so that a panic strikes all or nothing.
         let stepped = caught(|| entity.step(key, input, &env, encoded));
         let position = slot.last_change;
         match stepped {
-            Ok(Ok(stepped)) => self.finish(id, position, stepped, origin, env.now),
+            Ok(Ok(stepped)) => self.finish(id, position, stepped, origin),
             Ok(Err(Refused::Rejected(rejection))) => {
                 self.unstall(id);
-                self.answer_unchanged(id, position, Err(CallError::Rejected(rejection)), origin, env.now);
+                self.answer_unchanged(id, position, Err(CallError::Rejected(rejection)), origin);
             }
             Ok(Err(Refused::Needs(rows, input))) => self.stall(id, rows, input, origin),
             Err(panic) => self.accuse(id, format!("panicked in a step: {panic}"), Some(origin)),
         }
     }
 
-    fn finish(&mut self, id: SlotId, position: Seq, stepped: Stepped, origin: Origin, now: Timestamp) {
+    fn finish(&mut self, id: SlotId, position: Seq, stepped: Stepped, origin: Origin) {
         self.unstall(id);
         let Stepped { reply, release, consequences } = stepped;
         let Some(consequences) = consequences else {
             if release == Release::Lazy {
-                self.after_step(id, origin, Some(Ok(reply)), false, now);
+                self.after_step(id, origin, Some(Ok(reply)), false);
             } else {
-                self.answer_unchanged(id, position, Ok(reply), origin, now);
+                self.answer_unchanged(id, position, Ok(reply), origin);
             }
             return;
         };
-        let seq = self.record(id, consequences.next_wake_up, now);
+        let seq = self.record(id, consequences.next_wake_up);
         self.weigh(id, consequences.weight);
         let at_once = match (release, origin) {
             (Release::Lazy, origin) => (origin, Some(Ok(reply))),
-            (Release::Durable, Origin::Call(to)) => (self.hold_for(seq, to, Ok(reply)), None),
-            (Release::Durable, Origin::Tell(to, _)) => (self.hold_for(seq, to, Ok(reply)), None),
+            (Release::Durable, Origin::Call(to)) => (self.answer_at(seq, to, Ok(reply)), None),
+            (Release::Durable, Origin::Tell(to, _)) => (self.answer_at(seq, to, Ok(reply)), None),
             (Release::Durable, origin) => (origin, None),
         };
         self.reconcile_obligations(id, consequences.owed, seq);
-        self.after_step(id, at_once.0, at_once.1, true, now);
+        self.after_step(id, at_once.0, at_once.1, true);
     }
 
-    fn hold_for(&mut self, seq: Seq, to: ReplyTo, outcome: Outcome) -> Origin {
-        if let Some(reply) = self.writer.attach_reply(seq, HeldReply { to, outcome }) {
-            // A position that was just added to cannot be durable; if it were, the reply could go.
-            reply.send();
-        }
+    fn answer_at(&mut self, seq: Seq, to: ReplyTo, outcome: Outcome) -> Origin {
+        self.hold_for(seq, HeldReply { to, outcome });
         Origin::Answered
     }
 
     /// Puts the encoded changes into the group that forms, and notes what they mean for checkpoints.
-    fn record(&mut self, id: SlotId, next_wake_up: Option<Timestamp>, now: Timestamp) -> Seq {
+    fn record(&mut self, id: SlotId, next_wake_up: Option<Timestamp>) -> Seq {
+        let now = self.moment.now;
         let Some(slot) = self.entities.get_mut(id) else { return self.writer.durable() };
-        let runtime = &self.runtime;
-        let seq = self.writer.add(id, &slot.key, &self.encoded, now, || GroupId(runtime.seed()));
+        let seq = self.writer.add(id, &slot.key, &self.encoded, now, &mut self.seeds);
         slot.last_change = seq;
         slot.next_wake_up = next_wake_up;
         slot.kind.counters.changes.increment(self.encoded.len() as u64);
@@ -125,7 +123,7 @@ impl ShardTask {
         seq
     }
 
-    fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome, origin: Origin, now: Timestamp) {
+    fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome, origin: Origin) {
         let origin = match origin {
             Origin::Call(to) | Origin::Tell(to, _) => {
                 self.hold_read(position, HeldReply { to, outcome });
@@ -133,32 +131,27 @@ impl ShardTask {
             }
             other => other,
         };
-        self.after_step(id, origin, None, false, now);
+        self.after_step(id, origin, None, false);
     }
 
     /// What the shard itself does after a step: sends what may leave at once, settles the obligation or the wake-up that
     /// gave the input, and schedules the next wake-up.
-    pub(crate) fn after_step(
-        &mut self,
-        id: SlotId,
-        origin: Origin,
-        at_once: Option<Outcome>,
-        changed: bool,
-        now: Timestamp,
-    ) {
+    pub(super) fn after_step(&mut self, id: SlotId, origin: Origin, at_once: Option<Outcome>, changed: bool) {
         let woken = matches!(origin, Origin::WakeUp);
         match (origin, at_once) {
-            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => HeldReply { to, outcome }.send(),
+            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => {
+                self.jobs.push(Job::Reply(HeldReply { to, outcome }));
+            }
             (Origin::Obligation(obligation), _) => self.settle_obligation(id, obligation),
             _ => {}
         }
         if woken || changed {
-            self.schedule_wake_up(id, woken, changed, now);
+            self.schedule_wake_up(id, woken, changed);
         }
     }
 
     /// Notes the weight of a state in all the sums that it is part of.
-    pub(crate) fn weigh(&mut self, id: SlotId, state_bytes: usize) {
+    pub(super) fn weigh(&mut self, id: SlotId, state_bytes: usize) {
         let (before, after) = self.entities.weigh(id, state_bytes);
         if self.entities.get(id).is_some_and(|slot| slot.is_dirty()) {
             self.checkpoints.reweigh(before, after);

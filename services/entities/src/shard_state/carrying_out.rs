@@ -1,0 +1,88 @@
+//! What entities owe to the outside: handed to the host once it is durable, and again while it is still owed.
+
+use std::sync::Arc;
+
+use storage::Seq;
+
+use super::ShardState;
+use crate::ObligationId;
+use crate::arrival::Arrival;
+use crate::entity_slot::{Residence, SlotId};
+use crate::hosted::Opaque;
+use crate::job::Job;
+use crate::log_writer::Start;
+use crate::panics::caught;
+use crate::request::{Origin, Request};
+
+impl ShardState {
+    /// Attaches what the entity has newly come to owe to the group at `seq`, and starts it if that is durable.
+    pub(super) fn reconcile_obligations(&mut self, id: SlotId, now_owed: Vec<(ObligationId, Opaque)>, seq: Seq) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        for (obligation_id, obligation) in slot.owed.reconcile(now_owed, seq) {
+            self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
+        }
+    }
+
+    fn start_when_durable(&mut self, start: Start) {
+        if let Some(start) = self.writer.attach_start(start) {
+            self.start(start);
+        }
+    }
+
+    /// Hands an obligation to the host, if it is still owed.
+    pub(super) fn start(&mut self, start: Start) {
+        if self.closing.is_some() {
+            return;
+        }
+        let Some(slot) = self.entities.get_mut(start.slot) else { return };
+        if !slot.owed.may_start(&start.id, start.seq) {
+            return;
+        }
+        let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
+        let Start { slot, id, obligation, .. } = start;
+        self.jobs.push(Job::CarryOut { slot, kind, key, id, obligation });
+    }
+
+    /// The host is done: gives its answer to the entity.
+    pub(super) fn on_carried_out(&mut self, id: SlotId, obligation: ObligationId, input: Option<Opaque>) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        slot.owed.answered(&obligation);
+        match input {
+            Some(input) => {
+                let key = slot.key.clone();
+                self.give(Request { key, input, origin: Origin::Obligation(obligation) });
+            }
+            None => self.settle_obligation(id, obligation),
+        }
+    }
+
+    /// After the entity has seen the answer: an obligation that it owes all the same rests before it is carried out again.
+    pub(super) fn settle_obligation(&mut self, id: SlotId, obligation: ObligationId) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let Some(delay) = slot.owed.rest(&obligation) else { return };
+        self.jobs.push(Job::Sleep { delay, then: Arrival::Rested { slot: id, id: obligation } });
+        // It would be tried for ever by a former owner that writes nothing and so never learns that it is one.
+        self.suspect_fence();
+    }
+
+    /// The rest is over: carries the obligation out again as the state has it now.
+    pub(super) fn on_rested(&mut self, id: SlotId, obligation_id: ObligationId) {
+        let Some(slot) = self.entities.get_mut(id) else { return };
+        let Residence::Ready(entity) = &slot.residence else { return };
+        if !slot.owed.is_resting(&obligation_id) {
+            return;
+        }
+        let now_owed = match caught(|| entity.obligations(&slot.key)) {
+            Ok(now_owed) => now_owed,
+            Err(panic) => return self.accuse(id, format!("panicked while computing obligations: {panic}"), None),
+        };
+        match now_owed.into_iter().find(|(id, _)| *id == obligation_id) {
+            Some((_, obligation)) => {
+                let seq = slot.last_change;
+                slot.owed.wait_for(&obligation_id, seq);
+                self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
+            }
+            None => slot.owed.forget(&obligation_id),
+        }
+    }
+}
