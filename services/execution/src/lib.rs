@@ -30,6 +30,7 @@ mod retry;
 mod row;
 mod run;
 mod run_settings;
+pub mod shared_map;
 mod transient;
 mod wake_up;
 mod workflow;
