@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
     /// Begins a run that does not exist yet.
     pub(crate) fn create(&mut self, run_id: &str) -> RunDraft<'_, 'a> {
         self.next.absent.remove(run_id);
-        self.next.runs.insert(run_id.to_owned(), Arc::new(Run::unborn(run_id.to_owned())));
+        self.next.runs.insert(Arc::new(Run::unborn(run_id.to_owned())));
         self.at(run_id)
     }
 
@@ -93,7 +93,7 @@ impl<'a> Draft<'a> {
         let mut changes: Vec<Change> = Vec::with_capacity(self.runs.len() + self.chain.len());
         for touched in std::mem::take(&mut self.runs) {
             let batch = (!touched.events.is_empty()).then(|| Arc::new(Batch::new(touched.events)));
-            self.run_mut(&touched.run_id).end_transition(batch.clone());
+            self.change_run(&touched.run_id, |run| run.end_transition(batch.clone()));
             changes.push(Change::Run(RunChange { run_id: touched.run_id, steps: touched.steps, batch }));
         }
         changes.extend(self.chain.into_iter().map(Change::Chain));
@@ -131,9 +131,9 @@ impl<'a> Draft<'a> {
         self.touched_runs().filter(|run_id| self.run(run_id).is_open()).map(str::to_owned).collect()
     }
 
-    fn run_mut(&mut self, run_id: &str) -> &mut Run {
-        let run = self.next.runs.get_mut(run_id).expect("a draft touches only runs in memory");
-        Arc::make_mut(run)
+    fn change_run<T>(&mut self, run_id: &str, change: impl FnOnce(&mut Run) -> T) -> T {
+        let changed = self.next.runs.update(run_id, |run| change(Arc::make_mut(run)));
+        changed.expect("a draft touches only runs in memory")
     }
 
     fn touched(&mut self, run_id: &str) -> &mut Touched {
@@ -221,7 +221,7 @@ impl<'a> RunDraft<'_, 'a> {
     pub(crate) fn append(&mut self, event: HistoryEvent) -> i64 {
         let id = event.event_id;
         let event = owned(event);
-        let applied = self.draft.run_mut(&self.run_id).apply_event(&event);
+        let applied = self.draft.change_run(&self.run_id, |run| run.apply_event(&event));
         debug_assert_eq!(applied, Ok(()));
         let touched = self.draft.touched(&self.run_id);
         touched.steps.push(Step::Event);
@@ -240,7 +240,7 @@ impl<'a> RunDraft<'_, 'a> {
             // Nothing else holds what a request brought.
             fact => fact,
         };
-        self.draft.run_mut(&self.run_id).apply_fact(&fact);
+        self.draft.change_run(&self.run_id, |run| run.apply_fact(&fact));
         self.draft.touched(&self.run_id).steps.push(Step::Fact(fact));
     }
 

@@ -147,7 +147,7 @@ impl Accounts<'_> {
 
 /// Without a task, everything since the last completed one is that worker's own doing.
 fn nothing_unheard(run: &Run) -> Result<(), String> {
-    let events = run.batches.iter().flat_map(|batch| batch.events()).rev();
+    let events = run.batches.values().flat_map(|batch| batch.events()).rev();
     for event in events {
         match &event.attributes {
             Some(A::WorkflowTaskCompletedEventAttributes(_)) => return Ok(()),

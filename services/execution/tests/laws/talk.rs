@@ -99,7 +99,7 @@ fn signal(dice: &mut Dice) -> Signal {
 }
 
 fn run_id(workflow: &Workflow, dice: &mut Dice) -> String {
-    if dice.percent(70) { String::new() } else { dice.any(workflow.runs.keys().cloned()).unwrap_or_default() }
+    if dice.percent(70) { String::new() } else { dice.any(workflow.runs.keys().map(str::to_owned)).unwrap_or_default() }
 }
 
 fn cancel(workflow: &Workflow, dice: &mut Dice) -> Input {
