@@ -26,6 +26,7 @@ mod loading;
 mod log_writer;
 mod measures;
 mod memory_use;
+mod obligation_id;
 mod obligations;
 mod packed_key;
 mod panics;
@@ -41,11 +42,12 @@ mod wake_ups;
 pub use handle::{CallError, ShardHandle, ShardStats};
 pub use inspection::{EntityView, SlotView};
 pub use kind::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition,
 };
 pub use kind_handle::KindHandle;
 pub use kinds::Kinds;
 pub use memory_use::MemoryUse;
+pub use obligation_id::ObligationId;
 pub use resident::{Loading, Resident, Standing};
 pub use settings::ShardSettings;
 pub use shard::Shard;

@@ -16,7 +16,6 @@ use crate::arrival::{Arrival, Resolved};
 use crate::entity_slot::SlotId;
 use crate::group::GroupBuffer;
 use crate::held_replies::HeldReply;
-use crate::hosted::Opaque;
 use crate::shard::{ShardTask, Stop};
 use crate::{EntityKey, ObligationId};
 
@@ -24,7 +23,6 @@ use crate::{EntityKey, ObligationId};
 pub(crate) struct Start {
     pub(crate) slot: SlotId,
     pub(crate) id: ObligationId,
-    pub(crate) obligation: Opaque,
     /// The group that must be durable first.
     pub(crate) seq: Seq,
 }

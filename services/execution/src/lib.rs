@@ -47,7 +47,7 @@ pub use failure::cut_failure;
 pub use input::*;
 pub use invariants::invariants;
 pub use limits::Limits;
-pub use obligations::{Obligation, TaskOffer, obligations};
+pub use obligations::{Obligation, ObligationId, Owed, OwedChanges, TaskOffer, obligation, obligations, owed_changes};
 pub use pending::{
     Activity, ActivityProgress, ActivityState, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer,
     activity_state,

@@ -14,7 +14,8 @@ mod shared_map_test;
 use std::fmt::{Debug, Formatter};
 use std::ops::Index;
 
-pub use difference::{Change, Differences};
+pub(crate) use difference::Change;
+pub use difference::Differences;
 pub use iter::Iter;
 use node::{Branch, Node, Side};
 

@@ -60,7 +60,10 @@ fn show(view: &EntityView<'_>) -> Value {
 }
 
 fn show_slot(slot: &SlotView<'_>) -> Value {
-    let owed = slot.owed.iter().map(|(id, standing, attempts)| json!({"id": id, "is": standing, "in_vain": attempts}));
+    let owed = slot
+        .owed
+        .iter()
+        .map(|(id, standing, attempts)| json!({"id": id.to_string(), "is": standing, "in_vain": attempts}));
     json!({
         "last_change": slot.last_change.0,
         "dirty_since": slot.dirty_since.map(|seq| seq.0),

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use api::temporal::api::history::v1::History;
 use bytes::Bytes;
-use entities::{Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition};
-use execution::{Change, Input, Limits, Obligation, Rejection, Reply, Run, WakeUp, Workflow};
+use entities::{Corrupt, EntityKey, Env, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition};
+use execution::{Change, Input, Limits, Obligation, ObligationId, Rejection, Reply, Run, WakeUp, Workflow};
 use ids::{KindId, Timestamp};
 use prost::Message;
 use storage::RowKey;
@@ -63,6 +63,7 @@ impl Kind for WorkflowKind {
     type Reply = Answer;
     type Rejection = Rejection;
     type Obligation = Obligation;
+    type ObligationId = ObligationId;
 
     fn entity_partitions(&self) -> &'static [u8] {
         rows::CHAINS
@@ -189,13 +190,16 @@ impl Kind for WorkflowKind {
             workflow_id: &key.id,
         };
         let decided = execution::decide(workflow, input, &env).map_err(Refusal::Rejected)?;
+        let mut owed = OwedChanges::default();
         if !decided.changes.is_empty() {
+            let execution::OwedChanges { settled, fresh } = execution::owed_changes(workflow, &decided.next);
+            owed = OwedChanges { settled, fresh };
             *workflow = decided.next;
             if cfg!(debug_assertions) {
                 check(key, workflow);
             }
         }
-        Ok(Transition { changes: decided.changes, reply: decided.reply, release: Release::Durable })
+        Ok(Transition { changes: decided.changes, reply: decided.reply, release: Release::Durable, owed })
     }
 
     fn apply(
@@ -225,8 +229,12 @@ impl Kind for WorkflowKind {
         Change::decode(bytes).map_err(|error| Corrupt(format!("change: {error}")))
     }
 
-    fn obligations(&self, _key: &EntityKey, workflow: &Workflow) -> Vec<(ObligationId, Obligation)> {
+    fn obligations(&self, _key: &EntityKey, workflow: &Workflow) -> Vec<ObligationId> {
         execution::obligations(workflow)
+    }
+
+    fn obligation(&self, _key: &EntityKey, workflow: &Workflow, id: &ObligationId) -> Option<Obligation> {
+        execution::obligation(workflow, id)
     }
 
     fn next_wake_up(&self, workflow: &Workflow) -> Option<Timestamp> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use execution::{
     ActivitySelector, ActivityState, ActivityTaken, Ask, Chain, ChainRow, Change, CompleteActivity,
     CompleteWorkflowTask, Env, Input, Limits, Rejection, Reply, Run, RunRow, Started, TaskCompleted, TaskTaken,
-    Transition, WakeUp, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligations,
+    Transition, WakeUp, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligation, obligations,
 };
 use ids::{Timestamp, WallClock};
 use prost::Message;
@@ -247,6 +247,7 @@ impl World {
         let encoded: Vec<Bytes> = transition.changes.iter().map(Change::encode).collect();
         apply(&mut self.folded, &encoded)?;
         self.log.push(encoded);
+        accounts::follow(&self.live, &transition.next)?;
         self.live = transition.next;
         self.live.absent.clear();
         self.check_same()?;
@@ -351,8 +352,8 @@ impl World {
     }
 
     fn sensible(&self, run: &Run, dice: &mut Dice) -> Option<Input> {
-        if let Some((_, owed)) = obligations(&self.live).first() {
-            return Some(talk::answer_to(owed, dice, 100));
+        if let Some(id) = obligations(&self.live).first() {
+            return Some(talk::answer_to(&obligation(&self.live, id)?, dice, 100));
         }
         if let Some(task) = talk::held_task(run) {
             let request = RespondWorkflowTaskCompletedRequest::default();
