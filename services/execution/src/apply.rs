@@ -42,7 +42,7 @@ impl Workflow {
 
 impl Run {
     fn apply(&mut self, change: &RunChange) -> Result<(), String> {
-        let mut events = change.batch.iter().flat_map(|batch| batch.events()).map(owned);
+        let mut events = change.batch.iter().flat_map(|batch| batch.events());
         for step in &change.steps {
             match step {
                 Step::Event => {
@@ -93,7 +93,7 @@ impl Run {
     }
 
     /// What an event means for the state. A buffered event takes effect when it comes, and again when it gets its id: both
-    /// times with the same result.
+    /// times with the same result. What stays in memory has bytes of its own.
     fn take_effect(&mut self, event: &HistoryEvent) {
         let (id, at) = (event.event_id, event_nanos(event));
         match events::effect_of(event) {
@@ -108,12 +108,12 @@ impl Run {
             Effect::OpensTimer(started) => self.open_timer(started, id, at),
             Effect::OpensChild(initiated) => self.open_child(initiated, id, event),
             Effect::OpensSignal(initiated) => {
-                let signal = ExternalSignal { initiated_event_id: id, initiated: Arc::new(initiated.clone()) };
+                let signal = ExternalSignal { initiated_event_id: id, initiated: Arc::new(owned(initiated.clone())) };
                 self.indexes.ask(signal.target(), id, Relation::Signal);
                 self.signals.insert(Arc::new(signal));
             }
             Effect::OpensCancel(initiated) => {
-                let cancel = ExternalCancel { initiated_event_id: id, initiated: Arc::new(initiated.clone()) };
+                let cancel = ExternalCancel { initiated_event_id: id, initiated: Arc::new(owned(initiated.clone())) };
                 self.indexes.ask(cancel.target(), id, Relation::Cancel);
                 self.cancels.insert(Arc::new(cancel));
             }
@@ -220,16 +220,17 @@ impl Run {
         self.core.started_at = at;
         let backoff = from_wire(started.first_workflow_task_backoff.as_ref());
         self.core.first_task_at = backoff.map_or(0, |backoff| at.saturating_add(nanos(backoff)));
+        let started = owned(started.clone());
         self.memo = Arc::new(started.memo.clone().unwrap_or_default().fields);
         let attributes = started.search_attributes.clone().unwrap_or_default();
         self.search_attributes = Arc::new(attributes.indexed_fields);
-        self.start = Arc::new(started.clone());
+        self.start = Arc::new(started);
         self.count_settings();
     }
 
     fn open_activity(&mut self, scheduled: &ActivityTaskScheduledEventAttributes, id: i64, at: i64) {
         let progress = ActivityProgress { attempt: 1, scheduled_at: at, due: true, ..ActivityProgress::default() };
-        let schedule = Arc::new(scheduled.clone());
+        let schedule = Arc::new(owned(scheduled.clone()));
         let activity = Activity { scheduled_event_id: id, first_scheduled_at: at, schedule, progress };
         self.indexes.open_activity(&activity);
         self.activities.insert(Arc::new(activity));
@@ -254,8 +255,8 @@ impl Run {
     ) {
         let child = Child {
             initiated_event_id: id,
-            initiated: Arc::new(initiated.clone()),
-            user_metadata: event.user_metadata.clone(),
+            initiated: Arc::new(owned(initiated.clone())),
+            user_metadata: owned(event.user_metadata.clone()),
             run_id: String::new(),
             started_event_id: 0,
         };
@@ -338,7 +339,7 @@ impl Run {
         next_run_id.clone_into(&mut self.core.next_run_id);
         self.core.owes_parent = self.start.parent_workflow_execution.is_some() && next_run_id.is_empty();
         self.set_sticky("", 0);
-        self.closing = Some(Arc::new(event.clone()));
+        self.closing = Some(Arc::new(owned(event.clone())));
         self.activities.clear();
         self.timers.clear();
         self.signals.clear();
@@ -407,7 +408,7 @@ fn merge(into: &mut BTreeMap<String, Payload>, changed: BTreeMap<String, Payload
             into.remove(&name);
         } else if into.get(&name) != Some(&payload) {
             // One that is there already may be shared with the run's start.
-            into.insert(name, payload);
+            into.insert(name, owned(payload));
         }
     }
 }

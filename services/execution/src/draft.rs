@@ -15,7 +15,7 @@ use ids::Timestamp;
 
 use crate::Env;
 use crate::chain::{ChainFact, ChainMove, Current, Seen};
-use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
+use crate::change::{BatchDraft, Change, Empty, Fact, RunChange, Step};
 use crate::duration::wire_time;
 use crate::events::{self, Effect, Meaning, Pending, Recording};
 use crate::held::owned;
@@ -44,7 +44,7 @@ pub(crate) struct Draft<'a> {
 struct Touched {
     run_id: String,
     steps: Vec<Step>,
-    events: Vec<HistoryEvent>,
+    events: BatchDraft,
 }
 
 impl<'a> Draft<'a> {
@@ -92,7 +92,7 @@ impl<'a> Draft<'a> {
         self.keep_chain_in_step();
         let mut changes: Vec<Change> = Vec::with_capacity(self.runs.len() + self.chain.len());
         for touched in std::mem::take(&mut self.runs) {
-            let batch = (!touched.events.is_empty()).then(|| Arc::new(Batch::new(touched.events)));
+            let batch = touched.events.close().map(Arc::new);
             self.change_run(&touched.run_id, |run| run.end_transition(batch.clone()));
             changes.push(Change::Run(RunChange { run_id: touched.run_id, steps: touched.steps, batch }));
         }
@@ -138,7 +138,7 @@ impl<'a> Draft<'a> {
 
     fn touched(&mut self, run_id: &str) -> &mut Touched {
         let at = self.runs.iter().position(|touched| touched.run_id == run_id).unwrap_or_else(|| {
-            self.runs.push(Touched { run_id: run_id.to_owned(), steps: Vec::new(), events: Vec::new() });
+            self.runs.push(Touched { run_id: run_id.to_owned(), steps: Vec::new(), events: BatchDraft::default() });
             self.runs.len() - 1
         });
         &mut self.runs[at]
@@ -220,12 +220,11 @@ impl<'a> RunDraft<'_, 'a> {
     /// Writes an event that has its id and its time.
     pub(crate) fn append(&mut self, event: HistoryEvent) -> i64 {
         let id = event.event_id;
-        let event = owned(event);
         let applied = self.draft.change_run(&self.run_id, |run| run.apply_event(&event));
         debug_assert_eq!(applied, Ok(()));
         let touched = self.draft.touched(&self.run_id);
         touched.steps.push(Step::Event);
-        touched.events.push(event);
+        touched.events.push(&event);
         id
     }
 
