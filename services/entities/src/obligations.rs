@@ -70,7 +70,9 @@ impl Owed {
             match self.debts.get_mut(&id) {
                 // What the host works on is not torn from its hands; its answer will find nothing to do.
                 Some(debt) if debt.phase == Phase::Running => debt.owed = false,
-                _ => drop(self.debts.remove(&id)),
+                _ => {
+                    self.debts.remove(&id);
+                }
             }
         }
         let mut fresh = changes.fresh;
@@ -125,7 +127,10 @@ impl ShardTask {
         let Residence::Ready(entity) = &slot.residence else { return };
         let obligation = match caught(|| entity.obligation(&slot.key, &start.id)) {
             Ok(Some(obligation)) => obligation,
-            Ok(None) => return drop(slot.owed.debts.remove(&start.id)),
+            Ok(None) => {
+                slot.owed.debts.remove(&start.id);
+                return;
+            }
             Err(panic) => {
                 return self.accuse(start.slot, format!("panicked while computing an obligation: {panic}"), None);
             }
