@@ -100,3 +100,89 @@ impl OfRun {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::temporal::api::history::v1::history_event::Attributes;
+    use api::temporal::api::history::v1::*;
+
+    use super::*;
+    use crate::change::{Batch, Change as Durable, Fact, RunChange, Step};
+    use crate::pending::ActivityProgress;
+    use crate::{next_wake_up, obligation, obligations};
+
+    const PENDING: i64 = 2_000;
+
+    fn apply(workflow: &Workflow, events: Vec<HistoryEvent>, facts: Vec<Fact>) -> Workflow {
+        let steps = events.iter().map(|_| Step::Event).chain(facts.into_iter().map(Step::Fact)).collect();
+        let batch = (!events.is_empty()).then(|| Arc::new(Batch::new(events)));
+        let mut next = workflow.clone();
+        next.apply(&Durable::Run(RunChange { run_id: "run".to_owned(), steps, batch })).expect("it applies");
+        next
+    }
+
+    fn event(event_id: i64, attributes: Attributes) -> HistoryEvent {
+        HistoryEvent { event_id, attributes: Some(attributes), ..HistoryEvent::default() }
+    }
+
+    /// A run that waits for activities and signals to others, by turns, and for a timer after each.
+    fn waiting() -> Workflow {
+        let started = Attributes::WorkflowExecutionStartedEventAttributes(Default::default());
+        let opened = (2..2 + PENDING).map(|id| {
+            let activity = ActivityTaskScheduledEventAttributes { activity_id: id.to_string(), ..Default::default() };
+            let signal = SignalExternalWorkflowExecutionInitiatedEventAttributes::default();
+            let timer = TimerStartedEventAttributes { timer_id: id.to_string(), ..Default::default() };
+            event(
+                id,
+                match id % 3 {
+                    0 => Attributes::ActivityTaskScheduledEventAttributes(activity),
+                    1 => Attributes::SignalExternalWorkflowExecutionInitiatedEventAttributes(signal),
+                    _ => Attributes::TimerStartedEventAttributes(timer),
+                },
+            )
+        });
+        let events = std::iter::once(event(1, started)).chain(opened).collect();
+        apply(&Workflow::default(), events, vec![])
+    }
+
+    #[test]
+    fn a_step_of_a_run_with_two_thousand_pending_things_looks_at_what_it_changes() {
+        let before = waiting();
+        let started = ActivityProgress { attempt: 1, started_at: 1, request_id: "r".to_owned(), ..Default::default() };
+        let after = apply(&before, vec![], vec![Fact::moved(3, started)]);
+        let changes = owed_changes(&before, &after);
+        let id = |owed| ObligationId { run_id: "run".into(), owed };
+        let offered = id(Owed::Activity { scheduled_event_id: 3, attempt: 1 });
+        assert_eq!(changes, OwedChanges { settled: vec![offered], fresh: vec![] });
+
+        let mut differences = after.runs["run"].activities.differences(&before.runs["run"].activities);
+        assert_eq!(differences.by_ref().count(), 1);
+        assert!(differences.visited() <= 40, "{} branches were looked at", differences.visited());
+    }
+
+    #[test]
+    fn of_what_is_said_to_one_workflow_the_next_follows_the_answer_to_the_first() {
+        let before = waiting();
+        let answered = ExternalWorkflowExecutionSignaledEventAttributes { initiated_event_id: 4, ..Default::default() };
+        let answered = Attributes::ExternalWorkflowExecutionSignaledEventAttributes(answered);
+        let after = apply(&before, vec![event(2 + PENDING, answered)], vec![]);
+        let id = |event_id| ObligationId { run_id: "run".into(), owed: Owed::Signal(event_id) };
+        let changes = owed_changes(&before, &after);
+        assert_eq!(changes, OwedChanges { settled: vec![id(4)], fresh: vec![id(7)] });
+        assert!(obligation(&after, &id(4)).is_none() && obligation(&after, &id(7)).is_some());
+        assert!(obligation(&after, &id(10)).is_none());
+    }
+
+    #[test]
+    fn a_close_settles_all_but_what_children_are_owed() {
+        let before = waiting();
+        let closed = Attributes::WorkflowExecutionCompletedEventAttributes(Default::default());
+        let after = apply(&before, vec![event(2 + PENDING, closed)], vec![]);
+        let mut settled = owed_changes(&before, &after).settled;
+        settled.sort();
+        let mut owed = obligations(&before);
+        owed.sort();
+        assert_eq!(settled, owed);
+        assert_eq!((obligations(&after), next_wake_up(&after)), (vec![], None));
+    }
+}
