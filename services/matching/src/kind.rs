@@ -6,10 +6,11 @@ mod backlog_test;
 mod replicas_test;
 
 use std::convert::Infallible;
+use std::fmt::{Display, Formatter};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use entities::{
-    CallError, Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
+    CallError, Corrupt, EntityKey, Env, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition,
 };
 use ids::{KindId, Slot, Timestamp, WorkflowId};
 use storage::{PartitionKey, RowKey};
@@ -34,6 +35,16 @@ pub(crate) enum PartitionPart {
 
 /// While tasks wait, somebody must try to deliver them.
 pub(crate) struct DeliverBacklog;
+
+/// Names that by the backlog's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeliveryId(u64);
+
+impl Display for DeliveryId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "deliver/{}", self.0)
+    }
+}
 
 /// What the names of partitions begin with, one for each entity.
 const ROWS: &[u8] = b"task-queue/";
@@ -79,6 +90,7 @@ impl Kind for PartitionKind {
     type Reply = Reply;
     type Rejection = Infallible;
     type Obligation = DeliverBacklog;
+    type ObligationId = DeliveryId;
 
     const ID: KindId = KindId::PARTITION;
 
@@ -107,8 +119,13 @@ impl Kind for PartitionKind {
         input: Input,
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>> {
+        let before = backlog.owed();
         match backlog.step(input, env.now) {
-            Ok((changes, reply)) => Ok(Transition { changes, reply, release: Release::Durable }),
+            Ok((changes, reply)) => {
+                let owed = |generation: Option<u64>| generation.map(DeliveryId).into_iter().collect();
+                let owed = OwedChanges::between(owed(before), owed(backlog.owed()));
+                Ok(Transition { changes, reply, release: Release::Durable, owed })
+            }
             Err(Rejected::Needs(pages, input)) => {
                 Err(Refusal::Needs(pages.into_iter().map(PartitionPart::Page).collect(), input))
             }
@@ -134,8 +151,12 @@ impl Kind for PartitionKind {
         Change::decode(&bytes).map_err(corrupt)
     }
 
-    fn obligations(&self, _key: &EntityKey, backlog: &Backlog) -> Vec<(ObligationId, DeliverBacklog)> {
-        backlog.owed().map(|generation| (format!("deliver/{generation}"), DeliverBacklog)).into_iter().collect()
+    fn obligations(&self, _key: &EntityKey, backlog: &Backlog) -> Vec<DeliveryId> {
+        backlog.owed().map(DeliveryId).into_iter().collect()
+    }
+
+    fn obligation(&self, _key: &EntityKey, backlog: &Backlog, id: &DeliveryId) -> Option<DeliverBacklog> {
+        (backlog.owed() == Some(id.0)).then_some(DeliverBacklog)
     }
 
     fn next_wake_up(&self, backlog: &Backlog) -> Option<Timestamp> {

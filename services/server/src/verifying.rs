@@ -146,7 +146,7 @@ mod tests {
         for number in 0..250 {
             // What is empty has all its fields unset, which for these is sound.
             put(format!("run/n\0r\0{number}"), b"h\0\0\0\0\0\0\0\x01", b"").await;
-            put(format!("chain/n\0{number}"), b"s", b"\x08\x02\x12\x02\x08\x01").await;
+            put(format!("chain/n\0{number}"), b"s", b"\x08\x02\x12\x02\x08\x02").await;
         }
         let (found, pages) = problems(&store).await;
         assert_eq!((found.partitions, found.rows, found.problems.as_slice(), pages > 4), (500, 500, &[][..], true));
