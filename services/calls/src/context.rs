@@ -98,7 +98,7 @@ impl CallContext {
     }
 
     /// Leaves a receipt with the component that writes the answer. If there is none, the answer counts as written.
-    pub fn leave(&self, receipt: Box<dyn Receipt>) {
+    pub fn attach_receipt(&self, receipt: Box<dyn Receipt>) {
         match &self.receipts {
             Some(slot) => slot.put(receipt),
             None => receipt.written(),

@@ -185,7 +185,7 @@ impl GetHistory {
     }
 }
 
-/// What becomes of the events of a workflow task that the history does not have yet, when somebody reads it.
+/// What becomes of the events of a workflow task that the history does not have yet, when a client reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnwrittenEvents {
     /// They follow the last event: a worker that fetches the history of its task finds its end there.

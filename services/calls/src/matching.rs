@@ -141,7 +141,7 @@ pub struct OfferedTask {
     pub priority: Option<Priority>,
     /// When history scheduled it.
     pub scheduled_at: Timestamp,
-    /// After this the task is of no use and may be dropped; `None` keeps it until somebody takes it.
+    /// After this the task is of no use and may be dropped; `None` keeps it until a poller takes it.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -151,7 +151,7 @@ pub enum OfferOutcome {
     /// A poller took it, and history has recorded the start (or said that the task is stale).
     Taken,
     /// It waits durably in the queue; history need not offer it again.
-    Kept,
+    Persisted,
     /// Sticky queues only: no poller has been seen lately, or its worker has shut down. Offer it on the normal queue.
     Refused,
 }
@@ -176,7 +176,7 @@ pub struct OfferedQuery {
 pub enum QueryOutcome {
     /// What the worker sent: result, or error message and failure.
     Answered(Box<wire::RespondQueryTaskCompletedRequest>),
-    /// Sticky queues only: nobody is there; ask on the normal queue.
+    /// Sticky queues only: its worker does not poll; ask on the normal queue.
     Refused,
     /// The workflow's state forbids the query.
     Rejected(QueryRejected),

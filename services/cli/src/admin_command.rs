@@ -174,7 +174,7 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
     }
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the threads")?;
     threads.block_on(async move {
-        let within = flags.timeout.map_or_else(|| usual_patience(&flags.command), |timeout| timeout.duration());
+        let within = flags.timeout.map_or_else(|| default_timeout(&flags.command), |timeout| timeout.duration());
         let connecting = AdminClient::connect(&flags.address, within);
         let connected = Runtime::system().timeout(CONNECT_WITHIN, connecting).await;
         let node = connected.ok_or_else(|| anyhow!("nobody answers at {} within {CONNECT_WITHIN:?}", flags.address))?;
@@ -183,7 +183,7 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
 }
 
 /// How long to wait when nobody says how long.
-fn usual_patience(command: &Command) -> Duration {
+fn default_timeout(command: &Command) -> Duration {
     match command {
         Command::Voters { command: Some(VotersCommand::Add { .. } | VotersCommand::Remove { .. }) } => VOTER_CHANGE,
         Command::Drain { wait: true, .. } => HAND_OVER,

@@ -62,13 +62,13 @@ fn fresh(directory: &std::path::Path) -> PathBuf {
 /// Asks again and again until there is an answer.
 #[allow(clippy::disallowed_methods, reason = "it waits for another process, in real time and without tokio")]
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(began.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -32,7 +32,7 @@ pub(crate) enum PartitionPart {
     Page(PageId),
 }
 
-/// While tasks wait, somebody must try to deliver them.
+/// While tasks wait, matching must try to deliver them.
 pub(crate) struct DeliverBacklog;
 
 /// What the names of partitions begin with, one for each entity.
@@ -61,7 +61,7 @@ pub fn check_row(partition: &[u8], key: &[u8], value: &[u8]) -> Option<Result<()
             return Backlog::from_header(value).map(drop).map_err(corrupt);
         }
         match PageId::of_row_key(key) {
-            Some(page) => Backlog::default().supply(page, Some(value)).map_err(corrupt),
+            Some(page) => Backlog::default().load_page(page, Some(value)).map_err(corrupt),
             None => Err(Corrupt("no row of a task queue has such a key".to_owned())),
         }
     })
@@ -174,7 +174,7 @@ impl Kind for PartitionKind {
                 *backlog =
                     row.map_or_else(|| Ok(Backlog::default()), |row| Backlog::from_header(&row)).map_err(corrupt)?
             }
-            PartitionPart::Page(page) => backlog.supply(*page, row.as_deref()).map_err(corrupt)?,
+            PartitionPart::Page(page) => backlog.load_page(*page, row.as_deref()).map_err(corrupt)?,
         }
         Ok(())
     }
@@ -188,7 +188,7 @@ impl Kind for PartitionKind {
     }
 
     fn leave_to_rows(&self, backlog: &mut Backlog, is_safe: &dyn Fn(&PartitionPart) -> bool) {
-        backlog.leave_to_rows(|page| is_safe(&PartitionPart::Page(page)));
+        backlog.evict_clean(|page| is_safe(&PartitionPart::Page(page)));
     }
 
     fn weight(&self, backlog: &Backlog) -> usize {

@@ -161,12 +161,12 @@ impl<'a> Draft<'a> {
         for (placed, shard) in orphans.iter().enumerate() {
             let lacking: usize = (0..nodes).map(|node| self.fewest(node).saturating_sub(self.loads[node])).sum();
             let only_short = orphans.len() - placed <= lacking;
-            let line = self.preference.line(*shard);
+            let order = self.preference.order(*shard);
             let room =
                 |node: &&usize| self.loads[**node] < if only_short { self.fewest(**node) } else { self.most(**node) };
             // Pins can fill everybody up; then the least loaded takes one more.
             let least = || (0..nodes).min_by_key(|node| (self.loads[*node], *node));
-            let to = line.iter().find(room).copied().or_else(least);
+            let to = order.iter().find(room).copied().or_else(least);
             self.give(*shard, to);
         }
     }

@@ -128,12 +128,12 @@ impl LeaderCalls {
                 self.runtime.sleep(self.timings.retry_pause).await;
             }
         };
-        let patience = self.timings.leader_timeout.max(each);
-        match self.runtime.timeout(patience, attempts).await {
+        let timeout = self.timings.leader_timeout.max(each);
+        match self.runtime.timeout(timeout, attempts).await {
             Some(outcome) => outcome,
             None => {
                 let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Err(CallError::Unavailable(format!("membership's leader did not answer within {patience:?}: {last}")))
+                Err(CallError::Unavailable(format!("membership's leader did not answer within {timeout:?}: {last}")))
             }
         }
     }

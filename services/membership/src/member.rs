@@ -170,10 +170,10 @@ impl Member {
         let own = &self.inner.settings.node;
         let mut rings = self.inner.ring.subscribe();
         let shown = rings.wait_for(|ring| ring.nodes.get(own).is_some_and(|node| node.state != NodeState::Joining));
-        let patience = self.inner.settings.timings.leader_timeout;
-        match self.inner.runtime.timeout(patience, shown).await {
+        let timeout = self.inner.settings.timings.leader_timeout;
+        match self.inner.runtime.timeout(timeout, shown).await {
             Some(Ok(ring)) => Ok(Arc::clone(&ring)),
-            Some(Err(_)) | None => Err(CallError::Unavailable(format!("no ring shows this node after {patience:?}"))),
+            Some(Err(_)) | None => Err(CallError::Unavailable(format!("no ring shows this node after {timeout:?}"))),
         }
     }
 

@@ -29,7 +29,7 @@ use crate::raft_group::{Group, Peer};
 /// The largest message of membership. Bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 16 << 20;
 /// After so many failures running a connection is made anew.
-const PATIENCE: u32 = 3;
+const MAX_FAILURES: u32 = 3;
 
 /// Makes clients for Raft.
 #[derive(Clone)]
@@ -119,7 +119,7 @@ impl PeerClient {
             }
             Err(trouble) => {
                 self.failures += 1;
-                if self.failures >= PATIENCE {
+                if self.failures >= MAX_FAILURES {
                     self.failures = 0;
                     self.channel = None;
                 }

@@ -24,7 +24,7 @@ use crate::wire::{from_context, to_reply};
 pub struct Endpoint {
     history: Option<Arc<dyn History>>,
     matching: Option<Arc<dyn Matching>>,
-    receipt_within: Duration,
+    receipt_timeout: Duration,
     door: Door,
 }
 
@@ -39,7 +39,7 @@ pub fn calls_server(
     settings: &RemoteSettings,
 ) -> CallsServer<Endpoint> {
     let door = Door { identity, runtime };
-    let endpoint = Endpoint { history, matching, receipt_within: settings.receipt_within, door };
+    let endpoint = Endpoint { history, matching, receipt_timeout: settings.receipt_timeout, door };
     CallsServer::new(endpoint).max_decoding_message_size(settings.message_bytes)
 }
 
@@ -109,7 +109,7 @@ impl Endpoint {
         let reply = proto::PollReply { answer: Some(to_reply(result)), awaits_receipt: receipt.is_some() };
         let answer = stream::iter([Ok(reply)]);
         let Some(receipt) = receipt else { return answer.boxed() };
-        let (runtime, within) = (self.door.runtime.clone(), self.receipt_within);
+        let (runtime, within) = (self.door.runtime.clone(), self.receipt_timeout);
         // It owns the receipt from now on, so a stream that is dropped before it gets here takes the task back as well.
         let heard = stream::once(async move {
             match runtime.timeout(within, said.message()).await {

@@ -1,8 +1,8 @@
 //! Whom a call is meant for, and whether that is this process.
 //!
-//! A peer is called at an address, and an address may be somebody else's by now: a name that is looked up from an old
+//! A peer is called at an address, and an address may be another process's by now: a name that is looked up from an old
 //! entry, a machine's address that was given to the next one. That node may own a shard of the same number, in a cluster
-//! of its own. So each call says whom it means, and nobody else carries it out.
+//! of its own. So each call names its callee, and no other process carries it out.
 
 use std::sync::Arc;
 

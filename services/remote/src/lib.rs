@@ -11,15 +11,15 @@
 //! Nothing here names a call: crate `calls` has the table of them.
 //!
 //! Absent on purpose: who owns what (the ring comes from membership, the truth from the logs' epochs), any service's logic,
-//! and queues of calls: a call lives no longer than its caller's future. No TLS yet; `link.rs` and `serving.rs` are where
+//! and queues of calls: a call lives no longer than its caller's future. No TLS yet; `connection.rs` and `serving.rs` are where
 //! it goes.
 //!
 //! Start at `router.rs`, then `retry.rs`.
 
 mod channels;
+mod connection;
 mod endpoint;
 mod identity;
-mod link;
 mod measures;
 mod retry;
 mod router;

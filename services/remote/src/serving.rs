@@ -17,7 +17,7 @@ const PENDING_RESETS: usize = 100_000;
 /// A server for calls between nodes, to which services are added: it notices peers that fell silent, and takes as many
 /// calls at a time as they send.
 ///
-/// Whoever reaches its port may call. Here is where it would ask for a peer's certificate.
+/// Any process that reaches its port may call. Here is where it would ask for a peer's certificate.
 #[must_use]
 pub fn internal_server(settings: &RemoteSettings) -> tonic::transport::Server {
     tonic::transport::Server::builder()

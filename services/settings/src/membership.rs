@@ -1,4 +1,4 @@
-//! What membership obeys: how soon it believes that somebody is gone.
+//! What membership obeys: how soon it takes a node for dead.
 
 use std::time::Duration;
 

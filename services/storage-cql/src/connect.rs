@@ -19,7 +19,7 @@ pub use crate::tls::TlsError;
 /// How often a connection is asked whether it is still there, by requests that cost the database next to nothing.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 /// How long it may be silent then. A node that is paused longer is gone round; one that collects garbage is waited for.
-const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(4);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Why a store could not be connected to.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ pub enum ConnectError {
         /// Why, and which settings to look at.
         reason: String,
     },
-    /// Nobody answered, or not as a database does.
+    /// No node answered, or not as a database does.
     #[error("no database answers at {}: {reason}", .contact_points.join(", "))]
     Unreachable {
         /// Where we asked.
@@ -108,7 +108,7 @@ fn builder(settings: &CqlSettings) -> Result<SessionBuilder, ConnectError> {
         .metadata_request_serverside_timeout(settings.timeouts.connect / 2)
         .metadata_request_clientside_timeout(settings.timeouts.connect / 2)
         .keepalive_interval(KEEPALIVE_EVERY)
-        .keepalive_timeout(KEEPALIVE_PATIENCE)
+        .keepalive_timeout(KEEPALIVE_TIMEOUT)
         .schema_agreement_timeout(settings.timeouts.schema)
         .keyspaces_to_fetch([settings.keyspace.clone()]);
     if let Some(connections) = NonZeroUsize::new(settings.connections) {

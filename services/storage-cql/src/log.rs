@@ -2,7 +2,7 @@
 //!
 //! The head (`log_heads`) says who owns the log, under which epoch, and into which segment it writes. Each segment
 //! (`log_groups`) repeats the epoch, and an append is conditional on that copy alone: one conditional batch, in one
-//! partition. So whoever opens a log raises the head's epoch first and the segment's second; from then on no append of an
+//! partition. So opening a log raises the head's epoch first and the segment's second; from then on no append of an
 //! earlier owner can succeed, and what it managed to append until then is in the tail that is read third.
 //!
 //! Start at `open`, then `append`, `roll` and `trim`; what this process remembers of a log between calls is in `place`.
@@ -92,7 +92,7 @@ impl Log for CqlLog {
 
     /// Asks the head, by a quorum read of its own: none is shared with an earlier asker, and nothing is remembered. Every
     /// opener raises the head first, and goes on (reads the tail, serves) only when a quorum has acknowledged that. So if
-    /// a quorum shows our epoch, nobody else had begun to serve when this read began, which is all that a read at serial
+    /// a quorum shows our epoch, no other owner had begun to serve when this read began, which is all that a read at serial
     /// consistency could prove. The segment would do as well, but not for someone whose segment was trimmed meanwhile.
     async fn epoch(&self, log: &LogId) -> StorageResult<Epoch> {
         let known = self.places().get(log).map(|place| place.epoch);

@@ -1,7 +1,7 @@
 //! The registry port: one partition of conditional writes.
 //!
-//! Each change also puts a new random token into the partition's static row. Whoever watches reads that token and
-//! nothing else, about once a second, and only while somebody listens.
+//! Each change also puts a new random token into the partition's static row. A watcher reads that token and
+//! nothing else, about once a second, and only while there are listeners.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

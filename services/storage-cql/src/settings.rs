@@ -15,7 +15,7 @@ pub struct CqlSettings {
     /// The datacentre whose nodes are talked to and whose quorum counts. Logs that are at home in another cannot be
     /// opened. By default `datacenter1`, which is what Cassandra and ScyllaDB call theirs unless told otherwise.
     pub local_datacenter: String,
-    /// Who to log in as. By default nobody.
+    /// Who to log in as. By default without a login.
     pub credentials: Option<Credentials>,
     /// How to encrypt. By default not at all.
     pub tls: Option<TlsSettings>,
@@ -143,7 +143,7 @@ pub enum ServerName {
     Address,
     /// This name, on every node.
     Fixed(String),
-    /// Any: whoever has a certificate from the CA is a node. Only for a CA that signs nothing else.
+    /// Any: every holder of a certificate from the CA is a node. Only for a CA that signs nothing else.
     Any,
 }
 

@@ -30,7 +30,7 @@ impl CqlStore {
     /// Connects to the database and makes sure that its tables are this release's and safe to use.
     ///
     /// # Errors
-    /// Within the timeout for connecting, when nobody answers; when we are not let in, or may not read and write; when the
+    /// Within the timeout for connecting, when no node answers; when login is refused, or may not read and write; when the
     /// schema has to be applied first; when the keyspace is set up so that acknowledged writes could be lost.
     pub async fn connect(settings: CqlSettings, runtime: Runtime) -> Result<Self, ConnectError> {
         let session = connect::session(&settings, &runtime).await?;

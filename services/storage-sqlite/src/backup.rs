@@ -80,7 +80,7 @@ impl Partial {
         let mut name = to.as_os_str().to_owned();
         name.push(format!(".partial-{}", std::process::id()));
         let partial = Self { path: name.into() };
-        // What workflows were given is nobody else's business.
+        // Workflow data is private to the server's user.
         match File::options().create_new(true).write(true).mode(0o600).open(&partial.path) {
             Ok(_) => Ok(partial),
             Err(source) => Err(partial.leave(source)),

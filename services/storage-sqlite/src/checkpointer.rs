@@ -125,7 +125,7 @@ impl WalBound {
     }
 
     /// Waits for readers, but not for long, and not again before the log has doubled: a backup or a tool may read for
-    /// minutes, and everybody else would wait with it.
+    /// minutes, and all other requests would wait with it.
     fn wait_for_readers(&mut self, writer: &Connection, wal_bytes: u64, counters: &Counters) -> rusqlite::Result<()> {
         writer.busy_timeout(READER_WAIT)?;
         let outcome = checkpoint(writer, WAITING_FOR_READERS, counters);
@@ -191,7 +191,7 @@ impl Copying {
     }
 }
 
-/// Whether a checkpoint met nobody in its way.
+/// Whether no reader or writer blocked a checkpoint.
 enum Copied {
     All,
     Some,

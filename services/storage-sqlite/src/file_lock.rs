@@ -56,7 +56,7 @@ impl FileLock {
             // Why it cannot be looked at is why it cannot be opened.
             _ => {}
         }
-        // What workflows were given is nobody else's business. SQLite gives its other files the same mode.
+        // Workflow data is private to the server's user. SQLite gives its other files the same mode.
         let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(store);
         let held = options.map_err(io)?;
         match held.try_lock() {

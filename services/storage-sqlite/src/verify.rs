@@ -58,7 +58,7 @@ impl Verified {
     }
 }
 
-/// What is wrong with a row, by its partition, key and value, for somebody who knows what rows are there.
+/// What is wrong with a row, by its partition, key and value, for a caller that knows the rows' formats.
 pub type RowCheck = fn(&[u8], &[u8], &Bytes) -> Result<(), String>;
 
 /// Verifies the store at `path`, whether or not a server has it open. What is damaged is among the problems, and so is what

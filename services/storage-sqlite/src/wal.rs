@@ -50,7 +50,7 @@ pub(crate) fn beside(store: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Checks the log of a store that nobody has open.
+/// Checks the log of a store that no process has open.
 pub(crate) fn check(store: &Path) -> Result<WalState, WalError> {
     let index = Index::read(&beside(store, "-shm"))?;
     let found = match File::open(beside(store, "-wal")) {

@@ -2,7 +2,7 @@
 //!
 //! An answer is given only after the commit. Any error ends writing for good, so nothing that was decided in memory
 //! during a transaction ever needs to be taken back. But for one: bulk that meets a damaged page. What shares that page
-//! cannot be written, and everybody else goes on: the transaction is rolled back, nobody who took part in it gets an
+//! cannot be written, and all others go on: the transaction is rolled back, no caller with a part in it gets an
 //! answer, what is known of logs is read again, and from then on each piece of bulk has a transaction of its own.
 
 mod logs;
@@ -210,7 +210,7 @@ impl Writer {
             }
         }
         if shared.fuse.is_blown() {
-            // What was committed may be in a file that nobody will find: its callers learn nothing.
+            // What was committed may be in a file that will not be found: its callers get no answer.
             return Ok(());
         }
         logs.publish(&shared.epochs);

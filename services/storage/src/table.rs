@@ -34,7 +34,7 @@ pub struct PartitionWrite {
     ///
     /// A version of a row is put with one value only. Which of two values remains is unspecified, and adapters differ: the one
     /// that came later on SQLite and in memory, the larger one on Cassandra and ScyllaDB, where two readers may even see
-    /// different ones. So versions are the positions of groups, and whoever takes a log over writes rows only at positions
+    /// different ones. So versions are the positions of groups, and the new owner of a log writes rows only at positions
     /// of groups that it has appended itself, even rows of changes that it found.
     pub version: Version,
     /// Rows to put.
@@ -123,6 +123,6 @@ pub trait Table: Send + Sync + 'static {
         limit: usize,
     ) -> StorageResult<PartitionPage>;
 
-    /// Removes a whole partition with its tombstones. Only for partitions that nobody will write again.
+    /// Removes a whole partition with its tombstones. Only for partitions that are never written again.
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()>;
 }

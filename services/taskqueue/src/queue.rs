@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ids::Timestamp;
 
-use crate::{Level, Levels, Position, Reading, Task};
+use crate::{PerPriority, Position, PriorityLevel, Reading, Task};
 use partition::{Partition, Rank, Turn, Window};
 use rate::TokenBucket;
 
@@ -41,10 +41,10 @@ pub struct QueueShape {
 /// Where an item comes from, and so to whom its end is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// An offer that somebody waits with.
+    /// An offer whose caller waits.
     Offer,
     /// The backlog of the item's partition.
-    Kept(Position),
+    Backlog(Position),
     /// A query.
     Query,
 }
@@ -90,7 +90,7 @@ pub struct ReadRequest {
     /// Of which partition.
     pub partition: u32,
     /// After which orders.
-    pub after: Levels<u64>,
+    pub after: PerPriority<u64>,
     /// How many per level.
     pub limit: usize,
 }
@@ -137,10 +137,10 @@ struct Item {
 
 impl Item {
     fn rank(&self, id: ItemId) -> Rank {
-        let level = self.task.as_ref().map_or(Level::DEFAULT, |task| task.level());
+        let level = self.task.as_ref().map_or(PriorityLevel::DEFAULT, |task| task.level());
         match self.origin {
             Origin::Query => Rank::Query(id),
-            Origin::Kept(position) => Rank::Task(position.level, Turn::Kept(position.order)),
+            Origin::Backlog(position) => Rank::Task(position.level, Turn::Backlog(position.sequence)),
             Origin::Offer => Rank::Task(level, Turn::Offered(id)),
         }
     }
@@ -164,7 +164,7 @@ pub struct Queue {
     last_id: u64,
     last_poll: Option<Timestamp>,
     /// When the limit last held something up.
-    last_held_up: Option<Timestamp>,
+    last_throttled: Option<Timestamp>,
 }
 
 /// Arrivals and departures.
@@ -181,7 +181,7 @@ impl Queue {
             closed: false,
             last_id: 0,
             last_poll: None,
-            last_held_up: None,
+            last_throttled: None,
         }
     }
 
@@ -220,7 +220,7 @@ impl Queue {
     }
 
     /// A query is asked.
-    pub fn ask(&mut self, partition: u32) -> ItemId {
+    pub fn query(&mut self, partition: u32) -> ItemId {
         self.add(partition, Origin::Query, None)
     }
 
@@ -257,7 +257,7 @@ impl Queue {
         let item = self.items.remove(&id)?;
         let partition = &mut self.partitions[item.partition as usize];
         partition.waiting.remove(&item.rank(id));
-        if let (Origin::Kept(position), Some(window)) = (item.origin, &mut partition.window) {
+        if let (Origin::Backlog(position), Some(window)) = (item.origin, &mut partition.window) {
             window.held[position.level] -= 1;
         }
         Some(item)
@@ -279,7 +279,7 @@ impl Queue {
         for partition in 0..self.partitions() {
             let Some(poller) = self.partitions[partition as usize].pollers.first().copied() else { continue };
             let Some(item) = self.find_item_for(partition) else { continue };
-            return self.bring_together(poller, item, now);
+            return self.pair(poller, item, now);
         }
         None
     }
@@ -298,7 +298,7 @@ impl Queue {
         }
     }
 
-    fn bring_together(&mut self, poller: PollerId, id: ItemId, now: Timestamp) -> Option<Decision> {
+    fn pair(&mut self, poller: PollerId, id: ItemId, now: Timestamp) -> Option<Decision> {
         let item = self.items.get_mut(&id)?;
         if item.task.as_ref().is_some_and(|task| task.is_expired(now)) {
             return self.finish(id).map(Decision::Expire);
@@ -306,7 +306,7 @@ impl Queue {
         let paid = match (&item.task, &mut self.limit) {
             (Some(_), Some(limit)) => {
                 if !limit.take(now) {
-                    self.last_held_up = Some(now);
+                    self.last_throttled = Some(now);
                     return None;
                 }
                 true
@@ -342,7 +342,7 @@ impl Queue {
 /// Ends of deliveries.
 impl Queue {
     /// The poller has it.
-    pub fn handed(&mut self, item: ItemId) -> Option<Settled> {
+    pub fn delivered(&mut self, item: ItemId) -> Option<Settled> {
         if let Some(Stage::Delivering { poller: Some(poller), .. }) = self.items.get(&item).map(|item| item.stage) {
             self.pollers.remove(&poller);
         }
@@ -398,15 +398,15 @@ impl Queue {
 /// The windows over the backlogs.
 impl Queue {
     /// A task was kept at this position: it enters the window if the window has all before it.
-    pub fn kept(&mut self, partition: u32, position: Position, task: Arc<Task>) {
+    pub fn persisted(&mut self, partition: u32, position: Position, task: Arc<Task>) {
         let Some(window) = &mut self.partitions[partition as usize].window else { return };
         let level = position.level;
-        window.last[level] = window.last[level].max(position.order);
-        let is_next = window.known && window.horizon[level] + 1 == position.order;
+        window.last[level] = window.last[level].max(position.sequence);
+        let is_next = window.known && window.horizon[level] + 1 == position.sequence;
         if is_next && window.held[level] < self.shape.window {
-            window.horizon[level] = position.order;
+            window.horizon[level] = position.sequence;
             window.held[level] += 1;
-            self.add(partition, Origin::Kept(position), Some(task));
+            self.add(partition, Origin::Backlog(position), Some(task));
         }
     }
 
@@ -425,35 +425,35 @@ impl Queue {
         let Some(window) = &mut self.partitions[partition as usize].window else { return };
         (window.reading, window.known) = (false, true);
         let mut entering = Vec::new();
-        let mut is_full = Levels::<bool>::default();
+        let mut is_full = PerPriority::<bool>::default();
         for (position, task) in reading.tasks {
             let level = position.level;
             // What was kept while the reading was under way may have come, and even gone, before.
-            if position.order <= window.horizon[level] || is_full[level] {
+            if position.sequence <= window.horizon[level] || is_full[level] {
                 continue;
             }
             if window.held[level] >= capacity {
                 is_full[level] = true;
                 continue;
             }
-            window.horizon[level] = position.order;
+            window.horizon[level] = position.sequence;
             window.held[level] += 1;
             entering.push((position, task));
         }
-        for level in Level::all() {
+        for level in PriorityLevel::all() {
             window.last[level] = window.last[level].max(reading.last[level]);
             if !reading.more[level] && !is_full[level] {
                 window.horizon[level] = window.horizon[level].max(reading.last[level]);
             }
         }
         for (position, task) in entering {
-            self.add(partition, Origin::Kept(position), Some(Arc::new(task)));
+            self.add(partition, Origin::Backlog(position), Some(Arc::new(task)));
         }
     }
 
     /// The backlog of a drained partition turns out to hold tasks all the same: it is read again from its beginning. A
     /// task that was delivered and whose acknowledgement was lost comes again, and history will not want it.
-    pub fn read_anew(&mut self, partition: u32) {
+    pub fn reread(&mut self, partition: u32) {
         let Some(partition) = self.partitions.get_mut(partition as usize) else { return };
         if partition.is_drained()
             && let Some(window) = &mut partition.window
@@ -498,25 +498,25 @@ impl Queue {
     }
 
     /// When the rate limit last held a task up that a poller was waiting for.
-    pub fn last_held_up(&self) -> Option<Timestamp> {
-        self.last_held_up
+    pub fn last_throttled(&self) -> Option<Timestamp> {
+        self.last_throttled
     }
 
-    /// Whether anybody waits for a task.
+    /// Whether a poller waits for a task.
     pub fn has_pollers(&self) -> bool {
         self.partitions.iter().any(|partition| !partition.pollers.is_empty())
     }
 
     /// When the latest poll began or ended; a poll that goes on now counts as now.
-    pub fn last_attended(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn last_poll(&self, now: Timestamp) -> Option<Timestamp> {
         if self.pollers.is_empty() { self.last_poll } else { Some(now) }
     }
 
     /// Offers that wait in memory, per level.
-    pub fn offers_waiting(&self) -> Levels<u64> {
-        let mut count = Levels::default();
+    pub fn offers_waiting(&self) -> PerPriority<u64> {
+        let mut count = PerPriority::default();
         for item in self.items.values().filter(|item| item.origin == Origin::Offer) {
-            count[item.task.as_ref().map_or(Level::DEFAULT, |task| task.level())] += 1;
+            count[item.task.as_ref().map_or(PriorityLevel::DEFAULT, |task| task.level())] += 1;
         }
         count
     }
@@ -527,7 +527,7 @@ impl Queue {
     }
 
     /// Whether an offer of this level could not be served before tasks that are kept already.
-    pub fn is_behind_backlog(&self, partition: u32, level: Level) -> bool {
+    pub fn is_behind_backlog(&self, partition: u32, level: PriorityLevel) -> bool {
         self.partitions[partition as usize].is_behind_backlog(level)
     }
 
@@ -563,7 +563,7 @@ impl Queue {
         self.partitions.iter_mut().for_each(Partition::shrink);
     }
 
-    /// Whether the queue could be forgotten: nobody waits, nothing is under way, no backlog is known of or unread.
+    /// Whether the queue could be forgotten: nothing waits, nothing is under way, no backlog is known of or unread.
     pub fn is_idle(&self) -> bool {
         self.pollers.is_empty() && self.items.is_empty() && self.partitions.iter().all(Partition::is_idle)
     }

@@ -10,7 +10,7 @@
 //! Bodies of the first three are JSON and name the parts that are in the way. Parts post their state on a
 //! [`HealthBoard`] or are asked for it; what makes a part ready is theirs to say.
 //!
-//! Absent on purpose: commands. Whoever reaches this listener can read and nothing else.
+//! Absent on purpose: commands. Any client that reaches this listener can read and nothing else.
 
 mod board;
 mod endpoints;

@@ -51,7 +51,7 @@ struct Keep(mpsc::UnboundedSender<OfferedTask>);
 impl Matching for Keep {
     async fn offer(&self, _: &CallContext, task: OfferedTask) -> ServiceResult<OfferOutcome> {
         self.0.send(task).map_err(|_| ServiceError::Unavailable("the test is over".to_owned()))?;
-        Ok(OfferOutcome::Kept)
+        Ok(OfferOutcome::Persisted)
     }
 }
 

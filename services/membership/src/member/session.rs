@@ -18,7 +18,7 @@ use crate::session::now_ms;
 use crate::settings::FEATURE_LEVEL;
 
 /// For so many leases a node waits for another process under its name to be found dead.
-const TAKEN_PATIENCE: u32 = 3;
+const TAKEN_GRACE_LEASES: u32 = 3;
 
 /// How a session ended.
 enum End {
@@ -31,8 +31,8 @@ enum End {
 /// Has a session, again and again. Returns when that makes no sense any more.
 pub(super) async fn keep(inner: Arc<Inner>) {
     let timings = &inner.settings.timings;
-    let patience = inner.runtime.clone();
-    let lease = timings.lease * TAKEN_PATIENCE;
+    let runtime = inner.runtime.clone();
+    let lease = timings.lease * TAKEN_GRACE_LEASES;
     let mut taken = None;
     let mut warned = None;
     let mut backoff = Backoff::new(timings.retry_pause, timings.retry_pause * 5);
@@ -54,8 +54,8 @@ pub(super) async fn keep(inner: Arc<Inner>) {
             End::Refused(refused) => match refused.reason() {
                 // The leader sees the old process's death within its lease.
                 RefusalReason::NodeIdTaken if !joined => {
-                    let (timer, wait) = (patience.clone(), lease);
-                    let since = taken.get_or_insert_with(|| patience.spawn(async move { timer.sleep(wait).await }));
+                    let (timer, wait) = (runtime.clone(), lease);
+                    let since = taken.get_or_insert_with(|| runtime.spawn(async move { timer.sleep(wait).await }));
                     if since.is_finished() {
                         inner.progress.send_replace(failed(JoinRefusal::NodeIdTaken, refused.message));
                         return;

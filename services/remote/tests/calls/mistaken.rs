@@ -1,4 +1,4 @@
-//! Calls that arrive at another process than they are meant for: nobody carries them out, and they go on.
+//! Calls that arrive at another process than they are meant for: none is carried out, and all go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ async fn one_of_each(cluster: &Cluster) {
 }
 
 fn quickly_connected() -> RemoteSettings {
-    RemoteSettings { longest_reconnect_pause: Duration::from_millis(50), ..steady() }
+    RemoteSettings { max_reconnect_backoff: Duration::from_millis(50), ..steady() }
 }
 
 #[tokio::test]

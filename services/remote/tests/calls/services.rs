@@ -249,7 +249,7 @@ impl Matching for Fake {
         let answer = match task.queue.kind {
             TaskQueueKind::Workflow => OfferOutcome::Taken,
             TaskQueueKind::StickyWorkflow => OfferOutcome::Refused,
-            TaskQueueKind::Activity | TaskQueueKind::Nexus => OfferOutcome::Kept,
+            TaskQueueKind::Activity | TaskQueueKind::Nexus => OfferOutcome::Persisted,
         };
         self.answer("offer", ctx, &task, answer).await
     }

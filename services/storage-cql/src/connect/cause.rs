@@ -14,7 +14,7 @@ use crate::settings::CqlSettings;
 
 const LOGIN: &str = "look at username and password (or password_file)";
 
-/// What went wrong with a new session: whether we were not let in, or nobody was there to let us in.
+/// What went wrong with a new session: whether login was refused, or no node answered.
 pub(super) fn explain(error: &NewSessionError, settings: &CqlSettings) -> ConnectError {
     let contact_points = settings.contact_points.clone();
     let unreachable =

@@ -55,7 +55,7 @@ impl HeadRow {
 }
 
 impl Head {
-    /// Of a log that nobody has opened yet.
+    /// Of a log that has never been opened.
     pub(super) fn first(datacenter: &str, owner: OwnerNonce, segment: Uuid) -> Self {
         Self {
             datacenter: datacenter.to_owned(),

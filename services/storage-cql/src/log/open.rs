@@ -22,7 +22,7 @@ const SEGMENTS: usize = 100_000;
 
 /// Why a log whose head we raised could not be taken over.
 enum Obstacle {
-    /// Somebody raised it again.
+    /// Another process raised it again.
     Deposed,
     /// A step was not answered.
     Unanswered(Failure),
@@ -89,7 +89,7 @@ impl CqlLog {
         Ok(Reopen::Unknown)
     }
 
-    /// Creates a log: a first segment, then a head that names it. `None` if somebody else was quicker.
+    /// Creates a log: a first segment, then a head that names it. `None` if another process was quicker.
     async fn create_log(&self, log: &LogId, owner: OwnerNonce) -> StorageResult<Option<Head>> {
         let head = Head::first(&self.datacenter, owner, self.new_name());
         let created = self.create_segment(log, head.segment, head.epoch, Seq(1), None).await;
@@ -116,7 +116,7 @@ impl CqlLog {
     async fn take_over(&self, log: &LogId, ours: &Head) -> Result<Opened, Obstacle> {
         self.fence_segment(log, ours).await?;
         let tail = self.read_tail(log, ours).await;
-        // Whoever raised the head after us may have trimmed what we were reading.
+        // The process that raised the head after us may have trimmed what we were reading.
         let still_ours = self.read_epoch(log).await? == Some(ours.epoch);
         if !still_ours {
             return Err(Obstacle::Deposed);

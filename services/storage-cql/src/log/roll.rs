@@ -1,8 +1,8 @@
 //! Going on in a new segment: first it is created, under our epoch and with its first position, then the head names it,
-//! then it is appended to. In any other order a head could name what does not exist, or groups lie where nobody looks.
+//! then it is appended to. In any other order a head could name what does not exist, or groups lie where no reader looks.
 //!
 //! Each attempt takes a new random name. So a creation that was not answered, and lands long after its segment would have
-//! been trimmed and deleted, brings back nothing that anybody has ever written to.
+//! been trimmed and deleted, brings back nothing that has ever been written to.
 
 use storage::{Append, LogId, Seq};
 use uuid::Uuid;

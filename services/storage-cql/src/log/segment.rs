@@ -58,7 +58,7 @@ pub(super) enum Content {
 }
 
 impl CqlLog {
-    /// Creates a segment. Its name must be new: whoever may have sent this statement before, with the same name, must not
+    /// Creates a segment. Its name must be new: an earlier sender of this statement, with the same name, must not
     /// send it again.
     pub(super) async fn create_segment(
         &self,

@@ -138,7 +138,7 @@ impl Applier<'_> {
         statement.set_execution_profile_handle(Some(self.profile.clone()));
         match self.session.query_unpaged(statement, ()).await {
             Ok(_) => {}
-            // Somebody else was quicker, although we asked for it not to matter.
+            // Another process was quicker, although the statement says IF NOT EXISTS.
             Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::AlreadyExists { .. }, _))) => {}
             Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, reason))) => {
                 return Err(SchemaError::Denied { doing: cql.to_owned(), reason });

@@ -125,7 +125,7 @@ fn three_nodes_of_which_one_fails() {
     database.stop();
 }
 
-/// As nodes in containers do: each comes back under another address, until nobody is left where the store has first asked.
+/// As nodes in containers do: each comes back under another address, until no node is left where the store has first asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_that_all_move() {
     if !is_wanted("a store whose nodes come back under other addresses") {

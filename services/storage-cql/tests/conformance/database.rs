@@ -48,7 +48,7 @@ pub async fn settings() -> CqlSettings {
 }
 
 impl Database {
-    /// One that somebody else started.
+    /// One that was started elsewhere.
     pub fn running(nodes: &str) -> Self {
         let datacenter = std::env::var("OUTLAST_CASSANDRA_DATACENTER").unwrap_or_else(|_| "datacenter1".to_owned());
         let contact_points: Vec<String> = nodes.split(',').map(str::to_owned).collect();

@@ -56,7 +56,7 @@ async fn node() -> &'static RwLock<Database> {
     .await
 }
 
-/// At the address that is in the node's certificate, and hence at a port that nobody has.
+/// At the address that is in the node's certificate, and hence at a port that is free.
 fn start(name: &'static str, tls: &str) -> Database {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let any = u16::try_from(std::process::id() % 5000).expect("less than 5000");
@@ -151,7 +151,7 @@ async fn a_role_of_its_own_does_everything_over_tls() {
     }
 }
 
-/// As docs/configuration.md says: somebody else creates the keyspace, and the servers' role cannot change tables.
+/// As docs/configuration.md says: an administrator creates the keyspace, and the servers' role cannot change tables.
 #[tokio::test]
 async fn a_role_may_be_given_a_keyspace_and_no_more() {
     let node = node().await.read().await;
@@ -317,7 +317,7 @@ async fn a_store_comes_back_after_the_node_did() {
     append(&ports, &log, opened.head.epoch, 2).await;
 }
 
-/// The node takes whoever has the password, with TLS or without, and asks nobody for a certificate.
+/// The node accepts every client with the password, with TLS or without, and asks for no certificate.
 #[tokio::test]
 async fn tls_may_be_optional() {
     if !is_wanted("a node where TLS is optional") {

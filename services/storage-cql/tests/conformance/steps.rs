@@ -18,7 +18,7 @@ const RIVAL: OwnerNonce = OwnerNonce(0xB0B);
 
 /// Long enough for an idle node, short enough to lose many answers in a test.
 const IMPATIENT: Duration = Duration::from_millis(600);
-/// Longer than anybody is held up here.
+/// Longer than any request is held up here.
 const PATIENT: Duration = Duration::from_secs(5);
 
 /// A new segment after every two groups, and all but the smallest beside the log.
@@ -76,10 +76,10 @@ impl<'a> Writer<'a> {
 
     /// Appends a group, whatever it takes.
     async fn append(&mut self) {
-        assert!(self.append_unless_fenced().await, "nobody else opened the log");
+        assert!(self.append_unless_fenced().await, "no other process opened the log");
     }
 
-    /// Appends a group, unless somebody else has opened the log.
+    /// Appends a group, unless another process has opened the log.
     async fn append_unless_fenced(&mut self) -> bool {
         let (seq, id) = (self.next_seq(), GroupId(self.next_id));
         self.next_id += 1;
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
                     self.epoch = opened.head.epoch;
                     return opened.tail.iter().map(|group| (group.seq, group.id)).collect();
                 }
-                Ok(Reopen::Fenced) => panic!("nobody else opened the log"),
+                Ok(Reopen::Fenced) => panic!("no other process opened the log"),
                 Ok(Reopen::Unknown) | Err(StorageError::Unavailable { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -248,7 +248,7 @@ async fn a_slow_owner_is_fenced_at_every_step() {
         };
         let meanwhile = async {
             Runtime::system().sleep(Duration::from_millis(100)).await;
-            // Nobody opens it after this one.
+            // It is not opened after this one.
             let mut owner = Writer::open(&*quick_log, &id).await;
             for _ in 0..5 {
                 owner.append().await;
@@ -268,7 +268,7 @@ async fn a_slow_owner_is_fenced_at_every_step() {
     }
 }
 
-/// Reads until somebody answers: a connection may just have broken.
+/// Reads until a node answers: a connection may just have broken.
 async fn read(registry: &dyn Registry, key: &str) -> Option<RegistryEntry> {
     loop {
         match registry.get(key).await {

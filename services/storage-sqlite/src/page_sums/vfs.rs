@@ -133,7 +133,7 @@ unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, to: *mut c_void, length:
         let Some(number) = page_at(offset, length.unsigned_abs() as usize) else { return code };
         let matches = match code {
             ffi::SQLITE_OK => is_intact(number, &*to.cast::<Page>()),
-            // SQLite would take what is missing for zeros. It reads no page that nobody has written.
+            // SQLite would take what is missing for zeros. It reads no page that was never written.
             ffi::SQLITE_IOERR_SHORT_READ => false,
             _ => return code,
         };

@@ -16,7 +16,7 @@ use crate::command::{OpenedHead, ReopenedHead};
 use crate::error::Cause;
 use crate::schema::{position, seq_of};
 
-/// The durable epochs of all logs, for whoever wants to check a fence.
+/// The durable epochs of all logs, to check a fence.
 #[derive(Default)]
 pub(crate) struct Epochs(RwLock<HashMap<LogId, Epoch>>);
 

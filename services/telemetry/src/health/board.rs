@@ -30,7 +30,7 @@ struct Posted {
 enum Part {
     /// It says when it changes.
     Posted(PartState),
-    /// It is asked whenever somebody wants to know.
+    /// It is asked for each request.
     Asked(Box<dyn Fn() -> PartState + Send>),
 }
 
