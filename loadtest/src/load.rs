@@ -78,7 +78,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Tells whoever started this workflow that the completion that closes it was acknowledged.
+    /// Notifies the starter of this workflow that the completion that closes it was acknowledged.
     pub fn closed(&self, workflow_id: &str) {
         let starter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(workflow_id);
         if let Some(starter) = starter {

@@ -131,7 +131,7 @@ fn main() -> Result<()> {
             Command::Neighbour(args) => neighbour::run(args).await,
         }
     });
-    // Long polls may be under way; nobody waits for them.
+    // Long polls may be under way; their results are not needed.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }

@@ -83,7 +83,7 @@ class Cluster:
         return self.node_folder(number) / "cassandra.log"
 
     def pid(self, number: int) -> int | None:
-        """The node's process, if it lives. A process id that was reused by somebody else does not count."""
+        """The node's process, if it lives. A process id that another process reuses does not count."""
         try:
             pid, birth = (self.node_folder(number) / "pid").read_text().split()
         except (FileNotFoundError, ValueError):

@@ -94,7 +94,7 @@ def moment(seconds: float) -> str:
 
 
 async def revive(cluster: LocalCluster) -> list[str]:
-    """Starts what is not there although nobody ended it, or does not serve, and says what that was."""
+    """Starts what ended unasked, or does not serve, and says what that was."""
     problems = []
     for process in cluster.processes.values():
         if not process.alive():

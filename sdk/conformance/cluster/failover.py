@@ -166,9 +166,9 @@ async def measure(kind: str, turn: int, cluster: LocalCluster, clients: list[Cli
     namespace = await clients[0].workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
     ids = covering(namespace.namespace_info.id, f"probe-{kind}-{turn}-", cluster.shape.history_shards, 1)
     load = Load(clients, f"{arguments.seed} {kind} {turn}", cluster.folder, prefix=f"failover-{kind}-{turn}-")
-    # Nobody polls this queue: the probes stay open and quiet.
+    # This queue has no pollers: the probes stay open and quiet.
     for workflow_id in ids:
-        await clients[0].start_workflow("Quiet", id=workflow_id, task_queue="nobody-polls")
+        await clients[0].start_workflow("Quiet", id=workflow_id, task_queue="no-pollers")
     prober = Prober(clients, ids, arguments.every)
     until = asyncio.Event()
     probing = asyncio.create_task(prober.run(until))

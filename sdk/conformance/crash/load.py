@@ -79,7 +79,7 @@ class Load:
         print(json.dumps([round(time.time(), 3), call, token, outcome]), file=self.log, flush=True)
 
     async def try_once(self, name: str, token: str, method: str, request: Any) -> Any:
-        """The response, or None when nobody knows whether the call happened."""
+        """The response, or None when it is unknown whether the call happened."""
         try:
             service = next(self.clients).workflow_service
             response = await getattr(service, method)(request, retry=False, timeout=timedelta(seconds=8))

@@ -1,4 +1,4 @@
-"""One HTTP/2 connection with every frame in our hands: requests that stop anywhere, answers that nobody reads."""
+"""One HTTP/2 connection with every frame in our hands: requests that stop anywhere, answers that are not read."""
 
 from __future__ import annotations
 

@@ -134,12 +134,12 @@ async def connected(address: str, namespace: str) -> Client | None:
     """A client, once the server's caches know the namespace."""
     client = await Client.connect(address, namespace=namespace)
     with contextlib.suppress(RPCError):
-        await client.get_workflow_handle("nobody").describe()
+        await client.get_workflow_handle("missing").describe()
         return client
     try:
-        await client.get_workflow_handle("nobody").describe()
+        await client.get_workflow_handle("missing").describe()
     except RPCError as error:
-        return client if "nobody" in str(error) else None
+        return client if "missing" in str(error) else None
     return client
 
 
@@ -195,7 +195,7 @@ async def tell_before(teller: Teller) -> None:
         "stack": (),
         "result": (),
     }.items():
-        await teller.tell(f"{step} of none", "workflow", step, "--workflow-id", "nobody", *words)
+        await teller.tell(f"{step} of none", "workflow", step, "--workflow-id", "missing", *words)
         run = ("--run-id", "01a227ef-6439-71bf-9779-23d2f4b54af0")
         await teller.tell(f"{step} of no run", "workflow", step, "--workflow-id", "order-1", *run, *words)
         await teller.tell(f"{step} of a bad run", "workflow", step, "--workflow-id", "order-1", "--run-id", "first", *words)

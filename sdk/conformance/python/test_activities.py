@@ -259,7 +259,7 @@ async def test_next_retry_delay_overrides_the_policy(stage: Stage):
 async def test_schedule_to_start_ends_an_activity_that_no_worker_took(stage: Stage):
     async with stage.worker([OneActivity], ACTIVITIES):
         error, events = await failure_of(
-            stage, "greet", "nobody", task_queue=stage.task_queue + "-nobody", schedule_to_start=0.7
+            stage, "greet", "world", task_queue=stage.task_queue + "-no-pollers", schedule_to_start=0.7
         )
     assert isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START
     [timed_out] = laws.find(events, "ActivityTaskTimedOut")
@@ -402,7 +402,7 @@ class CancelsActivity:
 
 
 async def cancelled_activity(stage: Stage, kind: str, behaviour: str, task_queue: str | None = None):
-    """A workflow whose activity was cancelled while it ran, or before anybody took it, when it has a queue of its own."""
+    """A workflow whose activity was cancelled while it ran, or before a worker took it, when it has a queue of its own."""
     handle = await stage.start(CancelsActivity.run, kind, behaviour, task_queue)
 
     async def there():
@@ -453,10 +453,10 @@ async def test_abandon_never_tells_the_activity(stage: Stage):
         assert "ActivityTaskCancelRequested" not in await stage.names(handle)
 
 
-async def test_cancelling_an_activity_nobody_took_ends_it_at_once(stage: Stage):
+async def test_cancelling_an_activity_without_a_worker_ends_it_at_once(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
         handle = await cancelled_activity(
-            stage, "WAIT_CANCELLATION_COMPLETED", "obey", stage.task_queue + "-nobody"
+            stage, "WAIT_CANCELLATION_COMPLETED", "obey", stage.task_queue + "-no-pollers"
         )
         assert await handle.result() == "CancelledError"
     names = await stage.names(handle)

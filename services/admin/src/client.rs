@@ -16,7 +16,7 @@ use crate::{Flushed, Members, RingView, ShardRows, VerifiedPage, VoterReport};
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminError {
-    /// Nobody answers there, or not as a node of this release does.
+    /// Nothing answers there, or not as a node of this release does.
     Unreachable(String),
     /// The node refused, or could not.
     Refused(String),
@@ -41,7 +41,7 @@ impl AdminClient {
     /// Connects to the internal address of a node, `host:port`. No call will take longer than `within`.
     ///
     /// # Errors
-    /// When the address makes no sense or nobody answers there.
+    /// When the address makes no sense or nothing answers there.
     pub async fn connect(address: &str, within: Duration) -> Result<Self, AdminError> {
         let unreachable = |why: String| AdminError::Unreachable(format!("cannot reach a node at {address}: {why}"));
         let endpoint =
@@ -98,7 +98,7 @@ impl AdminClient {
         Ok(VerifiedPage { partitions, rows, entries: registry_entries, problems, next })
     }
 
-    /// Gives a shard to a node; to nobody undoes an earlier move. Returns a version of the ring that shows it.
+    /// Pins a shard to a node; `None` undoes an earlier pin. Returns a version of the ring that shows it.
     ///
     /// # Errors
     /// When it is refused.

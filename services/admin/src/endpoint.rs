@@ -33,7 +33,7 @@ pub fn admin_server(process: Arc<dyn Process>, runtime: Runtime) -> AdminServer<
 type Answer<T> = Result<Response<T>, Status>;
 
 impl AdminService {
-    /// Whether a question is meant for this process. People mean whoever is at the address that they name.
+    /// Whether a call is meant for this process. `outlast admin` means the process at the address.
     fn admit(&self, callee: Option<Callee>) -> Result<(), Status> {
         let (node, incarnation) = (self.process.node(), self.process.incarnation());
         let cluster = &self.process.ring().cluster_id;
@@ -188,7 +188,7 @@ fn voters(result: calls::ServiceResult<Vec<VoterReport>>) -> Answer<wire::Voters
 }
 
 /// Rows with their owners, by service and number: one for each node that serves a shard, and, if `all`, one for each shard
-/// that nobody serves.
+/// that no node serves.
 fn rows(ring: &Ring, served: Vec<wire::Shard>, all: bool) -> Vec<wire::Shard> {
     let mut by_shard: BTreeMap<(i32, u32), Vec<wire::Shard>> = BTreeMap::new();
     for of in [Sharded::History, Sharded::Matching].into_iter().filter(|_| all) {

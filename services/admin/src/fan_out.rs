@@ -24,7 +24,7 @@ pub(crate) const LIST_WITHIN: Duration = Duration::from_secs(4);
 pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 
 /// Asks every other node of the ring that may serve shards, all at once, and tells each one's answer or why there is
-/// none. A question says whom it is meant for: the address may be somebody else's by now.
+/// none. A call names its callee: the address may be another process's by now.
 pub(crate) async fn ask<T, F>(
     ring: &Ring,
     but: &NodeId,

@@ -142,7 +142,7 @@ pub struct ShardRow {
     pub shard: u32,
     /// Who should own it.
     pub owner: Option<String>,
-    /// Who serves it, and how it is; `None` while nobody does, as far as is known.
+    /// Who serves it, and how it is; `None` while no node does, as far as is known.
     pub serving: Option<Serving>,
 }
 

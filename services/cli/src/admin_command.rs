@@ -165,7 +165,7 @@ enum WorkflowCommand {
     },
 }
 
-/// Asks, and prints the answer. The commands about a file ask nobody.
+/// Calls the node, and prints the answer. The commands about a file call no node.
 pub(crate) fn run(flags: Flags) -> Result<()> {
     match &flags.command {
         Command::Store(command) => return store::run(command, flags.output),
@@ -177,12 +177,13 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
         let within = flags.timeout.map_or_else(|| default_timeout(&flags.command), |timeout| timeout.duration());
         let connecting = AdminClient::connect(&flags.address, within);
         let connected = Runtime::system().timeout(CONNECT_WITHIN, connecting).await;
-        let node = connected.ok_or_else(|| anyhow!("nobody answers at {} within {CONNECT_WITHIN:?}", flags.address))?;
+        let node =
+            connected.ok_or_else(|| anyhow!("nothing answers at {} within {CONNECT_WITHIN:?}", flags.address))?;
         Asking { node: node.map_err(refusal)?, output: flags.output, within }.run(flags.command).await
     })
 }
 
-/// How long to wait when nobody says how long.
+/// The timeout without `--timeout`.
 fn default_timeout(command: &Command) -> Duration {
     match command {
         Command::Voters { command: Some(VotersCommand::Add { .. } | VotersCommand::Remove { .. }) } => VOTER_CHANGE,

@@ -76,7 +76,7 @@ fn on_threads(server: impl Future<Output = Result<()>>) -> Result<()> {
     ended
 }
 
-/// Writes a line. Whoever reads them may be gone; that is no reason to stop.
+/// Writes a line. A closed pipe is ignored.
 fn say(mut to: impl Write, line: &str) {
     let _ = writeln!(to, "{line}");
 }

@@ -53,7 +53,7 @@ fn own_address() -> IpAddr {
     Ipv4Addr::new(127, 244 + NEXT.fetch_add(1, Ordering::Relaxed) % 4, third, fourth).into()
 }
 
-/// The same process, where nobody listens yet.
+/// The same process, before it listens.
 fn fresh(directory: &std::path::Path) -> PathBuf {
     let ip = own_address();
     alone(directory, (ip, INTERNAL).into(), (ip, HTTP).into())
@@ -179,8 +179,8 @@ fn only_cassandra_has_a_schema_and_an_absent_one_is_said() {
     assert_eq!(code, 1);
     assert_eq!(error, "outlast: the store is memory, only store.cassandra has a schema to apply or check\n");
     let text = std::fs::read_to_string(&path).unwrap();
-    let nobody = "store: { cassandra: { contact_points: ['127.0.0.1:1'], connect_timeout: 1s } }";
-    std::fs::write(&path, text.replace("store: { memory: {} }", nobody)).unwrap();
+    let unreachable = "store: { cassandra: { contact_points: ['127.0.0.1:1'], connect_timeout: 1s } }";
+    std::fs::write(&path, text.replace("store: { memory: {} }", unreachable)).unwrap();
     for command in ["apply", "check"] {
         let (code, said, error) = run(&["schema", command, "--config", path.to_str().unwrap()]);
         assert_eq!((code, said.as_str()), (1, ""), "{command}");

@@ -145,7 +145,7 @@ fn a_full_disk_at_the_start_is_said_in_one_line() {
 
 #[test]
 fn a_place_that_takes_no_files_is_said_in_one_line() {
-    // Nobody creates files there, root included.
+    // No user can create files there, root included.
     let said = refused(&mut start_dev(Path::new("/sys/outlast.db")));
     assert!(said.starts_with("outlast: the store cannot be opened: /sys/outlast.db cannot be opened: "), "{said}");
 }

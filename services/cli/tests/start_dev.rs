@@ -24,7 +24,7 @@ fn outlast(flags: &[&str]) -> Command {
     command
 }
 
-/// Starts a server and reads what it says until it serves. Nobody reads any further.
+/// Starts a server and reads its output until it serves, and no further.
 fn run(flags: &[&str]) -> Running {
     let mut child = outlast(flags).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -100,7 +100,7 @@ fn what_cannot_be_is_refused_in_one_line_and_once() {
 }
 
 #[test]
-fn sigterm_ends_it_well_even_when_nobody_reads_what_it_says() {
+fn sigterm_ends_it_well_even_when_its_output_is_not_read() {
     let path = fresh_file("sigterm");
     let mut server = run(&["--port", "0", "--db-filename", path.to_str().unwrap()]);
     assert!(server.address.starts_with("127.0.0.1:"));

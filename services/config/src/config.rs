@@ -24,7 +24,7 @@ pub struct Config {
     pub cluster: Cluster,
     /// This process as a member of the cluster.
     pub node: Node,
-    /// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: let nobody else in.
+    /// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: admit no other clients.
     pub internal: Internal,
     /// Health and metrics, over HTTP: /health/live, /health/startup, /health/ready, /metrics.
     pub http: Http,
@@ -39,7 +39,7 @@ pub struct Config {
     pub matching: Matching,
     /// Memory of this process. It is divided among requests (an eighth, `frontend.in_flight_bytes`), workflows and task
     /// queues (three eighths, `shards.memory_bytes`), what waits for the logs (a sixteenth, `shards.waiting_bytes`) and the
-    /// caches of a SQLite store (a sixteenth); the rest is for what nobody counts. When a part is full, calls are refused
+    /// caches of a SQLite store (a sixteenth); the rest is for what is not counted. When a part is full, calls are refused
     /// with RESOURCE_EXHAUSTED.
     #[serde(default)]
     pub memory: ProcessMemory,

@@ -60,7 +60,7 @@ impl Broken<'_> {
         let listen = config.internal.listen;
         if config.internal.advertise.is_none() && listen.socket().ip().is_unspecified() {
             let text = format!(
-                "`internal.advertise` is not set, and nobody can connect to `internal.listen`, {listen}: a host and a \
+                "`internal.advertise` is not set, and other nodes cannot connect to `internal.listen`, {listen}: a host and a \
                  port by which other processes reach this one are needed"
             );
             self.say("internal.advertise", text);

@@ -184,7 +184,7 @@ const BROKEN_RULES: &[(&str, &str, &str)] = &[
     (
         "listen: 127.0.0.1:7240",
         "listen: 0.0.0.0:7240",
-        "`internal.advertise` is not set, and nobody can connect to `internal.listen`, 0.0.0.0:7240",
+        "`internal.advertise` is not set, and other nodes cannot connect to `internal.listen`, 0.0.0.0:7240",
     ),
     (
         "listen: 127.0.0.1:7240",

@@ -72,7 +72,7 @@ async fn too_many_that_wait_are_refused() {
         refused,
         ServiceError::ResourceExhausted { cause, message: message.to_owned(), retry_after: Some(SHORTEST_RETRY) }
     );
-    assert!(at_once(&admission, "another", Class::Beginning).unwrap().is_ok(), "nobody else is refused");
+    assert!(at_once(&admission, "another", Class::Beginning).unwrap().is_ok(), "no other namespace is refused");
 }
 
 #[tokio::test(start_paused = true)]

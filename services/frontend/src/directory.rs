@@ -85,6 +85,6 @@ mod tests {
             }
             runtime.sleep(Duration::from_millis(100)).await;
         }
-        panic!("nobody told it of the namespace within five seconds");
+        panic!("the frontend did not load the namespace within five seconds");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A namespace has two rows. `namespace/name/<name>` claims the name; creating it is the one step that makes the
 //! namespace exist, so it carries the whole namespace as created. `namespace/id/<id>` is what the namespace is now.
-//! Whoever meets a claim whose second row is missing (its creator was killed in between) writes that row from the
-//! claim: no half of a namespace can be seen, and its name can never be lost to nobody.
+//! The reader of a claim whose second row is missing (its creator was killed in between) writes that row from the
+//! claim: no half of a namespace can be seen, and its name can never be lost.
 
 mod refreshing;
 mod snapshot;

@@ -129,7 +129,7 @@ impl Quotas {
 /// The longest wait that a bucket asks for. One whose rate is next to nothing has no use for more.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A token bucket that holds a burst. Who finds none learns when the next token is there that nobody was refused for
+/// A token bucket that holds a burst. A refused caller gets the time of the next token that no other was refused for
 /// before: callers that were refused together do not come back together.
 pub(crate) struct Bucket {
     per_second: f64,
@@ -169,7 +169,7 @@ impl Bucket {
             return Ok(());
         }
         let seconds = (1.0 - level.tokens + level.promised) / self.per_second;
-        // Nobody is referred to more than a burst to come.
+        // No caller is referred to more than a burst to come.
         level.promised = (level.promised + 1.0).min(self.burst);
         Err(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
     }
@@ -214,7 +214,7 @@ mod tests {
         for _ in 0..100 {
             assert!(
                 bucket.take(start + ms(100)) <= Err(ms(150 + 500)),
-                "nobody is referred to more than a burst to come"
+                "no caller is referred to more than a burst to come"
             );
         }
         assert_eq!(bucket.take(start + ms(250)), Ok(()), "a promise is no reservation");

@@ -52,7 +52,7 @@ pub(crate) enum Written {
 }
 
 /// Stores `value` under `key` if its version is still `expected`, resolving "it may have happened" by looking. Values
-/// must be unique to their write (a fresh id inside) or the same whoever writes them.
+/// must be unique to their write (a fresh id inside) or the same from every writer.
 pub(crate) async fn write_once(
     registry: &dyn Registry,
     runtime: &Runtime,

@@ -2,7 +2,7 @@
 //! what is well as it is stays.
 //!
 //! With a fair share `f` of the shards, by weight, a node gets at most `max(⌈f⌉, ⌊1.1 f⌋)` and at least
-//! `min(⌊f⌋, ⌈0.9 f⌉)`. Shards that somebody pinned count, and do not move.
+//! `min(⌊f⌋, ⌈0.9 f⌉)`. Pinned shards count, and do not move.
 
 mod preference;
 
@@ -164,14 +164,14 @@ impl<'a> Draft<'a> {
             let order = self.preference.order(*shard);
             let room =
                 |node: &&usize| self.loads[**node] < if only_short { self.fewest(**node) } else { self.most(**node) };
-            // Pins can fill everybody up; then the least loaded takes one more.
+            // Pins can fill all nodes; then the least loaded takes one more.
             let least = || (0..nodes).min_by_key(|node| (self.loads[*node], *node));
             let to = order.iter().find(room).copied().or_else(least);
             self.give(*shard, to);
         }
     }
 
-    /// Moves shards to nodes that have fewer than they should, one each time, from whoever has most to spare.
+    /// Moves shards to nodes that have fewer than they should, one each time, from the node that has most to spare.
     fn fill_the_short(&mut self) {
         let lacks = |draft: &Self, node: usize| draft.fewest(node).saturating_sub(draft.loads[node]);
         while let Some(short) = (0..self.loads.len()).filter(|n| lacks(self, *n) > 0).max_by_key(|n| lacks(self, *n)) {

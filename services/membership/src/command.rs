@@ -18,7 +18,7 @@ pub(crate) struct Replies(pub(crate) Vec<Reply>);
 /// A change to the state. Each may be repeated: the second time changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Command {
-    /// The cluster's first: who it is and what never changes about it. Whoever comes first decides.
+    /// The cluster's first: who it is and what never changes about it. The first one decides.
     Form {
         /// A random UUID.
         cluster_id: String,

@@ -207,7 +207,7 @@ mod tests {
         let reply = |uuid: &str| RaftReply { uuid: uuid.into(), ..RaftReply::default() };
         a.believe("b", &reply("b1")).await.expect("the same");
         a.believe("b", &reply("b2")).await.expect_err("another under that name");
-        a.believe("b", &reply("")).await.expect_err("nobody");
+        a.believe("b", &reply("")).await.expect_err("no one there");
         assert_eq!(a.unnamed(), [("b".to_owned(), "b1".to_owned())]);
         drop(a);
 

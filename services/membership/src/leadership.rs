@@ -62,9 +62,9 @@ const PROBE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration:
 /// What a look at a node's address has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
-    /// Somebody listens there.
+    /// A process listens there.
     Answers,
-    /// The machine is there and nobody listens: the process is gone.
+    /// The machine refuses connections: the process is gone.
     Refuses,
     /// Nothing is known.
     Silent,
@@ -185,7 +185,7 @@ impl Leadership {
         drop(self.propose(remove).await);
     }
 
-    /// Looks whether anybody listens at an address.
+    /// Checks whether a process listens at an address.
     pub(crate) async fn probe(&self, address: &str) -> Probe {
         use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
         match self.runtime.timeout(self.timings.connect_timeout, TcpStream::connect(address)).await {

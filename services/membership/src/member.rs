@@ -134,7 +134,7 @@ impl Member {
     /// Waits for the first ring. The node is registered then, and gets shards once it takes part.
     ///
     /// # Errors
-    /// When it is not let in, or nobody could be found in time; then it stops trying.
+    /// When it is rejected, or no leader could be found in time; then it stops trying.
     pub async fn joined(&self) -> Result<(), JoinError> {
         let within = self.inner.settings.timings.join_timeout;
         let mut progress = self.inner.progress.subscribe();
@@ -314,7 +314,7 @@ impl Inner {
         }
     }
 
-    /// Whether a ring is another cluster's: the address of a voter may be somebody else's by now.
+    /// Whether a ring is another cluster's: the address of a voter may be another process's by now.
     fn is_other_cluster(&self, ring: &internal_api::membership::Ring) -> bool {
         let known = self.ring.borrow();
         !known.cluster_id.is_empty() && known.cluster_id != ring.cluster_id
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(owned(&member), 2);
         let seen = member.inner.publish(&ring(2, 2, NodeState::Up));
         assert_eq!((owned(&member), seen.version), (0, 2));
-        assert!(seen.nodes.contains_key(member.node()), "it is there, and somebody else");
+        assert!(seen.nodes.contains_key(member.node()), "it is there, and another process");
     }
 
     #[tokio::test]

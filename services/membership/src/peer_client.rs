@@ -1,6 +1,6 @@
 //! Raft's messages to other voters.
 //!
-//! Each peer has its own connection and task, so one that does not answer holds up nobody else. A connection that fails
+//! Each peer has its own connection and task, so one that does not answer delays no other. A connection that fails
 //! several times running is thrown away, and its name resolved again.
 
 use std::fmt::Display;

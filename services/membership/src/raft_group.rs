@@ -1,4 +1,4 @@
-//! The Raft library, with our types filled in. Nobody else in this crate names its generics.
+//! The Raft library, with our types filled in. No other file in this crate names its generics.
 
 use std::io::Cursor;
 

@@ -300,7 +300,7 @@ pub(crate) fn voter_addresses(shared: &Shared) -> Vec<String> {
     metrics.membership_config.nodes().map(|(_, peer)| peer.address.clone()).collect()
 }
 
-/// Sends somebody to the leader, if this voter knows it.
+/// Refers a caller to the leader, if this voter knows it.
 pub(crate) fn not_leader(shared: &Shared) -> Refused {
     Refused {
         reason: RefusalReason::NotLeader.into(),
@@ -316,7 +316,7 @@ pub(crate) fn leader_address(shared: &Shared) -> String {
     leader.map(|peer| peer.address).unwrap_or_default()
 }
 
-/// The wall clock here, for whoever wants to compare clocks: nothing else is the same for all processes.
+/// The wall clock here, to compare clocks: nothing else is the same for all processes.
 pub(crate) fn now_ms(runtime: &runtime::Runtime) -> i64 {
     let since = runtime.wall().since(ids::Timestamp::EPOCH);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

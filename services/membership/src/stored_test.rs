@@ -298,7 +298,7 @@ async fn entries_that_contradict_an_installed_snapshot_are_dropped() {
 async fn entries_of_a_later_term_that_end_before_an_installed_snapshot_are_dropped() {
     let disk = DyingDisk::new(Vec::new(), usize::MAX);
     let (mut log, mut machine) = open(Database::builder().create_with_backend(disk.clone()).expect("a file")).await;
-    // The last was of a leader that nobody else followed; the group went on with entries of the term before.
+    // The last was of a leader without followers; the group went on with entries of the term before.
     log.blocking_append([blank_ent::<Group>(1, 0, 1), blank_ent::<Group>(5, 0, 2)]).await.expect("appended");
     let meta = SnapshotMeta { last_log_id: Some(log_id(3, 1, 9)), ..SnapshotMeta::default() };
     machine.install_snapshot(&meta, Box::new(io::Cursor::new(sent_state()))).await.expect("installed");

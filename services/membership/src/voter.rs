@@ -73,7 +73,7 @@ pub(crate) struct Shared {
 
 impl Voter {
     /// Opens the data folder and takes part in the Raft group. An initial voter with an empty folder forms the group with
-    /// the others; one that is not initial waits to be added. Mount [`Voter::service`] at once: nobody can answer it before.
+    /// the others; one that is not initial waits to be added. Mount [`Voter::service`] at once: it cannot be answered before.
     ///
     /// # Errors
     /// When it cannot start, with what to do about it.

@@ -76,7 +76,7 @@ impl Joining {
         self.member.node()
     }
 
-    /// The rings of the cluster; one of version 0, which gives nothing to anybody, until the process has joined.
+    /// The rings of the cluster; one of version 0, without owners, until the process has joined.
     pub(crate) fn membership(&self) -> Arc<dyn Membership> {
         Arc::clone(&self.member) as _
     }
@@ -161,7 +161,7 @@ impl Joined {
             voter.stop().await;
         }
         self.shutdown.cancel();
-        // Peers hold their connections open; whatever they still ask they ask somebody else.
+        // Peers hold their connections open; their further calls go to other nodes.
         const LAST_ANSWERS: Duration = Duration::from_millis(500);
         if runtime.timeout(LAST_ANSWERS, self.serving).await.is_none() {
             tracing::debug!("peers were still connected");

@@ -381,7 +381,7 @@ fn show_health(
     let metrics: health::Metrics = Arc::new(move || rendered.render());
     let (gone_too, clock) = (gone.clone(), runtime.clone());
     runtime.spawn(async move {
-        // Histograms keep what was recorded until somebody tidies up.
+        // Histograms keep what was recorded until upkeep runs.
         while clock.timeout(METRICS_UPKEEP, gone_too.cancelled()).await.is_none() {
             recorder.run_upkeep();
         }

@@ -146,7 +146,7 @@ async fn one_store_is_of_one_cluster_and_one_cluster_has_one_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_ends_in_order_while_nobody_can_be_joined() {
+async fn a_start_ends_in_order_while_no_cluster_can_be_joined() {
     let dead = free_address();
     let settings = process("a", free_address(), dead, None);
     let runtime = Runtime::system();
@@ -232,7 +232,7 @@ async fn shards_of_task_queues_obey_the_settings_of_shards() {
         services.serve();
         services.settle().await.expect("a sound store");
         let matching = services.matching.clone().expect("it has the role");
-        // Nobody polls, so that all of them come to be kept in the same moment.
+        // There is no poller, so all of them are persisted in the same moment.
         let offers: Vec<_> = (0..100)
             .map(|number| {
                 let matching = Arc::clone(&matching);

@@ -68,7 +68,7 @@ pub(crate) async fn check(registry: &dyn Registry, role: &'static str, wanted: u
         }
         match registry.compare_and_set(&key, 0, Some(Bytes::from(wanted.to_string()))).await {
             CompareAndSet::Applied => return Ok(()),
-            // Somebody else was quicker: look again.
+            // Another process was quicker: read again.
             CompareAndSet::Conflict => {}
             CompareAndSet::Unknown => {
                 return Err(StorageError::Unknown(format!("whether {key} is written")).into());

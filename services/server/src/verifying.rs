@@ -1,6 +1,6 @@
 //! A walk over all that is stored, through the ports and so on any store, beside those who use it: each row and entry is read,
 //! which holds it against its checksum, and against what rows of its kind look like. A run whose chain has vanished, which
-//! nobody would find any more, is said.
+//! cannot be found any more, is reported.
 //!
 //! The groups of logs are not looked at: they are read, and checked, when their shard is opened.
 
@@ -24,7 +24,7 @@ const ROWS: usize = 500;
 const LOOKS: usize = 3;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Holds a row against what it is by its address, whoever has written it.
+/// Checks a row against what it is by its address.
 ///
 /// # Errors
 /// What is wrong with it.

@@ -30,7 +30,7 @@ enum Fate {
     Cut,
 }
 
-/// How the node can be reached by whoever made this connection.
+/// How the client of this connection reaches the node.
 #[derive(Clone)]
 struct Gate {
     node: usize,
@@ -192,7 +192,7 @@ impl Link {
             }
             let fate = self.fates.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame.stream());
             match fate {
-                // An event, which nobody asked for.
+                // An event, which answers no request.
                 None => self.answer(&frame),
                 Some(Fate::Pass { preparing, conditional }) => {
                     if let Some(key) = conditional.filter(|_| is_unprepared(&frame)) {

@@ -188,7 +188,7 @@ async fn a_timeout_may_stand_for_a_write_that_happened_or_did_not_or_happens_lat
             Forward::Never => assert_eq!(bodies, [read]),
             Forward::Late { .. } => assert_eq!(bodies, [read, lwt]),
         }
-        // The reply to the late request is nobody's.
+        // The reply to the late request is dropped.
         stage.client.nothing().await;
     }
 }
@@ -375,7 +375,7 @@ async fn one_process_can_be_cut_off_while_others_are_not() {
     })
     .await
     .expect("it connects");
-    stage.control.set_link("somebody", 0, NodeMode::Refuse);
+    stage.control.set_link("stranger", 0, NodeMode::Refuse);
     assert!(timeout(NEVER, other.wait()).await.is_err(), "it waits for a byte");
     stage.control.set_link("other", 0, NodeMode::Refuse);
     timeout(SOON, other.wait()).await.expect("its connection ends").expect("and so it does");

@@ -104,7 +104,7 @@ async fn a_node_that_does_not_answer_is_named_and_the_rest_is_told() {
     fakes.of("a").serve(vec![report(Sharded::History, 0, 1)]);
     fakes.of("b").serve(vec![report(Sharded::History, 1, 1)]);
     fakes.of("gone").stop().await;
-    // Somebody who takes connections and never says a word.
+    // A listener that accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     fakes.point("hanging", &silent.local_addr().unwrap().to_string());
     let rows = shards(fakes.of("a"), Some(Sharded::History), &["gone", "hanging"]).await;
@@ -155,7 +155,7 @@ async fn commands_reach_the_process_as_they_were_meant() {
 }
 
 #[tokio::test]
-async fn everybody_flushes_and_who_did_not_is_named() {
+async fn all_nodes_flush_and_those_that_did_not_are_named() {
     let fakes = Fakes::start(&["a", "b", "c"], 4, 2).await;
     let flushed = client(fakes.of("a")).await.flush(false).await.unwrap();
     assert_eq!((flushed.flushed.len(), flushed.unreachable.len()), (3, 0));
@@ -171,7 +171,7 @@ async fn everybody_flushes_and_who_did_not_is_named() {
 }
 
 #[tokio::test]
-async fn whoever_is_another_than_the_ring_means_is_not_asked_for_anything() {
+async fn a_process_other_than_the_callee_is_not_called() {
     let fakes = Fakes::start(&["a", "b", "c"], 4, 2).await;
     let others = Fakes::of_cluster("another", &["b"], 4, 2).await;
     others.of("b").serve(vec![report(Sharded::History, 0, 9)]);
@@ -196,9 +196,9 @@ async fn refusals_name_what_is_allowed() {
         a.move_shard(Sharded::History, 4, Some("b".into())).await,
         Err(refused("shard is 4, 0 to 3 are allowed"))
     );
-    let nobody = Err(refused("no node is called \"x\", there are a, b"));
-    assert_eq!(a.move_shard(Sharded::History, 3, Some("x".into())).await, nobody);
-    assert_eq!(a.drain("x".into()).await, nobody);
+    let unknown = Err(refused("no node is called \"x\", there are a, b"));
+    assert_eq!(a.move_shard(Sharded::History, 3, Some("x".into())).await, unknown);
+    assert_eq!(a.drain("x".into()).await, unknown);
     assert_eq!(a.drain(String::new()).await, Err(refused("no node is called \"\", there are a, b")));
     let needed = "id or address is not set, both are needed";
     assert_eq!(a.add_voter("c".into(), String::new()).await.unwrap_err(), refused(needed));

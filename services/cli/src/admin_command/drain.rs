@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// History's shards from 0 on: who should own each, and who serves it, if anybody.
+    /// History's shards from 0 on: who should own each, and who serves it, if any node does.
     fn rows(ring_version: u64, shards: &[(&str, &str)]) -> ShardRows {
         let row = |(shard, (owner, by)): (u32, &(&str, &str))| ShardRow {
             service: "history",
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shard_of_others_that_nobody_serves_is_not_waited_for() {
+    async fn a_shard_of_others_that_no_node_serves_is_not_waited_for() {
         let before = rows(6, &[("a", "a"), ("b", "b"), ("c", "")]);
         let moving = rows(7, &[("b", "a"), ("b", "b"), ("c", "")]);
         let closed = rows(7, &[("b", ""), ("b", "b"), ("c", "")]);

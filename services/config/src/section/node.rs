@@ -101,7 +101,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: let nobody else in.
+/// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: admit no other clients.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Internal {

@@ -60,7 +60,7 @@ fn above_their_shares_namespaces_take_turns() {
     for _ in 0..3 {
         ask(&mut queue, &quiet(), Class::Beginning, 1, "quiet");
     }
-    // One of the quiet ones was let in at once, so three are under way: one must end before anybody comes in.
+    // One of the quiet ones was let in at once, so three are under way: one must end before another is admitted.
     assert_eq!(end(&mut queue, &loud()), Vec::<&str>::new());
     let let_in: Vec<_> = (0..4).flat_map(|_| end(&mut queue, &loud())).collect();
     assert_eq!(let_in, ["loud", "quiet", "loud", "quiet"]);

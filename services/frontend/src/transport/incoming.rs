@@ -112,7 +112,7 @@ impl Reader {
         self.apart(job, chars).await
     }
 
-    /// Runs `job` on a thread that serves nobody.
+    /// Runs `job` on a thread that serves no connection.
     async fn apart(
         &self,
         job: impl FnOnce() -> Result<Message, Refused> + Send + 'static,

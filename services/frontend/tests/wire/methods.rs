@@ -81,7 +81,7 @@ async fn every_method_of_the_descriptors_is_served_or_says_that_it_is_not() {
 }
 
 #[tokio::test]
-async fn paths_and_services_that_nobody_knows_hear_the_same() {
+async fn unknown_paths_and_services_get_the_same_error() {
     let server = Server::start().await;
     let channel = server.channel().await;
     let paths = [

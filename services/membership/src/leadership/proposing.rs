@@ -37,7 +37,7 @@ pub(super) async fn propose_all(
                     drop(proposal.reply.send(reply));
                 }
             }
-            // Dropping the senders tells the askers that nobody knows.
+            // Dropping the senders gives their callers an unknown outcome.
             Err(error) => tracing::debug!(%error, "a proposal was not carried out"),
         }
         let (pause, interval) = (runtime.clone(), timings.ring_interval);

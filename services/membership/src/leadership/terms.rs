@@ -125,7 +125,7 @@ async fn open(shared: Arc<Shared>, leadership: Leadership, place: watch::Sender<
     }
 }
 
-/// Has the state name the voters that it does not know yet, and forget those that are gone: whoever removed one may not
+/// Has the state name the voters that it does not know yet, and forget those that are gone: the leader that removed one may not
 /// have come to that.
 async fn name_voters(shared: &Shared, leadership: &Leadership) {
     // Who is being added is named before Raft has it, and who is being removed is forgotten after.

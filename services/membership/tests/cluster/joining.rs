@@ -95,13 +95,17 @@ async fn settings_that_make_no_sense_are_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_nobody_answers_the_member_says_whom_it_asked() {
+async fn without_an_answer_the_member_names_the_addresses_that_it_tried() {
     let cluster = Cluster::of(1).await;
     let timings = MembershipSettings { join_timeout: Duration::from_millis(300), ..cluster.timings.clone() };
     let address = "127.0.0.1:9".parse().expect("an address");
     let seeds = vec!["127.0.0.1:1".to_owned(), "no-such-name.invalid:1".to_owned()];
     let settings = MemberSettings { seeds, timings, ..cluster.member_settings("a", address) };
-    let said = Member::join(settings, Runtime::system()).await.err().map(|error| error.to_string()).expect("nobody");
+    let said = Member::join(settings, Runtime::system())
+        .await
+        .err()
+        .map(|error| error.to_string())
+        .expect("no voter is there");
     assert!(said.contains("did not join within 300ms"), "{said}");
 }
 
@@ -182,5 +186,5 @@ async fn a_voter_process_is_a_member_too() {
     let member = Member::join(settings, Runtime::system()).await.expect("it joins through itself");
     let ring = member.take_part().await.expect("it leads itself");
     assert_eq!(ring.nodes_of(Role::Frontend).count(), 1);
-    assert_eq!(ring.owner(Sharded::History, 0), None, "nobody has that role");
+    assert_eq!(ring.owner(Sharded::History, 0), None, "no node has that role");
 }

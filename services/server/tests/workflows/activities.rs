@@ -82,7 +82,7 @@ async fn a_retry_after_three_days_comes_after_three_days() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_activity_that_nobody_takes_up_waits_durably() {
+async fn an_activity_without_a_worker_waits_durably() {
     let rig = Rig::new().await;
     rig.start("w", "one").await;
     let task = rig.poll().await.unwrap();

@@ -108,7 +108,7 @@ async fn an_unreachable_database_is_told_in_time() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
     };
-    for node in [silent.local_addr().unwrap().to_string(), closed.to_string(), "nobody.invalid:9042".to_owned()] {
+    for node in [silent.local_addr().unwrap().to_string(), closed.to_string(), "unknown.invalid:9042".to_owned()] {
         let mut settings = CqlSettings { contact_points: vec![node.clone()], ..CqlSettings::default() };
         settings.timeouts.connect = Duration::from_secs(2);
         let runtime = Runtime::system();

@@ -260,7 +260,7 @@ async fn who_is_not_let_in_is_told_why() {
             as_role(login("outlast", "marlin-at-dawn")),
             &["does not log \"outlast\" in", "incorrect", "username and password"],
         ),
-        (as_role(login("nobody", PASSWORD)), &["does not log \"nobody\" in", "username and password"]),
+        (as_role(login("stranger", PASSWORD)), &["does not log \"stranger\" in", "username and password"]),
         (as_role(None), &["wants a user and a password", "username and password"]),
         (with(TlsSettings { ca_file: file("stranger.pem"), ..tls() }), &["look at tls.ca_file"]),
         (with(other_name), &["\"other.test\"", "node.test", "look at tls.server_name"]),
