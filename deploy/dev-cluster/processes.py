@@ -75,7 +75,7 @@ class Process:
         self.running: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:
-        """Starts the process. `wait_ready` tells when it serves."""
+        """Starts the process. `wait_ready` returns when it serves."""
         with self.log_path.open("ab") as log:
             log.write(f"--- start at {time.time():.3f}\n".encode())
             log.flush()

@@ -83,7 +83,7 @@ pub struct Fleet {
     _folder: TempDir,
 }
 
-/// What one process is told.
+/// The arguments of one process.
 struct Member<'a> {
     id: String,
     roles: &'a [&'a str],

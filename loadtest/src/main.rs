@@ -2,7 +2,7 @@
 //!
 //! `loadtest run` drives a server that is already there; `loadtest bench` starts one on a new SQLite file, takes every
 //! measurement of docs/performance.md and prints them as a table; `loadtest bench-cassandra` and `loadtest scale` do so with
-//! a Cassandra node; `loadtest against` compares two builds; `loadtest neighbours` tells what one namespace feels of another. All end by themselves.
+//! a Cassandra node; `loadtest against` compares two builds; `loadtest neighbours` measures what one namespace feels of another. All end by themselves.
 //!
 //! Absent on purpose: anything that only this server has. The driver sees the API, Prometheus text and `/proc`.
 //!

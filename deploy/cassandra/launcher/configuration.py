@@ -54,7 +54,7 @@ PASSWORD = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAu
 
 
 def client_encryption(cluster: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    """What a node is told of TLS with its clients; between nodes there is none."""
+    """A node's TLS settings for clients; between nodes there is none."""
     certificates = pathlib.Path(cluster["certificates"])
     return {
         "enabled": True,

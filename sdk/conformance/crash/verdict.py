@@ -33,7 +33,7 @@ class Started:
     result: str | None
     # token -> True: acknowledged, so exactly once; False: the answer was lost, so once at most.
     signals: dict[str, bool]
-    # Whether it goes on until it is told to finish.
+    # Whether it goes on until a signal finishes it.
     waits: bool = False
 
 

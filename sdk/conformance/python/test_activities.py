@@ -373,14 +373,14 @@ async def test_describe_shows_a_started_activity_and_its_heartbeat(stage: Stage)
 
 @workflow.defn
 class CancelsActivity:
-    """Cancels its activity when it is told to."""
+    """Cancels its activity on a signal."""
 
     def __init__(self) -> None:
-        self.told = False
+        self.cancelling = False
 
     @workflow.signal
     def cancel_it(self) -> None:
-        self.told = True
+        self.cancelling = True
 
     @workflow.run
     async def run(self, kind: str, behaviour: str, task_queue: str | None) -> str:
@@ -393,7 +393,7 @@ class CancelsActivity:
             heartbeat_timeout=timedelta(seconds=5),
             cancellation_type=workflow.ActivityCancellationType[kind],
         )
-        await workflow.wait_condition(lambda: self.told)
+        await workflow.wait_condition(lambda: self.cancelling)
         running.cancel()
         try:
             return await running
@@ -446,7 +446,7 @@ async def test_an_activity_may_refuse_to_be_cancelled(stage: Stage, behaviour: s
     assert "ActivityTaskCanceled" not in names
 
 
-async def test_abandon_never_tells_the_activity(stage: Stage):
+async def test_abandon_never_notifies_the_activity(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
         handle = await cancelled_activity(stage, "ABANDON", "obey")
         assert await handle.result() == "CancelledError"
@@ -502,13 +502,13 @@ async def test_a_cancelled_activity_hears_it_from_elsewhere_too(stage: Stage):
         activity_handle = await elsewhere(stage, handle, "token")
         await handle.cancel()
 
-        async def told():
+        async def cancel_requested():
             try:
                 await activity_handle.heartbeat("still here")
             except AsyncActivityCancelledError:
                 return True
 
-        await eventually(told, "a heartbeat says that cancellation was requested")
+        await eventually(cancel_requested, "a heartbeat says that cancellation was requested")
         await activity_handle.report_cancellation("cleaned up")
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()

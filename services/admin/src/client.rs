@@ -9,7 +9,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::endpoint::LARGEST_MESSAGE;
-use crate::fan_out::{causes, told};
+use crate::fan_out::{causes, message_of};
 use crate::wire::{members, ring_view, service, shard_rows, unreachable, voter};
 use crate::{Flushed, Members, RingView, ShardRows, VerifiedPage, VoterReport};
 
@@ -147,6 +147,6 @@ fn answer<T>(result: Result<tonic::Response<T>, Status>) -> Result<T, AdminError
         tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown if status.message().is_empty() => {
             AdminError::Unreachable("the connection to the node has broken".to_owned())
         }
-        _ => AdminError::Refused(told(&status)),
+        _ => AdminError::Refused(message_of(&status)),
     })
 }

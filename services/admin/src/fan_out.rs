@@ -23,7 +23,7 @@ pub(crate) const LIST_WITHIN: Duration = Duration::from_secs(4);
 /// How long a node may take to write everything to its tables.
 pub(crate) const FLUSH_WITHIN: Duration = Duration::from_secs(120);
 
-/// Asks every other node of the ring that may serve shards, all at once, and tells each one's answer or why there is
+/// Asks every other node of the ring that may serve shards, all at once, and returns each one's answer or why there is
 /// none. A call names its callee: the address may be another process's by now.
 pub(crate) async fn ask<T, F>(
     ring: &Ring,
@@ -40,7 +40,7 @@ where
         let question = &question;
         async move {
             let asking = async {
-                question(connect(&node.address).await?, callee(ring, node)).await.map_err(|status| told(&status))
+                question(connect(&node.address).await?, callee(ring, node)).await.map_err(|status| message_of(&status))
             };
             let answer = runtime.timeout(within, asking).await;
             let answer = answer.unwrap_or_else(|| Err(format!("no answer from {} within {within:?}", node.address)));
@@ -66,7 +66,7 @@ async fn connect(address: &str) -> Result<Peer, String> {
     Ok(AdminClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE))
 }
 
-pub(crate) fn told(status: &Status) -> String {
+pub(crate) fn message_of(status: &Status) -> String {
     match status.message() {
         "" => format!("{:?}", status.code()),
         message => message.to_owned(),

@@ -1,4 +1,4 @@
-//! What is told to operators, as plain values; they serialize as `outlast admin --output json` shows them.
+//! What operators see, as plain values; they serialize as `outlast admin --output json` shows them.
 
 use serde::Serialize;
 

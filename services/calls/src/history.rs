@@ -104,7 +104,7 @@ calls! {
 
         /// From another workflow, perhaps of another node: what it owes to this one. Message and answer are in history's own
         /// encoding. Idempotent, and never refused as overload.
-        TellWorkflow: tell_workflow(TellWorkflow) -> Bytes, AtOnce, |tell| &tell.workflow_id;
+        SendToWorkflow: send_to_workflow(SendToWorkflow) -> Bytes, AtOnce, |send| &send.workflow_id;
 
         /// For operators: the state of a workflow ID and its unstored changes, as JSON.
         DumpWorkflow: dump_workflow(DumpWorkflow) -> String, AtOnce, |dump| &dump.workflow_id;
@@ -231,7 +231,7 @@ pub enum RecordedStart<T: prost::Message + Default + Clone> {
 
 /// What one workflow owes to another.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct TellWorkflow {
+pub struct SendToWorkflow {
     /// The other one, of the same namespace.
     #[prost(string, tag = "1")]
     pub workflow_id: String,

@@ -25,8 +25,8 @@ pub use call::{Call, Carrier, Row, Service, Way};
 pub use context::{CallContext, Namespace, Principal};
 pub use error::{ResourceExhaustedCause, ServiceError, ServiceResult};
 pub use history::{
-    ActivityRef, ActivityReport, DumpWorkflow, GetHistory, History, Opened, RecordStart, RecordedStart, TaskStart,
-    TellWorkflow, UnwrittenEvents,
+    ActivityRef, ActivityReport, DumpWorkflow, GetHistory, History, Opened, RecordStart, RecordedStart, SendToWorkflow,
+    TaskStart, UnwrittenEvents,
 };
 pub use matching::{
     Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, TaskKey, TaskQueueKind,

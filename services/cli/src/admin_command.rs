@@ -22,7 +22,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const USUAL: Duration = Duration::from_secs(10);
 /// A change of voters is tried for 25 s by the node that is asked: a new one has to catch up first.
 const VOTER_CHANGE: Duration = Duration::from_secs(40);
-/// How long a node may take to hand its shards over. As long as that takes a process that was told to stop.
+/// How long a node may take to hand its shards over. As long as that takes a process that stops.
 const HAND_OVER: Duration = Duration::from_secs(60);
 /// The node that is asked waits for two minutes for each other one.
 const FLUSH: Duration = Duration::from_secs(130);

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::say;
 
-/// What tells a server to stop.
+/// The signals that stop a server.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -51,14 +51,14 @@ impl Signals {
         }
     }
 
-    /// Starts a server. `None` when it was told to stop before that was done; then it has ended in order. To start may take
+    /// Starts a server. `None` when a signal stopped it before that was done; then it has ended in order. To start may take
     /// long, as while a database is away: that is no reason not to stop.
     pub(crate) async fn start(&mut self, settings: ServerSettings) -> Result<Option<Server>> {
-        let told = async {
+        let stop_signal = async {
             let name = self.next().await;
             say(std::io::stdout(), &format!("{name} before the start was done: stopping"));
         };
-        match Server::start(settings, Runtime::system(), told).await {
+        match Server::start(settings, Runtime::system(), stop_signal).await {
             Ok(server) => Ok(Some(server)),
             Err(StartError::Stopped) => {
                 say(std::io::stdout(), "stopped");

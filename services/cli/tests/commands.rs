@@ -224,7 +224,7 @@ fn an_address_in_use_is_said_in_one_line() {
 }
 
 #[test]
-fn a_cluster_of_one_starts_is_healthy_tells_about_itself_and_ends_well() {
+fn a_cluster_of_one_starts_is_healthy_answers_admin_commands_and_ends_well() {
     let directory = tempfile::tempdir().unwrap();
     let ip = own_address();
     let (internal, http) = (SocketAddr::new(ip, INTERNAL), SocketAddr::new(ip, HTTP));
@@ -265,7 +265,7 @@ fn a_cluster_of_one_starts_is_healthy_tells_about_itself_and_ends_well() {
     let (code, _, error) = admin(&["workflow", "dump", "--namespace-id", "x", "--workflow-id", "y"]);
     assert_eq!(code, 1, "{error}");
 
-    let told = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

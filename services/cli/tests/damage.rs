@@ -51,8 +51,8 @@ impl Server {
 
     /// Ends as an operator ends it: everything is in tables then, and in one file.
     fn stop(mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.process.child.id().to_string()]).status().unwrap();
-        assert!(told.success() && self.process.child.wait().unwrap().success());
+        let killed = Command::new("kill").args(["-TERM", &self.process.child.id().to_string()]).status().unwrap();
+        assert!(killed.success() && self.process.child.wait().unwrap().success());
     }
 
     async fn start(&mut self, id: &str) -> Result<(), Status> {

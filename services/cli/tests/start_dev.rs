@@ -104,7 +104,7 @@ fn sigterm_ends_it_well_even_when_its_output_is_not_read() {
     let path = fresh_file("sigterm");
     let mut server = run(&["--port", "0", "--db-filename", path.to_str().unwrap()]);
     assert!(server.address.starts_with("127.0.0.1:"));
-    let told = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

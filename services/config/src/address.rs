@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports_are_told_apart() {
+    fn hosts_and_ports_are_split() {
         for (text, host, port) in [
             ("history-0.outlast.svc:7240", "history-0.outlast.svc", 7240),
             ("127.0.0.1:1", "127.0.0.1", 1),

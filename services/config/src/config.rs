@@ -84,11 +84,11 @@ impl Config {
         match serde_json::from_value::<Self>(usable) {
             Ok(mut config) => {
                 let broken = rules::check(&mut config, &tree);
-                // What follows from a problem that has been told is not told again.
+                // What follows from a reported problem is not reported again.
                 let item = |of: &str, list: &str| of.strip_prefix(list).is_some_and(|rest| rest.starts_with('['));
-                let told =
+                let is_reported =
                     |path: &str| problems.iter().any(|known| within(path, &known.path) || item(&known.path, path));
-                let news: Vec<Problem> = broken.into_iter().filter(|problem| !told(&problem.path)).collect();
+                let news: Vec<Problem> = broken.into_iter().filter(|problem| !is_reported(&problem.path)).collect();
                 problems.extend(news);
                 if problems.is_empty() {
                     return Ok(config);
@@ -115,7 +115,7 @@ impl Config {
         MemoryParts::of(self.memory.total.map_or(0, crate::ByteSize::in_memory)).store_cache_bytes
     }
 
-    /// What others are told to connect to, as far as it is known before listening: `None` when `internal.listen` takes
+    /// The address that others connect to, as far as it is known before listening: `None` when `internal.listen` takes
     /// any free port.
     #[must_use]
     pub fn advertised(&self) -> Option<String> {

@@ -44,7 +44,7 @@ impl Namespaces {
     }
 
     /// Reads all rows again, once for all who ask before that begins. What is out of date until then is at most what
-    /// the registry's watch has not told yet.
+    /// the registry's watch has not reported yet.
     pub(crate) async fn refresh(&self) -> ServiceResult<()> {
         self.listings.once(|| self.list()).await
     }

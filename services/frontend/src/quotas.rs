@@ -156,7 +156,7 @@ impl Bucket {
         Self::new(per_second, 2.0 * per_second)
     }
 
-    /// Takes a token, or tells how long to wait for one.
+    /// Takes a token, or returns how long to wait for one.
     pub(crate) fn take(&self, now: Timestamp) -> Result<(), Duration> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let gained = now.since(level.at).as_secs_f64() * self.per_second;
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_tells_the_wait_until_a_token_is_there_and_refers_each_to_one_of_its_own() {
+    fn a_bucket_returns_the_wait_until_a_token_is_there_and_refers_each_to_one_of_its_own() {
         let bucket = Bucket::new(4.0, 2.0);
         let (start, ms) = (Timestamp::from_millis(50_000), Duration::from_millis);
         assert_eq!([bucket.take(start), bucket.take(start)], [Ok(()), Ok(())]);

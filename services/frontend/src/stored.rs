@@ -8,7 +8,7 @@ use storage::{CompareAndSet, Registry, RegistryEntry, StorageError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Tries of one write whose outcome stays unknown, before the caller is told to try again.
+/// Tries of one write whose outcome stays unknown, before the caller gets an error to retry.
 const TRIES: u32 = 5;
 
 /// How long to wait before a listing that failed is tried again.

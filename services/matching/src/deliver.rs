@@ -3,7 +3,7 @@
 //! History records the start first. Its answer decides: started, it is handed over; stale, it is dropped and the poller
 //! waits on; no answer, it is asked again under the same request id, for a while on behalf of this poller, then on behalf
 //! of the next poller that is matched. A delivery goes on when its queue moves to another node: the start that it has recorded is
-//! this poller's, and the new owner would be told that the task is stale.
+//! this poller's, and to the new owner history would answer that the task is stale.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -174,7 +174,7 @@ impl QueueDescription {
         }
     }
 
-    /// PerPriority with tasks. Rates are not told apart by level.
+    /// Priority levels with tasks. Rates are not counted by level.
     fn stats_by_level(&self, now: Timestamp) -> BTreeMap<i32, messages::TaskQueueStats> {
         let in_use = PriorityLevel::all().filter(|level| self.waiting[*level] > 0);
         let stats = in_use.map(|level| {

@@ -141,7 +141,7 @@ impl Core {
         Ok(wire::RespondQueryTaskCompletedResponse {})
     }
 
-    /// Tells an caller that the queue's worker has left.
+    /// Answers a caller that the queue's worker has left.
     pub(crate) fn refuse_query(&self, query: &PendingQuery) {
         if let Some(caller) = self.pending_queries().remove(&query.id) {
             // Its time may just have run out.

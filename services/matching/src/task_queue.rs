@@ -1,4 +1,4 @@
-//! A task queue in memory: the pure core that decides, and the channels on which those who wait are told.
+//! A task queue in memory: the pure core that decides, and the channels on which callers wait.
 //!
 //! Everything here happens under one lock, held for moments and never across an await. Code that changes the state calls
 //! [`Core::advance`] before letting go, which carries out what has become possible.
@@ -190,7 +190,7 @@ impl QueueState {
         self.take_back_item(delivered.item, delivered.request_id, query);
     }
 
-    /// As [`QueueState::take_back`], for a task whose content is gone: history tells it again.
+    /// As [`QueueState::take_back`], for a task whose content is gone: history sends it again.
     pub(crate) fn take_back_item(
         &mut self,
         item: ItemId,
@@ -335,7 +335,7 @@ impl Core {
         });
     }
 
-    /// Tells a partition something that it must not miss. If it does all the same, because the process ends or the queue
+    /// Retries an input that a partition must not miss. If it does all the same, because the process ends or the queue
     /// moves away, the next reader of the backlog asks history about tasks that are stale by then.
     async fn send_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
         let key = queue.partition(partition).key();

@@ -230,7 +230,7 @@ impl Member {
         &self.inner.settings.node
     }
 
-    /// What tells this process from others under the same node id; 0 before it has joined.
+    /// Distinguishes this process from others under the same node id; 0 before it has joined.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.inner.incarnation.load(Ordering::Relaxed)

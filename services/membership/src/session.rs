@@ -195,8 +195,8 @@ async fn listen(
             false
         }
         () = shared.stopped.cancelled() => false,
-        open = hear_all(shared, leadership, admitted, inbound, out) => open,
-        open = tell_rings(shared, admitted, ring, out) => open,
+        open = receive_all(shared, leadership, admitted, inbound, out) => open,
+        open = send_rings(shared, admitted, ring, out) => open,
     }
 }
 
@@ -205,14 +205,14 @@ fn contains(ring: &Ring, admitted: &Admitted) -> bool {
     node.is_some_and(|node| node.incarnation == admitted.incarnation)
 }
 
-/// What a node is told that is alive after all: it may register again.
+/// The message to a node that is alive after all: it may register again.
 fn expired() -> Result<ToNode, Status> {
     let why = refused(RefusalReason::Expired, "the node is not a member any more");
     message(to_node::Message::Refused(why))
 }
 
 /// Sends each ring, or the newest when the node is slow to read, until the node is not in it.
-async fn tell_rings(
+async fn send_rings(
     shared: &Shared,
     admitted: &Admitted,
     mut ring: watch::Receiver<Arc<Ring>>,
@@ -230,7 +230,7 @@ async fn tell_rings(
     false
 }
 
-async fn hear_all(
+async fn receive_all(
     shared: &Shared,
     leadership: &Leadership,
     admitted: &Admitted,
@@ -238,8 +238,8 @@ async fn hear_all(
     out: &Outbound,
 ) -> bool {
     loop {
-        match hear(shared, inbound).await {
-            Heard::Heartbeat { number, clock } => {
+        match receive(shared, inbound).await {
+            Received::Heartbeat { number, clock } => {
                 let seen =
                     HeartbeatSeen { number, now_ms: now_ms(&shared.runtime), voter_addresses: voter_addresses(shared) };
                 // A node that does not read its answers gets none.
@@ -248,17 +248,17 @@ async fn hear_all(
                     note_clock(shared, leadership, admitted, clock);
                 }
             }
-            Heard::Silence if !leadership.has_session(&admitted.node, admitted.generation) => return false,
-            Heard::Silence => {
+            Received::Silence if !leadership.has_session(&admitted.node, admitted.generation) => return false,
+            Received::Silence => {
                 leadership.expire(&admitted.node, admitted.incarnation, "was silent").await;
                 return false;
             }
-            Heard::End => return true,
+            Received::End => return true,
         }
     }
 }
 
-enum Heard {
+enum Received {
     Heartbeat { number: u64, clock: Option<ClockReading> },
     Silence,
     End,
@@ -266,19 +266,19 @@ enum Heard {
 
 /// The next from a node. A leader that was itself stopped for a while finds the lease over and the heartbeats waiting, so
 /// it listens a little longer before it believes in silence.
-async fn hear(shared: &Shared, inbound: &mut Streaming<FromNode>) -> Heard {
+async fn receive(shared: &Shared, inbound: &mut Streaming<FromNode>) -> Received {
     let lease = shared.timings.lease;
     let mut heard = shared.runtime.timeout(lease, inbound.message()).await;
     if heard.is_none() {
         heard = shared.runtime.timeout(lease / 10, inbound.message()).await;
     }
     match heard {
-        None => Heard::Silence,
+        None => Received::Silence,
         Some(Ok(Some(FromNode { message: Some(from_node::Message::Heartbeat(beat)) }))) => {
-            Heard::Heartbeat { number: beat.number, clock: beat.clock }
+            Received::Heartbeat { number: beat.number, clock: beat.clock }
         }
-        Some(Ok(Some(_))) => Heard::Heartbeat { number: 0, clock: None },
-        Some(Ok(None) | Err(_)) => Heard::End,
+        Some(Ok(Some(_))) => Received::Heartbeat { number: 0, clock: None },
+        Some(Ok(None) | Err(_)) => Received::End,
     }
 }
 

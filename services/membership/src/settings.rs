@@ -1,4 +1,4 @@
-//! What a process must be told about its cluster and itself. The timings are in the `settings` crate.
+//! What a process must know about its cluster and itself. The timings are in the `settings` crate.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -20,7 +20,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Runs as `node` in the cluster whose rings `membership` publishes. `incarnation` tells this process's own, 0 until
+    /// Runs as `node` in the cluster whose rings `membership` publishes. `incarnation` gives this process's own, 0 until
     /// it has one: what a ring says about `node` may already be about its successor.
     #[must_use]
     pub fn new(

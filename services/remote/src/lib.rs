@@ -5,7 +5,7 @@
 //!   owner, call it directly if it is this process, and ask again when it turns out to be another, is gone, or is not there
 //!   yet, until the caller stops waiting. All attempts of a call carry one request id.
 //! - [`calls_server`] is mounted on [`internal_server`], which peers reach. It carries out what is meant for the process that
-//!   its [`Identity`] tells, and nothing else.
+//!   its [`Identity`] says, and nothing else.
 //! - [`Channels`] are the connections to the peers of the ring.
 //!
 //! Nothing here names a call: crate `calls` has the table of them.

@@ -140,7 +140,7 @@ impl Target {
         reply.answer.ok_or_else(|| Status::internal("a poll was answered with nothing"))
     }
 
-    /// Tells the peer when what it handed out has been written, on the stream of the poll.
+    /// Notifies the peer when what it handed out has been written, on the stream of the poll.
     fn receipt(
         &self,
         say: mpsc::Sender<proto::PollRequest>,

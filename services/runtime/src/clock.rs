@@ -12,7 +12,7 @@ pub(crate) use self::anchored::{AnchoredClock, Source};
 pub(crate) use self::wall_dial::SetByHand;
 pub use self::wall_dial::WallDial;
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
     /// The time that the process goes by, which never goes back, and what the wall clock shows at the same moment.
     fn read(&self) -> (Timestamp, WallClock);
@@ -46,7 +46,7 @@ impl Source for Machine {
     }
 }
 
-/// Tokio's clock, told as a time of day: stands still unless tokio's paused time moves on.
+/// Tokio's clock, as a time of day: stands still unless tokio's paused time moves on.
 pub struct VirtualClock {
     start: Timestamp,
     zero: tokio::time::Instant,

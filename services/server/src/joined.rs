@@ -148,12 +148,12 @@ impl Joined {
         }
     }
 
-    /// Tells the others that the node has gone, for at most `goodbye`, and stops serving them.
-    pub(crate) async fn leave(self, goodbye: Duration, runtime: &Runtime) {
+    /// Announces that the node leaves, for at most `leave_timeout`, and stops serving the others.
+    pub(crate) async fn leave(self, leave_timeout: Duration, runtime: &Runtime) {
         if self.has_joined() {
-            let told = runtime.timeout(goodbye, self.member.leave()).await;
-            if !matches!(told, Some(Ok(()))) {
-                tracing::warn!(?told, "this node could not announce that it leaves: its lease will expire");
+            let left = runtime.timeout(leave_timeout, self.member.leave()).await;
+            if !matches!(left, Some(Ok(()))) {
+                tracing::warn!(?left, "this node could not announce that it leaves: its lease will expire");
             }
         }
         self.member.stop();

@@ -165,7 +165,7 @@ mod tests {
         before.sleep(HOUR).await;
         dial.back(HOUR);
         before.sleep(60 * SECOND).await;
-        // Killed, and not told to stop.
+        // Killed, not stopped.
         keeping.task.abort();
         before.sleep(30 * SECOND).await;
         let (next, _) = Runtime::virtual_with_wall_clock(before.wall());

@@ -75,7 +75,7 @@ pub enum StartError {
         /// Why not.
         source: calls::ServiceError,
     },
-    /// It was told to stop.
+    /// It was stopped during start-up.
     #[error("stopped during start-up")]
     Stopped,
 }
@@ -121,7 +121,7 @@ impl Server {
     /// all that has been begun is ended as by [`Server::stop`], which may take as long. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// Why it does not start; [`StartError::Stopped`] when it was told to stop.
+    /// Why it does not start; [`StartError::Stopped`] when it was stopped.
     pub async fn start(
         settings: ServerSettings,
         runtime: Runtime,
@@ -220,7 +220,7 @@ impl Server {
         self.open_front(front).await
     }
 
-    /// Waits for all shards of this node. One that cannot be read is told by metrics and readiness, and the others are served.
+    /// Waits for all shards of this node. One that cannot be read shows in metrics and readiness, and the others are served.
     async fn settle(&self) {
         if let Err(error) = self.services.settle().await {
             tracing::error!(%error, "a shard of this node is not served");
@@ -293,8 +293,8 @@ impl Server {
             self.runtime.timeout(soon, self.services.abandon()).await;
         }
         if let Some(joined) = self.joined.take() {
-            let goodbye = time.left(Step::Leave) / 2;
-            time.spend(Step::Leave, joined.leave(goodbye, &self.runtime)).await;
+            let leave_timeout = time.left(Step::Leave) / 2;
+            time.spend(Step::Leave, joined.leave(leave_timeout, &self.runtime)).await;
         }
         if let Some(last_clock) = self.last_clock.take() {
             time.spend(Step::Leave, last_clock.end()).await;
@@ -303,7 +303,7 @@ impl Server {
         self.gone.cancel();
     }
 
-    /// Shards go one by one, each when its new owner is told; what is asked meanwhile is asked again there.
+    /// Shards go one by one, each when its new owner is known; calls that come meanwhile are retried there.
     async fn hand_over(&self) {
         let Some(joined) = self.joined.as_ref().filter(|joined| joined.has_joined()) else { return };
         self.services.flush().await;
@@ -345,7 +345,7 @@ async fn opened(
     Ok(opened)
 }
 
-/// What comes of `work`, unless it is told to stop before that.
+/// What `work` returns, unless it is stopped before that.
 async fn unless_stopped<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = Result<T, StartError>>,

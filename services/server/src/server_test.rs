@@ -117,7 +117,7 @@ async fn one_store_is_of_one_cluster_and_one_cluster_has_one_store() {
     let a = start(memory(&store), first("a", &folder.path().join("a"))).await.expect("it starts");
     let id = rings(&a).borrow().cluster_id.clone();
     assert!(!id.is_empty());
-    assert_eq!(cluster_id(&store).await, id, "frontends tell this id");
+    assert_eq!(cluster_id(&store).await, id, "frontends return this id");
 
     // One cluster on two stores.
     let refused = refusal(&other_store, joining("b", &a)).await;
@@ -158,7 +158,7 @@ async fn a_start_ends_in_order_while_no_cluster_can_be_joined() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_was_given_shards_gives_them_back_when_it_is_told_to_stop() {
+async fn a_start_that_was_given_shards_gives_them_back_when_it_is_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = MemoryStore::new();
     let a = start(OpenStore::Memory(store.clone()), first("a", folder.path())).await.expect("it starts");

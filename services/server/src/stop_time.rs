@@ -14,7 +14,7 @@ pub(crate) enum Step {
     Requests,
     /// What is left of the shards is written to the tables.
     Close,
-    /// The others are told.
+    /// The node announces that it leaves.
     Leave,
 }
 

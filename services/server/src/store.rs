@@ -63,7 +63,7 @@ impl OpenStore {
         }
     }
 
-    /// As GetClusterInfo tells it.
+    /// As GetClusterInfo returns it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Memory(_) => "memory",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cluster::{NodeId, NodeState, Ring};
 use storage::{CompareAndSet, Registry, StorageError};
 
-/// The row from which frontends read the id that they tell. Servers without a cluster draw it.
+/// The row from which frontends read the cluster id that they return. Servers without a cluster draw it.
 const ROW: &str = "cluster/id";
 
 /// Why a store is not this cluster's.

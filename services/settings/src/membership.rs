@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Settings of the voters' Raft group and of every node's membership. All voters of a cluster should have the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MembershipSettings {
-    /// How often a Raft leader tells the other voters that it is there; also how long one append may take.
+    /// How often a Raft leader sends the other voters a heartbeat; also how long one append may take.
     pub raft_heartbeat: Duration,
     /// The shortest election timeout. A dead leader is replaced after the longest plus one between the two.
     pub election_timeout_min: Duration,
@@ -13,7 +13,7 @@ pub struct MembershipSettings {
     pub election_timeout_max: Duration,
     /// A snapshot of the Raft state is written, and the log before it dropped, after so many entries. Count.
     pub snapshot_every: u64,
-    /// How often a node tells the leader that it is there.
+    /// How often a node sends the leader a heartbeat.
     pub heartbeat: Duration,
     /// A node that has been silent for this long is taken out of the ring.
     pub lease: Duration,

@@ -18,7 +18,7 @@ pub(crate) struct Answer {
     rows: Vec<Vec<Option<CqlValue>>>,
 }
 
-/// Whether a conditional write took effect, as far as its answer tells.
+/// Whether a conditional write took effect, as far as its answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It did.

@@ -22,7 +22,7 @@ pub(crate) async fn verify(session: &Session, settings: &CqlSettings) -> Result<
     let mut findings = of_keyspace(&keyspace, settings);
     findings.extend(tables.iter().flat_map(of_table));
     findings.extend(missing_tables(&tables));
-    tell_paxos(session, settings).await;
+    log_paxos_variant(session, settings).await;
     if findings.is_empty() {
         return Ok(());
     }
@@ -31,7 +31,7 @@ pub(crate) async fn verify(session: &Session, settings: &CqlSettings) -> Result<
 
 /// Says which Paxos Cassandra runs. Both are right; version 1 may give linearizability up while nodes join or leave, and
 /// takes more round trips.
-async fn tell_paxos(session: &Session, settings: &CqlSettings) {
+async fn log_paxos_variant(session: &Session, settings: &CqlSettings) {
     let mut statement = Statement::new("SELECT value FROM system_views.settings WHERE name = 'paxos_variant'");
     statement.set_consistency(Consistency::LocalOne);
     statement.set_request_timeout(Some(settings.timeouts.read));

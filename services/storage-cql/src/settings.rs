@@ -13,7 +13,7 @@ pub struct CqlSettings {
     /// The keyspace of all tables: lower-case letters, digits and underscores. By default `outlast`.
     pub keyspace: String,
     /// The datacentre whose nodes are talked to and whose quorum counts. Logs that are at home in another cannot be
-    /// opened. By default `datacenter1`, which is what Cassandra and ScyllaDB call theirs unless told otherwise.
+    /// opened. By default `datacenter1`, which is what Cassandra and ScyllaDB call theirs by default.
     pub local_datacenter: String,
     /// Who to log in as. By default without a login.
     pub credentials: Option<Credentials>,

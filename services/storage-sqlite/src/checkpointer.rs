@@ -146,7 +146,7 @@ impl WalBound {
 
     fn begun_anew(&self) {
         self.progress.set(Pass::Idle);
-        // The next commit begins anew, unless a reader is in the way; then it tells the true length.
+        // The next commit begins anew, unless a reader is in the way; then it shows the true length.
         self.wal_bytes.store(0, Ordering::Relaxed);
     }
 

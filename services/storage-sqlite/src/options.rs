@@ -27,7 +27,7 @@ pub enum Step {
     BeforeCommit,
     /// The commit is durable; its callers have no answer yet.
     AfterCommit,
-    /// Everyone who took part in the commit has been told.
+    /// All callers with a part in the commit have their answers.
     AfterReplies,
 }
 

@@ -1,4 +1,4 @@
-//! Looks at the write-ahead log before SQLite does, and tells damage from a torn end.
+//! Looks at the write-ahead log before SQLite does, and distinguishes damage from a torn end.
 //!
 //! SQLite takes the log up to the first frame whose checksum is wrong, whatever lies behind it. After a power cut that
 //! is right: the last transaction may have reached the disk in parts. After damage in the middle it would silently drop

@@ -37,7 +37,7 @@ async fn open_logs(store: &Store, count: usize) -> Vec<(LogId, Epoch)> {
 }
 
 #[tokio::test]
-async fn a_second_opener_is_told_which_file_is_in_use() {
+async fn a_second_opener_gets_the_name_of_the_file_in_use() {
     let (directory, path) = directory();
     let store = SqliteStore::open(&path).unwrap();
     let link = directory.path().join("link.db");

@@ -119,11 +119,11 @@ struct Watched {
 
 fn watched(path: &Path) -> Watched {
     let (seen, ended) = (Arc::default(), Arc::new(Notify::new()));
-    let (notes, told) = (Arc::<std::sync::Mutex<Vec<_>>>::clone(&seen), ended.clone());
+    let (notes, notified) = (Arc::<std::sync::Mutex<Vec<_>>>::clone(&seen), ended.clone());
     let options = SqliteOptions::default().on_failure(move |failure| {
         let WriteFailure::File { path, change } = failure else { panic!("{failure}") };
         notes.lock().unwrap().push((path.clone(), *change));
-        told.notify_one();
+        notified.notify_one();
     });
     Watched { store: options.open(path).unwrap(), seen, ended }
 }

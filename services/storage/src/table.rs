@@ -65,7 +65,7 @@ pub enum ScanOrder {
 /// Rows of a scan, in its order.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ScanPage {
-    /// At most as many as asked for. A short page is not the end: only `more` tells.
+    /// At most as many as asked for. A short page is not the end: only `more` says so.
     pub rows: Vec<Row>,
     /// Whether rows may remain beyond the last one returned.
     pub more: bool,

@@ -80,7 +80,7 @@ pub struct Settled {
     pub item: ItemId,
     /// Its partition.
     pub partition: u32,
-    /// To whom to tell: an offer is answered, a kept task acknowledged.
+    /// Who is notified: an offer's caller gets an answer, a backlog an acknowledgement.
     pub origin: Origin,
 }
 

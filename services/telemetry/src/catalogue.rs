@@ -24,7 +24,7 @@ pub struct Metric {
     pub kind: MetricKind,
     /// Of what it counts.
     pub unit: Unit,
-    /// What tells its series apart.
+    /// The labels of its series.
     pub labels: &'static [&'static str],
     /// What it says, in a sentence.
     pub help: &'static str,
@@ -171,7 +171,7 @@ pub const CATALOGUE: &[Metric] = &[
     counter("outlast_table_rows_written_total", &[], "Rows written to the tables."),
 ];
 
-/// Tells the recorder of this process what the metrics mean.
+/// Registers the metrics' descriptions with the recorder of this process.
 pub(crate) fn describe() {
     for Metric { name, kind, unit, help, .. } in CATALOGUE {
         match kind {

@@ -1,4 +1,4 @@
-//! How a process tells an orchestrator how it is, over HTTP, and its metrics on the same listener.
+//! Liveness and readiness of a process for an orchestrator, over HTTP, and its metrics on the same listener.
 //!
 //! | path | 200 | otherwise 503 |
 //! | --- | --- | --- |

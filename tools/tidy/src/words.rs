@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_path_is_told_from_a_part_of_another() {
+    fn a_machine_path_is_not_a_part_of_another() {
         let rows = [
             (concat!("cd /wo", "rk/x"), true),
             (concat!("\"/ho", "me/me\""), true),

@@ -93,7 +93,7 @@ async fn converse(client: TcpStream, upstream: TcpStream, gate: Gate, control: P
     let (mut from_client, client_sink) = client.into_split();
     let (from_node, node_sink) = upstream.into_split();
     let mut beginning = BytesMut::new();
-    // The first frame tells the protocol version of all.
+    // The first frame has the protocol version of all.
     loop {
         match next(&mut beginning.clone()) {
             Next::Foreign => {

@@ -16,7 +16,7 @@ async fn client(fake: &Fake) -> AdminClient {
     AdminClient::connect(&fake.address, WITHIN).await.unwrap()
 }
 
-/// What a node tells of all shards. Nodes are given seconds to answer, and these ones' machine may be slow, so it is asked
+/// What a node reports of all shards. Nodes are given seconds to answer, and these ones' machine may be slow, so it is asked
 /// again until it names just these as unreachable.
 async fn shards(fake: &Fake, only: Option<Sharded>, unreachable: &[&str]) -> ShardRows {
     const TIMES: usize = 10;
@@ -49,7 +49,7 @@ async fn what_is_stored_is_verified_page_by_page() {
 }
 
 #[tokio::test]
-async fn any_node_tells_of_all_shards() {
+async fn any_node_reports_all_shards() {
     let fakes = Fakes::start(&["a", "b", "c"], 6, 2).await;
     fakes.assign(Sharded::History, &["a", "a", "b", "b", "c", ""]);
     fakes.assign(Sharded::Matching, &["a", "b"]);
@@ -59,7 +59,7 @@ async fn any_node_tells_of_all_shards() {
     fakes.of("c").serve(vec![report(Sharded::History, 2, 6), report(Sharded::History, 4, 2)]);
     for asked in ["a", "b", "c"] {
         let rows = shards(fakes.of(asked), None, &[]).await;
-        let told: Vec<String> = rows
+        let rows_shown: Vec<String> = rows
             .shards
             .iter()
             .map(|row| {
@@ -79,7 +79,7 @@ async fn any_node_tells_of_all_shards() {
             "matching 0 a a@1",
             "matching 1 b -",
         ];
-        assert_eq!(told, expected, "asked {asked}");
+        assert_eq!(rows_shown, expected, "asked {asked}");
         let matching = shards(fakes.of(asked), Some(Sharded::Matching), &[]).await;
         assert_eq!(matching.shards.len(), 2);
     }
@@ -98,7 +98,7 @@ async fn any_node_tells_of_all_shards() {
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_answer_is_named_and_the_rest_is_told() {
+async fn a_node_that_does_not_answer_is_named_and_the_rest_is_reported() {
     let fakes = Fakes::start(&["a", "b", "gone", "hanging"], 4, 1).await;
     fakes.assign(Sharded::History, &["a", "b", "gone", "hanging"]);
     fakes.of("a").serve(vec![report(Sharded::History, 0, 1)]);
@@ -115,7 +115,7 @@ async fn a_node_that_does_not_answer_is_named_and_the_rest_is_told() {
 }
 
 #[tokio::test]
-async fn members_are_told_with_and_without_a_leader() {
+async fn members_are_reported_with_and_without_a_leader() {
     let fakes = Fakes::start(&["a", "b"], 3, 1).await;
     fakes.assign(Sharded::History, &["a", "b", "b"]);
     fakes.of("a").lead(vec![("a", true, Some(-5)), ("b", false, None)]);
@@ -130,7 +130,7 @@ async fn members_are_told_with_and_without_a_leader() {
 
     let members = client(fakes.of("b")).await.members().await.unwrap();
     assert_eq!(members.leader_unreachable.as_deref(), Some("no leader answers"));
-    assert_eq!((members.nodes.len(), members.voters.len()), (2, 0), "the ring is told all the same");
+    assert_eq!((members.nodes.len(), members.voters.len()), (2, 0), "the ring is reported all the same");
     let ring = client(fakes.of("b")).await.ring().await.unwrap();
     assert_eq!(ring.history, [Some("a".into()), Some("b".into()), Some("b".to_owned())]);
     assert_eq!(ring.matching, [None]);

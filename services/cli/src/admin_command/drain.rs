@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_missing_in_the_end_is_told_of_whom_it_is() {
+    async fn what_is_missing_in_the_end_is_reported_with_its_node() {
         let before = || Ok(rows(6, &[("a", "a"), ("a", "a"), ("b", "b")]));
         let error = drained([before(), Ok(rows(7, &[("b", "b"), ("b", ""), ("b", "b")]))]).await.unwrap_err();
         assert_eq!(

@@ -103,7 +103,7 @@ impl Reader {
         let job = move || {
             let Some(message) = plain(&framed, limit, &account)? else {
                 memory::refused("announced");
-                // Decompression stops at the limit, so that all there is to tell is "more".
+                // Decompression stops at the limit, so that the size is only known to be more.
                 return Err(Refused::Status(oversize::status(limit + 1, limit)));
             };
             charge(number, &message[PREFIX..], limits, &account)?;

@@ -19,7 +19,7 @@ struct NotifyOnWrite {
     receipt: Option<Box<dyn Receipt>>,
 }
 
-/// `response`, which tells `receipt` when it is written. One without a body is a refusal, and hands nothing out.
+/// `response`, which notifies `receipt` when it is written. One without a body is a refusal, and hands nothing out.
 pub(super) fn notify_on_write(response: Response<Body>, receipt: Option<Box<dyn Receipt>>) -> Response<Body> {
     match receipt {
         None => response,

@@ -247,12 +247,12 @@ fn a_long_tail_whose_pages_were_written_makes_no_large_header() {
     (0..10_000).for_each(|_| world.keep(3));
     world.acknowledge(2_000, 2, 4_000);
     world.checkpoint(true, false);
-    let told: usize = world.tail.iter().map(|(_, change)| change.len()).sum();
+    let total: usize = world.tail.iter().map(|(_, change)| change.len()).sum();
     world.take_over(&[0]);
     assert_eq!(world.read, 2, "the header, and the page that was there before: all others begin in the tail");
     let rows = world.puts();
     let (_, header) = rows.iter().find(|(key, _)| *key == Backlog::header_key()).expect("a header");
-    assert!(header.len() < 4_000 && told > 250_000, "a header of {} bytes, after a tail of {told}", header.len());
+    assert!(header.len() < 4_000 && total > 250_000, "a header of {} bytes, after a tail of {total}", header.len());
     assert!(rows.iter().all(|(_, row)| row.len() < 4_000));
     world.check();
 }

@@ -1,4 +1,4 @@
-//! Queues that move between nodes: who asks the wrong one is told so, who waits is sent on, and nothing is lost.
+//! Queues that move between nodes: calls to the wrong node are refused, waiting ones go on, and nothing is lost.
 
 use std::time::Duration;
 

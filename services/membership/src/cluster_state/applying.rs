@@ -161,7 +161,7 @@ impl ClusterState {
         Reply::Done
     }
 
-    /// What a node of an old release is told.
+    /// The refusal of a node of an old release.
     pub(crate) fn too_old(&self, id: &str, level: u32) -> String {
         format!(
             "node {id:?} is at feature level {level}, the cluster at {}: its release is too old for this cluster",

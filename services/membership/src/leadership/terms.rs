@@ -43,13 +43,13 @@ pub(crate) async fn run_leader(shared: Arc<Shared>, leadership: watch::Sender<Op
     }
 }
 
-/// Whether this voter leads, and a quorum has said so lately, by what Raft told last.
+/// Whether this voter leads, and a quorum has said so lately, by Raft's last metrics.
 fn leads(shared: &Shared, metrics: &Metrics) -> bool {
     let silence = u64::try_from(shared.timings.leader_silence.as_millis()).unwrap_or(u64::MAX);
     metrics.state == ServerState::Leader && metrics.millis_since_quorum_ack.is_some_and(|millis| millis < silence)
 }
 
-/// Whether Raft still does anything. While its disk hangs it tells nothing new, and so seems to lead for ever.
+/// Whether Raft still does anything. While its disk hangs it reports nothing new, and so seems to lead for ever.
 async fn is_alive(shared: &Shared) -> bool {
     let answer = shared.raft.with_raft_state(|_| ());
     matches!(shared.runtime.timeout(shared.timings.leader_silence, answer).await, Some(Ok(())))

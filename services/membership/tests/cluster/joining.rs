@@ -47,7 +47,7 @@ async fn refusal(settings: MemberSettings, runtime: Runtime) -> (JoinRefusal, St
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_belong_is_told_so() {
+async fn who_does_not_belong_is_refused() {
     let limit = Duration::from_secs(100);
     let cluster = Cluster::with_timings(1, MembershipSettings { max_clock_difference: limit, ..steady() }).await;
     let _a = cluster.member("a").await;
@@ -142,8 +142,8 @@ async fn a_process_that_was_taken_for_dead_learns_that_another_has_its_place() {
     let second = cluster.member("a").await;
     assert_eq!(first.ring(), known, "the first knows nothing of it");
     cable.mend();
-    let told = Runtime::system().timeout(SOON, first.member.replaced()).await;
-    assert!(told.expect("it is told").contains("is taken by"));
+    let replaced = Runtime::system().timeout(SOON, first.member.replaced()).await;
+    assert!(replaced.expect("it is replaced").contains("is taken by"));
     second.sees("the second owns all", |ring| ring.owned(Sharded::History, &NodeId::new("a")).len() == 12).await;
     assert_eq!(first.owned("a"), 0, "and the first nothing");
     assert!(first.member.confirm().await.is_err());

@@ -63,7 +63,7 @@ async fn no_voter_is_removed_that_the_others_could_not_decide_without() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_cannot_become_a_voter_is_told_why() {
+async fn who_cannot_become_a_voter_is_refused_with_the_reason() {
     let mut cluster = Cluster::of(1).await;
     let a = cluster.member("a").await;
     let admin = a.member.admin();

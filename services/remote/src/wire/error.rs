@@ -16,8 +16,8 @@ pub(crate) fn to_error(error: ServiceError) -> proto::Error {
         ServiceError::NamespaceNotFound(name) => said(Kind::NamespaceNotFound, name),
         ServiceError::NamespaceAlreadyExists(text) => said(Kind::NamespaceAlreadyExists, text),
         ServiceError::WorkflowAlreadyStarted { message, start_request_id, run_id, first_execution_run_id } => {
-            let told = said(Kind::WorkflowAlreadyStarted, message);
-            proto::Error { start_request_id, run_id, first_execution_run_id, ..told }
+            let error_reply = said(Kind::WorkflowAlreadyStarted, message);
+            proto::Error { start_request_id, run_id, first_execution_run_id, ..error_reply }
         }
         ServiceError::CancellationAlreadyRequested(text) => said(Kind::CancellationAlreadyRequested, text),
         ServiceError::QueryFailed { message, failure } => {

@@ -1,4 +1,4 @@
-//! A history and a matching that note what they are asked and answer as they are told.
+//! A history and a matching that record their calls and give prepared answers.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};

@@ -43,7 +43,7 @@ async fn what_arrives_in_another_cluster_is_not_carried_out_there() {
     assert_eq!(a.fake.calls(), 3);
     assert_eq!(stranger.fake.asked(), Vec::<String>::new());
 
-    // All nodes are told that a worker leaves, and this one is not of ours.
+    // All nodes are called when a worker leaves, and this one is not of ours.
     ours.publish(&[node("a", 2, &stranger.address)], None);
     ours.matching.shutdown_worker(&ctx(), Default::default()).await.unwrap_err();
     assert_eq!(stranger.fake.asked(), Vec::<String>::new());

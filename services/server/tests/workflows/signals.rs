@@ -151,9 +151,9 @@ async fn a_signal_of_another_workflow_waits_until_the_close_has_failed() {
     let sent = count(&rig.events("sender", "").await, EventType::ExternalWorkflowExecutionSignaled);
     assert_eq!(sent, 0, "neither sent nor failed");
     rig.complete(&closing, vec![commands::timer("t", 3600)]).await;
-    let told = rig.poll().await.unwrap();
-    let told = [told, rig.poll().await.unwrap()];
-    assert!(told.iter().all(|task| !task.task_token.is_empty()), "the target has its signal, the sender knows");
+    let answers = rig.poll().await.unwrap();
+    let answers = [answers, rig.poll().await.unwrap()];
+    assert!(answers.iter().all(|task| !task.task_token.is_empty()), "the target has its signal, the sender knows");
     assert_eq!(count(&rig.events("w", "").await, EventType::WorkflowExecutionSignaled), 2);
     let sent = count(&rig.events("sender", "").await, EventType::ExternalWorkflowExecutionSignaled);
     assert_eq!(sent, 1);

@@ -48,9 +48,9 @@ fn refused_login(error: &ConnectionError, settings: &CqlSettings) -> Option<Stri
     match (error, name) {
         (Setup::MissingAuthentication, _) => Some(format!("it wants a user and a password, and none are set: {LOGIN}")),
         // What it says when it could not look the user up: nothing about whether the password is right.
-        (Setup::DbError(DbError::AuthenticationError, told), _) if told.starts_with("Unable to perform") => None,
-        (Setup::DbError(DbError::AuthenticationError, told), Some(name)) => {
-            Some(format!("it does not log {name:?} in ({told}): {LOGIN}"))
+        (Setup::DbError(DbError::AuthenticationError, reply), _) if reply.starts_with("Unable to perform") => None,
+        (Setup::DbError(DbError::AuthenticationError, reply), Some(name)) => {
+            Some(format!("it does not log {name:?} in ({reply}): {LOGIN}"))
         }
         _ => None,
     }

@@ -42,7 +42,7 @@ impl CqlLog {
     }
 
     async fn append_to(&self, log: &LogId, place: &Place, seq: Seq, id: GroupId, bytes: Bytes) -> Append {
-        // Only opening the log again tells where to go on.
+        // Only opening the log again shows where to go on.
         let Some(segment) = place.segment() else { return Append::Unknown };
         let name = self.names.log(log);
         let (epoch, at) = (stored(place.epoch.0), stored(seq.0));

@@ -102,7 +102,7 @@ async fn a_datacenter_that_is_not_there_is_refused() {
 
 /// Nothing listens, something listens and says nothing, or a name does not resolve: each is reported within the time to connect.
 #[tokio::test]
-async fn an_unreachable_database_is_told_in_time() {
+async fn an_unreachable_database_is_reported_in_time() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -116,7 +116,7 @@ async fn an_unreachable_database_is_told_in_time() {
         let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("no node is there");
         assert!(matches!(refused, ConnectError::Unreachable { .. }), "{refused}");
         assert!(refused.to_string().contains(&node), "{refused}");
-        assert!(runtime.now().since(began) < Duration::from_secs(4), "{node}: told late");
+        assert!(runtime.now().since(began) < Duration::from_secs(4), "{node}: reported late");
         let refused = schema::apply(&settings, &runtime).await.unwrap_err();
         assert!(refused.to_string().contains(&node), "{refused}");
     }

@@ -1,4 +1,4 @@
-//! A node that asks for a password and for certificates: who is let in can do everything, and who is not is told why.
+//! A node that asks for a password and for certificates: a client whose login succeeds can do everything, any other gets the reason.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ async fn superuser(database: &Database) -> Session {
         .unwrap()
 }
 
-/// Those with which one is let in. Long timeouts: what is told, is told without waiting for them.
+/// Those with which one is let in. Long timeouts: errors come without waiting for them.
 fn settings(database: &Database) -> CqlSettings {
     let mut settings = CqlSettings {
         credentials: login("outlast", PASSWORD),
@@ -215,27 +215,27 @@ impl Logged {
 }
 
 /// Whether a text has a password in it, as text or as a list of bytes.
-fn tells(text: &str, password: &str) -> bool {
+fn contains_password(text: &str, password: &str) -> bool {
     let bytes = format!("{:?}", password.as_bytes());
     text.contains(password) || text.contains(bytes.trim_matches(['[', ']']))
 }
 
-/// Connecting fails before any timeout, and so does looking at the schema. What it says; nothing tells the password.
+/// Connecting fails before any timeout, and so does looking at the schema. What it says; nothing contains the password.
 async fn refusal(settings: &CqlSettings) -> ConnectError {
     let runtime = Runtime::system();
     let began = runtime.now();
     let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("not let in");
     let checked = schema::check(settings, &runtime).await.unwrap_err().to_string();
-    assert!(runtime.now().since(began) < settings.timeouts.connect / 2, "told late: {refused}");
+    assert!(runtime.now().since(began) < settings.timeouts.connect / 2, "reported late: {refused}");
     assert_eq!(checked, refused.to_string());
     if let Some(Credentials { password, .. }) = &settings.credentials {
-        assert!(!tells(&format!("{refused} {refused:?}"), &password.0), "{refused:?}");
+        assert!(!contains_password(&format!("{refused} {refused:?}"), &password.0), "{refused:?}");
     }
     refused
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_is_told_why() {
+async fn a_refused_login_has_its_reason() {
     // Its first session makes roles, and the driver logs statements. This one has a password in it.
     let node = node().await.read().await;
     let logged = Logged::default();
@@ -270,9 +270,9 @@ async fn who_is_not_let_in_is_told_why() {
     for (settings, expected) in cases {
         let refused = refusal(&settings).await;
         assert!(matches!(refused, ConnectError::Refused { .. }), "{refused:?}");
-        let told = refused.to_string();
+        let text = refused.to_string();
         for piece in [&settings.contact_points[0].as_str()].into_iter().chain(expected) {
-            assert!(told.contains(piece), "{piece} is not in: {told}");
+            assert!(text.contains(piece), "{piece} is not in: {text}");
         }
     }
     // That it wants encryption is a guess: a node that ends hangs up too.
@@ -284,11 +284,14 @@ async fn who_is_not_let_in_is_told_why() {
     let log = logged.text();
     assert!(log.contains("scylla") && log.contains("TRACE"), "the driver's log was seen");
     assert!(log.contains("GRANT SELECT ON system_views.settings"), "what cannot be checked is said");
-    assert!(!tells(&log, PASSWORD) && !tells(&log, "marlin-at-dawn"), "a password is in the log");
+    assert!(
+        !contains_password(&log, PASSWORD) && !contains_password(&log, "marlin-at-dawn"),
+        "a password is in the log"
+    );
 }
 
 #[tokio::test]
-async fn a_node_without_tls_is_told_from_one_that_is_away() {
+async fn a_node_without_tls_and_an_unreachable_one_are_different_errors() {
     let settings = CqlSettings { tls: Some(tls_alone()), ..database::settings().await };
     let refused = refusal(&settings).await;
     assert!(matches!(refused, ConnectError::Refused { .. }), "{refused:?}");

@@ -98,7 +98,7 @@ impl<'a> Writer<'a> {
         true
     }
 
-    /// Opens the log again, whatever it takes, and tells what its tail holds.
+    /// Opens the log again, whatever it takes, and returns what its tail holds.
     async fn reopen(&mut self) -> Vec<(Seq, GroupId)> {
         loop {
             match self.log.reopen(&self.id, self.epoch, OWNER).await {
@@ -260,7 +260,7 @@ async fn a_slow_owner_is_fenced_at_every_step() {
         // On a slow machine it may have been through before the other began; then the other has seen it.
         let was_seen = owner.acknowledged.contains(&GroupId(77)) || step == "SET trimmed_below = ?";
         assert!(late != Append::Appended || was_seen, "{step}: acknowledged and lost");
-        assert!(slow_log.epoch(&id).await.unwrap() > zombie.epoch, "{step}: a fence check tells");
+        assert!(slow_log.epoch(&id).await.unwrap() > zombie.epoch, "{step}: a fence check shows it");
         assert_eq!(slow_log.reopen(&id, zombie.epoch, OwnerNonce(3)).await.unwrap(), Reopen::Fenced, "{step}");
         let again = slow_log.append(&id, zombie.epoch, Seq(5), GroupId(78), content(5)).await;
         assert_ne!(again, Append::Appended, "{step}");

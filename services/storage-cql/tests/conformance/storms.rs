@@ -39,7 +39,7 @@ fn rules() -> Vec<Rule> {
     rules
 }
 
-/// One owner of a log, who never gives up, and what it was told.
+/// One owner of a log, who never gives up, and the answers that it got.
 struct Owner {
     store: Store,
     id: LogId,

@@ -9,7 +9,7 @@ use crate::world::World;
 
 /// An acknowledged group, and every group before it, can be read until the tables hold it.
 pub const STORED: &str = "what was acknowledged is stored, in order, at its position";
-/// Two owners are never both told that their group has a position.
+/// Two owners never both get the acknowledgement that their group has a position.
 pub const ONE_ACKNOWLEDGEMENT: &str = "no position is acknowledged to two owners";
 /// An owner that begins to serve has every group that was acknowledged before.
 pub const READ_BY_LATER_OWNERS: &str = "an owner that begins to serve has read all that was acknowledged";
@@ -18,7 +18,7 @@ pub const FRESH_ANSWERS: &str = "an answer reflects all that was acknowledged be
 /// No step of any owner makes the log look corrupt to another.
 pub const NEVER_CORRUPT: &str = "an undamaged log is never called corrupt";
 /// `Fenced` is only said to owners that were overtaken.
-pub const FENCED_WITH_CAUSE: &str = "only the overtaken are told that they are fenced";
+pub const FENCED_WITH_CAUSE: &str = "only overtaken owners get the answer that they are fenced";
 /// The head, the segment and the owner's memory agree.
 pub const IN_OFFICE: &str = "an owner that serves and that the head names can append";
 

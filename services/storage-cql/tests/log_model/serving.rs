@@ -181,7 +181,7 @@ impl LogModel {
             None if self.has(Mutant::DeleteOnUnknownTrim) => {
                 world.store.deletable = world.store.deletable.max(first_segment)
             }
-            None => {} // Nothing is deleted; a later trim will tell.
+            None => {} // Nothing is deleted; a later trim will show.
             Some(false) if head.epoch > owner.epoch => self.fenced(world, at),
             Some(_) => {
                 world.store.deletable = world.store.deletable.max(head.first_segment);

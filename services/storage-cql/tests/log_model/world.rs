@@ -1,4 +1,4 @@
-//! Everything that exists in the model: the store, the owners, what clients were told; and the ways in which it can be wrong.
+//! Everything that exists in the model: the store, the owners, what clients were answered; and the ways in which it can be wrong.
 
 use crate::owner::Owner;
 use crate::store::{NO_OWNER, POSITIONS, Rows, Store};
@@ -20,7 +20,7 @@ pub enum Fate {
 /// What must never be. Each is set where it is seen, and stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wrong {
-    /// Two owners were both told that their group has the same position.
+    /// Two owners both got the acknowledgement that their group has the same position.
     pub two_acknowledged: bool,
     /// An owner began to serve without a group that had been acknowledged, or with another in its place.
     pub served_without: bool,
@@ -28,7 +28,7 @@ pub struct Wrong {
     pub stale_answer: bool,
     /// A log was called corrupt by an owner that is not fenced.
     pub called_corrupt: bool,
-    /// An owner was told that it is fenced and was not.
+    /// An owner got the answer that it is fenced and was not.
     pub fenced_without_cause: bool,
 }
 

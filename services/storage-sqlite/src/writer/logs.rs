@@ -143,7 +143,7 @@ impl Logs {
         Ok(Self { logs, raised: Vec::new() })
     }
 
-    /// Tells everyone the epochs that the transaction, now durable, has raised.
+    /// Publishes the epochs that the transaction, now durable, has raised.
     pub(super) fn publish(&mut self, epochs: &Epochs) {
         if !self.raised.is_empty() {
             epochs.raise(self.raised.drain(..));
