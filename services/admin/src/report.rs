@@ -38,14 +38,14 @@ pub struct LeaderReport {
     pub voters: Vec<VoterReport>,
     /// The Raft term.
     pub term: u64,
-    /// By node id: whether the leader hears from it.
+    /// By node id: whether the leader has a session with it.
     pub sessions: Vec<(String, SessionReport)>,
 }
 
 /// A node's session with the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionReport {
-    /// Whether the leader hears from it.
+    /// Whether the leader has a session with it.
     pub connected: bool,
     /// Leader's clock minus the node's, in milliseconds; `None` when it was not measured.
     pub clock_offset_ms: Option<i64>,

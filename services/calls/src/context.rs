@@ -1,4 +1,4 @@
-//! What goes with every call: on whose behalf it is made, who asked, for how long, under which id, and who hears whether the
+//! What goes with every call: on whose behalf it is made, who asked, for how long, under which id, and who is notified whether the
 //! answer was written.
 
 use std::sync::Arc;

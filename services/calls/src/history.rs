@@ -203,7 +203,7 @@ pub struct RecordStart {
     pub start: TaskStart,
 }
 
-/// To whom a task is about to be given.
+/// The poller that a task is about to be given to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TaskStart {
     /// The poller's identity.

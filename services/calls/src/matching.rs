@@ -79,7 +79,7 @@ pub enum TaskQueueKind {
     StickyWorkflow,
     /// Activity tasks.
     Activity,
-    /// Nexus tasks. Nothing offers any yet: who polls waits in vain. In memory only.
+    /// Nexus tasks. Nothing offers any yet: polls end empty. In memory only.
     Nexus,
 }
 
@@ -141,7 +141,7 @@ pub struct OfferedTask {
     pub priority: Option<Priority>,
     /// When history scheduled it.
     pub scheduled_at: Timestamp,
-    /// After this the task is of no use and may be dropped; `None` keeps it until a poller takes it.
+    /// After this the task is stale and may be dropped; `None` keeps it until a poller takes it.
     pub expires_at: Option<Timestamp>,
 }
 

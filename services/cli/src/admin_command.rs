@@ -269,11 +269,11 @@ impl Asking {
 
     /// Goes through the store, page by page, no faster than asked for.
     async fn verify(&mut self, per_second: u32) -> Result<()> {
-        // What only logs have yet, because it is new or could not be written before, is looked at in the tables.
+        // What only logs have yet, because it is new or could not be written before, is checked in the tables.
         let flushed = self.node.flush(false).await.map_err(refusal)?;
         if !flushed.unreachable.is_empty() {
             show::flushed(&flushed).lines().for_each(|line| say(std::io::stderr(), line));
-            bail!("not every node has written its shards to their tables, so what is there cannot be judged");
+            bail!("not every node has written its shards to their tables, so their rows cannot be checked");
         }
         let (mut found, mut from) = (Found::default(), None);
         loop {

@@ -64,7 +64,7 @@ impl Config {
     /// Reads a file and what overrides it, and holds both against the schema and the rules between keys.
     ///
     /// # Errors
-    /// Everything that is wrong, in the order of the file; at least one. Rules between keys are looked at only when no
+    /// Everything that is wrong, in the order of the file; at least one. Rules between keys are checked only when no
     /// needed key is missing.
     pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
         let text = read_text(path).map_err(|problem| vec![problem])?;

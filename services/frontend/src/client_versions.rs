@@ -1,5 +1,5 @@
 //! Which clients this server serves, and whether a client accepts this server. Clients say in headers who they are and
-//! which servers they know how to speak to; a pair that does not go together hears so at once, whatever it asks for.
+//! which servers they know how to speak to; an unsupported pair gets an error at once, whatever it asks for.
 //!
 //! Absent on purpose: any look at clients that do not say both their name and their version.
 

@@ -159,7 +159,7 @@ impl Namespaces {
         // From here on it exists; failing at the second row takes nothing back, since any reader writes it.
         match self.write_second_row(claim).await {
             Ok((revision, stored)) => drop(self.snapshot.apply(revision, stored)),
-            Err(error) => tracing::warn!(%error, "a new namespace has one of its two rows as yet"),
+            Err(error) => tracing::warn!(%error, "a new namespace is incomplete: its second row is missing"),
         }
         Ok(Arc::new(namespace))
     }

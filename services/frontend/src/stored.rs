@@ -76,7 +76,7 @@ pub(crate) async fn write_once(
         }
         runtime.sleep(Duration::from_millis(10 << tried)).await;
     }
-    Err(ServiceError::Unavailable(format!("the registry did not say whether {key:?} was stored, try again")))
+    Err(ServiceError::Unavailable(format!("storing {key:?} in the registry has an unknown outcome, try again")))
 }
 
 /// A storage error as callers see it. Reads have no effect, so that "it may have happened" is a reason to try again.

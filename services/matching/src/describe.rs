@@ -149,10 +149,10 @@ impl Core {
     pub(crate) async fn backlog_stats(&self, partition: &PartitionName) -> ServiceResult<BacklogStats> {
         match self.partitions.call(&partition.key(), Input::Describe).await {
             Ok(Reply::Stats(stats)) => Ok(stats),
-            Ok(other) => Err(ServiceError::Internal(format!("a backlog was described as {other:?}"))),
+            Ok(other) => Err(ServiceError::Internal(format!("unexpected reply to describing a backlog: {other:?}"))),
             Err(ShardError::Quarantined(reason)) => Err(ServiceError::DataLoss(reason)),
             Err(ShardError::NotOwner) => Err(not_owner(&partition.queue)),
-            Err(error) => Err(ServiceError::Unavailable(format!("the backlog cannot be described: {error}"))),
+            Err(error) => Err(ServiceError::Unavailable(format!("cannot describe the backlog: {error}"))),
         }
     }
 }

@@ -74,14 +74,14 @@ impl Core {
             }
             match self.backlog_stats(&partition).await {
                 Ok(stats) if stats.total() == 0 => return,
-                // What is being kept right now may not have been heard of here. What remains is a gap, to be closed.
+                // A task that is being persisted right now may not be in the queue yet. What remains is a gap, to be closed.
                 Ok(_) if is_recheck => queue.lock().queue.reread(number),
                 Ok(_) => {
                     is_recheck = true;
                     self.runtime.sleep(RECHECK_DELAY).await;
                 }
                 Err(error) => {
-                    tracing::debug!(?partition, %error, "a backlog cannot be looked at yet");
+                    tracing::debug!(?partition, %error, "cannot describe a backlog yet, retrying");
                     self.runtime.sleep(RECHECK_DELAY).await;
                 }
             }

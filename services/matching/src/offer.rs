@@ -95,7 +95,7 @@ impl Core {
         })
     }
 
-    /// Whether a sticky queue's worker is gone, or has not been heard of for too long.
+    /// Whether a sticky queue's worker has left, or has not polled for too long.
     pub(crate) fn has_no_live_worker(&self, state: &QueueState, now: Timestamp) -> bool {
         state.queue.is_closed() || self.no_live_worker_at(state, now) <= now
     }
@@ -141,13 +141,13 @@ impl Core {
                     return Ok(OfferOutcome::Persisted);
                 }
                 Ok(other) => {
-                    return Err(ServiceError::Internal(format!("a task to be kept was answered with {other:?}")));
+                    return Err(ServiceError::Internal(format!("unexpected reply to persisting a task: {other:?}")));
                 }
                 Err(ShardError::Quarantined(reason)) => return Err(ServiceError::DataLoss(reason)),
                 Err(ShardError::NotOwner) => return Err(not_owner(&queue.name)),
-                // History may have recorded a start under this request id. Offered anew, the task would lose it.
+                // History may have recorded a start under this request id. Offered again, the task would lose it.
                 Err(_) if task.request_id.is_some() && !self.closing.is_cancelled() => {}
-                Err(error) => return Err(ServiceError::Unavailable(format!("the task cannot be kept: {error}"))),
+                Err(error) => return Err(ServiceError::Unavailable(format!("cannot persist the task: {error}"))),
             }
             self.runtime.sleep(backoff.next_delay()).await;
         }
@@ -183,7 +183,7 @@ impl Offer<'_> {
         }
     }
 
-    /// Until the worker takes it, leaves, or has not been heard of for too long.
+    /// Until the worker takes it, leaves, or has not polled for too long.
     async fn wait_for_worker(mut self, expires_at: Option<Timestamp>) -> ServiceResult<OfferOutcome> {
         let mut is_withdrawn = false;
         loop {

@@ -67,9 +67,9 @@ impl Core {
             };
             tokio::select! {
                 answer = &mut query.answer => {
-                    return answer.map_err(|_| ServiceError::Unavailable("the query was given up".to_owned()));
+                    return answer.map_err(|_| ServiceError::Unavailable("the query was cancelled".to_owned()));
                 }
-                // Its answer will be sent to the new owner, which has not heard of it.
+                // Its answer will be sent to the new owner, which does not have it.
                 () = query.queue.lost.cancelled() => return Err(not_owner(&name)),
                 () = self.closing.cancelled() => {
                     return Err(ServiceError::Unavailable("matching is shutting down".to_owned()));

@@ -49,7 +49,7 @@ impl Drop for UnwrittenResponse {
             return;
         }
         self.core.counters.unwritten.increment(1);
-        tracing::debug!(queue = ?self.queue.name, item = ?self.item, "a poll was gone before its answer was written");
+        tracing::debug!(queue = ?self.queue.name, item = ?self.item, "a poll ended before its response was written, its item waits again");
         {
             let mut state = self.queue.lock();
             state.last_used = self.core.runtime.now();

@@ -367,10 +367,10 @@ impl Core {
                 }
                 Ok(other) => tracing::error!(?key, ?other, "unexpected reply to reading a backlog"),
                 Err(ShardError::Quarantined(reason)) => {
-                    tracing::error!(?key, reason, "a backlog cannot be read");
+                    tracing::error!(?key, reason, "cannot read a backlog: it is quarantined");
                     backoff.go_to_longest();
                 }
-                Err(error) => tracing::debug!(?key, %error, "a backlog cannot be read yet"),
+                Err(error) => tracing::debug!(?key, %error, "cannot read a backlog yet, retrying"),
             }
             tokio::select! {
                 () = self.runtime.sleep(backoff.next_delay()) => {}
@@ -383,7 +383,7 @@ impl Core {
         }
     }
 
-    /// Has the queue looked at again when its rate limit lets the next task pass.
+    /// Advances the queue when its rate limit lets the next task pass.
     fn set_timer(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, now: Timestamp) {
         let Some(at) = state.queue.next_token_at(now).filter(|at| *at > now) else { return };
         if state.timer.is_some_and(|timer| timer <= at) {

@@ -44,7 +44,7 @@ impl Core {
         }
     }
 
-    /// Who only waits learns nothing from the log of a shard that another node has opened, and this node may not hear of it
+    /// Waiting calls do not touch the log, so they do not notice that another node has opened it, and this node may not notice
     /// otherwise while it is cut off from the ring: a read finds out.
     fn check_ownership(self: &Arc<Self>) {
         for queue in self.queues.with_waiters() {

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Remove {
         /// Which.
         node: String,
-        /// Only this one, so that news of an old process's death does not remove the new one.
+        /// Only this one, so that the expiry of an old process does not remove the new one.
         incarnation: u64,
     },
     /// An operator puts a shard on a node, where it stays until that node leaves.

@@ -178,7 +178,7 @@ impl Leadership {
         if self.address(node, incarnation).is_none() || self.ended.is_cancelled() {
             return;
         }
-        tracing::warn!(node, incarnation, why, "a node was removed from the ring");
+        tracing::warn!(node, incarnation, why, "removed a node from the ring");
         metrics::counter!("outlast_membership_expiries_total").increment(1);
         let remove = Command::Remove { node: node.to_owned(), incarnation };
         // When the term ends first, the next leader finds out for itself.

@@ -85,7 +85,7 @@ struct Wanted {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Progress {
-    /// Not in yet; what was heard last.
+    /// Not joined yet; the last error.
     Joining(String),
     /// In, and with a session now.
     Connected,
@@ -321,7 +321,7 @@ impl Inner {
     }
 
     /// Publishes a ring unless a newer one is known, and returns it as this process may see it. One of another cluster is
-    /// passed over.
+    /// ignored.
     fn publish(&self, ring: &internal_api::membership::Ring) -> Arc<Ring> {
         if self.is_other_cluster(ring) {
             tracing::warn!(cluster_id = ring.cluster_id, "ignoring a ring from another cluster");

@@ -28,7 +28,7 @@ use crate::raft_group::{Group, Peer};
 
 /// The largest message of membership. Bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// After so many failures running a connection is made anew.
+/// After so many failures running a connection is replaced.
 const MAX_FAILURES: u32 = 3;
 
 /// Makes clients for Raft.

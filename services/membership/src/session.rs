@@ -42,11 +42,7 @@ pub(crate) async fn serve(
     };
     match admit(&shared, &leadership, &hello).await {
         Err(refused) => {
-            tracing::info!(
-                node = hello.node.as_ref().map(|node| &*node.id),
-                why = refused.message,
-                "a node is refused"
-            );
+            tracing::info!(node = hello.node.as_ref().map(|node| &*node.id), why = refused.message, "rejected a node");
             drop(out.send(message(to_node::Message::Refused(refused))).await);
         }
         Ok(admitted) => {
@@ -265,7 +261,7 @@ enum Received {
 }
 
 /// The next from a node. A leader that was itself stopped for a while finds the lease over and the heartbeats waiting, so
-/// it listens a little longer before it believes in silence.
+/// it waits a little longer before it takes a node for silent.
 async fn receive(shared: &Shared, inbound: &mut Streaming<FromNode>) -> Received {
     let lease = shared.timings.lease;
     let mut heard = shared.runtime.timeout(lease, inbound.message()).await;

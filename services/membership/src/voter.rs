@@ -40,7 +40,7 @@ pub enum StartError {
         what: String,
     },
     /// The data folder cannot be used.
-    #[error("the data folder {} cannot be used: {why}", folder.display())]
+    #[error("cannot use the data folder {}: {why}", folder.display())]
     Disk {
         /// Which folder.
         folder: PathBuf,

@@ -2,7 +2,7 @@
 //!
 //! A peer is a process: node id, incarnation and address together. When the ring no longer has it, or has its node in
 //! another incarnation or at another address, it is *gone*: its connections are dropped and calls in flight end at once,
-//! since a process that stands still would let them wait.
+//! since a stalled process would let them wait.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,7 +77,7 @@ impl Directory {
         peers.retain(|_, peer| {
             let stays = is_current(ring, &peer.node);
             if !stays {
-                tracing::info!(peer = %peer.node.id, address = peer.node.address, ring = ring.version, "a peer is gone");
+                tracing::info!(peer = %peer.node.id, address = peer.node.address, ring = ring.version, "a peer is not in the ring any more");
                 peer.gone.cancel();
             }
             stays
@@ -158,7 +158,7 @@ impl Peer {
         proto::Callee { cluster_id: self.cluster_id.clone(), node: id.as_str().to_owned(), incarnation: *incarnation }
     }
 
-    /// Another process answers on one of its connections: the next is made anew, to wherever its address leads then.
+    /// Another process answers on one of its connections: the next call connects again, to wherever its address leads then.
     pub(crate) fn mark_misdirected(&self, connection: &Connection, why: &str) {
         if connection.mark_misdirected() {
             let Node { id, address, .. } = &self.node;

@@ -27,7 +27,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `address`, which is looked up anew: a name may mean another machine than the last time.
+    /// Connects to `address`, which is looked up each time: a name may mean another machine than the last time.
     ///
     /// This is the place where TLS would wrap the stream, with the certificate by which peers know each other.
     pub(crate) async fn connect(address: &str, settings: &RemoteSettings, runtime: &Runtime) -> Result<Self, String> {

@@ -67,7 +67,7 @@ impl Endpoint {
         };
         if let (Some(header), Err(ServiceError::NotOwner(reason))) = (header, &result) {
             let proto::Header { caller, shard, ring_version, .. } = header;
-            tracing::debug!(caller, shard, ring_version, reason, "a call for a shard that is not served here");
+            tracing::debug!(caller, shard, ring_version, reason, "refused a call: the shard is not served here");
         }
         Ok(result)
     }

@@ -26,7 +26,7 @@ pub(crate) fn retry(error: &ServiceError) -> Retry {
         ServiceError::NotOwner(_) => Retry::AskOwner,
         // The owner sheds load or waits for its store: pressing it makes that worse, and callers try again too.
         ServiceError::Unavailable(_) => Retry::FewTimes,
-        // A deadline is there to be felt by callers; SDKs slow down by themselves.
+        // Limits reach the caller; SDKs slow down by themselves.
         ServiceError::ResourceExhausted { .. } => Retry::Never,
         // Its time is over.
         ServiceError::DeadlineExceeded(_) => Retry::Never,
@@ -77,7 +77,7 @@ impl Deadline {
     pub(crate) fn exceeded(self) -> ServiceError {
         match self {
             Self::Enforced(_) | Self::Caller(_) => {
-                ServiceError::DeadlineExceeded("the caller's deadline exceeded before there was an answer".to_owned())
+                ServiceError::DeadlineExceeded("the caller's deadline passed before there was an answer".to_owned())
             }
             Self::Default(_) => ServiceError::Unavailable("there was no answer in time, try again".to_owned()),
         }
@@ -104,7 +104,7 @@ impl CallBackoff {
         }
     }
 
-    /// How long to delay before the next attempt; `None` when there is to be none.
+    /// The delay before the next attempt; `None` when there is to be none.
     pub(crate) fn before_next(&mut self, retry: Retry) -> Option<Duration> {
         let delay = match retry {
             Retry::Never => return None,

@@ -2,8 +2,8 @@
 //!
 //! **Retries.** All attempts of a call carry one request id, drawn here where the caller has none, so a start, signal or
 //! request to cancel takes effect once. Completions have no such id: their token stands for it. If a completion's first
-//! attempt took effect and its answer was lost, the next one finds the task gone, and the caller hears NotFound. That is
-//! what it would hear had another worker been quicker, and SDKs drop the task in both cases. The same goes for a second
+//! attempt took effect and its answer was lost, the next one finds the task gone, and the caller gets NotFound. That is
+//! what it would get had another worker been quicker, and SDKs drop the task in both cases. The same goes for a second
 //! TerminateWorkflow, whose NotFound says that the workflow is not running any more, which is true.
 //!
 //! **Waits.** A call that waits goes on at the next owner when its shard moves, with what is left of its time.

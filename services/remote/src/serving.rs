@@ -10,7 +10,7 @@ use tonic::Status;
 
 use crate::identity::Identity;
 
-/// Streams that callers reset before they were looked at. Count: a frontend that stops gives up all its polls at once, and
+/// Streams that callers reset before they were handled. Count: a frontend that stops gives up all its polls at once, and
 /// peers are no attackers.
 const PENDING_RESETS: usize = 100_000;
 

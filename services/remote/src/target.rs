@@ -1,4 +1,4 @@
-//! One attempt of a call at a peer, with what its caller believes and how long it waits.
+//! One attempt of a call at a peer, with its caller's view of the ring and how long it waits.
 //!
 //! A poll is a conversation on one stream: the poll, its answer, and, if something was handed out, whether that was written
 //! to the worker. When the connection breaks at any point of it, both sides know.

@@ -117,7 +117,7 @@ impl Joined {
         Arc::clone(&self.member.ring().borrow())
     }
 
-    /// Whether it has ever joined. Before that the leader takes what is asked in the node's name for an operator's wish.
+    /// Whether it has ever joined. Before that the leader takes what is asked in the node's name for an operator's request.
     pub(crate) fn has_joined(&self) -> bool {
         self.member.incarnation() > 0
     }
@@ -125,7 +125,7 @@ impl Joined {
     /// From now on the node is given shards.
     pub(crate) async fn take_part(&self) {
         if let Err(error) = self.member.take_part().await {
-            tracing::warn!(%error, "this node is given shards once the leader hears of it");
+            tracing::warn!(%error, "this node gets shards once the leader knows that it is ready");
         }
     }
 

@@ -82,11 +82,11 @@ impl Keeping {
         let last = match runtime.timeout(READ_WITHIN, reading).await {
             Some(Ok(last)) => last,
             Some(Err(error)) => {
-                tracing::warn!(%error, "what the clocks showed last cannot be read");
+                tracing::warn!(%error, "cannot read the clock row");
                 None
             }
             None => {
-                tracing::warn!("what the clocks showed last cannot be read within {READ_WITHIN:?}");
+                tracing::warn!("cannot read the clock row within {READ_WITHIN:?}");
                 None
             }
         };
@@ -125,7 +125,7 @@ async fn keep(
         let puts = vec![(ROW, Bytes::from(LastClock::of(clocks).encode_to_vec()))];
         let write = PartitionWrite { partition: partition.clone(), version, puts, deletes: Vec::new() };
         if let Err(error) = table.write(vec![write]).await {
-            tracing::debug!(%error, "what the clocks show cannot be written");
+            tracing::debug!(%error, "cannot write the clock row");
         }
         if stop.is_cancelled() {
             return;

@@ -44,7 +44,7 @@ pub enum StartError {
     #[error("metrics: {0:#}")]
     Metrics(anyhow::Error),
     /// The store.
-    #[error("the store cannot be opened: {0}")]
+    #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
     /// The numbers of shards.
     #[error(transparent)]
@@ -56,19 +56,19 @@ pub enum StartError {
     #[error(transparent)]
     StoreOwner(#[from] StoreOwnerError),
     /// History.
-    #[error("a history shard cannot be opened: {0}")]
+    #[error("cannot open a history shard: {0}")]
     History(StorageError),
     /// Matching.
-    #[error("a matching shard cannot be opened: {0}")]
+    #[error("cannot open a matching shard: {0}")]
     Matching(StorageError),
     /// The frontend.
     #[error(transparent)]
     Frontend(#[from] frontend::StartError),
     /// The names of namespaces.
-    #[error("namespaces cannot be read: {0}")]
+    #[error("cannot read the namespaces: {0}")]
     Namespaces(calls::ServiceError),
     /// A namespace that shall exist.
-    #[error("namespace {name:?} cannot be created: {source}")]
+    #[error("cannot create namespace {name:?}: {source}")]
     Namespace {
         /// Which.
         name: String,

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use storage::{CompareAndSet, Registry, StorageError};
 
-/// More would be of no use to one machine, and the number cannot be lowered later. Each costs memory and a fence at start.
+/// More would not help one machine, and the number cannot be lowered later. Each costs memory and a fence at start.
 const MOST_SHARDS: u32 = 4096;
 
 /// Why a number of shards cannot be used.
@@ -43,7 +43,7 @@ pub enum ShardNumberError {
         text: String,
     },
     /// The registry.
-    #[error("the number of shards cannot be looked up: {0}")]
+    #[error("cannot look up the number of shards: {0}")]
     Storage(#[from] StorageError),
 }
 

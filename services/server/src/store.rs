@@ -20,7 +20,7 @@ pub enum StoreError {
     #[error(transparent)]
     Cassandra(#[from] ConnectError),
     /// Its directory.
-    #[error("the directory {directory} cannot be created: {source}")]
+    #[error("cannot create the directory {directory}: {source}")]
     Directory {
         /// Which.
         directory: String,

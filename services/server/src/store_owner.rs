@@ -57,7 +57,7 @@ pub(crate) async fn claim(
             Some(stored) if takes_over != Some(stored) => {
                 return Err(StoreOwnerError::Another { stored: stored.to_owned(), joined: joined.clone() });
             }
-            Some(stored) => tracing::warn!(stored, joined, "this cluster takes the store of another over"),
+            Some(stored) => tracing::warn!(stored, joined, "this cluster takes over another cluster's store"),
             None => none_serves_yet(ring, node)?,
         }
         let version = entry.map_or(0, |entry| entry.version);

@@ -2,7 +2,7 @@
 //! which holds it against its checksum, and against what rows of its kind look like. A run whose chain has vanished, which
 //! cannot be found any more, is reported.
 //!
-//! The groups of logs are not looked at: they are read, and checked, when their shard is opened.
+//! The groups of logs are not checked here: they are read, and checked, when their shard is opened.
 
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ async fn verify_partition(store: &Store, partition: &PartitionKey, verified: &mu
     let mut range = ScanRange::default();
     loop {
         let page = store.table.scan(partition, range.clone(), ScanOrder::Ascending, ROWS).await;
-        // What follows a damaged row in its partition is not looked at.
+        // What follows a damaged row in its partition is not checked.
         let Some(page) = noted(page, verified)? else { return Ok(()) };
         verified.rows += count(page.rows.len());
         verified.problems.extend(page.rows.iter().filter_map(|row| check_row(partition, &row.key, &row.value).err()));

@@ -35,9 +35,9 @@ pub struct RemoteSettings {
     pub moved_grace: Duration,
     /// How long after its deadline the answer of a call is still waited for that keeps the deadline by itself: its way back.
     pub deadline_grace: Duration,
-    /// How long a matching node is given to hear that a worker leaves.
+    /// The timeout of the call to each matching node when a worker leaves.
     pub shutdown_worker_timeout: Duration,
-    /// How long matching waits to hear that a polled task was written to its worker. After that the task is taken back.
+    /// How long matching waits for the receipt of a polled task. After that the task is taken back.
     pub receipt_timeout: Duration,
     /// One message between nodes. Bytes. Pages of history are the largest.
     pub message_bytes: usize,

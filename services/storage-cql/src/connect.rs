@@ -73,7 +73,7 @@ pub enum ConnectError {
         findings: Vec<String>,
     },
     /// A request at start failed.
-    #[error("the database cannot be used: {0}")]
+    #[error("cannot use the database: {0}")]
     Failed(String),
 }
 

@@ -67,7 +67,7 @@ impl CqlLog {
         }
     }
 
-    /// A deposed owner's place is of no use.
+    /// A deposed owner's place is useless.
     fn forget(&self, log: &LogId, deposed: Epoch) {
         let mut places = self.places();
         if places.get(log).is_some_and(|known| known.epoch == deposed) {

@@ -24,7 +24,7 @@ use crate::sealed::{self, Sealed};
 use crate::settings::CqlSettings;
 use crate::stats::Kind;
 
-/// How often a watcher looks: late enough to cost nothing, early enough to be heard of within two seconds.
+/// How often a watcher looks: late enough to cost nothing, early enough to notice a change within two seconds.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(crate) struct CqlRegistry {
@@ -189,7 +189,7 @@ impl Registry for CqlRegistry {
             Ok(Verdict::Refused) => CompareAndSet::Conflict,
             Ok(Verdict::Unclear) => CompareAndSet::Unknown,
             Err(failure) => {
-                tracing::warn!(%key, %failure, "a change of the registry was not answered");
+                tracing::warn!(%key, %failure, "a registry write has an unknown outcome");
                 CompareAndSet::Unknown
             }
         }

@@ -66,7 +66,7 @@ impl fmt::Display for SchemaState {
     }
 }
 
-/// Why a schema could not be applied or looked at.
+/// Why a schema could not be applied or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// No session.

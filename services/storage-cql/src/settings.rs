@@ -131,11 +131,11 @@ pub struct TlsSettings {
     pub certificate_file: Option<PathBuf>,
     /// The key (PEM) of our own certificate.
     pub key_file: Option<PathBuf>,
-    /// Which name a node's certificate must bear.
+    /// Which name a node's certificate must have.
     pub server_name: ServerName,
 }
 
-/// Which name a node's certificate must bear.
+/// Which name a node's certificate must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServerName {
     /// The address by which the node is connected to.

@@ -49,7 +49,7 @@ pub enum OpenError {
         what: String,
     },
     /// The file or its directory cannot be used.
-    #[error("{path} cannot be opened: {source}")]
+    #[error("cannot open {path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// SQLite refused.
-    #[error("{path} cannot be opened: {source}")]
+    #[error("cannot open {path}: {source}")]
     Sqlite {
         /// The file.
         path: PathBuf,

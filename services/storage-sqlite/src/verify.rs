@@ -74,7 +74,7 @@ pub fn verify(path: &Path, check: RowCheck) -> Result<Verified, OpenError> {
         return match error {
             // SQLite would drop what follows the damage, and with it all traces.
             OpenError::Damaged { what, .. } => {
-                Ok(Verified { problems: vec![format!("{what}; nothing else was looked at")], ..Verified::default() })
+                Ok(Verified { problems: vec![format!("{what}; nothing else was checked")], ..Verified::default() })
             }
             error => Err(error),
         };
@@ -162,7 +162,7 @@ fn each_row(
             Ok(None) => return Ok(()),
             Err(error) => {
                 let what = damage(&error).unwrap_or_else(|| error.to_string());
-                verified.problem(format!("{table}: {what}; what follows the first {read} was not looked at"));
+                verified.problem(format!("{table}: {what}; what follows the first {read} was not checked"));
                 return Ok(());
             }
         }

@@ -34,7 +34,7 @@ pub(crate) struct WalState {
     pub(crate) has_first_page: bool,
 }
 
-/// Why the log was not looked at, or is refused.
+/// Why the log was not checked, or is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WalError {
     #[error("{0}")]

@@ -72,7 +72,7 @@ pub(crate) struct WriterShared {
     pub(crate) on_step: Option<OnStep>,
 }
 
-/// What outlives the writer's work and is let go of in order.
+/// What outlives the writer's work and is released in order.
 pub(crate) struct Remains {
     pub(crate) watch: FileWatch,
     pub(crate) readers: Readers,
@@ -151,7 +151,7 @@ impl Writer {
 
     /// Takes a transaction back whose bulk met a damaged page.
     fn roll_back(&mut self, what: &str) -> rusqlite::Result<()> {
-        tracing::error!(what, "rows could not be written, since the file is damaged; the rest is served on");
+        tracing::error!(what, "cannot write rows: the file is damaged; other rows are still served");
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }

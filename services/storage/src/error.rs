@@ -26,6 +26,6 @@ pub enum StorageError {
     #[error("stored data is corrupt: {0}")]
     Corrupt(String),
     /// The call may or may not have taken effect.
-    #[error("storage call may or may not have taken effect: {0}")]
+    #[error("storage call has an unknown outcome: {0}")]
     Unknown(String),
 }

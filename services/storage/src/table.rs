@@ -115,7 +115,7 @@ pub trait Table: Send + Sync + 'static {
 
     /// Walks over the partitions whose names begin with `prefix`, in an order of the adapter's own: from the beginning, or from
     /// where a page before ended. What has rows throughout the walk is named in it. Expensive: every partition of the
-    /// store may be passed over, so it is for what happens rarely and has time.
+    /// store may be missed, so it is for what happens rarely and has time.
     async fn partitions(
         &self,
         prefix: &[u8],

@@ -29,11 +29,11 @@ const FRONT_PAGES: usize = 12;
 pub enum Input {
     /// Keep this task until it is acknowledged.
     Persist(Box<Task>),
-    /// These tasks need not wait any longer. Unknown positions are passed over.
+    /// These tasks need not wait any longer. Unknown positions are ignored.
     Acknowledge(Vec<Position>),
     /// History may have recorded the task's start under this request id: keep it with the task.
     Remember {
-        /// The task. An unknown position is passed over.
+        /// The task. An unknown position is ignored.
         position: Position,
         /// The request id.
         request_id: String,

@@ -1,6 +1,6 @@
 //! The volatile part of a queue: pollers, offers and queries that wait, and windows over the backlogs of its partitions.
 //!
-//! It decides who meets whom; its owner carries the decisions out and reports how they ended. A decision takes both sides
+//! It decides which item meets which poller; its owner carries the decisions out and reports how they ended. A decision takes both sides
 //! out of the line, so nothing is handed to two pollers and no poller is given two things. Partitions form a tree: within
 //! a partition its own pollers and items meet first; what finds no counterpart there is forwarded to the parent and meets
 //! what came up from the other branches.
@@ -38,7 +38,7 @@ pub struct QueueShape {
     pub durable: bool,
 }
 
-/// Where an item comes from, and so to whom its end is reported.
+/// Where an item comes from, and so where its end is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// An offer whose caller waits.
@@ -531,7 +531,7 @@ impl Queue {
         self.partitions[partition as usize].is_behind_backlog(level)
     }
 
-    /// Whether a partition's backlog is known to be empty, as far as this queue has heard.
+    /// Whether a partition's backlog is known to be empty, as far as this queue knows.
     pub fn is_drained(&self, partition: u32) -> bool {
         self.partitions.get(partition as usize).is_some_and(Partition::is_drained)
     }

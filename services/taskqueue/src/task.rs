@@ -83,7 +83,7 @@ pub struct Task {
     pub priority: Option<Priority>,
     /// When history scheduled it.
     pub scheduled_at: Timestamp,
-    /// After this it is of no use.
+    /// After this it is stale.
     pub expires_at: Option<Timestamp>,
     /// The request id under which history may have recorded its start for a poller that then got nothing. The delivery that takes
     /// the task next asks with the same id, so that history recognises it.

@@ -152,7 +152,7 @@ pub const CATALOGUE: &[Metric] = &[
         &["service"],
         "Appends to a log of which it was not known at first whether they took effect.",
     ),
-    gauge("outlast_shard_wake_ups", &["log"], "Entities that are to be looked at again at a certain time."),
+    gauge("outlast_shard_wake_ups", &["log"], "Entities with a wake-up."),
     gauge(
         "outlast_shards_corrupt",
         &["service"],

@@ -1,4 +1,4 @@
-//! Tasks, to whom they are given, and how an offer ended.
+//! Tasks, their pollers, and how an offer ended.
 
 use api::temporal::api::common::v1::Priority;
 use bytes::Bytes;

@@ -65,7 +65,7 @@ fn is_of(node: &str, row: &ShardRow) -> bool {
 }
 
 /// What is missing until a node is drained that had the shards `had`; `None` when nothing is. What becomes of shards that
-/// were others' all the time is not looked at.
+/// were others' all the time is ignored.
 fn left_to_do(node: &str, had: &BTreeSet<Name>, version: u64, rows: &ShardRows) -> Option<String> {
     if rows.ring_version < version {
         return Some(format!(

@@ -19,7 +19,7 @@ pub struct Membership {
     /// the node's id is.
     #[schemars(extend("minLength" = 1))]
     pub data_dir: Option<PathBuf>,
-    /// The voters that form the cluster: 1, 3 or 5, the same list for each of them. Not looked at again once the cluster
+    /// The voters that form the cluster: 1, 3 or 5, the same list for each of them. Ignored once the cluster
     /// exists; `outlast admin voters` changes who votes.
     pub initial_voters: Vec<InitialVoter>,
     /// How often a process sends the leader a heartbeat. At most half of `lease`.

@@ -170,7 +170,7 @@ pub struct Tls {
     #[serde(default)]
     #[schemars(extend("minLength" = 1))]
     pub key_file: Option<PathBuf>,
-    /// The name that the certificate of every node must bear. Without it, the address by which it is connected to.
+    /// The name that the certificate of every node must have. Without it, the address by which it is connected to.
     #[serde(default)]
     #[schemars(extend("minLength" = 1))]
     pub server_name: Option<String>,

@@ -1,4 +1,4 @@
-//! When shards are placed anew, and by what.
+//! When shards are placed again, and by what.
 
 use std::collections::BTreeMap;
 

@@ -38,7 +38,7 @@ pub(super) async fn propose_all(
                 }
             }
             // Dropping the senders gives their callers an unknown outcome.
-            Err(error) => tracing::debug!(%error, "a proposal was not carried out"),
+            Err(error) => tracing::debug!(%error, "a Raft proposal failed"),
         }
         let (pause, interval) = (runtime.clone(), timings.ring_interval);
         gap = Some(runtime.spawn(async move { pause.sleep(interval).await }));

@@ -15,7 +15,7 @@ use crate::voter::Shared;
 
 /// How often the leader looks whether it still leads.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often the leader looks whom the state should name, or name no more.
+/// How often the leader checks which voters the state should name.
 const NAMING: Duration = Duration::from_secs(1);
 /// A new leader's first leases are this many times as long: everyone has to find it first.
 const FIRST_LEASES: u32 = 2;
@@ -26,7 +26,7 @@ pub(crate) async fn run_leader(shared: Arc<Shared>, leadership: watch::Sender<Op
     while !shared.stopped.is_cancelled() {
         let metrics = shared.raft.metrics().borrow().clone();
         if let Err(error) = &metrics.running_state {
-            tracing::error!(%error, "this voter cannot go on");
+            tracing::error!(%error, "this voter has stopped");
             shared.broken.send_replace(Some(error.to_string()));
             return;
         }

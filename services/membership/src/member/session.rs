@@ -86,7 +86,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     }
 }
 
-/// Whether it should be said aloud that a member is kept out: once for each reason.
+/// Whether to log that a member is rejected: once for each reason.
 fn is_news(reason: Option<JoinRefusal>, warned: &mut Option<JoinRefusal>) -> bool {
     reason.is_some() && std::mem::replace(warned, reason) != reason
 }

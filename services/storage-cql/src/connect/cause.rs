@@ -46,7 +46,9 @@ fn refused_login(error: &ConnectionError, settings: &CqlSettings) -> Option<Stri
     };
     let name = settings.credentials.as_ref().map(|credentials| credentials.username.as_str());
     match (error, name) {
-        (Setup::MissingAuthentication, _) => Some(format!("it wants a user and a password, and none are set: {LOGIN}")),
+        (Setup::MissingAuthentication, _) => {
+            Some(format!("it requires a user and a password, and none are set: {LOGIN}"))
+        }
         // What it says when it could not look the user up: nothing about whether the password is right.
         (Setup::DbError(DbError::AuthenticationError, reply), _) if reply.starts_with("Unable to perform") => None,
         (Setup::DbError(DbError::AuthenticationError, reply), Some(name)) => {

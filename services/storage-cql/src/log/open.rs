@@ -208,5 +208,5 @@ fn if_applied(verdict: Verdict, head: Head) -> Result<Option<Head>, ()> {
 }
 
 fn unclear(log: &LogId) -> StorageError {
-    StorageError::Unknown(format!("the database did not say whether log {} was opened", log.0))
+    StorageError::Unknown(format!("opening log {} has an unknown outcome", log.0))
 }

@@ -22,14 +22,14 @@ impl CqlLog {
             // The segment is not used, whether it is there or not.
             Ok(_) => return Append::Unknown,
             Err(failure) => {
-                tracing::warn!(log = %log.0, %failure, "creating a segment was not answered");
+                tracing::warn!(log = %log.0, %failure, "creating a segment has an unknown outcome");
                 return Append::Unknown;
             }
         }
         let outcome = match self.move_head(log, place.epoch, from, to).await {
             Ok(answer) => answer.owner_outcome(place.epoch),
             Err(failure) => {
-                tracing::warn!(log = %log.0, %failure, "moving to a new segment was not answered");
+                tracing::warn!(log = %log.0, %failure, "moving to a new segment has an unknown outcome");
                 Append::Unknown
             }
         };

@@ -62,7 +62,7 @@ impl CqlLog {
                 outcome => outcome,
             },
             Err(failure) => {
-                tracing::warn!(log = %log.0, column, %failure, "moving the head forward was not answered");
+                tracing::warn!(log = %log.0, column, %failure, "moving the head has an unknown outcome");
                 Append::Unknown
             }
         }

@@ -177,7 +177,7 @@ impl Applier<'_> {
     async fn leave_lease(&self) {
         let leave = format!("UPDATE {} SET applier = null WHERE id = ? IF applier = ?", self.versions());
         if self.conditional(&leave, (tables::ID, self.name)).await != Verdict::Applied {
-            tracing::debug!("the lease on the schema was not given back, and runs out");
+            tracing::debug!("the schema lease was not released and will expire");
         }
     }
 
@@ -224,7 +224,7 @@ impl Applier<'_> {
         match self.session.query_unpaged(statement, values).await {
             Ok(result) => Answer::read(result).map_or(Verdict::Unclear, |answer| answer.verdict()),
             Err(error) => {
-                tracing::debug!(%error, "a conditional write to the schema version is unanswered");
+                tracing::debug!(%error, "a schema version write has an unknown outcome");
                 Verdict::Unclear
             }
         }

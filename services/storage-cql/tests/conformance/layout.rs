@@ -280,7 +280,7 @@ async fn a_watcher_hears_of_changes_by_others() {
         let outcome = theirs.store().registry.compare_and_set("k", version, Some("new".into())).await;
         assert_eq!(outcome, CompareAndSet::Applied);
         let heard = Runtime::system().timeout(Duration::from_secs(2), watcher.changed()).await;
-        heard.expect("heard of within two seconds").expect("the registry is still there");
+        heard.expect("noticed within two seconds").expect("the registry is still there");
         assert_eq!(ours.store().registry.get("k").await.unwrap().map(|entry| entry.version), Some(version + 1));
     }
     drop(watcher);

@@ -261,7 +261,7 @@ async fn a_refused_login_has_its_reason() {
             &["does not log \"outlast\" in", "incorrect", "username and password"],
         ),
         (as_role(login("stranger", PASSWORD)), &["does not log \"stranger\" in", "username and password"]),
-        (as_role(None), &["wants a user and a password", "username and password"]),
+        (as_role(None), &["requires a user and a password", "username and password"]),
         (with(TlsSettings { ca_file: file("stranger.pem"), ..tls() }), &["look at tls.ca_file"]),
         (with(other_name), &["\"other.test\"", "node.test", "look at tls.server_name"]),
         (with(tls_alone()), &["wants a certificate of us", "look at tls.certificate_file and tls.key_file"]),

@@ -26,7 +26,7 @@ pub(crate) fn take_mismatch() -> Option<u64> {
 /// The name of the VFS that adds sums to pages on top of the one of this name (of SQLite's default, without one).
 /// `None` if there is no such VFS.
 pub(crate) fn vfs_over(below: Option<&str>) -> Option<String> {
-    // There are one or two in a process, and SQLite never lets go of them.
+    // There are one or two in a process, and SQLite never frees them.
     static MADE: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let made = made.get_or_insert_default();
@@ -203,7 +203,7 @@ unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_i
     }
 }
 
-/// Functions that only pass the call on to the file below, with what SQLite gets to hear should that lack it.
+/// Functions that only pass the call on to the file below, with what SQLite gets should that lack it.
 macro_rules! pass_on {
     ($($function:ident = $method:ident($($argument:ident: $kind:ty),*) else $lacking:ident;)*) => {
         $(

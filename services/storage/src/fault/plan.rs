@@ -64,9 +64,9 @@ pub struct Faults {
     pub fail: f64,
     /// How often a call takes effect and fails.
     pub fail_after_effect: f64,
-    /// How often a call is held up before it starts.
+    /// How often a call is delayed before it starts.
     pub stall: f64,
-    /// For how long it is then held up.
+    /// For how long it is then delayed.
     pub stall_for: Duration,
 }
 

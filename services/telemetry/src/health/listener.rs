@@ -1,4 +1,4 @@
-//! The listener: plain HTTP/1.1, within bounds that keep a stranger from holding the process up.
+//! The listener: plain HTTP/1.1, within bounds, so that no client can stall the process.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -90,6 +90,6 @@ async fn converse(stream: TcpStream, board: HealthBoard, metrics: Option<Metrics
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a health connection has broken off");
+        tracing::debug!(%error, "a health connection broke");
     }
 }
