@@ -11,7 +11,7 @@ use internal_api::calls::Callee;
 use runtime::Runtime;
 use tonic::{Request, Response, Status};
 
-use crate::fan_out::{self, FLUSH_WITHIN, LIST_WITHIN, Peer};
+use crate::fan_out::{self, FLUSH_TIMEOUT, LIST_TIMEOUT, Peer};
 use crate::status::status;
 use crate::wire::{members_response, ring_response, served, service, sharded, voter_message};
 use crate::{Process, VerifiedPage, VoterReport};
@@ -67,10 +67,10 @@ impl Admin for AdminService {
             self.process.local_shards().iter().map(|report| served(own.as_str(), report)).collect();
         let mut unreachable = Vec::new();
         if !local_only {
-            let question = |mut node: Peer, callee| async move {
+            let call = |mut node: Peer, callee| async move {
                 node.list_shards(wire::ListShardsRequest { service, local_only: true, callee: Some(callee) }).await
             };
-            let answers = fan_out::ask(&ring, &own, &self.runtime, LIST_WITHIN, question).await;
+            let answers = fan_out::call_all(&ring, &own, &self.runtime, LIST_TIMEOUT, call).await;
             unreachable = fan_out::unreachable(&answers);
             for (node, answer) in answers {
                 let shards = answer.into_iter().flat_map(|answer: wire::ListShardsResponse| answer.shards);
@@ -92,10 +92,10 @@ impl Admin for AdminService {
             if local_only {
                 return Vec::new();
             }
-            let question = |mut node: Peer, callee| async move {
+            let call = |mut node: Peer, callee| async move {
                 node.flush_shards(wire::FlushShardsRequest { local_only: true, callee: Some(callee) }).await
             };
-            fan_out::ask(&ring, &own, &self.runtime, FLUSH_WITHIN, question).await
+            fan_out::call_all(&ring, &own, &self.runtime, FLUSH_TIMEOUT, call).await
         };
         let (here, mut answers) = futures::join!(self.process.flush_shards(), others);
         let here = here.map(|()| wire::FlushShardsResponse::default()).map_err(|error| error.to_string());

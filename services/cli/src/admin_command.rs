@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::say;
 
 /// How long a node may take to accept a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take that needs nothing but to be given.
 const USUAL: Duration = Duration::from_secs(10);
 /// A change of voters is tried for 25 s by the node that is asked: a new one has to catch up first.
@@ -176,9 +176,9 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
     threads.block_on(async move {
         let within = flags.timeout.map_or_else(|| default_timeout(&flags.command), |timeout| timeout.duration());
         let connecting = AdminClient::connect(&flags.address, within);
-        let connected = Runtime::system().timeout(CONNECT_WITHIN, connecting).await;
+        let connected = Runtime::system().timeout(CONNECT_TIMEOUT, connecting).await;
         let node =
-            connected.ok_or_else(|| anyhow!("nothing answers at {} within {CONNECT_WITHIN:?}", flags.address))?;
+            connected.ok_or_else(|| anyhow!("nothing answers at {} within {CONNECT_TIMEOUT:?}", flags.address))?;
         Asking { node: node.map_err(refusal)?, output: flags.output, within }.run(flags.command).await
     })
 }

@@ -61,13 +61,13 @@ enum ServerCommand {
 /// After so many steps of tasks a thread looks for bytes that have arrived, and for wake-ups that came from other threads
 /// (of the store, mostly). By default it is 61, and a light client waits behind so many steps of busy ones some thirty times
 /// for one workflow; a look costs about a tenth of a step.
-const STEPS_BETWEEN_LOOKS: u32 = 16;
+const STEPS_BETWEEN_CHECKS: u32 = 16;
 
 /// Runs a server on threads of its own. What still blocks one of them when the server has ended is not waited for.
 fn on_threads(server: impl Future<Output = Result<()>>) -> Result<()> {
     let threads = tokio::runtime::Builder::new_multi_thread()
-        .event_interval(STEPS_BETWEEN_LOOKS)
-        .global_queue_interval(STEPS_BETWEEN_LOOKS)
+        .event_interval(STEPS_BETWEEN_CHECKS)
+        .global_queue_interval(STEPS_BETWEEN_CHECKS)
         .enable_all()
         .build()
         .context("start the threads")?;

@@ -25,7 +25,7 @@ pub(crate) enum Poll {
 const POLLS: usize = 4;
 
 /// What a poll beyond the bound is to wait. Polls end with a task or after a minute, so of many some end each second.
-const PLACE_WITHIN: Duration = Duration::from_secs(1);
+const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The quotas of one frontend.
 pub(crate) struct Quotas {
@@ -107,7 +107,7 @@ impl Quotas {
                 "namespace {name:?} has {before} polls of this kind waiting, {} are allowed",
                 self.settings.waiting_polls
             ),
-            retry_after: Some(PLACE_WITHIN),
+            retry_after: Some(PLACE_TIMEOUT),
         })
     }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 const TRIES: u32 = 5;
 
 /// How long to wait before a listing that failed is tried again.
-const REFRESH_REST: Duration = Duration::from_secs(1);
+const REFRESH_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Between two listings because of changes: many changes in a row cost a listing each interval.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ pub(crate) async fn refresh_after_changes<F: Future<Output = ServiceResult<()>>>
         let Some(refreshing) = refresh() else { return };
         if let Err(error) = refreshing.await {
             tracing::warn!(%error, "namespaces may be out of date, retrying");
-            runtime.sleep(REFRESH_REST).await;
+            runtime.sleep(REFRESH_RETRY_DELAY).await;
             changes.mark_changed();
         } else {
             runtime.sleep(REFRESH_INTERVAL).await;

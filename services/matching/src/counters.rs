@@ -4,9 +4,9 @@ use metrics::{Counter, Gauge};
 
 /// Handles to the metrics; made once, so that the hot path looks nothing up.
 pub(crate) struct Counters {
-    /// Tasks taken by a poller without having been kept.
+    /// Tasks taken by a poller without having been persisted.
     pub(crate) sync_match: Counter,
-    /// Tasks kept durably.
+    /// Tasks persisted in backlogs.
     pub(crate) persisted: Counter,
     /// Answers that could not be written because their caller was gone.
     pub(crate) unwritten: Counter,

@@ -1,7 +1,7 @@
 //! The way of an item to a poller that it was matched with.
 //!
 //! History records the start first. Its answer decides: started, it is handed over; stale, it is dropped and the poller
-//! waits on; no answer, it is asked again under the same request id, for a while on behalf of this poller, then on behalf
+//! waits on; no answer, the call is retried under the same request id, for a while on behalf of this poller, then on behalf
 //! of the next poller that is matched. A delivery goes on when its queue moves to another node: the start that it has recorded is
 //! this poller's, and to the new owner history would answer that the task is stale.
 
@@ -23,15 +23,15 @@ use crate::offer::no_nexus_tasks;
 use crate::service::Core;
 use crate::task_queue::{Content, DeliveredItem, QueueState, TaskQueue};
 
-/// How often history is asked while the poller waits.
+/// Attempts to record the start while the poller waits.
 const ATTEMPTS_PER_POLLER: u32 = 3;
-/// How often if the queue has moved away meanwhile, so that there is no next poller who could be given the task.
+/// Attempts if the queue has moved away meanwhile, so that there is no next poller.
 const ATTEMPTS_AFTER_MOVE: u32 = 9;
-/// Between the times that history, or a backlog, is asked again for a poller that waits.
+/// Between these attempts, and those to acknowledge a task, for a poller that waits.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-/// How long a task rests for which history had no answer, while its poller looks for another.
+/// How long a task waits after the attempts for one poller failed, while that poller gets another task.
 const BACKOFF_DELAY: Duration = Duration::from_secs(1);
-/// How long one answer of history may take before it is asked again.
+/// The timeout of one attempt to record a start.
 const RECORD_START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A task on its way.
@@ -45,7 +45,7 @@ struct Delivery {
 }
 
 impl Delivery {
-    /// Where the backlog keeps the task, if a request id may be with it.
+    /// The task's position in the backlog, if a request id may be stored with it.
     fn position_with_request_id(&self) -> Option<Position> {
         match (self.matched.origin, &self.matched.task) {
             (Origin::Backlog(position), Some(task)) if task.request_id.is_some() => Some(position),
@@ -127,7 +127,7 @@ impl Core {
     }
 
     /// Takes the task out of the backlog before it is handed over: the next owner would find it there and hand it over too, since
-    /// history recognises the request id that is kept with it. Says false if it stays there, for the next owner.
+    /// history recognises the request id that is stored with it. False if it stays there, for the next owner.
     async fn acknowledge_before_handover(&self, queue: &TaskQueue, partition: u32, position: Position) -> bool {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
@@ -141,7 +141,7 @@ impl Core {
         }
     }
 
-    /// The poller looks for another task while this one rests.
+    /// The poller gets another task while this one waits out its backoff.
     async fn back_off_and_put_back(self: Arc<Self>, queue: Arc<TaskQueue>, item: ItemId, request_id: Option<String>) {
         {
             let mut state = queue.lock();

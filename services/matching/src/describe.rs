@@ -86,7 +86,7 @@ impl Core {
         Ok(response)
     }
 
-    /// The deprecated way to ask, by version: here all workers are unversioned.
+    /// The deprecated mode, by version: here all workers are unversioned.
     #[allow(deprecated, reason = "clients still ask this way")]
     async fn describe_by_version(
         self: &Arc<Self>,

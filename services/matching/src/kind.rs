@@ -17,7 +17,7 @@ use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply, Touched};
 
 use crate::partition::PartitionName;
 
-/// A shard's refusal: no partition ever says no.
+/// A shard's refusal: partitions reject nothing.
 pub(crate) type ShardError = CallError<Infallible>;
 
 /// The entity kind `partition`.

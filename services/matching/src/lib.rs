@@ -1,7 +1,7 @@
 //! Matching: task queues, where pollers meet tasks.
 //!
 //! Which task meets which poller is decided in memory by the pure core (crate `taskqueue`); a task that finds a poller at once touches no
-//! log. What finds none within a moment is kept by the partition's entity in a matching shard, and read back from there.
+//! log. What finds none within a moment is persisted by the partition's entity in a matching shard, and read back from there.
 //! Handing a task out begins with asking history to record its start; one request id goes with a task until history has
 //! answered and a poller has it, however many pollers that takes.
 //!

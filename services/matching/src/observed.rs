@@ -1,4 +1,4 @@
-//! What is observed of a queue for those who ask: recent pollers, and rates of the last half minute.
+//! What DescribeTaskQueue shows of a queue: recent pollers, and rates of the last half minute.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Offers: a task waits a moment for a poller, and is then kept durably; on a sticky queue it waits as long as its worker
-//! is there, and is never kept.
+//! Offers: a task waits a moment for a poller, and is then persisted; on a sticky queue it waits as long as its worker
+//! is there, and is never persisted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ struct Offer<'a> {
 /// What is known of an offer on arrival.
 enum Arrival<'a> {
     Waits(Offer<'a>),
-    /// It would have to wait behind tasks that are kept already.
+    /// It would have to wait behind tasks of the backlog.
     IsBehind(Arc<TaskQueue>, u32),
     Ends(OfferOutcome),
 }
@@ -56,14 +56,14 @@ impl Core {
         let task = Arc::new(task_of(&offered));
         match self.arrive(&offered, &task)? {
             Arrival::Ends(outcome) => Ok(outcome),
-            Arrival::IsBehind(queue, partition) => self.keep(&queue, partition, task).await,
+            Arrival::IsBehind(queue, partition) => self.persist(&queue, partition, task).await,
             Arrival::Waits(offer) if offer.queue.is_sticky() => offer.wait_for_worker(task.expires_at).await,
             Arrival::Waits(mut offer) => match offer.wait_for_poller(self.settings.sync_match_timeout).await? {
                 None => Ok(OfferOutcome::Taken),
                 Some(task) => {
                     let (queue, partition) = (Arc::clone(&offer.queue), offer.partition);
                     drop(offer);
-                    self.keep(&queue, partition, task).await
+                    self.persist(&queue, partition, task).await
                 }
             },
         }
@@ -100,7 +100,7 @@ impl Core {
         state.queue.is_closed() || self.no_live_worker_at(state, now) <= now
     }
 
-    /// When a sticky queue counts as deserted unless its worker polls before. A worker whose last poll broke off, rather
+    /// When a sticky queue's worker counts as gone unless it polls before. A worker whose last poll broke off, rather
     /// than ended, has most likely died: it need not be waited for as long as one that is busy.
     pub(crate) fn no_live_worker_at(&self, state: &QueueState, now: Timestamp) -> Timestamp {
         let timeout = self.settings.sticky_worker_timeout;
@@ -119,7 +119,7 @@ impl Core {
     }
 
     /// Makes the task durable in its partition.
-    async fn keep(
+    async fn persist(
         self: &Arc<Self>,
         queue: &Arc<TaskQueue>,
         partition: u32,
@@ -132,7 +132,7 @@ impl Core {
                 Ok(Reply::Persisted(position)) => {
                     self.counters.persisted.increment(1);
                     let mut state = queue.lock();
-                    // A queue that was forgotten meanwhile is read again when it is brought back.
+                    // A queue that was removed from memory meanwhile is read again when it is brought back.
                     if !state.retired && !queue.is_lost() {
                         state.last_used = self.runtime.now();
                         state.queue.persisted(partition, position, task);
@@ -155,7 +155,7 @@ impl Core {
 }
 
 impl Offer<'_> {
-    /// `None` once it is taken; else the task, to be kept.
+    /// `None` once it is taken; else the task, to be persisted.
     async fn wait_for_poller(&mut self, timeout: Duration) -> ServiceResult<Option<Arc<Task>>> {
         let waited = tokio::select! {
             end = self.core.runtime.timeout(timeout, &mut self.end) => end,
@@ -168,7 +168,7 @@ impl Offer<'_> {
                 if let Withdrawal::Withdrawn(Some(task)) = withdrawal {
                     return Ok(Some(task));
                 }
-                // It is on its way to a poller: either it arrives, or it comes back to be kept.
+                // It is on its way to a poller: either it arrives, or it comes back to be persisted.
                 tokio::select! {
                     end = &mut self.end => end,
                     () = self.core.closing.cancelled() => return Err(closing()),

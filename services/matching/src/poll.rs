@@ -1,4 +1,4 @@
-//! Polls: waiting for a task, and leaving at once in whatever way the wait ends.
+//! Polls: each waits for a task, and leaves the queue at once when its wait ends or its future is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +128,7 @@ impl Core {
         }
     }
 
-    /// Waits for something to do; also says how much more waits in the partition.
+    /// Waits for something to do; also returns how much more waits in the partition.
     async fn poll(
         self: &Arc<Self>,
         ctx: &CallContext,

@@ -58,7 +58,7 @@ impl Core {
             return Ok(QueryOutcome::Refused);
         }
         let name = offered.queue.clone();
-        let Some(mut query) = self.ask(offered)? else { return Ok(QueryOutcome::Refused) };
+        let Some(mut query) = self.enqueue_query(offered)? else { return Ok(QueryOutcome::Refused) };
         let mut may_be_refused = is_sticky;
         loop {
             let next_check = match may_be_refused {
@@ -92,7 +92,7 @@ impl Core {
     }
 
     /// Puts the query in the queue; `None` if that is a sticky one whose worker is gone.
-    fn ask(self: &Arc<Self>, offered: OfferedQuery) -> ServiceResult<Option<Query<'_>>> {
+    fn enqueue_query(self: &Arc<Self>, offered: OfferedQuery) -> ServiceResult<Option<Query<'_>>> {
         let (to, answer) = oneshot::channel();
         let id = self.runtime.uuid();
         let caller = QueryCaller { namespace: offered.queue.namespace.clone(), to };

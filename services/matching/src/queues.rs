@@ -92,7 +92,7 @@ impl Queues {
     }
 }
 
-/// The answer to who asks for a queue that is not served here, or no longer.
+/// The error for a queue that is not served here, or no longer.
 pub(crate) fn not_owner(name: &QueueName) -> ServiceError {
     ServiceError::NotOwner(format!("task queue {} is not served by this node", name.name))
 }

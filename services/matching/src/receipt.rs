@@ -1,4 +1,4 @@
-//! What was handed to a poller, until its answer is written: a poll that turns out to be gone gives it back.
+//! What was delivered to a poller, until the response is written: if the poll is gone by then, the item waits again.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use taskqueue::ItemId;
 use crate::service::Core;
 use crate::task_queue::{Content, DeliveredItem, PendingQuery, TaskQueue};
 
-/// An item in an answer that is not written yet. Dropping it has the item offered again.
+/// An item in a response that is not written yet. Dropping it puts the item back.
 struct UnwrittenResponse {
     core: Arc<Core>,
     queue: Arc<TaskQueue>,
@@ -19,7 +19,7 @@ struct UnwrittenResponse {
     is_written: bool,
 }
 
-/// Has the component that writes the answer say whether that worked.
+/// Acknowledges the item once the response is written, and puts it back if it cannot be.
 pub(crate) fn ack_on_write(ctx: &CallContext, core: &Arc<Core>, queue: &Arc<TaskQueue>, delivered: &DeliveredItem) {
     let query = match &delivered.content {
         Content::Query(query) => Some(query.clone()),

@@ -1,7 +1,7 @@
 //! A task queue in memory: the pure core that decides, and the channels on which callers wait.
 //!
 //! Everything here happens under one lock, held for moments and never across an await. Code that changes the state calls
-//! [`Core::advance`] before letting go, which carries out what has become possible.
+//! [`Core::advance`] before it unlocks, which carries out what has become possible.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,7 +76,7 @@ pub(crate) struct PendingOffer {
 pub(crate) enum OfferEnd {
     /// A poller has it, or it is stale.
     Taken,
-    /// Its delivery failed when it was to be kept already.
+    /// Its delivery failed when it was to be persisted already.
     Returned(Arc<Task>),
     /// The queue's worker has left.
     Refused,
@@ -181,7 +181,7 @@ impl QueueState {
         self.offer_turn
     }
 
-    /// What was handed over did not arrive: it waits again in its old place. The caller has the queue advanced.
+    /// What was handed over did not arrive: it waits again in its old place. The caller advances the queue.
     pub(crate) fn take_back(&mut self, delivered: DeliveredItem) {
         let query = match delivered.content {
             Content::Query(query) => Some(query),
@@ -203,8 +203,8 @@ impl QueueState {
         self.put_back(item, request_id);
     }
 
-    /// Puts an item back in its old place, to be asked for under `request_id` if history may have recorded a start. What
-    /// was withdrawn meanwhile goes back to its caller. The caller has the queue advanced.
+    /// Puts an item back in its old place, with `request_id` if history may have recorded a start. What
+    /// was withdrawn meanwhile goes back to its caller. The caller of this advances the queue.
     pub(crate) fn put_back(&mut self, item: ItemId, request_id: Option<String>) {
         if let (Some((partition, Origin::Backlog(position))), Some(request_id)) = (self.queue.origin(item), &request_id)
         {
@@ -252,7 +252,7 @@ impl QueueState {
             if let Some(pending) = self.offers.remove(&item) {
                 let _ = pending.to.send(OfferEnd::Moved);
             }
-            // Who asked it looks whether the queue is lost.
+            // Its caller checks whether the queue is lost.
             self.queries.remove(&item);
         }
         self.to_remember.clear();
@@ -293,7 +293,7 @@ impl Core {
                     let _ = pending.to.send(OfferEnd::Taken);
                 }
             }
-            // The new owner asks history about it, which does not want it any more.
+            // The new owner delivers it again, and history answers that it is stale.
             Origin::Backlog(_) if queue.is_lost() => {}
             Origin::Backlog(position) => self.acknowledge(queue, state, settled.partition, position),
             Origin::Query => {

@@ -51,9 +51,9 @@ impl Core {
             let core = Arc::clone(self);
             self.spawn(async move {
                 let key = queue.partition(0).key();
-                let look = core.partitions.call(&key, Input::Describe);
+                let check = core.partitions.call(&key, Input::Describe);
                 // Whatever the answer: a shard that is no longer ours stops before it gives one.
-                let _ = core.runtime.timeout(OWNERSHIP_CHECK_INTERVAL, look).await;
+                let _ = core.runtime.timeout(OWNERSHIP_CHECK_INTERVAL, check).await;
             });
         }
     }

@@ -125,7 +125,7 @@ impl LeaderCalls {
                     },
                 }
                 self.note_leader(None);
-                self.runtime.sleep(self.timings.retry_pause).await;
+                self.runtime.sleep(self.timings.retry_backoff).await;
             }
         };
         let timeout = self.timings.leader_timeout.max(each);

@@ -1,4 +1,4 @@
-//! The node's side of membership: joins, says that it is there, and follows the ring.
+//! The node's side of membership: joins, sends heartbeats, and follows the ring.
 
 mod session;
 
@@ -18,7 +18,7 @@ use crate::leader_calls::{CallError, LeaderCalls};
 use crate::settings::MemberSettings;
 use crate::wire::ring_received;
 
-/// Why a node is not let in.
+/// Why a node is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinRefusal {
     /// The cluster there is another.
@@ -41,12 +41,12 @@ pub enum JoinError {
     /// A setting makes no sense.
     #[error("{0}")]
     Settings(String),
-    /// The leader said no.
+    /// The leader rejected it.
     #[error("the cluster rejected this node: {message}")]
     Refused {
         /// Why.
         reason: JoinRefusal,
-        /// What it said.
+        /// Its message.
         message: String,
     },
     /// No leader was found in time.
@@ -54,7 +54,7 @@ pub enum JoinError {
     NoLeader {
         /// How long it was tried.
         within: Duration,
-        /// What each voter said last.
+        /// Each voter's last error.
         said: String,
     },
 }
@@ -87,13 +87,13 @@ struct Wanted {
 enum Progress {
     /// Not joined yet; the last error.
     Joining(String),
-    /// In, and with a session now.
+    /// Joined, and with a session now.
     Connected,
-    /// In, and looking for the leader again.
+    /// Joined, and looking for the leader again.
     Disconnected(String),
-    /// Not let in, for good.
+    /// Rejected for good.
     Failed(JoinError),
-    /// Another process has this one's place.
+    /// Another process has registered as this node.
     Replaced(String),
 }
 
@@ -177,7 +177,7 @@ impl Member {
         }
     }
 
-    /// The node is about to leave: returns with a ring that gives it nothing. It stays known, to be sent away from.
+    /// Drains the node: returns with a ring that gives it no shards. It stays in the ring, so that peers can still call it.
     ///
     /// # Errors
     /// When no leader answers in time. The node gets nothing any more as soon as one does.
@@ -207,7 +207,7 @@ impl Member {
         self.inner.stopped.cancel();
     }
 
-    /// Returns when another process has registered as this node, with what was said. This one owns nothing any more and
+    /// Returns when another process has registered as this node, with the leader's message. This one owns nothing any more and
     /// should end.
     pub async fn replaced(&self) -> String {
         let mut progress = self.inner.progress.subscribe();
@@ -242,7 +242,7 @@ impl Member {
         self.inner.clock_offset_ms.load(Ordering::Relaxed)
     }
 
-    /// What operators may ask.
+    /// The calls for operators.
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(self.inner.calls.clone())
@@ -333,7 +333,7 @@ impl Inner {
         let own = &self.settings.node;
         match ring.nodes.get(own) {
             Some(node) if node.incarnation != incarnation => drop_ownership_of(&mut ring, own),
-            // An operator wants it so; it must stay so when the node has to register again.
+            // An operator drained it; it must stay drained when the node has to register again.
             Some(node) if node.state == NodeState::Draining => self.wanted().draining = true,
             Some(_) | None => (),
         }
@@ -349,7 +349,7 @@ impl Inner {
         ring
     }
 
-    /// Another process has this node's name: nothing that the ring gives to it is ours.
+    /// Another process has this node's id: nothing that the ring gives to it is ours.
     fn replaced(&self, why: String) {
         tracing::error!(node = self.settings.node.as_str(), why, "another process has registered as this node");
         self.ring.send_modify(|known| {
@@ -361,7 +361,7 @@ impl Inner {
     }
 }
 
-/// Takes a node's shards from it, in this process's eyes.
+/// Removes a node's ownership of its shards from this process's ring.
 fn drop_ownership_of(ring: &mut Ring, node: &NodeId) {
     for owner in ring.history.iter_mut().chain(&mut ring.matching) {
         *owner = owner.take().filter(|id| id != node);

@@ -16,7 +16,7 @@ use crate::wire::{refused, ring_message};
 
 type Outbound = mpsc::Sender<Result<ToNode, Status>>;
 
-/// A node whose session goes on.
+/// A node with an open session.
 struct Admitted {
     node: String,
     incarnation: u64,
@@ -27,7 +27,7 @@ fn message(message: to_node::Message) -> Result<ToNode, Status> {
     Ok(ToNode { message: Some(message) })
 }
 
-/// Serves a session until it ends, then decides what becomes of the node's lease.
+/// Serves a session until it ends, then closes it.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     leadership: Leadership,

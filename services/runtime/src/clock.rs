@@ -21,7 +21,7 @@ pub trait Clock: Send + Sync + 'static {
         let _ = before;
     }
     /// The longest one may sleep before looking at the clock again, since it may be set.
-    fn longest_nap(&self) -> Duration;
+    fn max_sleep(&self) -> Duration;
 }
 
 /// The machine's clocks.
@@ -64,7 +64,7 @@ impl Clock for VirtualClock {
         let now = self.start + self.zero.elapsed();
         (now, WallClock::in_step(now))
     }
-    fn longest_nap(&self) -> Duration {
+    fn max_sleep(&self) -> Duration {
         Duration::from_secs(365 * 24 * 3600)
     }
 }

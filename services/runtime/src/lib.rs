@@ -71,7 +71,7 @@ impl Runtime {
                 return;
             }
             // tokio's timer has a granularity of a millisecond.
-            tokio::time::sleep(left.clamp(Duration::from_millis(1), self.clock.longest_nap())).await;
+            tokio::time::sleep(left.clamp(Duration::from_millis(1), self.clock.max_sleep())).await;
         }
     }
 

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 const FORMAT: u32 = 1;
 /// How long the store may take to say what is kept. Without that, time begins at the wall clock.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is written.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How often, while time is ahead of the wall clock.
@@ -79,14 +79,14 @@ impl Keeping {
     /// Goes on with the time of the node's process before this one, and keeps that of this one from now on.
     pub(crate) async fn begin(table: &Arc<dyn Table>, node: &NodeId, runtime: &Runtime) -> Self {
         let reading = read(&**table, node);
-        let last = match runtime.timeout(READ_WITHIN, reading).await {
+        let last = match runtime.timeout(READ_TIMEOUT, reading).await {
             Some(Ok(last)) => last,
             Some(Err(error)) => {
                 tracing::warn!(%error, "cannot read the clock row");
                 None
             }
             None => {
-                tracing::warn!("cannot read the clock row within {READ_WITHIN:?}");
+                tracing::warn!("cannot read the clock row within {READ_TIMEOUT:?}");
                 None
             }
         };

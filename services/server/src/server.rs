@@ -27,7 +27,7 @@ use crate::{ServerSettings, memory_bounds, readiness};
 /// How often metrics are tidied up.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a server that is no process of a cluster may take to stop.
-const ALONE_WITHIN: Duration = Duration::from_secs(25);
+const ALONE_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Why a server does not start. Each text holds the texts of its causes: show it alone, not the whole chain.
 #[derive(Debug, thiserror::Error)]
@@ -279,9 +279,9 @@ impl Server {
 
     /// Hands its shards to others while they are served, takes no more connections, ends polls, lets requests finish,
     /// writes everything to the tables, and leaves. Takes no longer than `drain_within` of a process of a cluster, or
-    /// [`ALONE_WITHIN`]: what is not written to the tables by then is left to the logs.
+    /// [`ALONE_TIMEOUT`]: what is not written to the tables by then is left to the logs.
     pub async fn stop(mut self) {
-        let within = self.settings.cluster.as_ref().map_or(ALONE_WITHIN, |cluster| cluster.drain_within);
+        let within = self.settings.cluster.as_ref().map_or(ALONE_TIMEOUT, |cluster| cluster.drain_within);
         let time = StopTime::begin(within, &self.runtime);
         self.board.draining();
         time.spend(Step::HandOver, self.hand_over()).await;

@@ -21,7 +21,7 @@ const PAGE: usize = 100;
 const ROWS: usize = 500;
 /// What is written together is not to be seen at the same moment: how often a row that should be there is looked for, and how
 /// long after each other.
-const LOOKS: usize = 3;
+const MAX_CHECKS: usize = 3;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Checks a row against what it is by its address.
@@ -98,8 +98,8 @@ async fn is_there(
     verified: &mut VerifiedPage,
     runtime: &Runtime,
 ) -> StorageResult<bool> {
-    for look in 0..LOOKS {
-        if look > 0 {
+    for check in 0..MAX_CHECKS {
+        if check > 0 {
             runtime.sleep(POLL_INTERVAL).await;
         }
         match noted(store.table.get(partition, key).await, verified)? {

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct MatchingSettings {
     /// Partitions of a task queue. Count. The public server has four; one machine needs one.
     pub partitions: u32,
-    /// How long an offer waits in memory for a poller before it is kept durably.
+    /// How long an offer waits in memory for a poller before it is persisted.
     pub sync_match_timeout: Duration,
     /// A sticky queue without a poll for this long refuses offers.
     pub sticky_worker_timeout: Duration,

@@ -29,7 +29,7 @@ pub struct MembershipSettings {
     /// How long one question to a voter may take.
     pub call_timeout: Duration,
     /// The pause before a node looks for the leader again.
-    pub retry_pause: Duration,
+    pub retry_backoff: Duration,
     /// How long a node tries to join before it gives up.
     pub join_timeout: Duration,
     /// How long a call to the leader is repeated while none can be found.
@@ -50,7 +50,7 @@ impl Default for MembershipSettings {
             max_clock_difference: Duration::from_secs(1),
             connect_timeout: Duration::from_millis(500),
             call_timeout: Duration::from_secs(1),
-            retry_pause: Duration::from_millis(50),
+            retry_backoff: Duration::from_millis(50),
             join_timeout: Duration::from_secs(60),
             leader_timeout: Duration::from_secs(5),
         }

@@ -25,7 +25,7 @@ use crate::settings::CqlSettings;
 use crate::stats::Kind;
 
 /// How often a watcher looks: late enough to cost nothing, early enough to notice a change within two seconds.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct CqlRegistry {
     requests: Arc<Requests>,
@@ -102,7 +102,7 @@ impl CqlRegistry {
         self.requests.runtime().spawn(async move {
             let mut seen = None;
             while look(&watched, &mut seen).await.is_some() {
-                runtime.sleep(LOOK_EVERY).await;
+                runtime.sleep(POLL_INTERVAL).await;
             }
         });
     }

@@ -1,7 +1,7 @@
-//! The durable part of a partition: tasks that wait for a poller, by level and order.
+//! The durable part of a partition: tasks that wait for a poller, by priority level and sequence.
 //!
-//! Tasks lie in pages of neighbouring orders; a page is a row, and a header row lists the pages, so a partition is loaded
-//! without a scan and one old task pins nothing but its page. A page is brought in when it is needed
+//! A page holds tasks of neighbouring sequences; a page is a row, and a header row lists the pages, so a partition is loaded
+//! without a scan and one old task pins nothing but its page. A page is loaded when it is needed
 //! ([`Rejected::Needs`]); one that is safe in its row and far from the front is left to it again ([`Backlog::leave_to_rows`]).
 //!
 //! Which rows are dirty is not known here: the caller asks each change for what it touches ([`Change::touches`]).
@@ -24,10 +24,10 @@ pub use page::PageId;
 /// How many pages at the front of each level stay in memory: more than a queue's window reads ahead.
 const FRONT_PAGES: usize = 12;
 
-/// What can be asked of a backlog.
+/// The inputs of a backlog.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// Keep this task until it is acknowledged.
+    /// Persist this task until it is acknowledged.
     Persist(Box<Task>),
     /// These tasks need not wait any longer. Unknown positions are ignored.
     Acknowledge(Vec<Position>),
@@ -38,9 +38,9 @@ pub enum Input {
         /// The request id.
         request_id: String,
     },
-    /// Show up to `limit` tasks of each level that come after the given orders.
+    /// Show up to `limit` tasks of each level that come after the given sequences.
     Read {
-        /// The order after which to begin, per level.
+        /// The sequence after which to begin, per level.
         after: PerPriority<u64>,
         /// At most so many per level.
         limit: usize,
@@ -69,7 +69,7 @@ pub enum Reply {
 pub struct Reading {
     /// The tasks, by position.
     pub tasks: Vec<(Position, Task)>,
-    /// The last order that each level has given out.
+    /// The last sequence that each level has given out.
     pub last: PerPriority<u64>,
     /// Whether the level has tasks after those that are in `tasks`.
     pub more: PerPriority<bool>,
@@ -101,7 +101,7 @@ pub enum Rejected {
 /// One level of a backlog.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct PriorityBacklog {
-    /// The last order given out.
+    /// The last sequence given out.
     last: u64,
     /// Pages with tasks.
     pages: BTreeMap<u64, Page>,
@@ -227,8 +227,8 @@ impl Backlog {
         if needs.is_empty() { Ok(reading) } else { Err(Rejected::Needs(needs, Input::Read { after, limit })) }
     }
 
-    /// Makes a change so. One that has been made already makes no difference, so a log's tail may be applied over pages that hold
-    /// a part of it, each another part. All pages that the change touches must be here, unless they begin with it.
+    /// Applies a change. Applying it again makes no difference, so a log's tail may be applied over pages that hold
+    /// a part of it, each another part. All pages that the change touches must be resident, unless they begin with it.
     pub fn apply(&mut self, change: &Change) -> Result<(), Corrupt> {
         match change {
             Change::Added { sequence, task } => {
@@ -342,7 +342,7 @@ fn not_resident(position: Position) -> Corrupt {
 
 /// Rows.
 impl Backlog {
-    /// From the header's row: all pages are still away.
+    /// From the header's row: no page is resident yet.
     pub fn from_header(bytes: &[u8]) -> Result<Self, Corrupt> {
         let header = StoredHeader::from_bytes(bytes)?;
         let mut backlog = Self { generation: header.generation, ..Self::default() };
@@ -371,7 +371,7 @@ impl Backlog {
         PriorityLevel::all().flat_map(away).collect()
     }
 
-    /// Brings a page in from its row; a page that is here already stays as it is. A page without a row is an empty one. A page
+    /// Loads a page from its row; a resident page stays as it is. A page without a row is an empty one. A page
     /// that the header does not list is taken all the same: the header's row may be newer than the page's, or older.
     pub fn load_page(&mut self, id: PageId, row: Option<&[u8]>) -> Result<(), Corrupt> {
         let tasks = row.map_or(Ok(BTreeMap::new()), |bytes| Page::decode(id, bytes))?;
@@ -443,7 +443,7 @@ impl Backlog {
         }
     }
 
-    /// What must always hold; says what does not.
+    /// Checks what must always hold; the error names what does not.
     pub fn invariants(&self) -> Result<(), String> {
         let mut weight = 0;
         let mut expiries = BTreeSet::new();

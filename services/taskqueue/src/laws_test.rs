@@ -1,5 +1,5 @@
 //! The laws of a queue, over arbitrary conversations of offerers, pollers, history and crashes: every task that was
-//! offered is delivered or still there, none is handed out twice or to two at once, and order is respected.
+//! offered is delivered or still there, none is handed out twice or to two at once, and sequences are respected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ enum Op {
     Leave(usize),
     /// An offer has waited long enough.
     Persist(usize),
-    /// An answer of the backlog to a keep arrives, in any order.
+    /// An answer of the backlog to a `Persist` arrives, in any order.
     KeepAnswered(usize),
     BeginRead,
     EndRead {
@@ -136,7 +136,7 @@ impl World {
         }
     }
 
-    fn keep(&mut self, partition: u32, task: Arc<Task>) {
+    fn persist(&mut self, partition: u32, task: Arc<Task>) {
         let Reply::Persisted(position) = self.backlog(partition, Input::Persist(Box::new((*task).clone()))) else {
             panic!("not persisted")
         };
@@ -177,7 +177,7 @@ impl World {
                 let (item, partition) = (*item, *partition);
                 if let Withdrawal::Withdrawn(task) = self.queue.withdraw(item) {
                     self.offers.remove(&item);
-                    self.keep(partition, task.expect("a task"));
+                    self.persist(partition, task.expect("a task"));
                 }
             }
             Op::KeepAnswered(index) => {
@@ -256,11 +256,11 @@ impl World {
         }
         if let Some((settled, task)) = self.queue.put_back(matched.item, request) {
             self.offers.remove(&settled.item).expect("it was offered");
-            self.keep(settled.partition, task.expect("a task"));
+            self.persist(settled.partition, task.expect("a task"));
         }
     }
 
-    /// History offers again what was neither taken nor kept; a start that it recorded for a request that is now forgotten
+    /// History offers again what was neither taken nor persisted; a start that it recorded for a request that is now forgotten
     /// runs into its timeout, upon which the task is dispatched anew under another number.
     fn crash(&mut self) {
         let offered: Vec<_> = std::mem::take(&mut self.offers).into_values().collect();
@@ -365,7 +365,7 @@ impl World {
         assert!(lost.is_empty(), "lost {lost:?}");
     }
 
-    /// With pollers enough and no more trouble, all that is wanted is handed out.
+    /// With pollers enough and no more faults, all that is wanted is delivered.
     fn drain(&mut self) {
         let partitions = self.shape.partitions as usize;
         for round in 0.. {

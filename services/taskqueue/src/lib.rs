@@ -1,4 +1,4 @@
-//! The pure core of task queues: which task meets which poller, and what must be kept until one comes.
+//! The pure core of task queues: which task meets which poller, and which tasks must be persisted until one comes.
 //!
 //! Two values. A [`Backlog`] is the durable part of one partition: tasks that found no poller at once, in pages that become
 //! rows. It decides and applies changes like any entity. A [`Queue`] is the volatile part of a whole queue: waiting
@@ -7,7 +7,7 @@
 //!
 //! Absent on purpose: tokio, clocks, randomness, I/O, logging, and asking history whether a task is still wanted.
 //!
-//! Start at [`Queue`] for matching, at [`Backlog`] for keeping.
+//! Start at [`Queue`] for matching, at [`Backlog`] for persistence.
 
 mod backlog;
 mod queue;

@@ -1,7 +1,7 @@
 //! The volatile part of a queue: pollers, offers and queries that wait, and windows over the backlogs of its partitions.
 //!
 //! It decides which item meets which poller; its owner carries the decisions out and reports how they ended. A decision takes both sides
-//! out of the line, so nothing is handed to two pollers and no poller is given two things. Partitions form a tree: within
+//! out of the queue, so nothing is delivered to two pollers and no poller is given two things. Partitions form a tree: within
 //! a partition its own pollers and items meet first; what finds no counterpart there is forwarded to the parent and meets
 //! what came up from the other branches.
 
@@ -49,7 +49,7 @@ pub enum Origin {
     Query,
 }
 
-/// A poller and an item that have been brought together. Both are out of the line until the end is reported.
+/// A poller and an item that are matched. Both are out of the queue until the end is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Match {
     /// The poller.
@@ -64,10 +64,10 @@ pub struct Match {
     pub task: Option<Arc<Task>>,
 }
 
-/// What is to be done now.
+/// The next thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Ask history, then hand it over.
+    /// Record the start with history, then hand it over.
     Deliver(Match),
     /// The item's time is over; it has left the queue.
     Expire(Settled),
@@ -89,7 +89,7 @@ pub struct Settled {
 pub struct ReadRequest {
     /// Of which partition.
     pub partition: u32,
-    /// After which orders.
+    /// After which sequences.
     pub after: PerPriority<u64>,
     /// How many per level.
     pub limit: usize,
@@ -106,7 +106,7 @@ pub enum Withdrawal {
     Gone,
 }
 
-/// What became of a poller that was parted from an item.
+/// What became of a poller that was separated from its item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separation {
     /// It waits again.
@@ -219,7 +219,7 @@ impl Queue {
         self.add(partition, Origin::Offer, Some(task))
     }
 
-    /// A query is asked.
+    /// A query arrives.
     pub fn query(&mut self, partition: u32) -> ItemId {
         self.add(partition, Origin::Query, None)
     }
@@ -235,7 +235,7 @@ impl Queue {
         Withdrawal::Withdrawn(item.task)
     }
 
-    /// The queue's worker is gone: nothing meets here any more.
+    /// The queue's worker has left: nothing is matched any more.
     pub fn close(&mut self) {
         self.closed = true;
     }
@@ -355,7 +355,7 @@ impl Queue {
         self.finish(item)
     }
 
-    /// Parts an item from its poller, which waits on in its old place, while the item rests until it is put back.
+    /// Separates an item from its poller, which waits on in its old place; the item waits until it is put back.
     pub fn separate(&mut self, item: ItemId) -> Separation {
         let Some(found) = self.items.get_mut(&item) else { return Separation::HadLeft };
         let Stage::Delivering { poller, paid } = found.stage else { return Separation::HadLeft };
@@ -371,7 +371,7 @@ impl Queue {
         Separation::Waits
     }
 
-    /// It could not be handed over: it waits again in its old place, to be asked for under `request_id`. A withdrawn item
+    /// It could not be handed over: it waits again in its old place, to be recorded under `request_id`. A withdrawn item
     /// leaves instead, and is returned.
     pub fn put_back(&mut self, id: ItemId, request_id: Option<String>) -> Option<(Settled, Option<Arc<Task>>)> {
         self.separate(id);
@@ -397,7 +397,7 @@ impl Queue {
 
 /// The windows over the backlogs.
 impl Queue {
-    /// A task was kept at this position: it enters the window if the window has all before it.
+    /// A task was persisted at this position: it enters the window if the window has all before it.
     pub fn persisted(&mut self, partition: u32, position: Position, task: Arc<Task>) {
         let Some(window) = &mut self.partitions[partition as usize].window else { return };
         let level = position.level;
@@ -428,7 +428,7 @@ impl Queue {
         let mut is_full = PerPriority::<bool>::default();
         for (position, task) in reading.tasks {
             let level = position.level;
-            // What was kept while the reading was under way may have come, and even gone, before.
+            // What was persisted while the reading was under way may have come, and even gone, before.
             if position.sequence <= window.horizon[level] || is_full[level] {
                 continue;
             }
@@ -526,7 +526,7 @@ impl Queue {
         self.partitions[partition as usize].waiting.len()
     }
 
-    /// Whether an offer of this level could not be served before tasks that are kept already.
+    /// Whether an offer of this level could not be served before tasks of the backlog.
     pub fn is_behind_backlog(&self, partition: u32, level: PriorityLevel) -> bool {
         self.partitions[partition as usize].is_behind_backlog(level)
     }

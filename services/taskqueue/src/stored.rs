@@ -29,7 +29,7 @@ pub(crate) struct StoredTask {
     expires_at: Option<i64>,
     #[prost(string, optional, tag = "9")]
     request_id: Option<String>,
-    /// Its order within its level.
+    /// Its sequence within its level.
     #[prost(uint64, tag = "10")]
     pub sequence: u64,
 }
@@ -65,7 +65,7 @@ impl StoredTask {
     }
 }
 
-/// A place in line.
+/// A position.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct StoredPosition {
     #[prost(uint32, tag = "1")]

@@ -1,4 +1,4 @@
-//! A waiting task, and where it stands in line.
+//! A waiting task, and its position in its partition.
 
 use api::Held;
 use api::temporal::api::common::v1::Priority;
@@ -56,13 +56,13 @@ impl<T> std::ops::IndexMut<PriorityLevel> for PerPriority<T> {
     }
 }
 
-/// Where a kept task stands in its partition: by level, then by order. Orders of one level count from 1 without gaps and
+/// Where a persisted task stands in its partition: by level, then by sequence. Sequences of one level count from 1 without gaps and
 /// are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The level.
     pub level: PriorityLevel,
-    /// The order within the level.
+    /// The sequence within the level.
     pub sequence: u64,
 }
 
@@ -86,7 +86,7 @@ pub struct Task {
     /// After this it is stale.
     pub expires_at: Option<Timestamp>,
     /// The request id under which history may have recorded its start for a poller that then got nothing. The delivery that takes
-    /// the task next asks with the same id, so that history recognises it.
+    /// the task next uses the same id, so that history recognises it.
     pub request_id: Option<String>,
 }
 

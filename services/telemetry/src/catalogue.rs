@@ -98,7 +98,7 @@ pub const CATALOGUE: &[Metric] = &[
         "Bytes in the groups that were appended to the logs of shards.",
     )),
     counter("outlast_log_appends_total", &[], "Groups appended to the logs of shards."),
-    counter("outlast_matching_persisted_total", &[], "Tasks kept durably because no poller was there."),
+    counter("outlast_matching_persisted_total", &[], "Tasks persisted because no poller was there."),
     gauge("outlast_matching_pollers", &[], "Polls that wait for a task."),
     counter("outlast_matching_polls_total", &[], "Polls begun."),
     counter("outlast_matching_sync_match_total", &[], "Tasks that met a poller at once."),

@@ -34,7 +34,7 @@ use crate::memory::{Account, ConnectionShare, RequestMemory};
 use crate::methods::{Handler, methods};
 
 /// An error should reach its caller before the caller's patience ends, since it says more than a deadline that passed.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
+const DEADLINE_MARGIN: Duration = Duration::from_millis(200);
 
 /// Sends each request to the method, or to the small service, that its path names.
 #[derive(Clone)]
@@ -123,7 +123,7 @@ impl Routes {
         let account = Account::new(self.memory.request(charged.memory));
         // Dropped with what it holds in every case but one: there is a response, and a caller to write it to.
         let receipts = ReceiptSlot::default();
-        let deadline = timeout.map(|timeout| self.runtime.now() + timeout - LAST_MOMENT.min(timeout / 5));
+        let deadline = timeout.map(|timeout| self.runtime.now() + timeout - DEADLINE_MARGIN.min(timeout / 5));
         request.extensions_mut().insert(Received { deadline, receipts: receipts.clone() });
         let answer = async {
             match self.read(number, request, &account).await {

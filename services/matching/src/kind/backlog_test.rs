@@ -85,10 +85,12 @@ impl World {
         }
     }
 
-    fn keep(&mut self, level: u8, expires_in: Option<i64>) {
+    fn persist(&mut self, level: u8, expires_in: Option<i64>) {
         self.number += 1;
         let task = task(self.number, level, expires_in.map(|millis| self.now + millis));
-        let Reply::Persisted(position) = self.ask(Input::Persist(Box::new(task.clone()))) else { panic!("not kept") };
+        let Reply::Persisted(position) = self.ask(Input::Persist(Box::new(task.clone()))) else {
+            panic!("not persisted")
+        };
         assert_eq!(self.expected.insert(position, task), None, "positions are used once");
         self.order.push_back(position);
     }
@@ -160,8 +162,8 @@ proptest! {
         let mut world = World::default();
         for op in ops {
             match op {
-                Op::Persist(level, count) => (0..count).for_each(|_| world.keep(level, None)),
-                Op::PersistExpiring(level, millis) => world.keep(level, Some(millis)),
+                Op::Persist(level, count) => (0..count).for_each(|_| world.persist(level, None)),
+                Op::PersistExpiring(level, millis) => world.persist(level, Some(millis)),
                 Op::AcknowledgeFirst(count) => {
                     let count = usize::from(count).min(world.order.len());
                     let first: Vec<_> = world.order.drain(..count).collect();
@@ -179,7 +181,7 @@ proptest! {
                 Op::Advance(millis) => {
                     world.now += millis;
                     let now = Timestamp::from_millis(world.now);
-                    // Tasks in pages that are away expire once they are brought in.
+                    // Tasks in evicted pages expire once they are loaded.
                     world.check_in_everything();
                     while world.backlog.state().next_wake_up().is_some_and(|at| at <= now) {
                         world.ask(Input::WakeUp);
@@ -212,7 +214,7 @@ impl World {
 fn a_long_backlog_takes_little_memory_once_it_is_in_its_rows() {
     let mut world = World::default();
     for _ in 0..20_000 {
-        world.keep(3, None);
+        world.persist(3, None);
     }
     let full = world.backlog.state().weight();
     world.checkpoint();
@@ -227,7 +229,7 @@ fn a_long_backlog_takes_little_memory_once_it_is_in_its_rows() {
 fn reading_goes_on_where_the_last_reading_ended() {
     let mut world = World::default();
     for number in 0..1_000 {
-        world.keep(1 + (number % 2) as u8, None);
+        world.persist(1 + (number % 2) as u8, None);
     }
     world.checkpoint();
     let mut after = PerPriority::default();
@@ -249,8 +251,8 @@ fn reading_goes_on_where_the_last_reading_ended() {
 #[test]
 fn a_change_applied_twice_makes_no_difference() {
     let mut world = World::default();
-    world.keep(3, Some(5));
-    world.keep(2, None);
+    world.persist(3, Some(5));
+    world.persist(2, None);
     let mut again = Backlog::default();
     for (_, change) in world.tail.iter().chain(&world.tail) {
         again.apply(&Change::decode(change).expect("a sound change")).expect("an applicable change");

@@ -108,10 +108,10 @@ impl World {
         }
     }
 
-    fn keep(&mut self, level: u8) {
+    fn persist(&mut self, level: u8) {
         self.number += 1;
         let Reply::Persisted(at) = self.ask(Input::Persist(Box::new(task(self.number, level, None)))) else {
-            panic!("not kept")
+            panic!("not persisted")
         };
         self.expected.insert(at, self.number);
     }
@@ -205,7 +205,7 @@ proptest! {
         let mut world = World::default();
         for op in ops {
             match op {
-                Op::Persist(level, count) => (0..count).for_each(|_| world.keep(level)),
+                Op::Persist(level, count) => (0..count).for_each(|_| world.persist(level)),
                 Op::Acknowledge(first, step, count) => world.acknowledge(first, step, count),
                 Op::Checkpoint { is_trimmed } => world.checkpoint(true, is_trimmed),
                 Op::Die { is_writing, luck } => {
@@ -228,9 +228,9 @@ proptest! {
 #[test]
 fn taking_over_writes_again_what_the_tail_touched_and_no_more() {
     let mut world = World::default();
-    (0..1_000).for_each(|_| world.keep(3));
+    (0..1_000).for_each(|_| world.persist(3));
     world.checkpoint(true, true);
-    world.keep(3);
+    world.persist(3);
     world.acknowledge(0, 1, 1);
     world.take_over(&[0]);
     assert_eq!(world.read, 3, "the header, the first page, and the last one");
@@ -242,9 +242,9 @@ fn taking_over_writes_again_what_the_tail_touched_and_no_more() {
 #[test]
 fn a_long_tail_whose_pages_were_written_makes_no_large_header() {
     let mut world = World::default();
-    (0..50).for_each(|_| world.keep(3));
+    (0..50).for_each(|_| world.persist(3));
     world.checkpoint(true, true);
-    (0..10_000).for_each(|_| world.keep(3));
+    (0..10_000).for_each(|_| world.persist(3));
     world.acknowledge(2_000, 2, 4_000);
     world.checkpoint(true, false);
     let total: usize = world.tail.iter().map(|(_, change)| change.len()).sum();

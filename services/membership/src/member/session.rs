@@ -24,7 +24,7 @@ const TAKEN_GRACE_LEASES: u32 = 3;
 enum End {
     /// Look for the leader again.
     Again(String),
-    /// The leader said no.
+    /// The leader rejected it.
     Refused(Refused),
 }
 
@@ -35,7 +35,7 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     let lease = timings.lease * TAKEN_GRACE_LEASES;
     let mut taken = None;
     let mut warned = None;
-    let mut backoff = Backoff::new(timings.retry_pause, timings.retry_pause * 5);
+    let mut backoff = Backoff::new(timings.retry_backoff, timings.retry_backoff * 5);
     loop {
         let found = find_leader(&inner.runtime, timings, &inner.settings.seeds, &inner.calls.voters()).await;
         let end = match found {

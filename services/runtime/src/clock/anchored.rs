@@ -130,7 +130,7 @@ impl<S: Source> Clock for AnchoredClock<S> {
         self.anchor.fetch_max(now.nanos().saturating_sub(reading.monotonic), Ordering::AcqRel);
     }
 
-    fn longest_nap(&self) -> Duration {
+    fn max_sleep(&self) -> Duration {
         Duration::from_secs(1)
     }
 }

@@ -11,14 +11,14 @@ use crate::{Corrupt, Position, Task};
 pub enum Change {
     /// A task waits.
     Added {
-        /// Its order within its level: the next one.
+        /// Its sequence within its level: the next one.
         sequence: u64,
         /// The task.
         task: Box<Task>,
     },
     /// More is known of a task that waits.
     Replaced {
-        /// Its order within its level.
+        /// Its sequence within its level.
         sequence: u64,
         /// The task as it is now.
         task: Box<Task>,

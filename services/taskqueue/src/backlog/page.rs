@@ -1,4 +1,4 @@
-//! Pages: tasks of one level with neighbouring orders, stored together in one row.
+//! Pages: tasks of one level with neighbouring sequences, stored together in one row.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::stored::{Record, StoredPage, StoredTask};
 use crate::{Corrupt, Position, PriorityLevel, Task};
 
-/// How many orders share a page. Part of the stored format.
+/// How many sequences share a page. Part of the stored format.
 const SEQUENCES_PER_PAGE: u64 = 32;
 
 /// Names a page of a partition.
@@ -25,7 +25,7 @@ impl PageId {
         Self { level: position.level, number: position.sequence / SEQUENCES_PER_PAGE }
     }
 
-    /// Whether this is the first order of its page that is ever given out.
+    /// Whether this is the first sequence of its page that is ever given out.
     pub(super) fn is_first(sequence: u64) -> bool {
         // Orders count from 1.
         sequence == 1 || sequence.is_multiple_of(SEQUENCES_PER_PAGE)
@@ -47,10 +47,10 @@ impl PageId {
     }
 }
 
-/// A page: here, or only in its row.
+/// A page: resident, or only in its row.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Page {
-    /// In memory: its tasks by order.
+    /// In memory: its tasks by sequence.
     Resident(BTreeMap<u64, Task>),
     /// Only in its row, which has this many tasks.
     Evicted(u32),

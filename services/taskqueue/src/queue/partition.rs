@@ -1,7 +1,7 @@
 //! One partition of a queue: who waits in it, and the window over its backlog.
 //!
 //! The window is exact: of each level it holds every waiting task up to its horizon and none beyond. So a task that was
-//! kept while a reading was under way is neither missed nor taken twice, and a removed one never comes back.
+//! persisted while a reading was under way is neither missed nor taken twice, and a removed one never comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,14 +13,14 @@ use crate::{PerPriority, PriorityLevel};
 pub(super) enum Rank {
     /// Its caller waits for the answer: first of all, in order of arrival.
     Query(ItemId),
-    /// By level; in a level what was kept comes before what was just offered.
+    /// By level; in a level tasks of the backlog come before offers.
     Task(PriorityLevel, Turn),
 }
 
 /// The order within a level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Turn {
-    /// By the backlog's order.
+    /// By the backlog's sequence.
     Backlog(u64),
     /// By arrival.
     Offered(ItemId),
@@ -35,7 +35,7 @@ pub(super) struct Window {
     pub reading: bool,
     /// Up to here, per level, the window holds every waiting task.
     pub horizon: PerPriority<u64>,
-    /// The highest order known to have been given out, per level.
+    /// The highest sequence known to have been given out, per level.
     pub last: PerPriority<u64>,
     /// How many tasks the window holds, per level, waiting or in delivery.
     pub held: PerPriority<usize>,
@@ -64,7 +64,7 @@ impl Partition {
         Self { window: durable.then(Window::default), ..Self::default() }
     }
 
-    /// What is to be served first; nothing while something that was kept earlier has yet to be read.
+    /// What is to be served first; nothing while an earlier task of the backlog has yet to be read.
     pub fn first(&self, capacity: usize) -> Option<(Rank, ItemId)> {
         let (rank, item) = self.waiting.first_key_value().map(|(rank, item)| (*rank, *item))?;
         let (Rank::Task(level, turn), Some(window)) = (rank, &self.window) else { return Some((rank, item)) };
@@ -95,7 +95,7 @@ impl Partition {
         self.waiting.range(from..=to).next().is_some()
     }
 
-    /// Whether tasks of this level or before it are kept and still wait.
+    /// Whether tasks of this level or before it wait in the backlog.
     pub fn is_behind_backlog(&self, level: PriorityLevel) -> bool {
         let window = self.window.as_ref().filter(|window| window.known);
         let mut levels = PriorityLevel::all().take_while(|earlier| *earlier <= level);

@@ -105,7 +105,7 @@ fn until_the_backlog_has_been_read_nothing_overtakes_it() {
 fn a_task_kept_during_a_reading_is_neither_missed_nor_taken_twice() {
     let mut queue = queue(1);
     let level = position(3, 1).level;
-    // Order 2 is heard of before order 1: the window is behind and reads.
+    // Sequence 2 arrives before sequence 1: the window is behind and reads.
     queue.persisted(0, position(3, 2), Arc::new(task(2, 3)));
     let request = queue.next_read().expect("it is behind");
     assert_eq!(request.after[level], 0);
