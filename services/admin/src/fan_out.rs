@@ -58,7 +58,7 @@ fn serves_shards(node: &Node) -> bool {
     node.roles.contains(&Role::History) || node.roles.contains(&Role::Matching)
 }
 
-/// A connection of its own: operators call_all seldom.
+/// A connection of its own: operators call seldom.
 async fn connect(address: &str) -> Result<Peer, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| format!("{address}: {error}"))?;
     let channel = endpoint.connect_timeout(CONNECT_TIMEOUT).connect().await;

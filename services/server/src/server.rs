@@ -162,10 +162,8 @@ impl Server {
             (Some(cluster), Some(listener)) => Some(Box::pin(Joining::start(cluster, listener, &runtime)).await?),
             _ => None,
         };
-        let (node, membership) = match &joining {
-            Some(joining) => (joining.node().clone(), joining.membership()),
-            None => alone(&settings),
-        };
+        let joined = joining.as_ref().map(|joining| (joining.node().clone(), joining.membership()));
+        let (node, membership) = joined.unwrap_or_else(|| alone(&settings));
         let last_clock = Keeping::begin(&store.table, &node, &runtime).await;
         let directory = Arc::new(Directory::new(Arc::clone(&store.registry), runtime.clone()));
         let services = Arc::new(Services::new(&settings, &node, &membership, &store, &directory, &runtime));

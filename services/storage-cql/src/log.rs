@@ -90,7 +90,7 @@ impl Log for CqlLog {
         self.append_group(log, epoch, seq, id, bytes).await
     }
 
-    /// Asks the head, by a quorum read of its own: none is shared with an earlier asker, and nothing is remembered. Every
+    /// Asks the head, by a quorum read of its own: none is shared with an earlier caller, and nothing is remembered. Every
     /// opener raises the head first, and goes on (reads the tail, serves) only when a quorum has acknowledged that. So if
     /// a quorum shows our epoch, no other owner had begun to serve when this read began, which is all that a read at serial
     /// consistency could prove. The segment would do as well, but not for someone whose segment was trimmed meanwhile.

@@ -33,7 +33,7 @@ use crate::errors::{mismatch_to_status, to_status};
 use crate::memory::{Account, ConnectionShare, RequestMemory};
 use crate::methods::{Handler, methods};
 
-/// An error should reach its caller before the caller's patience ends, since it says more than a deadline that passed.
+/// An error should reach its caller before the caller's deadline, since it says more than a deadline that passed.
 const DEADLINE_MARGIN: Duration = Duration::from_millis(200);
 
 /// Sends each request to the method, or to the small service, that its path names.

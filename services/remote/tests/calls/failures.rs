@@ -61,7 +61,7 @@ async fn a_deadline_of_the_trait_travels_as_what_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn without_a_deadline_patience_ends_after_its_usual_time_and_that_is_no_deadline_of_the_callers() {
+async fn without_a_deadline_a_call_ends_unavailable_after_the_call_timeout() {
     let cluster = Cluster::new(impatient());
     let process = cluster.process("there").await;
     cluster.publish(&[node("there", 1, &process.address)], Some("there"));
