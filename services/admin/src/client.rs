@@ -41,7 +41,7 @@ impl AdminClient {
     /// Connects to the internal address of a node, `host:port`. No call will take longer than `within`.
     ///
     /// # Errors
-    /// When the address makes no sense or nothing answers there.
+    /// When the address is invalid or nothing answers there.
     pub async fn connect(address: &str, within: Duration) -> Result<Self, AdminError> {
         let unreachable = |why: String| AdminError::Unreachable(format!("cannot reach a node at {address}: {why}"));
         let endpoint =
@@ -60,7 +60,7 @@ impl AdminClient {
         Ok(members(answer(self.node.list_members(wire::ListMembersRequest {}).await)?))
     }
 
-    /// Who should own what.
+    /// The ring.
     ///
     /// # Errors
     /// When the node does not answer.
@@ -68,7 +68,7 @@ impl AdminClient {
         Ok(ring_view(answer(self.node.get_ring(wire::GetRingRequest {}).await)?))
     }
 
-    /// Shards of the whole cluster, or of the asked node only; of one service or of both.
+    /// Shards of the whole cluster, or of the called node only; of one service or of both.
     ///
     /// # Errors
     /// When the node does not answer.
@@ -78,7 +78,7 @@ impl AdminClient {
         Ok(shard_rows(answer(self.node.list_shards(request).await)?))
     }
 
-    /// Has all nodes, or the asked node only, write everything to their tables.
+    /// Makes all nodes, or the called node only, write everything to their tables.
     ///
     /// # Errors
     /// When the node does not answer.

@@ -109,7 +109,7 @@ pub struct Member {
     pub session: Option<SessionReport>,
 }
 
-/// Who should own what.
+/// A version of the ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RingView {
     /// Rises with each change.
@@ -140,9 +140,9 @@ pub struct ShardRow {
     pub service: &'static str,
     /// Its number.
     pub shard: u32,
-    /// Who should own it.
+    /// The node that should own it.
     pub owner: Option<String>,
-    /// Who serves it, and how it is; `None` while no node does, as far as is known.
+    /// The node that serves it, and its state; `None` while no node does, as far as is known.
     pub serving: Option<Serving>,
 }
 
@@ -171,7 +171,7 @@ pub struct Serving {
     pub lag_ms: Option<u64>,
 }
 
-/// A node that could not be asked.
+/// A node that could not be called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unreachable {
     /// Its name.

@@ -1,4 +1,4 @@
-//! What goes with every call: on whose behalf it is made, who asked, for how long, under which id, and who is notified whether the
+//! What goes with every call: on whose behalf it is made, its caller, for how long, under which id, and the receipt by which the service learns whether the
 //! answer was written.
 
 use std::sync::Arc;
@@ -29,10 +29,10 @@ impl Namespace {
     }
 }
 
-/// Who asked. Nothing authenticates callers yet.
+/// The caller. Nothing authenticates callers yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Principal {
-    /// It is not known who.
+    /// Unknown.
     #[default]
     Anonymous,
 }
@@ -42,7 +42,7 @@ pub enum Principal {
 pub struct CallContext {
     /// The verified tenant. Nothing behind the frontend looks at a raw namespace name again.
     pub namespace: Arc<Namespace>,
-    /// Who asked.
+    /// The caller.
     pub principal: Principal,
     /// When the answer must have left, if the caller said. Attempts are made until then.
     pub deadline: Option<Timestamp>,

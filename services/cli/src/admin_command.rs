@@ -20,11 +20,11 @@ use crate::say;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take that needs nothing but to be given.
 const USUAL: Duration = Duration::from_secs(10);
-/// A change of voters is tried for 25 s by the node that is asked: a new one has to catch up first.
+/// A change of voters is tried for 25 s by the node that is called: a new one has to catch up first.
 const VOTER_CHANGE: Duration = Duration::from_secs(40);
 /// How long a node may take to hand its shards over. As long as that takes a process that stops.
 const HAND_OVER: Duration = Duration::from_secs(60);
-/// The node that is asked waits for two minutes for each other one.
+/// The node that is called waits for two minutes for each other one.
 const FLUSH: Duration = Duration::from_secs(130);
 
 /// Flags of all commands.
@@ -71,7 +71,7 @@ enum Command {
     Members,
     /// Show which node should own which shards.
     Ring,
-    /// Show shards: who should own them, who serves them, and how they are.
+    /// Show shards: which nodes should own and which serve them, and their state.
     Shards {
         /// Only those of one service.
         #[arg(long, value_enum)]
@@ -79,13 +79,13 @@ enum Command {
         /// Only those that their owner does not serve.
         #[arg(long)]
         unserved: bool,
-        /// Only those that the asked node serves.
+        /// Only those that the called node serves.
         #[arg(long)]
         local: bool,
     },
     /// Have all shards written to their tables, while they go on serving.
     Flush {
-        /// Only those that the asked node serves.
+        /// Only those that the called node serves.
         #[arg(long)]
         local: bool,
     },
@@ -112,7 +112,7 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Show the voters, or change who votes.
+    /// Show or change the voters.
     Voters {
         #[command(subcommand)]
         command: Option<VotersCommand>,

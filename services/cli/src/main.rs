@@ -1,6 +1,6 @@
 //! The `outlast` binary: one file per command.
 //!
-//! A command ends with 0 when it has done what was asked, with 1 when it could not, and with 2 when it was not understood.
+//! A command ends with 0 when it has succeeded, with 1 when it could not, and with 2 when it was not understood.
 
 mod admin_command;
 mod config_command;

@@ -1,7 +1,7 @@
 //! SIGTERM, SIGINT and SIGHUP, from the first moment of a server to its last.
 //!
 //! SIGHUP stops a server whose standard input is a terminal, since it says that the terminal is gone. Any other server, of an
-//! init system, a container or `nohup`, logs and ignores it: there it asks daemons to read their configuration again,
+//! init system, a container or `nohup`, logs and ignores it: there it makes daemons read their configuration again,
 //! and this one reads it at its start only.
 
 use std::io::IsTerminal;
@@ -79,7 +79,7 @@ mod tests {
         assert!(std::process::Command::new("kill").args([signal, &me]).status().unwrap().success());
     }
 
-    /// One test: signals are the process's, and go to all who listen.
+    /// One test: signals are the process's, and go to all listeners.
     #[tokio::test]
     async fn a_hangup_stops_only_the_server_of_a_terminal() {
         let (mut in_terminal, mut daemon) = (Signals::listen_with(true).unwrap(), Signals::listen_with(false).unwrap());

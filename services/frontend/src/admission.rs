@@ -156,7 +156,7 @@ impl Admission {
         })
     }
 
-    /// All that may be let in now.
+    /// Admits all that may be admitted now.
     fn admitted(self: &Arc<Self>, state: &mut State) -> Vec<(oneshot::Sender<Turn>, Turn)> {
         let mut admitted = Vec::new();
         while let Some((namespace, cost, waiter)) = state.queue.next(|waiter| waiter.to.is_closed()) {

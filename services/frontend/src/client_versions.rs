@@ -1,4 +1,4 @@
-//! Which clients this server serves, and whether a client accepts this server. Clients say in headers who they are and
+//! Which clients this server serves, and whether a client accepts this server. Clients name in headers themselves and
 //! which servers they know how to speak to; an unsupported pair gets an error at once, whatever it asks for.
 //!
 //! Absent on purpose: any look at clients that do not say both their name and their version.

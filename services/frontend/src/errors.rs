@@ -122,7 +122,7 @@ fn row(error: &ServiceError) -> (Code, Option<Any>) {
     }
 }
 
-/// Who shares the bound: everything that is not the whole server's business is the namespace's.
+/// The scope of the bound: everything that is not the whole server's business is the namespace's.
 fn scope(cause: ResourceExhaustedCause) -> ResourceExhaustedScope {
     match cause {
         ResourceExhaustedCause::SystemOverloaded

@@ -43,7 +43,7 @@ impl Namespaces {
         Self { registry, runtime, snapshot, listings, creating: AtomicUsize::new(0) }
     }
 
-    /// Reads all rows again, once for all who ask before that begins. What is out of date until then is at most what
+    /// Reads all rows again, once for all callers that come before that begins. What is out of date until then is at most what
     /// the registry's watch has not reported yet.
     pub(crate) async fn refresh(&self) -> ServiceResult<()> {
         self.listings.once(|| self.list()).await

@@ -126,7 +126,7 @@ impl Quotas {
     }
 }
 
-/// The longest wait that a bucket asks for. A longer one makes no sense at any rate.
+/// The longest wait that a bucket asks for. No rate needs a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A token bucket that holds a burst. A refused caller gets the time of the next token that no other was refused for

@@ -1,4 +1,4 @@
-//! DescribeTaskQueue: who polls, and how much is waiting.
+//! DescribeTaskQueue: the pollers, and how much is waiting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

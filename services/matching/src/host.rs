@@ -56,7 +56,7 @@ impl Core {
                 (Arc::clone(queue), state.is_drained(number))
             });
             let Ok((queue, is_drained)) = looked else {
-                // A shard begins with what it owes before calls are let in.
+                // A shard begins with its obligations before it admits calls.
                 self.runtime.sleep(SHARD_OPENING_DELAY).await;
                 continue;
             };

@@ -14,7 +14,7 @@ const MOST_POLLERS: usize = 500;
 /// How long a rate holds without a poll of the worker that asked for it: longer than a poll waits.
 const RATE_HOLDS: Duration = Duration::from_secs(70);
 
-/// Who polls.
+/// A poller.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PollerDescription {
     pub(crate) identity: String,
@@ -25,7 +25,7 @@ pub(crate) struct PollerDescription {
     pub(crate) rate: Option<f64>,
 }
 
-/// Those who polled lately, by identity.
+/// Recent pollers, by identity.
 #[derive(Default)]
 pub(crate) struct RecentPollers(HashMap<String, (Timestamp, Arc<PollerDescription>)>);
 

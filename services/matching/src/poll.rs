@@ -22,7 +22,7 @@ use crate::workers::Presence;
 
 /// The longest that a poll waits, whatever its deadline.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
-/// How long before its deadline a poll without a task gives up, so that a task being delivered can still make it.
+/// How long before its deadline a poll without a task ends, so that a task being delivered can still make it.
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// How long the poll of a worker that has left waits for its empty answer.

@@ -17,7 +17,7 @@ use crate::task_queue::{PendingQuery, TaskQueue};
 /// Queries without an answer, by their ids.
 pub(crate) type PendingQueries = HashMap<String, QueryCaller>;
 
-/// Who waits for an answer.
+/// The caller that waits for an answer.
 pub(crate) struct QueryCaller {
     namespace: NamespaceId,
     to: oneshot::Sender<QueryOutcome>,

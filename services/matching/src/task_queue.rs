@@ -289,7 +289,7 @@ impl Core {
         match settled.origin {
             Origin::Offer => {
                 if let Some(pending) = state.offers.remove(&settled.item) {
-                    // An offerer that is gone asks history what became of it.
+                    // An offerer that is gone offers it again, and history answers that it is stale.
                     let _ = pending.to.send(OfferEnd::Taken);
                 }
             }
@@ -336,7 +336,7 @@ impl Core {
     }
 
     /// Retries an input that a partition must not miss. If it does all the same, because the process ends or the queue
-    /// moves away, the next reader of the backlog asks history about tasks that are stale by then.
+    /// moves away, the next reader of the backlog offers tasks that history answers to be stale.
     async fn send_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;

@@ -1,5 +1,5 @@
-//! Pure: which node owns which shard. Consistent hashing says who would like a shard, bounds say how many one may have, and
-//! what is well as it is stays.
+//! Pure: which node owns which shard. Consistent hashing gives each shard its preferred nodes, bounds say how many one may
+//! have, and shards that fit both do not move.
 //!
 //! With a fair share `f` of the shards, by weight, a node gets at most `max(⌈f⌉, ⌊1.1 f⌋)` and at least
 //! `min(⌊f⌋, ⌈0.9 f⌉)`. Pinned shards count, and do not move.
@@ -21,7 +21,7 @@ pub(crate) struct Candidate {
 
 /// What an assignment starts from.
 pub(crate) struct Before<'a> {
-    /// Makes the shards of services differ in who would like them.
+    /// Makes the preferred nodes of services' shards differ.
     pub(crate) service: &'a str,
     /// The owner of each shard until now.
     pub(crate) owners: &'a [Option<String>],
@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes from each node what it has beyond its bound: first what belongs to one who has come back, then what it
+    /// Takes from each node what it has beyond its bound: first what belongs to a node that has come back, then what it
     /// likes least.
     fn release_excess(&mut self) {
         for node in 0..self.loads.len() {

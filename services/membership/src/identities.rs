@@ -1,4 +1,4 @@
-//! Who is who among the voters.
+//! The identities of the voters.
 //!
 //! A voter that has lost its disk has forgotten what it voted for, and must not vote under its old name as if nothing had
 //! happened; nor must a second process that was started with the same name. So a voter's data folder has a UUID, and each

@@ -13,7 +13,7 @@ use tonic::{Response, Status};
 
 use crate::leader_search::find_leader;
 
-/// Why the leader has not done what was asked.
+/// Why a call to the leader failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// It said no.
@@ -22,7 +22,7 @@ pub enum CallError {
     /// The node that was meant is not a member (any more).
     #[error("{0}")]
     UnknownNode(String),
-    /// No leader answered in time. What was asked may have happened all the same; asking again does no harm.
+    /// No leader answered in time. The call may have taken effect all the same; a retry does no harm.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -66,7 +66,7 @@ impl LeaderCalls {
         }
     }
 
-    /// Takes note of who leads; `None` when that is not so any more.
+    /// Records the leader; `None` when its leadership has ended.
     pub(crate) fn note_leader(&self, leader: Option<MembershipClient<Channel>>) {
         self.knowledge().leader = leader;
     }
@@ -85,7 +85,7 @@ impl LeaderCalls {
         }
     }
 
-    /// Asks until there is an answer other than "ask another", each time for at most `each`.
+    /// Calls the leader, following redirects, until there is an answer; each attempt takes at most `each`.
     ///
     /// # Errors
     /// The refusal, or that the time ran out.
@@ -98,7 +98,7 @@ impl LeaderCalls {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let last = Mutex::new("no voter has been asked yet".to_owned());
+        let last = Mutex::new("no voter has been called yet".to_owned());
         let note = |what: String| *last.lock().unwrap_or_else(PoisonError::into_inner) = what;
         let attempts = async {
             loop {

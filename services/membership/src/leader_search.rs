@@ -1,4 +1,4 @@
-//! Finding the leader: asks every seed and every known voter at once, and goes where they point.
+//! Finding the leader: calls every seed and every known voter at once, and follows their redirects.
 
 use std::collections::BTreeSet;
 

@@ -31,14 +31,14 @@ pub enum JoinRefusal {
     ClockDiffers,
     /// The release is too old.
     FeatureLevel,
-    /// The request makes no sense.
+    /// The request is invalid.
     Invalid,
 }
 
 /// Why a node has not joined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("{0}")]
     Settings(String),
     /// The leader rejected it.
@@ -101,7 +101,7 @@ impl Member {
     /// Begins to join. Returns at once; the ring has version 0 until then.
     ///
     /// # Errors
-    /// When a setting makes no sense.
+    /// When a setting is invalid.
     pub fn start(settings: MemberSettings, runtime: Runtime) -> Result<Arc<Self>, JoinError> {
         settings.check().map_err(JoinError::Settings)?;
         let inner = Arc::new(Inner {

@@ -52,7 +52,7 @@ pub(crate) struct PeerClient {
 /// How to reach a node's internal server.
 ///
 /// # Errors
-/// When the address makes no sense.
+/// When the address is invalid.
 pub(crate) fn endpoint(address: &str, timings: &MembershipSettings) -> Result<Endpoint, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| format!("{address}: {error}"))?;
     Ok(endpoint

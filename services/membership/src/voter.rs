@@ -25,7 +25,7 @@ use crate::state_machine::StateMachine;
 /// Why a voter cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("{0}")]
     Settings(String),
     /// Another process uses the data folder.

@@ -118,7 +118,7 @@ pub(crate) struct Peer {
 #[derive(Default)]
 struct ConnectionSlot {
     connection: Mutex<Option<Connection>>,
-    /// Held by the one caller who connects; the others wait for how it ends.
+    /// Held by the one caller that connects; the others wait for how it ends.
     connecting: tokio::sync::Mutex<Failures>,
 }
 

@@ -11,7 +11,7 @@ use internal_api::calls as proto;
 use tokio::sync::watch;
 use tonic::Status;
 
-/// Who this process is, to those that call it.
+/// The identity of this process, for its callers.
 #[derive(Clone)]
 pub struct Identity {
     node: NodeId,

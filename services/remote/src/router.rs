@@ -80,7 +80,7 @@ impl<S: Service + ?Sized> Carrier<S> for Router<S> {
 
 impl<S: Service + ?Sized> Router<S> {
     /// Calls the owners that `membership` names. What `node`, this one, owns itself is served once
-    /// [`Router::serve_here`] says by whom.
+    /// [`Router::serve_here`] has been called.
     #[must_use]
     pub fn new(
         membership: &Arc<dyn Membership>,
@@ -122,7 +122,7 @@ impl<S: Service + ?Sized> Router<S> {
         }
     }
 
-    /// Asks the owner, and asks again as [`retry`] says. Every attempt says the same.
+    /// Calls the owner, and retries as [`retry`] says. Every attempt sends the same request.
     async fn route<C: Call<Service = S>>(
         &self,
         route: Route,

@@ -170,7 +170,7 @@ impl Target {
         let is_of_connection = status.source().is_some();
         let text = || format!("a call to node {} failed: {}", self.peer.id(), status.message());
         match status.code() {
-            // A peer of another release, or of other roles than the ring says: a little later, another may be asked.
+            // A peer of another release, or of other roles than the ring says: a little later, another may be called.
             Code::Unimplemented => ServiceError::Unavailable(text()),
             // The message is too large, or cannot be decoded: the next attempt would fail like this one.
             Code::OutOfRange | Code::InvalidArgument => ServiceError::Internal(text()),

@@ -117,7 +117,7 @@ impl Joined {
         Arc::clone(&self.member.ring().borrow())
     }
 
-    /// Whether it has ever joined. Before that the leader takes what is asked in the node's name for an operator's request.
+    /// Whether it has ever joined. Before that the leader takes calls in the node's name for an operator's request.
     pub(crate) fn has_joined(&self) -> bool {
         self.member.incarnation() > 0
     }

@@ -34,7 +34,7 @@ pub enum ShardNumberError {
         /// What was asked for.
         wanted: u32,
     },
-    /// The stored number makes no sense.
+    /// The stored number is invalid.
     #[error("the stored number of {role} shards cannot be read: {text:?}")]
     Unreadable {
         /// Whose shards.
@@ -48,7 +48,7 @@ pub enum ShardNumberError {
 }
 
 /// Makes sure that the store has `wanted` shards of a role, writing the number at the first start. After
-/// [`StorageError::Unknown`] it may be asked again.
+/// [`StorageError::Unknown`] it may be called again.
 pub(crate) async fn check(registry: &dyn Registry, role: &'static str, wanted: u32) -> Result<(), ShardNumberError> {
     if wanted == 0 {
         return Err(ShardNumberError::None { role });

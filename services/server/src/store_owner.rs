@@ -41,7 +41,7 @@ pub enum StoreOwnerError {
 }
 
 /// Makes sure that the store belongs to the cluster of `ring`, before `node` takes part in it. A store of the cluster with
-/// the id `takes_over` is taken from that. After [`StorageError::Unknown`] it may be asked again.
+/// the id `takes_over` is taken from that. After [`StorageError::Unknown`] it may be called again.
 pub(crate) async fn claim(
     registry: &dyn Registry,
     ring: &Ring,

@@ -1,5 +1,5 @@
-//! A walk over all that is stored, through the ports and so on any store, beside those who use it: each row and entry is read,
-//! which holds it against its checksum, and against what rows of its kind look like. A run whose chain has vanished, which
+//! A walk over all that is stored, through the ports and so on any store, while the store is in use: each row and entry is read
+//! and checked against its checksum and its format. A run whose chain has vanished, which
 //! cannot be found any more, is reported.
 //!
 //! The groups of logs are not checked here: they are read, and checked, when their shard is opened.

@@ -1,4 +1,4 @@
-//! What a frontend obeys.
+//! Settings of the frontend.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

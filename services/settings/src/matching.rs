@@ -1,4 +1,4 @@
-//! What matching obeys.
+//! Settings of matching.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What membership obeys: how soon it takes a node for dead.
+//! Settings of membership: how soon it takes a node for dead.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub struct MembershipSettings {
     pub call_timeout: Duration,
     /// The pause before a node looks for the leader again.
     pub retry_backoff: Duration,
-    /// How long a node tries to join before it gives up.
+    /// How long a node tries to join before it ends.
     pub join_timeout: Duration,
     /// How long a call to the leader is repeated while none can be found.
     pub leader_timeout: Duration,

@@ -1,4 +1,4 @@
-//! What calls between the nodes of a cluster obey.
+//! Settings of calls between the nodes of a cluster.
 
 use std::time::Duration;
 

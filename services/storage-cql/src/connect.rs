@@ -16,7 +16,7 @@ use crate::tls;
 
 pub use crate::tls::TlsError;
 
-/// How often a connection is asked whether it is still there, by requests that cost the database next to nothing.
+/// How often a connection is probed, by requests that cost the database next to nothing.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 /// How long it may be silent then. A node that is paused longer is gone round; one that collects garbage is waited for.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -40,7 +40,7 @@ pub enum ConnectError {
     /// It, or we, broke off while logging in or agreeing on encryption. Trying again does not mend it.
     #[error("the database at {} rejected the login: {reason}", .contact_points.join(", "))]
     Refused {
-        /// Where we asked.
+        /// The addresses that were tried.
         contact_points: Vec<String>,
         /// Why, and which settings to look at.
         reason: String,
@@ -48,7 +48,7 @@ pub enum ConnectError {
     /// No node answered, or not as a database does.
     #[error("no database answers at {}: {reason}", .contact_points.join(", "))]
     Unreachable {
-        /// Where we asked.
+        /// The addresses that were tried.
         contact_points: Vec<String>,
         /// What came back.
         reason: String,

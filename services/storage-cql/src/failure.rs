@@ -26,7 +26,7 @@ impl Failure {
         Self::Unreadable(error.to_string())
     }
 
-    /// What it means to someone who only read.
+    /// What it means for a read.
     pub(crate) fn of_read(self) -> StorageError {
         match self {
             Self::Refused(message) | Self::Lost(message) => unavailable(message),
@@ -34,7 +34,7 @@ impl Failure {
         }
     }
 
-    /// What it means to someone who wrote.
+    /// What it means for a write.
     pub(crate) fn of_write(self) -> StorageError {
         match self {
             Self::Refused(message) => unavailable(message),

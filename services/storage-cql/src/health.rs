@@ -58,7 +58,7 @@ async fn log_paxos_variant(session: &Session, settings: &CqlSettings) {
 }
 
 /// Refuses a role that may not write, by a conditional write that cannot apply. Any other failure is left to
-/// those who write in earnest.
+/// the writes that matter.
 pub(crate) async fn may_write(session: &Session, settings: &CqlSettings, unused: Uuid) -> Result<(), ConnectError> {
     let table = format!("{}.registry_entries", settings.keyspace);
     let cql = format!("UPDATE {table} SET content = null WHERE registry = 'none' AND key = ? IF version = -1");

@@ -1,6 +1,6 @@
 //! The log port: one partition for each segment of a log, one row that is the log's head.
 //!
-//! The head (`log_heads`) says who owns the log, under which epoch, and into which segment it writes. Each segment
+//! The head (`log_heads`) says which process owns the log, under which epoch, and into which segment it writes. Each segment
 //! (`log_groups`) repeats the epoch, and an append is conditional on that copy alone: one conditional batch, in one
 //! partition. So opening a log raises the head's epoch first and the segment's second; from then on no append of an
 //! earlier owner can succeed, and what it managed to append until then is in the tail that is read third.

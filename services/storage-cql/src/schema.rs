@@ -108,7 +108,7 @@ pub(crate) fn failed(doing: &str, reason: impl fmt::Display) -> SchemaError {
 /// Looks at which tables the keyspace of `settings` has. Changes nothing.
 ///
 /// # Errors
-/// When the database cannot be asked.
+/// When the database cannot be queried.
 pub async fn check(settings: &CqlSettings, runtime: &Runtime) -> Result<SchemaState, SchemaError> {
     let session = connect::session(settings, runtime).await?;
     state(&session, settings).await

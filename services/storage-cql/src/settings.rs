@@ -15,7 +15,7 @@ pub struct CqlSettings {
     /// The datacentre whose nodes are talked to and whose quorum counts. Logs that are at home in another cannot be
     /// opened. By default `datacenter1`, which is what Cassandra and ScyllaDB call theirs by default.
     pub local_datacenter: String,
-    /// Who to log in as. By default without a login.
+    /// The role to log in as. By default without a login.
     pub credentials: Option<Credentials>,
     /// How to encrypt. By default not at all.
     pub tls: Option<TlsSettings>,
@@ -122,7 +122,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// How connections are encrypted, and who is trusted.
+/// How connections are encrypted, and which certificates are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
     /// The certificates (PEM) that may have signed those of the nodes.

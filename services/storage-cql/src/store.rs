@@ -60,7 +60,7 @@ impl CqlStore {
         Store { log: self.log.clone(), table: self.table.clone(), registry: self.registry.clone() }
     }
 
-    /// What this store has asked of the database since it was connected.
+    /// Counts of this store's requests to the database since it was connected.
     #[must_use]
     pub fn stats(&self) -> CqlStats {
         self.requests.counters.stats()

@@ -110,7 +110,7 @@ impl SqliteStore {
         self.shared.counters.stats()
     }
 
-    /// Carries out what was asked for before, folds the write-ahead log into the file and releases it. Later calls
+    /// Completes earlier calls, folds the write-ahead log into the file and releases it. Later calls
     /// through any port are answered with `Unavailable` (or `Unknown`, where that is the only way to say no).
     pub async fn close(&self) {
         self.shared.commands.close();

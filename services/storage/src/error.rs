@@ -19,7 +19,7 @@ pub enum StorageError {
     /// The store has no room or no budget left.
     #[error("storage exhausted: {0}")]
     Exhausted(String),
-    /// The call makes no sense (an empty group, a row over the limit): a bug in the caller.
+    /// The call is invalid (an empty group, a row over the limit): a bug in the caller.
     #[error("invalid storage call: {0}")]
     Invalid(String),
     /// What is stored contradicts itself.

@@ -261,7 +261,7 @@ impl World {
     }
 
     /// History offers again what was neither taken nor persisted; a start that it recorded for a request that is now forgotten
-    /// runs into its timeout, upon which the task is dispatched anew under another number.
+    /// runs into its timeout, upon which the task is dispatched again under another number.
     fn crash(&mut self) {
         let offered: Vec<_> = std::mem::take(&mut self.offers).into_values().collect();
         self.queue = Queue::new(self.shape);

@@ -472,7 +472,7 @@ impl Queue {
 
 /// Rate, and what can be seen from outside.
 impl Queue {
-    /// Sets how many tasks a second may be dispatched; the last who sets it wins.
+    /// Sets how many tasks a second may be dispatched; the last setting wins.
     pub fn set_rate(&mut self, per_second: f64, now: Timestamp) {
         match &mut self.limit {
             Some(limit) if limit.per_second() == per_second => {}

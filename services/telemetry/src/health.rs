@@ -8,7 +8,7 @@
 //! | /metrics | always, if metrics are kept (404 otherwise) | |
 //!
 //! Bodies of the first three are JSON and name the parts that are in the way. Parts post their state on a
-//! [`HealthBoard`] or are asked for it; what makes a part ready is theirs to say.
+//! [`HealthBoard`] or are queried for it; each part decides what makes it ready.
 //!
 //! Absent on purpose: commands. Any client that reaches this listener can read and nothing else.
 

@@ -38,7 +38,7 @@ impl fmt::Display for LogFormat {
 }
 
 /// Sends log lines to standard error. `level` is a level (`info`, `never`) or a filter (`info,frontend=debug`).
-/// Fails when the filter makes no sense or logging was set up before.
+/// Fails when the filter is invalid or logging was set up before.
 pub fn init_logging(level: &str, format: LogFormat) -> Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level)?)

@@ -69,7 +69,7 @@ fn is_of(node: &str, row: &ShardRow) -> bool {
 fn left_to_do(node: &str, had: &BTreeSet<Name>, version: u64, rows: &ShardRows) -> Option<String> {
     if rows.ring_version < version {
         return Some(format!(
-            "the node that was asked knows of ring version {} only, not {version}",
+            "the node that was called knows of ring version {} only, not {version}",
             rows.ring_version
         ));
     }
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// History's shards from 0 on: who should own each, and who serves it, if any node does.
+    /// History's shards from 0 on: which node should own each, and which serves it, if any.
     fn rows(ring_version: u64, shards: &[(&str, &str)]) -> ShardRows {
         let row = |(shard, (owner, by)): (u32, &(&str, &str))| ShardRow {
             service: "history",

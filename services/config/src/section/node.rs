@@ -75,7 +75,7 @@ pub enum Role {
     History,
     /// Owns shards of task queues.
     Matching,
-    /// Votes on who owns what.
+    /// Votes on the ring.
     Membership,
 }
 

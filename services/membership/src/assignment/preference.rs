@@ -56,7 +56,7 @@ impl Hash for ShardKey<'_> {
     }
 }
 
-/// Who would like which shard, and how much.
+/// Each shard's nodes, in order of preference.
 pub(super) struct Preference<'a> {
     service: &'a str,
     nodes: usize,

@@ -54,7 +54,7 @@ impl ClusterState {
         PlacedBy { services: SERVICES.into_iter().map(of).collect() }
     }
 
-    /// Finds an owner for every shard, and remembers who lost which by going away.
+    /// Finds an owner for every shard, and remembers which node lost which by going away.
     pub(super) fn place(&mut self) {
         for service in SERVICES {
             let candidates = self.candidates(service);

@@ -128,7 +128,7 @@ async fn open(shared: Arc<Shared>, leadership: Leadership, place: watch::Sender<
 /// Names new voters in the state, and removes those that are gone: the leader that removed one may not
 /// have come to that.
 async fn name_voters(shared: &Shared, leadership: &Leadership) {
-    // Who is being added is named before Raft has it, and who is being removed is forgotten after.
+    // A voter that is being added is named before Raft has it, and one that is being removed is dropped after.
     let Ok(_unchanging) = shared.changing_voters.try_lock() else { return };
     let membership = shared.raft.metrics().borrow().membership_config.clone();
     let named: Vec<String> = shared.machine.look(|state| state.voters.keys().cloned().collect());

@@ -28,7 +28,7 @@ enum End {
     Refused(Refused),
 }
 
-/// Has a session, again and again. Returns when that makes no sense any more.
+/// Keeps a session open, reconnecting after each failure. Returns when the node cannot have one any more.
 pub(super) async fn keep(inner: Arc<Inner>) {
     let timings = &inner.settings.timings;
     let runtime = inner.runtime.clone();

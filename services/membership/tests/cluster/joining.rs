@@ -42,7 +42,7 @@ async fn refusal(settings: MemberSettings, runtime: Runtime) -> (JoinRefusal, St
     match Member::join(settings, runtime).await {
         Err(JoinError::Refused { reason, message }) => (reason, message),
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it was let in"),
+        Ok(_) => panic!("it was accepted"),
     }
 }
 

@@ -78,7 +78,7 @@ fn refused_encryption(error: &rustls::Error, settings: &CqlSettings) -> String {
              tls.key_file"
         ),
         rustls::Error::AlertReceived(_) => format!(
-            "it did not accept the handshake ({error}), perhaps because it wants a certificate of us: look at \
+            "it did not accept the handshake ({error}), perhaps because it requires a certificate of us: look at \
              tls.certificate_file and tls.key_file"
         ),
         rustls::Error::InvalidMessage(_) => {

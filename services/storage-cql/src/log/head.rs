@@ -1,4 +1,4 @@
-//! The row that says who owns a log.
+//! The row that says which process owns a log.
 
 use ids::Timestamp;
 use scylla::DeserializeRow;

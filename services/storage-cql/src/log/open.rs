@@ -14,7 +14,7 @@ use super::segment::{Content, SegmentState};
 use crate::answer::Verdict;
 use crate::failure::{Failure, unavailable};
 
-/// How often the head may change between our reading and our raising it before we ask the caller to come again. A busy
+/// How often the head may change between our reading and our raising it before the caller has to retry. A busy
 /// owner changes it a few times a second.
 const ATTEMPTS: usize = 10;
 /// How many segments a tail may have. Only a loop among them would have more.
@@ -198,7 +198,7 @@ impl CqlLog {
     }
 }
 
-/// What was asked for, if it was granted; `None` if it was not; an error if that is not known.
+/// The result, if the write was applied; `None` if it was not; an error if that is not known.
 fn if_applied(verdict: Verdict, head: Head) -> Result<Option<Head>, ()> {
     match verdict {
         Verdict::Applied => Ok(Some(head)),

@@ -97,7 +97,7 @@ async fn superuser(database: &Database) -> Session {
         .unwrap()
 }
 
-/// Those with which one is let in. Long timeouts: errors come without waiting for them.
+/// Those with which a login succeeds. Long timeouts: errors come without waiting for them.
 fn settings(database: &Database) -> CqlSettings {
     let mut settings = CqlSettings {
         credentials: login("outlast", PASSWORD),
@@ -224,7 +224,7 @@ fn contains_password(text: &str, password: &str) -> bool {
 async fn refusal(settings: &CqlSettings) -> ConnectError {
     let runtime = Runtime::system();
     let began = runtime.now();
-    let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("not let in");
+    let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("refused");
     let checked = schema::check(settings, &runtime).await.unwrap_err().to_string();
     assert!(runtime.now().since(began) < settings.timeouts.connect / 2, "reported late: {refused}");
     assert_eq!(checked, refused.to_string());

@@ -18,7 +18,7 @@ const RIVAL: OwnerNonce = OwnerNonce(0xB0B);
 
 /// Long enough for an idle node, short enough to lose many answers in a test.
 const IMPATIENT: Duration = Duration::from_millis(600);
-/// Longer than any request is held up here.
+/// Longer than any request is delayed here.
 const PATIENT: Duration = Duration::from_secs(5);
 
 /// A new segment after every two groups, and all but the smallest beside the log.
@@ -170,7 +170,7 @@ async fn every_step_of_an_owner_may_be_unknown() {
     assert_eq!(behind.control.counts().unknown_prepared, 0);
 }
 
-/// An opener is held up at each of its steps, while another opens the log, appends, rolls and trims. One of them has the
+/// An opener is delayed at each of its steps, while another opens the log, appends, rolls and trims. One of them has the
 /// log in the end, and everything that was acknowledged is in it, whichever it is.
 #[tokio::test]
 async fn a_slow_opener_gets_the_log_whole_or_not_at_all() {
@@ -218,7 +218,7 @@ async fn a_slow_opener_gets_the_log_whole_or_not_at_all() {
     }
 }
 
-/// An owner is held up at each step of an append with a roll, and of a trim, while another opens the log and goes on. The
+/// An owner is delayed at each step of an append with a roll, and of a trim, while another opens the log and goes on. The
 /// first is fenced, and nothing that the second acknowledged is lost.
 #[tokio::test]
 async fn a_slow_owner_is_fenced_at_every_step() {

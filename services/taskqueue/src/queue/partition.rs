@@ -1,4 +1,4 @@
-//! One partition of a queue: who waits in it, and the window over its backlog.
+//! One partition of a queue: its waiting pollers and items, and the window over its backlog.
 //!
 //! The window is exact: of each level it holds every waiting task up to its horizon and none beyond. So a task that was
 //! persisted while a reading was under way is neither missed nor taken twice, and a removed one never comes back.

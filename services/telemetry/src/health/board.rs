@@ -30,7 +30,7 @@ struct Posted {
 enum Part {
     /// It says when it changes.
     Posted(PartState),
-    /// It is asked for each request.
+    /// It is queried for each request.
     Asked(Box<dyn Fn() -> PartState + Send>),
 }
 
@@ -54,7 +54,7 @@ impl HealthBoard {
         self.posted().parts.insert(part, Part::Posted(state));
     }
 
-    /// Has a part asked how it is at each look at the board. `state` must return at once, and not use the board.
+    /// Registers a part that is queried at each reading of the board. `state` must return at once, and not use the board.
     pub fn ask(&self, part: &'static str, state: impl Fn() -> PartState + Send + 'static) {
         self.posted().parts.insert(part, Part::Asked(Box::new(state)));
     }

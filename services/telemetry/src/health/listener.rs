@@ -20,7 +20,7 @@ use super::{HealthBoard, Metrics};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 256;
-/// A connection that asks nothing for so long is ended.
+/// A connection without requests for so long is ended.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// The headers of one request. Bytes.
 const HEADER_BYTES: usize = 16 * 1024;
