@@ -44,7 +44,7 @@ pub struct CallContext {
     pub namespace: Arc<Namespace>,
     /// The caller.
     pub principal: Principal,
-    /// When the answer must have left, if the caller said. Attempts are made until then.
+    /// When the answer must have left, if the caller gave a deadline. Attempts are made until then.
     pub deadline: Option<Timestamp>,
     /// The same for all attempts of a call that changes something; empty until the first of them, if the caller has none.
     pub request_id: Arc<str>,

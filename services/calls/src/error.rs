@@ -26,7 +26,7 @@ pub enum ServiceError {
     /// A policy forbids another run. ALREADY_EXISTS with WorkflowExecutionAlreadyStartedFailure.
     #[error("{message}")]
     WorkflowAlreadyStarted {
-        /// What is said.
+        /// The message.
         message: String,
         /// The request id that started the run in the way.
         start_request_id: String,
@@ -41,7 +41,7 @@ pub enum ServiceError {
     /// The worker answered a query with a failure. INVALID_ARGUMENT with QueryFailedFailure.
     #[error("{message}")]
     QueryFailed {
-        /// What is said.
+        /// The message.
         message: String,
         /// The worker's failure.
         failure: Option<Box<Failure>>,
@@ -58,7 +58,7 @@ pub enum ServiceError {
     ResourceExhausted {
         /// Which bound.
         cause: ResourceExhaustedCause,
-        /// What is said.
+        /// The message.
         message: String,
         /// How long until the limiter expects room, as its state says. Clients wait at least as long before they retry.
         retry_after: Option<Duration>,

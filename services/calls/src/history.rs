@@ -212,7 +212,7 @@ pub struct TaskStart {
     /// The queue that the poller polled (a sticky one by its own name).
     #[prost(string, tag = "2")]
     pub polled_queue: String,
-    /// The poller's build, as it said.
+    /// The poller's build, as it reported it.
     #[prost(message, optional, tag = "3")]
     pub worker_version: Option<WorkerVersionCapabilities>,
     /// Names the worker process.

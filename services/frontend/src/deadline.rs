@@ -13,7 +13,7 @@ use tonic::metadata::MetadataMap;
 /// What the transport says of a request, in its extensions.
 #[derive(Clone)]
 pub(crate) struct Received {
-    /// When the answer must have left, if the caller said.
+    /// When the answer must have left, if the caller gave a deadline.
     pub(crate) deadline: Option<Timestamp>,
     /// Where a receipt is looked for once there is an answer.
     pub(crate) receipts: ReceiptSlot,
@@ -28,7 +28,7 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
     /// What the caller is shown of events that are not written yet.
     pub(crate) unwritten: UnwrittenEvents,
-    /// When the answer must have left, if the caller said.
+    /// When the answer must have left, if the caller gave a deadline.
     deadline: Option<Timestamp>,
     receipts: Option<ReceiptSlot>,
 }

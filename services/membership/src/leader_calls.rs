@@ -16,7 +16,7 @@ use crate::leader_search::find_leader;
 /// Why a call to the leader failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// It said no.
+    /// It refused.
     #[error("{0}")]
     Refused(String),
     /// The node that was meant is not a member (any more).
@@ -81,7 +81,7 @@ impl LeaderCalls {
                 self.note_leader(Some(leader.client.clone()));
                 Ok(leader.client)
             }
-            Err(said) => Err(format!("no leader was found: {}", said.join("; "))),
+            Err(errors) => Err(format!("no leader was found: {}", errors.join("; "))),
         }
     }
 

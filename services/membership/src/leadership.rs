@@ -118,7 +118,7 @@ impl Leadership {
         self.sessions().by_node.retain(|id, session| session.connected || members.contains(id));
     }
 
-    /// A node has said how its clock differs.
+    /// A node has reported how its clock differs.
     pub(crate) fn note_clock(&self, node: &str, clock: ClockReading) {
         if let Some(session) = self.sessions().by_node.get_mut(node) {
             session.clock = Some(clock);

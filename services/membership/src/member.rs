@@ -50,12 +50,12 @@ pub enum JoinError {
         message: String,
     },
     /// No leader was found in time.
-    #[error("did not join within {within:?}: {said}")]
+    #[error("did not join within {within:?}: {last_error}")]
     NoLeader {
         /// How long it was tried.
         within: Duration,
         /// Each voter's last error.
-        said: String,
+        last_error: String,
     },
 }
 
@@ -117,7 +117,7 @@ impl Member {
             runtime: runtime.clone(),
         });
         let (keeping, stopped) = (Arc::clone(&inner), inner.stopped.clone());
-        runtime.spawn(async move { stopped.run_until_cancelled(session::keep(keeping)).await });
+        runtime.spawn(async move { stopped.run_until_cancelled(session::maintain_session(keeping)).await });
         Ok(Arc::new(Self { inner }))
     }
 
@@ -140,20 +140,20 @@ impl Member {
         let mut progress = self.inner.progress.subscribe();
         let decided = progress.wait_for(|now| !matches!(now, Progress::Joining(_)));
         let decided = self.inner.runtime.timeout(within, decided).await.map(|now| now.map(|now| now.clone()));
-        let said = match decided {
+        let last_error = match decided {
             Some(Ok(Progress::Connected | Progress::Disconnected(_))) => return Ok(()),
             Some(Ok(Progress::Failed(error))) => return Err(error),
             Some(Ok(Progress::Replaced(message))) => {
                 return Err(JoinError::Refused { reason: JoinRefusal::NodeIdTaken, message });
             }
-            Some(Ok(Progress::Joining(said))) => said,
+            Some(Ok(Progress::Joining(last_error))) => last_error,
             Some(Err(_)) | None => match &*self.inner.progress.borrow() {
-                Progress::Joining(said) => said.clone(),
+                Progress::Joining(last_error) => last_error.clone(),
                 _ => String::new(),
             },
         };
         self.inner.stopped.cancel();
-        Err(JoinError::NoLeader { within, said })
+        Err(JoinError::NoLeader { within, last_error })
     }
 
     /// From now on the node is given shards: call it once the node can be reached. Returns when a ring shows it.

@@ -69,7 +69,7 @@ impl Connection {
         self.is_misdirected.load(Ordering::Relaxed)
     }
 
-    /// Another process is at its other end than was meant. True the first time that this is said.
+    /// Another process is at its other end than was meant. True the first time.
     pub(crate) fn mark_misdirected(&self) -> bool {
         !self.is_misdirected.swap(true, Ordering::Relaxed)
     }

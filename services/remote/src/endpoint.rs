@@ -87,14 +87,14 @@ impl Endpoint {
     /// Runs a poll for as long as its caller keeps its side of the stream open.
     async fn watched(
         &self,
-        said: &mut Streaming<proto::PollRequest>,
+        requests: &mut Streaming<proto::PollRequest>,
         poll: proto::CallRequest,
     ) -> Result<Polled, Status> {
         let slot = ReceiptSlot::default();
         let result = tokio::select! {
             biased;
             result = self.serve(poll, Some(&slot)) => result?,
-            _ = said.message() => return Err(Status::cancelled("the caller gave the poll up")),
+            _ = requests.message() => return Err(Status::cancelled("the caller gave the poll up")),
         };
         let receipt = slot.take().filter(|_| result.is_ok());
         Ok((result, receipt))
@@ -104,7 +104,7 @@ impl Endpoint {
     fn conversation(
         &self,
         (result, receipt): Polled,
-        mut said: Streaming<proto::PollRequest>,
+        mut requests: Streaming<proto::PollRequest>,
     ) -> BoxStream<'static, Result<proto::PollReply, Status>> {
         let reply = proto::PollReply { answer: Some(to_reply(result)), awaits_receipt: receipt.is_some() };
         let answer = stream::iter([Ok(reply)]);
@@ -112,7 +112,7 @@ impl Endpoint {
         let (runtime, within) = (self.door.runtime.clone(), self.receipt_timeout);
         // It owns the receipt from now on, so a stream that is dropped before it gets here takes the task back as well.
         let heard = stream::once(async move {
-            match runtime.timeout(within, said.message()).await {
+            match runtime.timeout(within, requests.message()).await {
                 Some(Ok(Some(message))) if message.is_written => receipt.written(),
                 _ => drop(receipt),
             }
@@ -138,10 +138,10 @@ impl Calls for Endpoint {
         &self,
         request: Request<Streaming<proto::PollRequest>>,
     ) -> Result<Response<Self::PollStream>, Status> {
-        let mut said = request.into_inner();
-        let poll = said.message().await?.and_then(|first| first.poll);
+        let mut requests = request.into_inner();
+        let poll = requests.message().await?.and_then(|first| first.poll);
         let poll = poll.ok_or_else(|| Status::cancelled("the caller gave the poll up before it began"))?;
-        let polled = self.watched(&mut said, poll).await?;
-        Ok(Response::new(self.conversation(polled, said)))
+        let polled = self.watched(&mut requests, poll).await?;
+        Ok(Response::new(self.conversation(polled, requests)))
     }
 }

@@ -73,7 +73,7 @@ impl Deadline {
         }
     }
 
-    /// What is said about a call that was abandoned: it may have taken effect.
+    /// The error of a call that was abandoned: it may have taken effect.
     pub(crate) fn exceeded(self) -> ServiceError {
         match self {
             Self::Enforced(_) | Self::Caller(_) => {

@@ -128,14 +128,14 @@ impl Target {
         ctx: &CallContext,
         request: proto::CallRequest,
     ) -> Result<proto::CallReply, Status> {
-        // Dropping the sending half gives the poll up.
-        let (say, said) = mpsc::channel(2);
-        let _ = say.try_send(proto::PollRequest { poll: Some(request), is_written: false });
-        let mut replies = self.client(connection).poll(self.request(ReceiverStream::new(said))).await?.into_inner();
+        // Dropping the sending half cancels the poll.
+        let (sender, requests) = mpsc::channel(2);
+        let _ = sender.try_send(proto::PollRequest { poll: Some(request), is_written: false });
+        let mut replies = self.client(connection).poll(self.request(ReceiverStream::new(requests))).await?.into_inner();
         let reply = replies.message().await?;
         let reply = reply.ok_or_else(|| Status::unavailable("a poll ended without an answer"))?;
         if reply.awaits_receipt {
-            ctx.attach_receipt(self.receipt(say, replies));
+            ctx.attach_receipt(self.receipt(sender, replies));
         }
         reply.answer.ok_or_else(|| Status::internal("a poll was answered with nothing"))
     }
@@ -143,17 +143,17 @@ impl Target {
     /// Notifies the peer when what it handed out has been written, on the stream of the poll.
     fn receipt(
         &self,
-        say: mpsc::Sender<proto::PollRequest>,
+        sender: mpsc::Sender<proto::PollRequest>,
         mut rest: Streaming<proto::PollReply>,
     ) -> Box<dyn Receipt> {
         let (receipt, is_written) = oneshot::channel();
         let (runtime, within) = (self.runtime.clone(), self.settings.receipt_timeout);
         self.runtime.spawn(async move {
             let written = proto::PollRequest { poll: None, is_written: true };
-            if is_written.await.is_ok() && say.send(written).await.is_err() {
+            if is_written.await.is_ok() && sender.send(written).await.is_err() {
                 tracing::debug!("a task was written to its worker, but its owner is gone and will offer it again");
             }
-            drop(say);
+            drop(sender);
             // Until the owner has read it: if this end went first, its reset of the stream could overtake it.
             runtime.timeout(within, async { while let Ok(Some(_)) = rest.message().await {} }).await;
         });

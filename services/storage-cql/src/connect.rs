@@ -53,7 +53,7 @@ pub enum ConnectError {
         /// What came back.
         reason: String,
     },
-    /// The database has no node where we are said to be.
+    /// The database has no node in the configured datacenter.
     #[error("the database has no node in the local datacenter {wanted:?}: it has {}", .found.join(", "))]
     NoSuchDatacenter {
         /// The local datacentre as configured.

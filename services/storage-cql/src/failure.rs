@@ -79,7 +79,7 @@ fn attempt_may_have_happened(error: &RequestAttemptError) -> bool {
         RequestAttemptError::SerializationError(_)
             | RequestAttemptError::CqlRequestSerialization(_)
             | RequestAttemptError::UnableToAllocStreamId
-            // Said before anything is sent to a replica. (A conditional write can be unavailable half-way; what is said of
+            // Answered before anything is sent to a replica. (A conditional write can be unavailable half-way; what is said of
             // one is never distinguished, see `answer`.)
             | RequestAttemptError::DbError(
                 DbError::Unavailable { .. }

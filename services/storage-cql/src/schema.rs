@@ -88,7 +88,7 @@ pub enum SchemaError {
     Denied {
         /// What was being done.
         doing: String,
-        /// What the database said.
+        /// The database's message.
         reason: String,
     },
     /// A statement failed.
@@ -96,7 +96,7 @@ pub enum SchemaError {
     Failed {
         /// What was being done.
         doing: String,
-        /// What the database said.
+        /// The database's message.
         reason: String,
     },
 }

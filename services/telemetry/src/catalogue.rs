@@ -1,4 +1,4 @@
-//! Every metric of the process, in one list: what `/metrics` says of each is said here.
+//! Every metric of the process, in one list, with the descriptions that `/metrics` shows.
 //!
 //! A name that is counted somewhere and not listed here fails the tests of this crate, and so does the reverse.
 

@@ -78,7 +78,7 @@ impl ClusterState {
     }
 
     fn drain(&mut self, node: &str, incarnation: Option<u64>) -> Reply {
-        // A process that ends takes its shards with it whatever is said here; an operator may think again.
+        // A process that ends loses its shards in any case; an operator may change the decision.
         if incarnation.is_none()
             && let Some(service) = self.left_without(node)
         {

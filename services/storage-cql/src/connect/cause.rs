@@ -90,7 +90,7 @@ fn refused_encryption(error: &rustls::Error, settings: &CqlSettings) -> String {
     }
 }
 
-/// What the socket said when the connection broke.
+/// The socket's error when the connection broke.
 fn broken_by(error: &ConnectionError) -> Option<&std::io::Error> {
     let broken: &BrokenConnectionError = match error {
         ConnectionError::IoError(io) => return Some(Arc::as_ref(io)),

@@ -59,7 +59,7 @@ impl HealthBoard {
         self.posted().parts.insert(part, Part::Asked(Box::new(state)));
     }
 
-    /// The process has started: said once, when everything has been ready for the first time.
+    /// The process has started: logged once, when everything has been ready for the first time.
     pub fn started(&self) {
         self.posted().started = true;
     }

@@ -28,7 +28,7 @@ const HEADER_BYTES: usize = 16 * 1024;
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Answers on `listener` until `shutdown`, and then lets the requests that have begun finish. Cancel it last: a process
-/// that drains goes on saying so.
+/// that drains keeps answering.
 pub async fn serve(
     listener: TcpListener,
     board: HealthBoard,
