@@ -21,7 +21,7 @@ calls! {
         /// Gives a query to a poller and waits for the answer. `DeadlineExceeded` when there was none in time.
         Query: query(OfferedQuery) -> QueryOutcome, Waits, |query| &query.queue.name;
 
-        /// Waits for a workflow task; an empty response (no token) if none came. Dropping the future gives the poll up; what
+        /// Waits for a workflow task; an empty response (no token) if none came. Dropping the future cancels the poll; what
         /// was matched to it is offered again.
         PollWorkflowTaskQueue: poll_workflow_task_queue(wire::PollWorkflowTaskQueueRequest)
             -> Relayed<wire::PollWorkflowTaskQueueResponse>,

@@ -94,7 +94,7 @@ impl Endpoint {
         let result = tokio::select! {
             biased;
             result = self.serve(poll, Some(&slot)) => result?,
-            _ = requests.message() => return Err(Status::cancelled("the caller gave the poll up")),
+            _ = requests.message() => return Err(Status::cancelled("the caller cancelled the poll")),
         };
         let receipt = slot.take().filter(|_| result.is_ok());
         Ok((result, receipt))
@@ -140,7 +140,7 @@ impl Calls for Endpoint {
     ) -> Result<Response<Self::PollStream>, Status> {
         let mut requests = request.into_inner();
         let poll = requests.message().await?.and_then(|first| first.poll);
-        let poll = poll.ok_or_else(|| Status::cancelled("the caller gave the poll up before it began"))?;
+        let poll = poll.ok_or_else(|| Status::cancelled("the caller cancelled the poll before it began"))?;
         let polled = self.watched(&mut requests, poll).await?;
         Ok(Response::new(self.conversation(polled, requests)))
     }

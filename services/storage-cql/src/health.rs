@@ -29,7 +29,7 @@ pub(crate) async fn verify(session: &Session, settings: &CqlSettings) -> Result<
     Err(ConnectError::Unsafe { keyspace: settings.keyspace.clone(), findings })
 }
 
-/// Says which Paxos Cassandra runs. Both are right; version 1 may give linearizability up while nodes join or leave, and
+/// Logs which Paxos Cassandra runs. Both are right; version 1 may lose linearizability while nodes join or leave, and
 /// takes more round trips.
 async fn log_paxos_variant(session: &Session, settings: &CqlSettings) {
     let mut statement = Statement::new("SELECT value FROM system_views.settings WHERE name = 'paxos_variant'");

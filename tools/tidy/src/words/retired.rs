@@ -48,10 +48,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 }
 
 fn is_covered(path: &str) -> bool {
-    let is_below = |folder: &&str| path.starts_with(*folder);
-    !(NOT_YET.iter().any(&is_below) || FOREIGN.iter().any(&is_below))
-        && !path.ends_with(".lock")
-        && !path.ends_with(".sum")
+    let is_excluded = NOT_YET.iter().chain(FOREIGN).any(|folder| path.starts_with(folder));
+    !is_excluded && !path.ends_with(".lock") && !path.ends_with(".sum")
 }
 
 fn search(file: &SourceFile) -> Vec<Finding> {
