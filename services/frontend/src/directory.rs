@@ -52,7 +52,7 @@ impl Directory {
         Ok(())
     }
 
-    /// The namespace with this id, as far as it has been heard of.
+    /// The namespace with this id, as far as the directory has loaded it.
     #[must_use]
     pub fn known(&self, id: &NamespaceId) -> Option<Arc<Namespace>> {
         self.namespaces.known(id)
@@ -85,6 +85,6 @@ mod tests {
             }
             runtime.sleep(Duration::from_millis(100)).await;
         }
-        panic!("nobody told it of the namespace within five seconds");
+        panic!("the frontend did not load the namespace within five seconds");
     }
 }

@@ -13,7 +13,7 @@ use settings::FrontendSettings;
 use storage::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Asking, Class, Turn};
+use crate::admission::{Admission, Class, Entrant, Turn};
 use crate::deadline::Call;
 use crate::directory::Directory;
 use crate::memory::{self, Bounds, RequestMemory};
@@ -174,7 +174,7 @@ impl Frontend {
     pub(crate) async fn turn(&self, name: &str, class: Class, bytes: usize) -> ServiceResult<Turn> {
         // Unknown names share one lane: inventing them gains nothing.
         let namespace = self.namespaces().known_by_name(name).unwrap_or_else(|| self.0.no_namespace.clone());
-        self.0.admission.enter(Asking { namespace: &namespace, name, class, bytes }).await
+        self.0.admission.enter(Entrant { namespace: &namespace, name, class, bytes }).await
     }
 
     pub(crate) fn cluster_id(&self) -> &str {

@@ -18,7 +18,7 @@ use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply, Touched};
 
 use crate::partition::PartitionName;
 
-/// A shard's refusal: no partition ever says no.
+/// A shard's refusal: partitions reject nothing.
 pub(crate) type ShardError = CallError<Infallible>;
 
 /// The entity kind `partition`.
@@ -33,7 +33,7 @@ pub(crate) enum PartitionPart {
     Page(PageId),
 }
 
-/// While tasks wait, somebody must try to deliver them.
+/// While tasks wait, matching must try to deliver them.
 pub(crate) struct DeliverBacklog;
 
 /// Names that by the backlog's generation.
@@ -72,7 +72,7 @@ pub fn check_row(partition: &[u8], key: &[u8], value: &[u8]) -> Option<Result<()
             return Backlog::from_header(value).map(drop).map_err(corrupt);
         }
         match PageId::of_row_key(key) {
-            Some(page) => Backlog::default().supply(page, Some(value)).map_err(corrupt),
+            Some(page) => Backlog::default().load_page(page, Some(value)).map_err(corrupt),
             None => Err(Corrupt("no row of a task queue has such a key".to_owned())),
         }
     })
@@ -195,7 +195,7 @@ impl Kind for PartitionKind {
                 *backlog =
                     row.map_or_else(|| Ok(Backlog::default()), |row| Backlog::from_header(&row)).map_err(corrupt)?
             }
-            PartitionPart::Page(page) => backlog.supply(*page, row.as_deref()).map_err(corrupt)?,
+            PartitionPart::Page(page) => backlog.load_page(*page, row.as_deref()).map_err(corrupt)?,
         }
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Kind for PartitionKind {
     }
 
     fn leave_to_rows(&self, backlog: &mut Backlog, is_safe: &dyn Fn(&PartitionPart) -> bool) {
-        backlog.leave_to_rows(|page| is_safe(&PartitionPart::Page(page)));
+        backlog.evict_clean(|page| is_safe(&PartitionPart::Page(page)));
     }
 
     fn weight(&self, backlog: &Backlog) -> usize {

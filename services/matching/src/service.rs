@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::counters::Counters;
 use crate::host::PartitionHost;
 use crate::kind::PartitionKind;
-use crate::query::Questions;
+use crate::query::PendingQueries;
 use crate::queues::Queues;
 use crate::task_queue::TaskQueue;
 use crate::workers::Workers;
@@ -31,7 +31,7 @@ use crate::workers::Workers;
 /// Between the attempts of something that failed.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// How long closing waits for what is under way.
-const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The matching service of one process. Must be closed: its tasks hold it.
 pub struct MatchingService {
@@ -62,12 +62,12 @@ pub(crate) struct Core {
     pub(crate) history: Arc<dyn History>,
     pub(crate) queues: Queues,
     pub(crate) workers: Workers,
-    pub(crate) questions: Mutex<Questions>,
+    pub(crate) pending_queries: Mutex<PendingQueries>,
     pub(crate) counters: Counters,
     /// Cancelled when the service closes.
     pub(crate) closing: CancellationToken,
-    /// Queues that somebody left who could not carry out what that made possible.
-    pub(crate) nudges: mpsc::UnboundedSender<Arc<TaskQueue>>,
+    /// Queues to advance, from code that cannot spawn tasks itself.
+    pub(crate) wake_queue: mpsc::UnboundedSender<Arc<TaskQueue>>,
     tasks: TaskTracker,
 }
 
@@ -82,7 +82,7 @@ impl MatchingService {
         runtime: Runtime,
         history: Arc<dyn History>,
     ) -> Arc<Self> {
-        let (nudges, nudged) = mpsc::unbounded_channel();
+        let (wake_queue, woken) = mpsc::unbounded_channel();
         let core = Arc::new_cyclic(|core: &Weak<Core>| {
             let opener = ShardOpener {
                 kinds: Kinds::default().with(Arc::new(PartitionKind), Arc::new(PartitionHost(Weak::clone(core)))),
@@ -100,14 +100,14 @@ impl MatchingService {
                 history,
                 queues: Queues::default(),
                 workers: Workers::default(),
-                questions: Mutex::default(),
+                pending_queries: Mutex::default(),
                 counters: Counters::new(),
                 closing: CancellationToken::new(),
-                nudges,
+                wake_queue,
                 tasks: TaskTracker::new(),
             }
         });
-        core.spawn(Arc::clone(&core).upkeep(nudged));
+        core.spawn(Arc::clone(&core).upkeep(woken));
         Arc::new(Self { core })
     }
 
@@ -142,7 +142,7 @@ impl MatchingService {
     }
 
     /// Ends all polls with empty answers, refuses offers, and closes the shards. Returns when that is done. Before that, a
-    /// node that leaves a cluster waits until the ring gives it no shards: then nobody waits here any more.
+    /// node that leaves a cluster waits until the ring gives it no shards: then no call waits here any more.
     pub async fn close(&self) {
         self.core.end_everything().await;
         self.core.shards.close().await;
@@ -163,7 +163,7 @@ impl MatchingService {
             counted.polls += state.waiters.len();
             counted.offers += state.offers.len();
         }
-        counted.queries = self.core.questions().len();
+        counted.queries = self.core.pending_queries().len();
         counted
     }
 }
@@ -172,7 +172,7 @@ impl Core {
     async fn end_everything(&self) {
         self.closing.cancel();
         self.tasks.close();
-        self.runtime.timeout(CLOSING_PATIENCE, self.tasks.wait()).await;
+        self.runtime.timeout(CLOSE_TIMEOUT, self.tasks.wait()).await;
     }
 
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {

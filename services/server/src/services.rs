@@ -20,7 +20,7 @@ use crate::server::StartError;
 /// How often it is looked whether all shards are handed over.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// History and matching, here and anywhere. Calls go to whoever the ring says; those to this process without
+/// History and matching, here and anywhere. Calls go to the owner in the ring; those to this process without
 /// serialization.
 pub(crate) struct Services {
     pub(crate) history: Option<Arc<HistoryService>>,
@@ -100,7 +100,7 @@ impl Services {
         of_history
     }
 
-    /// Writes what is dirty to the tables while serving on, so that whoever takes the shards over has little to read.
+    /// Writes what is dirty to the tables while serving on, so that the next owner of the shards has little to read.
     pub(crate) async fn flush(&self) {
         if let Some(history) = &self.history {
             history.flush().await;

@@ -34,7 +34,7 @@ enum Fate {
     Cut,
 }
 
-/// How the node can be reached by whoever made this connection.
+/// How the client of this connection reaches the node.
 #[derive(Clone)]
 struct Gate {
     node: usize,
@@ -99,7 +99,7 @@ async fn converse(client: TcpStream, upstream: TcpStream, gate: Gate, control: P
     let (mut from_client, client_sink) = client.into_split();
     let (from_node, node_sink) = upstream.into_split();
     let mut beginning = BytesMut::new();
-    // The first frame tells the protocol version of all.
+    // The first frame has the protocol version of all.
     loop {
         match next(&mut beginning.clone()) {
             Next::Foreign => {
@@ -198,7 +198,7 @@ impl Link {
             }
             let fate = self.fates.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame.stream());
             match fate {
-                // An event, which nobody asked for.
+                // An event, which answers no request.
                 None => self.answer(&frame),
                 Some(Fate::Pass { preparing, conditional }) => {
                     if let Some(key) = conditional.filter(|_| is_unprepared(&frame)) {

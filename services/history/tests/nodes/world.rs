@@ -15,7 +15,7 @@ use bytes::Bytes;
 use calls::token::WorkflowTaskToken;
 use calls::{
     CallContext, GetHistory, History, Matching, Namespace, OfferOutcome, OfferedTask, Opened, RecordStart,
-    RecordedStart, ServiceError, ServiceResult, TaskStart, TellWorkflow, UnwrittenEvents,
+    RecordedStart, SendToWorkflow, ServiceError, ServiceResult, TaskStart, UnwrittenEvents,
 };
 use cluster::{Membership, NoLeader, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
@@ -51,7 +51,7 @@ struct Keep(mpsc::UnboundedSender<OfferedTask>);
 impl Matching for Keep {
     async fn offer(&self, _: &CallContext, task: OfferedTask) -> ServiceResult<OfferOutcome> {
         self.0.send(task).map_err(|_| ServiceError::Unavailable("the test is over".to_owned()))?;
-        Ok(OfferOutcome::Kept)
+        Ok(OfferOutcome::Persisted)
     }
 }
 
@@ -61,9 +61,9 @@ struct Peer(OnceLock<Weak<HistoryService>>);
 
 #[async_trait]
 impl History for Peer {
-    async fn tell_workflow(&self, ctx: &CallContext, tell: TellWorkflow) -> ServiceResult<Bytes> {
+    async fn send_to_workflow(&self, ctx: &CallContext, tell: SendToWorkflow) -> ServiceResult<Bytes> {
         let node = self.0.get().and_then(Weak::upgrade);
-        node.ok_or_else(|| ServiceError::Unavailable("the node is gone".to_owned()))?.tell_workflow(ctx, tell).await
+        node.ok_or_else(|| ServiceError::Unavailable("the node is gone".to_owned()))?.send_to_workflow(ctx, tell).await
     }
 }
 

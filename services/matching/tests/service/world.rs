@@ -116,7 +116,7 @@ impl World {
     }
 
     pub async fn keep(&self, task: &OfferedTask) {
-        assert_eq!(self.offer(task).await, OfferOutcome::Kept, "{task:?}");
+        assert_eq!(self.offer(task).await, OfferOutcome::Persisted, "{task:?}");
     }
 
     pub fn activity_poll(&self, worker: &str, rate: Option<f64>) -> wire::PollActivityTaskQueueRequest {

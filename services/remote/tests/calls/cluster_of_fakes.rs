@@ -26,12 +26,12 @@ use crate::fake::Fake;
 pub fn steady() -> RemoteSettings {
     let long = Duration::from_secs(60);
     RemoteSettings {
-        patience: long,
+        call_timeout: long,
         connect_timeout: long / 6,
         keepalive_interval: long,
         keepalive_timeout: long,
         server_keepalive_timeout: long,
-        receipt_within: long,
+        receipt_timeout: long,
         ..RemoteSettings::default()
     }
 }
@@ -215,7 +215,7 @@ impl Cluster {
         Self { id, membership, settings, runtime, local, history: Arc::new(history), matching: Arc::new(matching) }
     }
 
-    /// The next version of the ring: these nodes, and one of them (or nobody) owns everything.
+    /// The next version of the ring: these nodes, and one of them (or none) owns everything.
     pub fn publish(&self, nodes: &[Node], owner: Option<&str>) {
         let owner = owner.map(NodeId::new);
         let version = self.membership.0.borrow().version + 1;
@@ -252,7 +252,7 @@ impl Cluster {
                 self.runtime.sleep(Duration::from_millis(2)).await;
             }
         };
-        let patience = Duration::from_secs(60);
-        assert!(self.runtime.timeout(patience, waiting).await.is_some(), "not within {patience:?}: {what}");
+        let timeout = Duration::from_secs(60);
+        assert!(self.runtime.timeout(timeout, waiting).await.is_some(), "not within {timeout:?}: {what}");
     }
 }
