@@ -2,7 +2,7 @@
 //!
 //! A page holds tasks of neighbouring sequences; a page is a row, and a header row lists the pages, so a partition is loaded
 //! without a scan and one old task pins nothing but its page. A page is loaded when it is needed
-//! ([`Rejected::Needs`]); one that is safe in its row and far from the front is left to it again ([`Backlog::leave_to_rows`]).
+//! ([`Rejected::Needs`]); one that is safe in its row and far from the front is left to it again ([`Backlog::evict_clean`]).
 //!
 //! Which rows are dirty is not known here: the caller asks each change for what it touches ([`Change::touches`]).
 
