@@ -8,8 +8,9 @@ mod world;
 
 use storage::{Append, Epoch, Reopen, Seq};
 
+use self::store::Fault;
 use self::tally::Input;
-use self::world::{Fault, World};
+use self::world::World;
 use crate::arrival::Arrival;
 use crate::job::Job;
 use crate::stop::Stop;

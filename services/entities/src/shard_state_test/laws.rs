@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::store::Fault;
 use super::tally::{Input, Tally};
-use super::world::{Fault, World};
+use super::world::World;
 use crate::Kind;
 use crate::arrival::Arrival;
 use crate::stop::Stop;

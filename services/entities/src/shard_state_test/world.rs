@@ -6,7 +6,7 @@ use ids::{Timestamp, WallClock};
 use storage::{Append, LogId, Reopen};
 use tokio::sync::oneshot;
 
-use super::store::Store;
+use super::store::{Fault, Store, key};
 use super::tally::{Count, Input, Listener, Tally};
 use crate::arrival::Arrival;
 use crate::hosted::own;
@@ -15,19 +15,9 @@ use crate::moment::Moment;
 use crate::place::Place;
 use crate::request::{HeldReply, Origin, Outcome, Request};
 use crate::shard_state::ShardState;
-use crate::{EntityKey, Kinds, ShardSettings};
+use crate::{Kinds, ShardSettings};
 
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-/// What goes wrong with a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    None,
-    /// It happens, and nobody learns of it.
-    Unheard,
-    /// It does not happen, and nobody knows.
-    Lost,
-}
 
 /// A job of one of the shard's owners, and the step in which it was asked for.
 pub struct Pending {
@@ -61,10 +51,6 @@ pub struct World {
     step: u64,
     /// The latest step after which the shard was still ours, as far as it can know.
     proven: u64,
-}
-
-pub fn key(entity: &str) -> EntityKey {
-    EntityKey::of::<Tally>("n", entity)
 }
 
 fn moment(now: Timestamp, step: u64) -> Moment {
