@@ -29,9 +29,9 @@ STAGE := tools/stage
 RUSTDOC := -D warnings -A rustdoc::private-intra-doc-links
 # The generated crates' docs are the API's own.
 NO_API := --exclude api --exclude grpc --exclude internal-api
-# What `make test-long` has more of: cases of every property, seeds of every simulated crash, trials of damaged files.
-# A hundred thousand closed workflows in half a gibibyte.
-# And the log on three Cassandra nodes, with both variants of Paxos, and under every fault; the model of it, further.
+# `make test-long` runs more cases of every property, more seeds of simulated crashes and more trials of damaged files; a
+# hundred thousand closed workflows in half a gibibyte; the log on three Cassandra nodes with both variants of Paxos and every
+# fault; and the model of the log to a greater depth.
 MORE := PROPTEST_CASES=20000 OUTLAST_FAKETIME=1 SHARD_SEEDS=2000 DAMAGE_TRIALS=1000 OUTLAST_MEMORY_LONG=1 OUTLAST_CASSANDRA_LONG=1 OUTLAST_MODEL_DEPTH=long
 CARGO_TEST := cargo test --workspace $(LOCKED)
 

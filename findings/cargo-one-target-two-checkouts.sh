@@ -3,7 +3,7 @@
 #
 # Two checkouts of one workspace, in different folders, that share a target folder (CARGO_TARGET_DIR) share the artifacts
 # of the workspace's own crates too: they have the same hash, since a path package is hashed by its path within the
-# workspace. Whether one is fresh is told by the sources' times alone. So after the newer checkout (such as a `git worktree`
+# workspace. Cargo decides by the sources' times alone whether one is fresh. So after the newer checkout (such as a `git worktree`
 # of an older revision) was built, building the older one compiles nothing of it, and its binary is the other revision's.
 #
 # Output seen:

@@ -75,7 +75,7 @@ class Process:
         self.running: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:
-        """Starts the process. `wait_ready` tells when it serves."""
+        """Starts the process. `wait_ready` returns when it serves."""
         with self.log_path.open("ab") as log:
             log.write(f"--- start at {time.time():.3f}\n".encode())
             log.flush()
@@ -400,7 +400,7 @@ def net_of(folder: pathlib.Path) -> str | None:
 
 
 def free_net() -> str:
-    """The first three numbers of loopback addresses that nobody uses."""
+    """The first three numbers of loopback addresses that are free."""
     for _ in range(100):
         net = f"127.{random.SystemRandom().randint(16, 239)}.{random.SystemRandom().randint(1, 254)}"
         with socket.socket() as probe:

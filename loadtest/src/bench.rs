@@ -39,7 +39,7 @@ pub(crate) const ENDLESS: u64 = u64::MAX;
 pub async fn bench(args: BenchArgs) -> Result<()> {
     let binary = find_binary(args.server)?;
     let mut server = Server::start(&binary, Duration::from_secs(30)).await?;
-    // What it holds before anybody has spoken to it, once start-up work is over.
+    // What it holds before its first request, once start-up work is over.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let idle = process::memory(server.pid())?;
     println!("| | |\n| --- | ---: |");

@@ -54,9 +54,9 @@ impl Database {
             .arg(folder.path())
             .output()
             .with_context(|| format!("starting {}", launcher.display()))?;
-        let said = succeeded(output)?;
-        let line = said.lines().last().unwrap_or_default();
-        let started = serde_json::from_str(line).with_context(|| format!("the launcher said {line:?}"))?;
+        let stdout = succeeded(output)?;
+        let line = stdout.lines().last().unwrap_or_default();
+        let started = serde_json::from_str(line).with_context(|| format!("the launcher printed {line:?}"))?;
         Ok(Self { launcher: launcher.to_owned(), folder, started })
     }
 
@@ -83,7 +83,7 @@ pub struct Fleet {
     _folder: TempDir,
 }
 
-/// What one process is told.
+/// The arguments of one process.
 struct Member<'a> {
     id: String,
     roles: &'a [&'a str],

@@ -25,7 +25,7 @@ pub type Client = WorkflowServiceClient<Channel>;
 
 /// How long one workflow may take before it counts as lost.
 const WORKFLOW_LIMIT: Duration = Duration::from_secs(60);
-/// More failed calls than this end the run: something is wrong that more load will not tell.
+/// More failed calls than this end the run: something is wrong that more load will not show.
 const ERRORS_ALLOWED: u64 = 1000;
 
 /// What each workflow does.
@@ -78,7 +78,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Tells whoever started this workflow that the completion that closes it was acknowledged.
+    /// Notifies the starter of this workflow that the completion that closes it was acknowledged.
     pub fn closed(&self, workflow_id: &str) {
         let starter = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(workflow_id);
         if let Some(starter) = starter {
@@ -263,7 +263,7 @@ pub async fn connect(address: &str, gzip: bool) -> Result<Client> {
     Ok(client)
 }
 
-/// Tells the queues of one run from those of another on the same server.
+/// Distinguishes the queues of one run from those of another on the same server.
 fn now_ns() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos()
 }

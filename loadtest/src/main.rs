@@ -2,7 +2,7 @@
 //!
 //! `loadtest run` drives a server that is already there; `loadtest bench` starts one on a new SQLite file, takes every
 //! measurement of docs/performance.md and prints them as a table; `loadtest bench-cassandra` and `loadtest scale` do so with
-//! a Cassandra node; `loadtest against` compares two builds; `loadtest neighbours` tells what one namespace feels of another. All end by themselves.
+//! a Cassandra node; `loadtest against` compares two builds; `loadtest neighbours` measures what one namespace feels of another. All end by themselves.
 //!
 //! Absent on purpose: anything that only this server has. The driver sees the API, Prometheus text and `/proc`.
 //!
@@ -131,7 +131,7 @@ fn main() -> Result<()> {
             Command::Neighbour(args) => neighbour::run(args).await,
         }
     });
-    // Long polls may be under way; nobody waits for them.
+    // Long polls may be under way; their results are not needed.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }

@@ -18,7 +18,7 @@ pub struct Probe {
     pub metrics: Vec<String>,
 }
 
-/// Counters of the server that are told per workflow or call: name in the report, name of the counter.
+/// Counters of the server that are reported per workflow or call: name in the report, name of the counter.
 const COUNTERS: [(&str, &str); 8] = [
     ("log appends", "outlast_log_appends_total"),
     ("requests to Cassandra", "outlast_cql_requests_total"),

@@ -256,6 +256,6 @@ mod tests {
         for shape in [Shape { activities: 1, parallel: false }, Shape { activities: 10, parallel: true }] {
             assert_eq!(shape_of(&workflow_type(shape)), Some(shape));
         }
-        assert_eq!(shape_of("somebody-elses"), None);
+        assert_eq!(shape_of("another-programs"), None);
     }
 }

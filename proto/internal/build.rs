@@ -23,7 +23,7 @@ fn main() -> Result<()> {
     resolver.add(DescriptorSetFileResolver::new(api.file_descriptor_protos().cloned().collect::<FileSet>().0));
     resolver.add(GoogleFileResolver::new());
     let mut compiler = protox::Compiler::with_file_resolver(resolver);
-    // The messages of others are only looked at: `extern_path` says where they are.
+    // The messages of others are only referred to: `extern_path` says where they are.
     compiler.include_imports(true).include_source_info(true);
     for root in ROOTS {
         compiler.open_file(root).with_context(|| format!("compile {root}"))?;

@@ -19,7 +19,7 @@ GRPC, METRICS = 17233, 17250
 
 
 def own_address() -> str:
-    """A loopback address where nobody listens on these ports, and which nobody else would think of.
+    """A loopback address that is free on these ports, and that no other program would choose.
 
     A server that is killed frees its ports for a moment, and is to get them back. So they must not be ports of an
     address that others use.

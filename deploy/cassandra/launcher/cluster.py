@@ -83,7 +83,7 @@ class Cluster:
         return self.node_folder(number) / "cassandra.log"
 
     def pid(self, number: int) -> int | None:
-        """The node's process, if it lives. A process id that was reused by somebody else does not count."""
+        """The node's process, if it lives. A process id that another process reuses does not count."""
         try:
             pid, birth = (self.node_folder(number) / "pid").read_text().split()
         except (FileNotFoundError, ValueError):
@@ -91,7 +91,7 @@ class Cluster:
         return int(pid) if born(int(pid)) == birth else None
 
     def spawn(self, number: int, more_flags: list[str] | None = None) -> None:
-        """Starts a node's process; `wait` tells when it serves."""
+        """Starts a node's process; `wait` returns when it serves."""
         if self.pid(number) is not None:
             raise Failed(f"node {number} runs already")
         folder = self.node_folder(number)
@@ -185,7 +185,7 @@ class Cluster:
             **{key: self.facts[key] for key in ("name", "version", "port", "datacenter", "paxos", "commitlog", "heap", "jit")},
             "dir": str(self.folder),
             "contact_points": [f"{node['address']}:{self.facts['port']}" for node in self.facts["nodes"]],
-            # What `cql-proxy --route` takes, if the nodes tell drivers of other addresses than their own.
+            # What `cql-proxy --route` takes, if the nodes give drivers other addresses than their own.
             "routes": [
                 f"{node['broadcast_rpc_address']}:{self.facts['port']}={node['address']}:{self.facts['port']}"
                 for node in self.facts["nodes"]

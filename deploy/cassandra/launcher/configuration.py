@@ -54,7 +54,7 @@ PASSWORD = {"authenticator": "PasswordAuthenticator", "authorizer": "CassandraAu
 
 
 def client_encryption(cluster: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
-    """What a node is told of TLS with its clients; between nodes there is none."""
+    """A node's TLS settings for clients; between nodes there is none."""
     certificates = pathlib.Path(cluster["certificates"])
     return {
         "enabled": True,
@@ -87,7 +87,7 @@ def tokens(node: int, nodes: int) -> str:
 def settings(cluster: dict[str, Any], node: dict[str, Any], folder: pathlib.Path) -> dict[str, Any]:
     """One node's cassandra.yaml. What is not here is Cassandra's own default, timeouts among them."""
     nodes = len(cluster["nodes"])
-    # Everyone is a seed: a seed that finds nobody yet goes on, so that all nodes can start at the same time.
+    # Every node is a seed: a seed that finds no other yet goes on, so that all nodes can start at the same time.
     seeds = ",".join(f"{one['address']}:{cluster['storage_port']}" for one in cluster["nodes"])
     result: dict[str, Any] = {
         "cluster_name": cluster["name"],
@@ -126,7 +126,7 @@ def settings(cluster: dict[str, Any], node: dict[str, Any], folder: pathlib.Path
         "concurrent_materialized_view_writes": 2,
         "concurrent_compactors": 1,
         "native_transport_max_threads": 32,
-        # Dropping a test's keyspace must not keep a copy, and nobody saves caches of a cluster that is thrown away.
+        # Dropping a test's keyspace must not keep a copy, and saving caches makes no sense for a cluster that is thrown away.
         "auto_snapshot": False,
         "key_cache_save_period": "0s",
         "dynamic_snitch": False,

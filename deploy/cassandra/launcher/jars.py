@@ -1,6 +1,6 @@
 """Cassandra's jars from Maven Central, kept in a cache that all checkouts and all parallel callers share.
 
-The folder appears by one rename, so whoever finds it finds it whole. Beside the jars lies an archive of loaded classes
+The folder appears by one rename, so it is never seen half written. Beside the jars lies an archive of loaded classes
 for the JVM at hand, which halves the time that a node needs to start; without it nodes only start more slowly.
 """
 

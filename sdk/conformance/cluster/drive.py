@@ -94,7 +94,7 @@ def moment(seconds: float) -> str:
 
 
 async def revive(cluster: LocalCluster) -> list[str]:
-    """Starts what is not there although nobody ended it, or does not serve, and says what that was."""
+    """Starts what ended unasked, or does not serve, and says what that was."""
     problems = []
     for process in cluster.processes.values():
         if not process.alive():
@@ -124,7 +124,7 @@ async def run(cluster: LocalCluster, arguments: argparse.Namespace, results: lis
                     cluster.heal()
                     result["problems"] += await revive(cluster)
                 results.append(result)
-                tell(cluster, result, arguments)
+                report(cluster, result, arguments)
 
 
 def seeds(arguments: argparse.Namespace) -> list[int]:
@@ -139,7 +139,7 @@ def broken_off(name: str, seed: int, why: str) -> dict[str, Any]:
     return {"fault": name, "seed": seed, **counts, "broken_at": [], "evidence": [], "problems": [why]}
 
 
-def tell(cluster: LocalCluster, result: dict[str, Any], arguments: argparse.Namespace) -> None:
+def report(cluster: LocalCluster, result: dict[str, Any], arguments: argparse.Namespace) -> None:
     """What became of a fault; if nothing good, where to look, and how to do only that again."""
     problems = result["problems"]
     verdict = f"{len(problems)} PROBLEMS" if problems else "passed"

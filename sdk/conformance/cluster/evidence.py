@@ -1,6 +1,6 @@
 """What shows that a fault has happened, seen from outside the server: the ring, sockets' queues, processes' states.
 
-A partition that let everything pass, or a pause of somebody else, would break nothing, and nothing would be found.
+A partition that let everything pass, or a pause of another process, would break nothing, and nothing would be found.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Standing:
 
 
 def ended(pid: int) -> bool:
-    """Whether a process is gone. What nobody has waited for yet is."""
+    """Whether a process is gone. A zombie is."""
     try:
         return Standing.of(pid).letter in "ZX"
     except (FileNotFoundError, ProcessLookupError):

@@ -42,8 +42,8 @@ from load import Load, workers  # noqa: E402
 from processes import LocalCluster, Process, Shape  # noqa: E402
 from slots import covering  # noqa: E402
 
-# Callers' patience: within it the frontends try again by themselves.
-PATIENCE_S = 10.0
+# Callers' timeout: within it the frontends try again by themselves.
+TIMEOUT_S = 10.0
 WATCHED_S = 14.0
 # Within how many seconds 95 % of the shards of a process serve again.
 AIMS = {"sigkill": 1.0, "sigstop": 3.0, "partition": 3.0}
@@ -93,7 +93,7 @@ class Prober:
         error = ""
         try:
             await client.workflow_service.describe_workflow_execution(
-                request, retry=False, timeout=timedelta(seconds=PATIENCE_S)
+                request, retry=False, timeout=timedelta(seconds=TIMEOUT_S)
             )
         except RPCError as failure:
             error = f"{failure.status.name}: {failure.message}"
@@ -166,9 +166,9 @@ async def measure(kind: str, turn: int, cluster: LocalCluster, clients: list[Cli
     namespace = await clients[0].workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
     ids = covering(namespace.namespace_info.id, f"probe-{kind}-{turn}-", cluster.shape.history_shards, 1)
     load = Load(clients, f"{arguments.seed} {kind} {turn}", cluster.folder, prefix=f"failover-{kind}-{turn}-")
-    # Nobody polls this queue: the probes stay open and quiet.
+    # This queue has no pollers: the probes stay open and quiet.
     for workflow_id in ids:
-        await clients[0].start_workflow("Quiet", id=workflow_id, task_queue="nobody-polls")
+        await clients[0].start_workflow("Quiet", id=workflow_id, task_queue="no-pollers")
     prober = Prober(clients, ids, arguments.every)
     until = asyncio.Event()
     probing = asyncio.create_task(prober.run(until))

@@ -16,7 +16,7 @@ from typing import Any
 from evidence import Pause, around_proxy, ended, out_of_ring, stalled, until
 from processes import CQL, LocalCluster, Process
 
-# Longer than any lease: whoever is paused or cut off for so long has lost its shards when it comes back.
+# Longer than any lease: a node that is paused or cut off for so long has lost its shards when it comes back.
 LONGER_THAN_A_LEASE_S = 9.0
 PARTITION_S = 7.0
 # A fault goes on until its evidence is seen, on a machine however busy, but not for longer than this.

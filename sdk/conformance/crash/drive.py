@@ -48,7 +48,7 @@ class Driver:
             await asyncio.sleep(self.random.choice([0.0, 0.0, 0.3, 1.0]))
             slowest = max(slowest, await asyncio.to_thread(self.server.start))
             again = time.time()
-            # Whoever calls in vain waits longer each time, in the end about as long as the server was away.
+            # Retries back off, in the end to about as long as the server was away.
             self.kills.append(Disturbance(killed, again + max(1.0, again - killed)))
             self.load.note("kill", str(number), f"back after {again - killed:.3f} s")
             if number == self.arguments.kills // 2:

@@ -12,7 +12,7 @@ QUICK_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_
 
 @activity.defn
 async def flaky(fail_first: int) -> int:
-    """Fails as often as it is told, heartbeating, and says at which attempt it came through."""
+    """Fails as often as its argument says, heartbeating, and says at which attempt it came through."""
     attempt = activity.info().attempt
     activity.heartbeat(attempt)
     await asyncio.sleep(0.02)
@@ -68,7 +68,7 @@ class Retries:
 
 @workflow.defn
 class Collects:
-    """Gathers the tokens of its signals over a chain of runs, until it is told to finish."""
+    """Gathers the tokens of its signals over a chain of runs, until a signal finishes it."""
 
     def __init__(self) -> None:
         self.new: list[str] = []

@@ -47,7 +47,7 @@ UNKNOWN = {
 }
 RUNNING = 1
 # For how long a call or a workflow may take. What takes longer is dead, and must not hold up the verdict for ever.
-PATIENCE_S = 150.0
+TIMEOUT_S = 150.0
 QUEUES = ["crash-cached", "crash-replaying"]
 
 
@@ -79,7 +79,7 @@ class Load:
         print(json.dumps([round(time.time(), 3), call, token, outcome]), file=self.log, flush=True)
 
     async def try_once(self, name: str, token: str, method: str, request: Any) -> Any:
-        """The response, or None when nobody knows whether the call happened."""
+        """The response, or None when it is unknown whether the call happened."""
         try:
             service = next(self.clients).workflow_service
             response = await getattr(service, method)(request, retry=False, timeout=timedelta(seconds=8))
@@ -94,13 +94,13 @@ class Load:
 
     async def insist(self, name: str, token: str, method: str, request: Any) -> Any:
         """Sends the same request under the same token until it is acknowledged; gives up when that takes too long."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while time.monotonic() < deadline:
             response = await self.try_once(name, token, method, request)
             if response is not None:
                 return response
             await asyncio.sleep(0.1)
-        raise TimeoutError(f"{name} {token}: not acknowledged within {PATIENCE_S:.0f} s")
+        raise TimeoutError(f"{name} {token}: not acknowledged within {TIMEOUT_S:.0f} s")
 
     async def start(self, kind: str, workflow_id: str, *args: Any, **fields: Any) -> str:
         """Starts a workflow and returns the run id that was acknowledged."""
@@ -142,7 +142,7 @@ class Load:
         response = await attempt("signal", token, "signal_workflow_execution", request)
         one.signals[token] = response is not None
 
-    async def closed(self, one: Started, limit_s: float = PATIENCE_S) -> None:
+    async def closed(self, one: Started, limit_s: float = TIMEOUT_S) -> None:
         """Waits until the chain of this workflow has closed."""
         deadline = time.monotonic() + limit_s
         request = DescribeWorkflowExecutionRequest(

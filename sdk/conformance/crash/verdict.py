@@ -33,7 +33,7 @@ class Started:
     result: str | None
     # token -> True: acknowledged, so exactly once; False: the answer was lost, so once at most.
     signals: dict[str, bool]
-    # Whether it goes on until it is told to finish.
+    # Whether it goes on until a signal finishes it.
     waits: bool = False
 
 
@@ -170,7 +170,7 @@ class Verdict:
     def judge_timeout(self, run: Run, event: HistoryEvent, by_id: dict[int, HistoryEvent]) -> None:
         """A task times out when a fault came between its delivery (or the wait for it) and its answer.
 
-        So a task that was handed out to nobody, or to somebody who left, without a fault at that time, is a problem.
+        So a task that was handed out to no worker, or to one that left, without a fault at that time, is a problem.
         """
         end = laws.attributes(event)
         since = by_id[end.started_event_id or end.scheduled_event_id]

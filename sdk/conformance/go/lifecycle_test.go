@@ -48,7 +48,7 @@ func chains(ctx workflow.Context, left int) (string, error) {
 	return info.FirstRunID, nil
 }
 
-// child waits, or ends at once, as it is told.
+// child waits, or ends at once, as its input says.
 func child(ctx workflow.Context, wait bool) (string, error) {
 	if wait {
 		return "", workflow.Sleep(ctx, time.Hour)

@@ -202,7 +202,7 @@ func TestSignalsAndCancellationBetweenWorkflows(t *testing.T) {
 	target := s.start(collects, named(s.id("target")), []string{}, 0)
 	require.Equal(s, "sent", result[string](s, s.start(sends, named(s.id("signal")), target.GetID(), false)))
 	require.Equal(s, "sent", result[string](s, s.start(sends, named(s.id("cancel")), target.GetID(), true)))
-	require.Equal(s, "failed", result[string](s, s.start(sends, named(s.id("stray")), s.id("nobody"), false)))
+	require.Equal(s, "failed", result[string](s, s.start(sends, named(s.id("stray")), s.id("missing"), false)))
 	history := s.history(target.GetID(), target.GetRunID())
 	require.Equal(s, 1, count(history, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED))
 	require.Equal(s, 1, count(history, enumspb.EVENT_TYPE_WORKFLOW_EXECUTION_CANCEL_REQUESTED))

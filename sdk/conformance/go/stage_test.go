@@ -21,9 +21,9 @@ import (
 	"go.temporal.io/sdk/workflow"
 )
 
-// patience is for how long something may take on a slow machine, where moreover a worker that left took a workflow task
+// timeout is for how long something may take on a slow machine, where moreover a worker that left took a workflow task
 // along, which comes back after ten seconds.
-const patience = 45 * time.Second
+const timeout = 45 * time.Second
 
 var shared client.Client
 
@@ -86,7 +86,7 @@ func newStage(t *testing.T, register func(registry)) *stage {
 }
 
 func (s *stage) context() context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
 	s.Cleanup(cancel)
 	return ctx
 }
@@ -117,7 +117,7 @@ func (s *stage) id(suffix string) string { return s.queue + "-" + suffix }
 
 func (s *stage) options() client.StartWorkflowOptions {
 	return client.StartWorkflowOptions{
-		ID: s.id("workflow"), TaskQueue: s.queue, WorkflowExecutionTimeout: 2 * patience,
+		ID: s.id("workflow"), TaskQueue: s.queue, WorkflowExecutionTimeout: 2 * timeout,
 	}
 }
 
@@ -187,7 +187,7 @@ func successor(event *historypb.HistoryEvent) string {
 
 // eventually asks until the answer is yes.
 func (s *stage) eventually(what string, probe func() bool) {
-	require.Eventually(s, probe, patience, 50*time.Millisecond, what)
+	require.Eventually(s, probe, timeout, 50*time.Millisecond, what)
 }
 
 // check ends what is open, then holds every history against the laws and the replayer.

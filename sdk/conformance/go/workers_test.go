@@ -68,9 +68,9 @@ func TestSessions(t *testing.T) {
 func TestAWorkflowGoesOnWithEveryNewWorker(t *testing.T) {
 	s := newStage(t, workerFlows)
 	run := s.start(steps, nil, 3)
-	// The former worker said goodbye, so its sticky queue holds nobody up: it would for longer than is waited here.
+	// The former worker shut down, so its sticky queue delays no task: it would for longer than is waited here.
 	for i := 1; i <= 3; i++ {
-		w := s.worker(worker.Options{StickyScheduleToStartTimeout: patience * 2})
+		w := s.worker(worker.Options{StickyScheduleToStartTimeout: timeout * 2})
 		require.NoError(s, s.client.SignalWorkflow(s.context(), run.GetID(), "", "next", nil))
 		s.eventually("the step is done", func() bool {
 			value, err := s.client.QueryWorkflow(s.context(), run.GetID(), "", "done")

@@ -83,7 +83,7 @@ class Attacks:
         return f"{len(streams)} begun, {self.codes(self.looked_at(streams))}"
 
     def unread(self, workflow_id: str) -> str:
-        """Answers of megabytes that nobody reads."""
+        """Answers of megabytes that are not read."""
         request = messages.GetWorkflowExecutionHistoryRequest(namespace="default")
         request.execution.workflow_id = workflow_id
         content = message(request.SerializeToString())

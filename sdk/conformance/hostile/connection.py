@@ -1,4 +1,4 @@
-"""One HTTP/2 connection with every frame in our hands: requests that stop anywhere, answers that nobody reads."""
+"""One HTTP/2 connection with every frame in our hands: requests that stop anywhere, answers that are not read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Answer:
 
 
 class Connection:
-    """A client that does what it is told and nothing by itself, but for acknowledging settings."""
+    """A client that does what the test says and nothing by itself, but for acknowledging settings."""
 
     def __init__(self, address: tuple[str, int], stream_window: int = 65_535, acknowledge: bool = True):
         self.socket = socket.create_connection(address, timeout=10)

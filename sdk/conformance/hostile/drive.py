@@ -66,7 +66,7 @@ class Suite:
             began = time.monotonic()
             try:
                 handle = await client.start_workflow(
-                    "Beside", id=f"beside-{time.time_ns()}-{number}", task_queue="nobody-polls"
+                    "Beside", id=f"beside-{time.time_ns()}-{number}", task_queue="no-pollers"
                 )
                 await handle.signal("hello", number)
                 await handle.describe()
@@ -119,7 +119,7 @@ class Suite:
 
     async def large_history(self, client: Client) -> str:
         """A workflow whose history is megabytes."""
-        handle = await client.start_workflow("Large", id="large", task_queue="nobody-polls")
+        handle = await client.start_workflow("Large", id="large", task_queue="no-pollers")
         for _ in range(3):
             await handle.signal("much", Payload(metadata={"encoding": b"binary/plain"}, data=bytes(MIB)))
         kinds = [event.event_type async for event in handle.fetch_history_events()]

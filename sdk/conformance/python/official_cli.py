@@ -1,6 +1,6 @@
-"""The official CLI as a client: one story told to a server by its commands, and what the CLI printed at each step.
+"""The official CLI as a client: one story as its commands, and what the CLI printed at each step.
 
-The same story, told to this server and to the public one, should print the same but for ids and times.
+The same story, run against this server and the public one, should print the same but for ids and times.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ CLI = pathlib.Path(sys.executable).parent / "temporal"
 
 @workflow.defn(name="Order")
 class Order:
-    """Does one thing after another as it is told, and says what it did."""
+    """Does one thing after another as its signals say, and returns what it did."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.done: list[str] = []
 
     @workflow.signal
     def do(self, what: str) -> None:
-        self.told.append(what)
+        self.done.append(what)
 
     @workflow.query
-    def told_so_far(self) -> list[str]:
-        return self.told
+    def done_so_far(self) -> list[str]:
+        return self.done
 
     @workflow.query
     def refuses(self) -> str:
@@ -52,7 +52,7 @@ class Order:
 
     @workflow.run
     async def run(self, name: str) -> str:
-        await workflow.wait_condition(lambda: len(self.told) > 0)
+        await workflow.wait_condition(lambda: len(self.done) > 0)
         await workflow.execute_activity(
             pack,
             name,
@@ -60,8 +60,8 @@ class Order:
             retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=100), maximum_attempts=3),
         )
         await workflow.sleep(timedelta(milliseconds=20))
-        await workflow.wait_condition(lambda: "end" in self.told)
-        return f"{name}: {', '.join(self.told)}"
+        await workflow.wait_condition(lambda: "end" in self.done)
+        return f"{name}: {', '.join(self.done)}"
 
 
 @activity.defn(name="pack")
@@ -71,7 +71,7 @@ async def pack(name: str) -> str:
     return "packed"
 
 
-class Teller:
+class Transcript:
     """Runs commands of the CLI against one server and keeps what they print."""
 
     def __init__(self, address: str, namespace: str):
@@ -90,9 +90,9 @@ class Teller:
         out, complaint = await asyncio.wait_for(process.communicate(), 60)
         return process.returncode or 0, out.decode(), complaint.decode()
 
-    async def tell(self, step: str, *words: str) -> Any:
-        """Notes what a command of a namespace printed under the name of the step, and returns that."""
-        return await self.note(step, *words, "--namespace", self.namespace)
+    async def step(self, name: str, *words: str) -> Any:
+        """Notes what a command of a namespace printed under `name`, and returns that."""
+        return await self.note(name, *words, "--namespace", self.namespace)
 
     async def note(self, step: str, *words: str) -> Any:
         code, out, complaint = await self.run(*words)
@@ -109,11 +109,11 @@ class Teller:
         return shown.get("out")
 
 
-async def tell_all(address: str) -> dict[str, Any]:
+async def run_all(address: str) -> dict[str, Any]:
     """The whole story. Names are the same each time, so that they need no explanation where outputs differ."""
-    teller = Teller(address, f"cli-{uuid.uuid4().hex[:8]}")
-    await namespaces(teller)
-    client = await eventually(lambda: connected(address, teller.namespace), "the namespace can be used")
+    transcript = Transcript(address, f"cli-{uuid.uuid4().hex[:8]}")
+    await namespaces(transcript)
+    client = await eventually(lambda: connected(address, transcript.namespace), "the namespace can be used")
     worker = Worker(
         client,
         task_queue="orders",
@@ -123,42 +123,42 @@ async def tell_all(address: str) -> dict[str, Any]:
         max_cached_workflows=20,
         workflow_runner=UnsandboxedWorkflowRunner(),
     )
-    await tell_before(teller)
+    await run_before(transcript)
     async with worker:
-        await tell_during(teller, client)
-    await tell_after(teller)
-    return normalised(teller.steps, teller.namespace)
+        await run_during(transcript, client)
+    await run_after(transcript)
+    return normalised(transcript.steps, transcript.namespace)
 
 
 async def connected(address: str, namespace: str) -> Client | None:
     """A client, once the server's caches know the namespace."""
     client = await Client.connect(address, namespace=namespace)
     with contextlib.suppress(RPCError):
-        await client.get_workflow_handle("nobody").describe()
+        await client.get_workflow_handle("missing").describe()
         return client
     try:
-        await client.get_workflow_handle("nobody").describe()
+        await client.get_workflow_handle("missing").describe()
     except RPCError as error:
-        return client if "nobody" in str(error) else None
+        return client if "missing" in str(error) else None
     return client
 
 
-async def namespaces(teller: Teller) -> None:
+async def namespaces(transcript: Transcript) -> None:
     namespace = ("operator", "namespace")
-    described = ("--description", "told by the CLI", "--email", "cli@example.com", "--data", "k=v", "--retention", "72h")
-    await teller.tell("namespace create", *namespace, "create", *described)
-    await teller.tell("namespace create again", *namespace, "create", *described)
-    await teller.note("namespace create without a name", *namespace, "create", "--namespace", "")
-    await teller.note("namespace create in short", *namespace, "create", "--namespace", f"{teller.namespace}-b", "--retention", "1s")
-    await teller.tell("namespace describe", *namespace, "describe")
-    await teller.note("namespace describe of none", *namespace, "describe", "--namespace", "no-such-namespace")
-    await teller.tell("namespace update", *namespace, "update", "--retention", "48h", "--description", "changed", "--data", "l=w")
-    await teller.note("namespace update of none", *namespace, "update", "--namespace", "no-such-namespace", "--retention", "48h")
-    await teller.tell("namespace update to too little", *namespace, "update", "--retention", "1s")
-    await teller.tell("namespace describe after update", *namespace, "describe")
-    _, listed, _ = await teller.run(*namespace, "list")
-    [ours] = [one for one in json.loads(listed) if one["namespaceInfo"]["name"] == teller.namespace]
-    teller.steps["namespace list"] = ours
+    described = ("--description", "set by the CLI", "--email", "cli@example.com", "--data", "k=v", "--retention", "72h")
+    await transcript.step("namespace create", *namespace, "create", *described)
+    await transcript.step("namespace create again", *namespace, "create", *described)
+    await transcript.note("namespace create without a name", *namespace, "create", "--namespace", "")
+    await transcript.note("namespace create in short", *namespace, "create", "--namespace", f"{transcript.namespace}-b", "--retention", "1s")
+    await transcript.step("namespace describe", *namespace, "describe")
+    await transcript.note("namespace describe of none", *namespace, "describe", "--namespace", "no-such-namespace")
+    await transcript.step("namespace update", *namespace, "update", "--retention", "48h", "--description", "changed", "--data", "l=w")
+    await transcript.note("namespace update of none", *namespace, "update", "--namespace", "no-such-namespace", "--retention", "48h")
+    await transcript.step("namespace update to too little", *namespace, "update", "--retention", "1s")
+    await transcript.step("namespace describe after update", *namespace, "describe")
+    _, listed, _ = await transcript.run(*namespace, "list")
+    [ours] = [one for one in json.loads(listed) if one["namespaceInfo"]["name"] == transcript.namespace]
+    transcript.steps["namespace list"] = ours
 
 
 def start(workflow_id: str, *more: str) -> tuple[str, ...]:
@@ -168,81 +168,81 @@ def start(workflow_id: str, *more: str) -> tuple[str, ...]:
     )
 
 
-async def tell_before(teller: Teller) -> None:
+async def run_before(transcript: Transcript) -> None:
     """What can be done without a worker."""
-    await teller.tell("start", *start("order-1", "--memo", 'colour="red"', "--static-summary", "a summary", "--headers", 'h="v"'))
-    await teller.tell("start again", *start("order-1"))
-    await teller.tell("start again using it", *start("order-1", "--id-conflict-policy", "UseExisting"))
-    await teller.tell("start later", *start("later", "--start-delay", "1h"))
-    await teller.tell("describe later", "workflow", "describe", "--workflow-id", "later")
-    await teller.tell("start cron", *start("cron", "--cron", "0 0 1 1 *"))
-    await teller.tell("start with a bad cron", *start("bad", "--cron", "every day"))
-    await teller.tell("start with a bad policy", *start("bad", "--id-reuse-policy", "nonsense"))
-    await teller.tell("start with a long id", *start("x" * 1001))
-    await teller.note("start in no namespace", *start("order-1"), "--namespace", "no-such-namespace")
-    await teller.tell("describe without a worker", "workflow", "describe", "--workflow-id", "order-1")
-    await teller.tell("show without a worker", "workflow", "show", "--workflow-id", "order-1")
-    await teller.tell("task queue without a worker", "task-queue", "describe", "--task-queue", "orders")
-    await teller.tell("signal with start", "workflow", "signal-with-start", "--signal-name", "do", "--signal-input", '"x"', *start("order-2")[2:])
-    await teller.tell("signal with start again", "workflow", "signal-with-start", "--signal-name", "do", "--signal-input", '"y"', *start("order-2")[2:])
+    await transcript.step("start", *start("order-1", "--memo", 'colour="red"', "--static-summary", "a summary", "--headers", 'h="v"'))
+    await transcript.step("start again", *start("order-1"))
+    await transcript.step("start again using it", *start("order-1", "--id-conflict-policy", "UseExisting"))
+    await transcript.step("start later", *start("later", "--start-delay", "1h"))
+    await transcript.step("describe later", "workflow", "describe", "--workflow-id", "later")
+    await transcript.step("start cron", *start("cron", "--cron", "0 0 1 1 *"))
+    await transcript.step("start with a bad cron", *start("bad", "--cron", "every day"))
+    await transcript.step("start with a bad policy", *start("bad", "--id-reuse-policy", "nonsense"))
+    await transcript.step("start with a long id", *start("x" * 1001))
+    await transcript.note("start in no namespace", *start("order-1"), "--namespace", "no-such-namespace")
+    await transcript.step("describe without a worker", "workflow", "describe", "--workflow-id", "order-1")
+    await transcript.step("show without a worker", "workflow", "show", "--workflow-id", "order-1")
+    await transcript.step("task queue without a worker", "task-queue", "describe", "--task-queue", "orders")
+    await transcript.step("signal with start", "workflow", "signal-with-start", "--signal-name", "do", "--signal-input", '"x"', *start("order-2")[2:])
+    await transcript.step("signal with start again", "workflow", "signal-with-start", "--signal-name", "do", "--signal-input", '"y"', *start("order-2")[2:])
     for step, words in {
         "describe": (),
         "show": (),
         "cancel": (),
         "terminate": (),
         "signal": ("--name", "do"),
-        "query": ("--type", "told_so_far"),
+        "query": ("--type", "done_so_far"),
         "stack": (),
         "result": (),
     }.items():
-        await teller.tell(f"{step} of none", "workflow", step, "--workflow-id", "nobody", *words)
+        await transcript.step(f"{step} of none", "workflow", step, "--workflow-id", "missing", *words)
         run = ("--run-id", "01a227ef-6439-71bf-9779-23d2f4b54af0")
-        await teller.tell(f"{step} of no run", "workflow", step, "--workflow-id", "order-1", *run, *words)
-        await teller.tell(f"{step} of a bad run", "workflow", step, "--workflow-id", "order-1", "--run-id", "first", *words)
+        await transcript.step(f"{step} of no run", "workflow", step, "--workflow-id", "order-1", *run, *words)
+        await transcript.step(f"{step} of a bad run", "workflow", step, "--workflow-id", "order-1", "--run-id", "first", *words)
 
 
-async def tell_during(teller: Teller, client: Client) -> None:
+async def run_during(transcript: Transcript, client: Client) -> None:
     """What needs a worker."""
-    await teller.tell("query", "workflow", "query", "--workflow-id", "order-1", "--type", "told_so_far")
-    await teller.tell("query that is refused", "workflow", "query", "--workflow-id", "order-1", "--type", "refuses")
-    await teller.tell("query of an unknown type", "workflow", "query", "--workflow-id", "order-1", "--type", "nonsense")
-    await teller.tell("signal", "workflow", "signal", "--workflow-id", "order-1", "--name", "do", "--input", '"wrap"', "--identity", "the caller")
+    await transcript.step("query", "workflow", "query", "--workflow-id", "order-1", "--type", "done_so_far")
+    await transcript.step("query that is refused", "workflow", "query", "--workflow-id", "order-1", "--type", "refuses")
+    await transcript.step("query of an unknown type", "workflow", "query", "--workflow-id", "order-1", "--type", "nonsense")
+    await transcript.step("signal", "workflow", "signal", "--workflow-id", "order-1", "--name", "do", "--input", '"wrap"', "--identity", "the caller")
     await settled(client, "order-1", "TimerFired")
-    await teller.tell("describe in the middle", "workflow", "describe", "--workflow-id", "order-1")
-    await teller.tell("task queue with a worker", "task-queue", "describe", "--task-queue", "orders")
-    await teller.tell("task queue by type", "task-queue", "describe", "--task-queue", "orders", "--task-queue-type", "activity")
-    await teller.tell("signal to end", "workflow", "signal", "--workflow-id", "order-1", "--name", "do", "--input", '"end"')
-    await teller.tell("result", "workflow", "result", "--workflow-id", "order-1")
-    await teller.tell("describe when completed", "workflow", "describe", "--workflow-id", "order-1")
-    await teller.tell("show when completed", "workflow", "show", "--workflow-id", "order-1")
-    await teller.tell("query when completed", "workflow", "query", "--workflow-id", "order-1", "--type", "told_so_far")
-    await teller.tell(
-        "query rejected", "workflow", "query", "--workflow-id", "order-1", "--type", "told_so_far", "--reject-condition", "not_open"
+    await transcript.step("describe in the middle", "workflow", "describe", "--workflow-id", "order-1")
+    await transcript.step("task queue with a worker", "task-queue", "describe", "--task-queue", "orders")
+    await transcript.step("task queue by type", "task-queue", "describe", "--task-queue", "orders", "--task-queue-type", "activity")
+    await transcript.step("signal to end", "workflow", "signal", "--workflow-id", "order-1", "--name", "do", "--input", '"end"')
+    await transcript.step("result", "workflow", "result", "--workflow-id", "order-1")
+    await transcript.step("describe when completed", "workflow", "describe", "--workflow-id", "order-1")
+    await transcript.step("show when completed", "workflow", "show", "--workflow-id", "order-1")
+    await transcript.step("query when completed", "workflow", "query", "--workflow-id", "order-1", "--type", "done_so_far")
+    await transcript.step(
+        "query rejected", "workflow", "query", "--workflow-id", "order-1", "--type", "done_so_far", "--reject-condition", "not_open"
     )
     for step in ("cancel", "terminate"):
-        await teller.tell(f"{step} when completed", "workflow", step, "--workflow-id", "order-1")
-    await teller.tell("signal when completed", "workflow", "signal", "--workflow-id", "order-1", "--name", "do")
-    await teller.tell("start when completed", *start("order-1", "--id-reuse-policy", "RejectDuplicate"))
-    await teller.tell("start when completed and not failed", *start("order-1", "--id-reuse-policy", "AllowDuplicateFailedOnly"))
-    await teller.tell("execute", "workflow", "execute", *start("order-3", "--execution-timeout", "2s")[2:])
+        await transcript.step(f"{step} when completed", "workflow", step, "--workflow-id", "order-1")
+    await transcript.step("signal when completed", "workflow", "signal", "--workflow-id", "order-1", "--name", "do")
+    await transcript.step("start when completed", *start("order-1", "--id-reuse-policy", "RejectDuplicate"))
+    await transcript.step("start when completed and not failed", *start("order-1", "--id-reuse-policy", "AllowDuplicateFailedOnly"))
+    await transcript.step("execute", "workflow", "execute", *start("order-3", "--execution-timeout", "2s")[2:])
     await settled(client, "order-2", "TimerFired")
-    await teller.tell("cancel", "workflow", "cancel", "--workflow-id", "order-2", "--identity", "the caller")
+    await transcript.step("cancel", "workflow", "cancel", "--workflow-id", "order-2", "--identity", "the caller")
     await settled(client, "order-2", "WorkflowExecutionCanceled")
-    await teller.tell("show when cancelled", "workflow", "show", "--workflow-id", "order-2")
-    await teller.tell("result when cancelled", "workflow", "result", "--workflow-id", "order-2")
+    await transcript.step("show when cancelled", "workflow", "show", "--workflow-id", "order-2")
+    await transcript.step("result when cancelled", "workflow", "result", "--workflow-id", "order-2")
 
 
-async def tell_after(teller: Teller) -> None:
+async def run_after(transcript: Transcript) -> None:
     """What ends without a worker."""
-    await teller.tell("terminate", "workflow", "terminate", "--workflow-id", "later", "--reason", "enough", "--identity", "the caller")
-    await teller.tell("show when terminated", "workflow", "show", "--workflow-id", "later")
-    await teller.tell("describe when terminated", "workflow", "describe", "--workflow-id", "later")
-    await teller.tell("result when terminated", "workflow", "result", "--workflow-id", "later")
-    await teller.tell("cancel twice", "workflow", "cancel", "--workflow-id", "cron")
-    await teller.tell("cancel twice, the second time", "workflow", "cancel", "--workflow-id", "cron")
-    await teller.tell("show cron", "workflow", "show", "--workflow-id", "cron")
-    await teller.tell("describe cron", "workflow", "describe", "--workflow-id", "cron")
-    await teller.tell("list", "workflow", "list")
+    await transcript.step("terminate", "workflow", "terminate", "--workflow-id", "later", "--reason", "enough", "--identity", "the caller")
+    await transcript.step("show when terminated", "workflow", "show", "--workflow-id", "later")
+    await transcript.step("describe when terminated", "workflow", "describe", "--workflow-id", "later")
+    await transcript.step("result when terminated", "workflow", "result", "--workflow-id", "later")
+    await transcript.step("cancel twice", "workflow", "cancel", "--workflow-id", "cron")
+    await transcript.step("cancel twice, the second time", "workflow", "cancel", "--workflow-id", "cron")
+    await transcript.step("show cron", "workflow", "show", "--workflow-id", "cron")
+    await transcript.step("describe cron", "workflow", "describe", "--workflow-id", "cron")
+    await transcript.step("list", "workflow", "list")
 
 
 async def settled(client: Client, workflow_id: str, event: str) -> None:

@@ -83,7 +83,7 @@ def start_child(stage: Stage, workflow_id: str, **fields: Any) -> Command:
     defaults: dict[str, Any] = dict(
         workflow_id=workflow_id,
         workflow_type=WorkflowType(name="raw"),
-        # Nobody polls there: children stay as they began.
+        # There are no pollers: children stay as they began.
         task_queue=TaskQueue(name=f"{stage.task_queue}-children"),
     )
     return Command(

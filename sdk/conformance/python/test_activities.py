@@ -259,7 +259,7 @@ async def test_next_retry_delay_overrides_the_policy(stage: Stage):
 async def test_schedule_to_start_ends_an_activity_that_no_worker_took(stage: Stage):
     async with stage.worker([OneActivity], ACTIVITIES):
         error, events = await failure_of(
-            stage, "greet", "nobody", task_queue=stage.task_queue + "-nobody", schedule_to_start=0.7
+            stage, "greet", "world", task_queue=stage.task_queue + "-no-pollers", schedule_to_start=0.7
         )
     assert isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START
     [timed_out] = laws.find(events, "ActivityTaskTimedOut")
@@ -373,14 +373,14 @@ async def test_describe_shows_a_started_activity_and_its_heartbeat(stage: Stage)
 
 @workflow.defn
 class CancelsActivity:
-    """Cancels its activity when it is told to."""
+    """Cancels its activity on a signal."""
 
     def __init__(self) -> None:
-        self.told = False
+        self.cancelling = False
 
     @workflow.signal
     def cancel_it(self) -> None:
-        self.told = True
+        self.cancelling = True
 
     @workflow.run
     async def run(self, kind: str, behaviour: str, task_queue: str | None) -> str:
@@ -393,7 +393,7 @@ class CancelsActivity:
             heartbeat_timeout=timedelta(seconds=5),
             cancellation_type=workflow.ActivityCancellationType[kind],
         )
-        await workflow.wait_condition(lambda: self.told)
+        await workflow.wait_condition(lambda: self.cancelling)
         running.cancel()
         try:
             return await running
@@ -402,7 +402,7 @@ class CancelsActivity:
 
 
 async def cancelled_activity(stage: Stage, kind: str, behaviour: str, task_queue: str | None = None):
-    """A workflow whose activity was cancelled while it ran, or before anybody took it, when it has a queue of its own."""
+    """A workflow whose activity was cancelled while it ran, or before a worker took it, when it has a queue of its own."""
     handle = await stage.start(CancelsActivity.run, kind, behaviour, task_queue)
 
     async def there():
@@ -446,17 +446,17 @@ async def test_an_activity_may_refuse_to_be_cancelled(stage: Stage, behaviour: s
     assert "ActivityTaskCanceled" not in names
 
 
-async def test_abandon_never_tells_the_activity(stage: Stage):
+async def test_abandon_never_notifies_the_activity(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
         handle = await cancelled_activity(stage, "ABANDON", "obey")
         assert await handle.result() == "CancelledError"
         assert "ActivityTaskCancelRequested" not in await stage.names(handle)
 
 
-async def test_cancelling_an_activity_nobody_took_ends_it_at_once(stage: Stage):
+async def test_cancelling_an_activity_without_a_worker_ends_it_at_once(stage: Stage):
     async with stage.worker([CancelsActivity], ACTIVITIES, **CANCEL):
         handle = await cancelled_activity(
-            stage, "WAIT_CANCELLATION_COMPLETED", "obey", stage.task_queue + "-nobody"
+            stage, "WAIT_CANCELLATION_COMPLETED", "obey", stage.task_queue + "-no-pollers"
         )
         assert await handle.result() == "CancelledError"
     names = await stage.names(handle)
@@ -502,13 +502,13 @@ async def test_a_cancelled_activity_hears_it_from_elsewhere_too(stage: Stage):
         activity_handle = await elsewhere(stage, handle, "token")
         await handle.cancel()
 
-        async def told():
+        async def cancel_requested():
             try:
                 await activity_handle.heartbeat("still here")
             except AsyncActivityCancelledError:
                 return True
 
-        await eventually(told, "a heartbeat says that cancellation was requested")
+        await eventually(cancel_requested, "a heartbeat says that cancellation was requested")
         await activity_handle.report_cancellation("cleaned up")
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()

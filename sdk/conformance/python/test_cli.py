@@ -37,7 +37,7 @@ EXPLAINED = {
 async def test_the_official_cli_shows_what_it_shows_of_the_public_server():
     async with official_cli.public_server() as public:
         there, here = await asyncio.gather(
-            official_cli.tell_all(public), official_cli.tell_all(os.environ["OUTLAST_ADDRESS"])
+            official_cli.run_all(public), official_cli.run_all(os.environ["OUTLAST_ADDRESS"])
         )
     assert list(there) == list(here)
     used = set()

@@ -77,7 +77,7 @@ async def test_a_cancel_request_reaches_another_workflow(stage: Stage):
 @pytest.mark.parametrize("action", ["hello", "cancel"])
 async def test_an_unknown_target_fails_inside_the_workflow(stage: Stage, action: str):
     async with stage.worker([Target, Sender]):
-        handle = await stage.start(Sender.run, action, stage.id("nobody"), None)
+        handle = await stage.start(Sender.run, action, stage.id("missing"), None)
         assert (await handle.result()).startswith("failed")
     names = await stage.names(handle)
     wanted = "RequestCancelExternal" if action == "cancel" else "SignalExternal"
@@ -141,7 +141,7 @@ async def test_a_command_into_another_namespace_fails_the_task(stage: Stage, wha
 
 
 @pytest.mark.once
-async def test_nobody_signals_or_cancels_oneself(stage: Stage):
+async def test_a_workflow_cannot_signal_or_cancel_itself(stage: Stage):
     response = await stage.start_raw()
     worker = RawWorker(stage)
     task = await worker.poll_workflow()

@@ -198,7 +198,7 @@ async def test_a_query_rides_on_the_pending_workflow_task(stage: Stage):
     # The query comes with the next task, or with the one after it if it reached the server late.
     for _ in range(5):
         await asyncio.sleep(0.3)
-        await stage.client.get_workflow_handle(stage.id()).signal("nudge")
+        await stage.client.get_workflow_handle(stage.id()).signal("go on")
         response = await worker.complete(task, return_new_workflow_task=True, force_create_new_workflow_task=False)
         task = response.workflow_task if response.workflow_task.task_token else await worker.poll_workflow()
         if task.queries:

@@ -1,4 +1,4 @@
-"""Signals: kept in order, once each, also when the workflow is busy, not yet started, or somebody resends."""
+"""Signals: kept in order, once each, also when the workflow is busy, not yet started, or the sender resends."""
 
 import asyncio
 import uuid
@@ -84,10 +84,10 @@ async def test_signals_sent_at_once_are_all_there(stage: Stage):
 async def test_signals_before_the_first_worker_wait_for_it(stage: Stage):
     handle = await stage.start(Collects.run)
     await handle.signal(Collects.add, "early")
-    await handle.signal("nobody declared this", "x")
+    await handle.signal("not declared", "x")
     await handle.signal(Collects.finish)
     async with stage.worker([Collects]):
-        assert await handle.result() == ["early", "dynamic nobody declared this"]
+        assert await handle.result() == ["early", "dynamic not declared"]
 
 
 @pytest.mark.once
@@ -248,7 +248,7 @@ async def test_a_request_id_holds_for_one_chain_of_runs(stage: Stage):
     await stage.client.get_workflow_handle(stage.id()).terminate()
     assert await signal() == first.run_id
     assert (await signals(first.run_id), await signals(second)) == (1, 0)
-    # In the next chain it is a signal that nobody has sent yet.
+    # In the next chain it is a signal that has not been sent yet.
     third = await stage.start_raw()
     assert [await signal(), await signal()] == [third.run_id, third.run_id]
     assert await signals(third.run_id) == 1

@@ -84,7 +84,7 @@ class OneLongStep:
 async def test_a_workflow_goes_on_with_every_new_worker(stage: Stage):
     handle = await stage.start(Steps.run, 4, execution_timeout=seconds(400))
     for number in range(4):
-        # The former worker said goodbye, so its sticky queue holds nobody up: it would for longer than is waited here.
+        # The former worker shut down, so its sticky queue delays no task: it would for longer than is waited here.
         async with stage.worker([Steps], [step], sticky_queue_schedule_to_start_timeout=seconds(200)):
             await handle.signal(Steps.next)
 

@@ -205,7 +205,7 @@ async def test_sticky_tasks_bring_only_what_is_new(stage: Stage):
 
 @pytest.mark.once
 @pytest.mark.timeouts
-async def test_a_sticky_task_nobody_fetches_goes_back_to_the_normal_queue(stage: Stage):
+async def test_a_sticky_task_without_a_poller_goes_back_to_the_normal_queue(stage: Stage):
     await stage.start_raw()
     worker = RawWorker(stage)
     first = await worker.poll_workflow()

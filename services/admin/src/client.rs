@@ -9,14 +9,14 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::endpoint::LARGEST_MESSAGE;
-use crate::fan_out::{causes, told};
+use crate::fan_out::{causes, message_of};
 use crate::wire::{members, ring_view, service, shard_rows, unreachable, voter};
 use crate::{Flushed, Members, RingView, ShardRows, VerifiedPage, VoterReport};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminError {
-    /// Nobody answers there, or not as a node of this release does.
+    /// Nothing answers there, or not as a node of this release does.
     Unreachable(String),
     /// The node refused, or could not.
     Refused(String),
@@ -41,7 +41,7 @@ impl AdminClient {
     /// Connects to the internal address of a node, `host:port`. No call will take longer than `within`.
     ///
     /// # Errors
-    /// When the address makes no sense or nobody answers there.
+    /// When the address is invalid or nothing answers there.
     pub async fn connect(address: &str, within: Duration) -> Result<Self, AdminError> {
         let unreachable = |why: String| AdminError::Unreachable(format!("cannot reach a node at {address}: {why}"));
         let endpoint =
@@ -60,7 +60,7 @@ impl AdminClient {
         Ok(members(answer(self.node.list_members(wire::ListMembersRequest {}).await)?))
     }
 
-    /// Who should own what.
+    /// The ring.
     ///
     /// # Errors
     /// When the node does not answer.
@@ -68,7 +68,7 @@ impl AdminClient {
         Ok(ring_view(answer(self.node.get_ring(wire::GetRingRequest {}).await)?))
     }
 
-    /// Shards of the whole cluster, or of the asked node only; of one service or of both.
+    /// Shards of the whole cluster, or of the called node only; of one service or of both.
     ///
     /// # Errors
     /// When the node does not answer.
@@ -78,7 +78,7 @@ impl AdminClient {
         Ok(shard_rows(answer(self.node.list_shards(request).await)?))
     }
 
-    /// Has all nodes, or the asked node only, write everything to their tables.
+    /// Makes all nodes, or the called node only, write everything to their tables.
     ///
     /// # Errors
     /// When the node does not answer.
@@ -98,7 +98,7 @@ impl AdminClient {
         Ok(VerifiedPage { partitions, rows, entries: registry_entries, problems, next })
     }
 
-    /// Gives a shard to a node; to nobody undoes an earlier move. Returns a version of the ring that shows it.
+    /// Pins a shard to a node; `None` undoes an earlier pin. Returns a version of the ring that shows it.
     ///
     /// # Errors
     /// When it is refused.
@@ -147,6 +147,6 @@ fn answer<T>(result: Result<tonic::Response<T>, Status>) -> Result<T, AdminError
         tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown if status.message().is_empty() => {
             AdminError::Unreachable("the connection to the node has broken".to_owned())
         }
-        _ => AdminError::Refused(told(&status)),
+        _ => AdminError::Refused(message_of(&status)),
     })
 }

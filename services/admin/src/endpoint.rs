@@ -11,7 +11,7 @@ use internal_api::calls::Callee;
 use runtime::Runtime;
 use tonic::{Request, Response, Status};
 
-use crate::fan_out::{self, FLUSH_WITHIN, LIST_WITHIN, Peer};
+use crate::fan_out::{self, FLUSH_TIMEOUT, LIST_TIMEOUT, Peer};
 use crate::status::status;
 use crate::wire::{members_response, ring_response, served, service, sharded, voter_message};
 use crate::{Process, VerifiedPage, VoterReport};
@@ -33,7 +33,7 @@ pub fn admin_server(process: Arc<dyn Process>, runtime: Runtime) -> AdminServer<
 type Answer<T> = Result<Response<T>, Status>;
 
 impl AdminService {
-    /// Whether a question is meant for this process. People mean whoever is at the address that they name.
+    /// Whether a call is meant for this process. `outlast admin` means the process at the address.
     fn admit(&self, callee: Option<Callee>) -> Result<(), Status> {
         let (node, incarnation) = (self.process.node(), self.process.incarnation());
         let cluster = &self.process.ring().cluster_id;
@@ -67,10 +67,10 @@ impl Admin for AdminService {
             self.process.local_shards().iter().map(|report| served(own.as_str(), report)).collect();
         let mut unreachable = Vec::new();
         if !local_only {
-            let question = |mut node: Peer, callee| async move {
+            let call = |mut node: Peer, callee| async move {
                 node.list_shards(wire::ListShardsRequest { service, local_only: true, callee: Some(callee) }).await
             };
-            let answers = fan_out::ask(&ring, &own, &self.runtime, LIST_WITHIN, question).await;
+            let answers = fan_out::call_all(&ring, &own, &self.runtime, LIST_TIMEOUT, call).await;
             unreachable = fan_out::unreachable(&answers);
             for (node, answer) in answers {
                 let shards = answer.into_iter().flat_map(|answer: wire::ListShardsResponse| answer.shards);
@@ -92,10 +92,10 @@ impl Admin for AdminService {
             if local_only {
                 return Vec::new();
             }
-            let question = |mut node: Peer, callee| async move {
+            let call = |mut node: Peer, callee| async move {
                 node.flush_shards(wire::FlushShardsRequest { local_only: true, callee: Some(callee) }).await
             };
-            fan_out::ask(&ring, &own, &self.runtime, FLUSH_WITHIN, question).await
+            fan_out::call_all(&ring, &own, &self.runtime, FLUSH_TIMEOUT, call).await
         };
         let (here, mut answers) = futures::join!(self.process.flush_shards(), others);
         let here = here.map(|()| wire::FlushShardsResponse::default()).map_err(|error| error.to_string());
@@ -188,7 +188,7 @@ fn voters(result: calls::ServiceResult<Vec<VoterReport>>) -> Answer<wire::Voters
 }
 
 /// Rows with their owners, by service and number: one for each node that serves a shard, and, if `all`, one for each shard
-/// that nobody serves.
+/// that no node serves.
 fn rows(ring: &Ring, served: Vec<wire::Shard>, all: bool) -> Vec<wire::Shard> {
     let mut by_shard: BTreeMap<(i32, u32), Vec<wire::Shard>> = BTreeMap::new();
     for of in [Sharded::History, Sharded::Matching].into_iter().filter(|_| all) {

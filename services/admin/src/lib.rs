@@ -1,8 +1,8 @@
 //! The operators' side of a node: what the cluster looks like, and how to move it. Served on the internal address of
-//! every node, never through the public API. Any node may be asked about all: it asks the others.
+//! every node, never through the public API. Any node answers for all: it calls the others.
 //!
 //! Absent on purpose: what a process is made of. [`Process`] is what this crate needs of it, and `server` implements it.
-//! Nor is there any permission here: whoever reaches the internal address may do all of this.
+//! Nor is there any permission here: every client that reaches the internal address may do all of this.
 //!
 //! Start at [`Process`] and `endpoint.rs`; [`AdminClient`] is the other end.
 

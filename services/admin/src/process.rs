@@ -16,7 +16,7 @@ pub trait Process: Send + Sync + 'static {
     /// Which node this is.
     fn node(&self) -> NodeId;
 
-    /// What tells this process from others under the same node id; 0 before it has joined.
+    /// Distinguishes this process from others under the same node id; 0 before it has joined.
     fn incarnation(&self) -> u64;
 
     /// The newest ring that it knows.

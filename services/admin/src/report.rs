@@ -1,4 +1,4 @@
-//! What is told to operators, as plain values; they serialize as `outlast admin --output json` shows them.
+//! What operators see, as plain values; they serialize as `outlast admin --output json` shows them.
 
 use serde::Serialize;
 
@@ -38,14 +38,14 @@ pub struct LeaderReport {
     pub voters: Vec<VoterReport>,
     /// The Raft term.
     pub term: u64,
-    /// By node id: whether the leader hears from it.
+    /// By node id: whether the leader has a session with it.
     pub sessions: Vec<(String, SessionReport)>,
 }
 
 /// A node's session with the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SessionReport {
-    /// Whether the leader hears from it.
+    /// Whether the leader has a session with it.
     pub connected: bool,
     /// Leader's clock minus the node's, in milliseconds; `None` when it was not measured.
     pub clock_offset_ms: Option<i64>,
@@ -109,7 +109,7 @@ pub struct Member {
     pub session: Option<SessionReport>,
 }
 
-/// Who should own what.
+/// A version of the ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RingView {
     /// Rises with each change.
@@ -140,9 +140,9 @@ pub struct ShardRow {
     pub service: &'static str,
     /// Its number.
     pub shard: u32,
-    /// Who should own it.
+    /// The node that should own it.
     pub owner: Option<String>,
-    /// Who serves it, and how it is; `None` while nobody does, as far as is known.
+    /// The node that serves it, and its state; `None` while no node does, as far as is known.
     pub serving: Option<Serving>,
 }
 
@@ -171,7 +171,7 @@ pub struct Serving {
     pub lag_ms: Option<u64>,
 }
 
-/// A node that could not be asked.
+/// A node that could not be called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unreachable {
     /// Its name.

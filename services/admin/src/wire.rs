@@ -136,7 +136,7 @@ pub(crate) fn ring_view(from: wire::GetRingResponse) -> RingView {
     }
 }
 
-/// A shard as the node that serves it tells of it.
+/// A shard as the node that serves it reports it.
 pub(crate) fn served(node: &str, of: &ShardReport) -> wire::Shard {
     let serving = wire::Serving {
         node: node.to_owned(),

@@ -26,7 +26,7 @@ pub enum Way {
 pub trait Call: Send + Sync + 'static {
     /// The service that is called.
     type Service: Service + ?Sized;
-    /// What is asked.
+    /// The request.
     type Request: Wire + Clone + Sync;
     /// What is answered.
     type Reply: Wire;
@@ -112,7 +112,7 @@ pub trait Carrier<S: Service + ?Sized>: Send + Sync + 'static {
     ) -> impl Future<Output = ServiceResult<C::Reply>> + Send;
 }
 
-/// The answer to a call by those who have a service's trait for the sake of other calls.
+/// The answer to a call by implementations of a service's trait that only serve other calls.
 pub(crate) fn unserved(name: &str) -> ServiceError {
     ServiceError::Unimplemented(format!("{name} is not served here"))
 }

@@ -1,4 +1,4 @@
-//! What goes with every call: on whose behalf it is made, who asked, for how long, under which id, and who hears whether the
+//! What goes with every call: on whose behalf it is made, its caller, for how long, under which id, and the receipt by which the service learns whether the
 //! answer was written.
 
 use std::sync::Arc;
@@ -29,10 +29,10 @@ impl Namespace {
     }
 }
 
-/// Who asked. Nothing authenticates callers yet.
+/// The caller. Nothing authenticates callers yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Principal {
-    /// It is not known who.
+    /// Unknown.
     #[default]
     Anonymous,
 }
@@ -42,9 +42,9 @@ pub enum Principal {
 pub struct CallContext {
     /// The verified tenant. Nothing behind the frontend looks at a raw namespace name again.
     pub namespace: Arc<Namespace>,
-    /// Who asked.
+    /// The caller.
     pub principal: Principal,
-    /// When the answer must have left, if the caller said. Attempts are made until then.
+    /// When the answer must have left, if the caller gave a deadline. Attempts are made until then.
     pub deadline: Option<Timestamp>,
     /// The same for all attempts of a call that changes something; empty until the first of them, if the caller has none.
     pub request_id: Arc<str>,
@@ -98,7 +98,7 @@ impl CallContext {
     }
 
     /// Leaves a receipt with the component that writes the answer. If there is none, the answer counts as written.
-    pub fn leave(&self, receipt: Box<dyn Receipt>) {
+    pub fn attach_receipt(&self, receipt: Box<dyn Receipt>) {
         match &self.receipts {
             Some(slot) => slot.put(receipt),
             None => receipt.written(),

@@ -11,7 +11,7 @@ pub type ServiceResult<T> = Result<T, ServiceError>;
 /// Why a call was refused or failed, by what the caller would do about it. Messages are shown to users.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ServiceError {
-    /// The request makes no sense, whatever the state. INVALID_ARGUMENT.
+    /// The request is invalid in every state. INVALID_ARGUMENT.
     #[error("{0}")]
     InvalidArgument(String),
     /// The workflow, run, task or activity is not there (any more). NOT_FOUND with NotFoundFailure.
@@ -26,7 +26,7 @@ pub enum ServiceError {
     /// A policy forbids another run. ALREADY_EXISTS with WorkflowExecutionAlreadyStartedFailure.
     #[error("{message}")]
     WorkflowAlreadyStarted {
-        /// What is said.
+        /// The message.
         message: String,
         /// The request id that started the run in the way.
         start_request_id: String,
@@ -41,7 +41,7 @@ pub enum ServiceError {
     /// The worker answered a query with a failure. INVALID_ARGUMENT with QueryFailedFailure.
     #[error("{message}")]
     QueryFailed {
-        /// What is said.
+        /// The message.
         message: String,
         /// The worker's failure.
         failure: Option<Box<Failure>>,
@@ -58,7 +58,7 @@ pub enum ServiceError {
     ResourceExhausted {
         /// Which bound.
         cause: ResourceExhaustedCause,
-        /// What is said.
+        /// The message.
         message: String,
         /// How long until the limiter expects room, as its state says. Clients wait at least as long before they retry.
         retry_after: Option<Duration>,
@@ -66,7 +66,7 @@ pub enum ServiceError {
     /// PERMISSION_DENIED with PermissionDeniedFailure.
     #[error("{0}")]
     PermissionDenied(String),
-    /// The shard is not, or no longer, served by the node that was asked. The call may or may not have taken effect: ask
+    /// The shard is not, or no longer, served by the node that was called. The call may or may not have taken effect: ask
     /// the owner, under the same request id. UNAVAILABLE.
     #[error("{0}")]
     NotOwner(String),

@@ -104,7 +104,7 @@ calls! {
 
         /// From another workflow, perhaps of another node: what it owes to this one. Message and answer are in history's own
         /// encoding. Idempotent, and never refused as overload.
-        TellWorkflow: tell_workflow(TellWorkflow) -> Bytes, AtOnce, |tell| &tell.workflow_id;
+        SendToWorkflow: send_to_workflow(SendToWorkflow) -> Bytes, AtOnce, |send| &send.workflow_id;
 
         /// For operators: the state of a workflow ID and its unstored changes, as JSON.
         DumpWorkflow: dump_workflow(DumpWorkflow) -> String, AtOnce, |dump| &dump.workflow_id;
@@ -185,7 +185,7 @@ impl GetHistory {
     }
 }
 
-/// What becomes of the events of a workflow task that the history does not have yet, when somebody reads it.
+/// What becomes of the events of a workflow task that the history does not have yet, when a client reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnwrittenEvents {
     /// They follow the last event: a worker that fetches the history of its task finds its end there.
@@ -203,7 +203,7 @@ pub struct RecordStart {
     pub start: TaskStart,
 }
 
-/// To whom a task is about to be given.
+/// The poller that a task is about to be given to.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TaskStart {
     /// The poller's identity.
@@ -212,7 +212,7 @@ pub struct TaskStart {
     /// The queue that the poller polled (a sticky one by its own name).
     #[prost(string, tag = "2")]
     pub polled_queue: String,
-    /// The poller's build, as it said.
+    /// The poller's build, as it reported it.
     #[prost(message, optional, tag = "3")]
     pub worker_version: Option<WorkerVersionCapabilities>,
     /// Names the worker process.
@@ -231,7 +231,7 @@ pub enum RecordedStart<T: prost::Message + Default + Clone> {
 
 /// What one workflow owes to another.
 #[derive(Clone, PartialEq, prost::Message)]
-pub struct TellWorkflow {
+pub struct SendToWorkflow {
     /// The other one, of the same namespace.
     #[prost(string, tag = "1")]
     pub workflow_id: String,

@@ -21,7 +21,7 @@ calls! {
         /// Gives a query to a poller and waits for the answer. `DeadlineExceeded` when there was none in time.
         Query: query(OfferedQuery) -> QueryOutcome, Waits, |query| &query.queue.name;
 
-        /// Waits for a workflow task; an empty response (no token) if none came. Dropping the future gives the poll up; what
+        /// Waits for a workflow task; an empty response (no token) if none came. Dropping the future cancels the poll; what
         /// was matched to it is offered again.
         PollWorkflowTaskQueue: poll_workflow_task_queue(wire::PollWorkflowTaskQueueRequest)
             -> Relayed<wire::PollWorkflowTaskQueueResponse>,
@@ -40,7 +40,7 @@ calls! {
             Poll, |poll| of(&poll.task_queue),
             { fn unserved(_: &Self::Request, error: ServiceError) -> ServiceResult<Self::Reply> { or_empty(error) } };
 
-        /// A worker's answer to a query task. If the queue has moved since, so has the question, and this is NotFound.
+        /// A worker's answer to a query task. If the queue has moved since, so has the query, and this is NotFound.
         RespondQueryTaskCompleted:
             respond_query_task_completed(Opened<QueryTaskToken, wire::RespondQueryTaskCompletedRequest>)
             -> wire::RespondQueryTaskCompletedResponse,
@@ -51,7 +51,7 @@ calls! {
             AtOnce, |describe| of(&describe.task_queue);
 
         /// A worker leaves: its polls (by worker_instance_key, in every partition and its sticky queue) return empty at once,
-        /// later ones too. A worker polls queues anywhere, so all nodes are asked; one that cannot be reached holds no polls.
+        /// later ones too. A worker polls queues anywhere, so all nodes are called; one that cannot be reached holds no polls.
         ShutdownWorker: shutdown_worker(wire::ShutdownWorkerRequest) -> wire::ShutdownWorkerResponse,
             Everywhere, |shutdown| &shutdown.task_queue;
     }
@@ -79,12 +79,12 @@ pub enum TaskQueueKind {
     StickyWorkflow,
     /// Activity tasks.
     Activity,
-    /// Nexus tasks. Nothing offers any yet: who polls waits in vain. In memory only.
+    /// Nexus tasks. Nothing offers any yet: polls end empty. In memory only.
     Nexus,
 }
 
 impl TaskQueueKind {
-    /// Whether what waits in such a queue is kept durably.
+    /// Whether what waits in such a queue is persisted.
     #[must_use]
     pub fn is_durable(self) -> bool {
         match self {
@@ -141,17 +141,17 @@ pub struct OfferedTask {
     pub priority: Option<Priority>,
     /// When history scheduled it.
     pub scheduled_at: Timestamp,
-    /// After this the task is of no use and may be dropped; `None` keeps it until somebody takes it.
+    /// After this the task is stale and may be dropped; `None` keeps it until a poller takes it.
     pub expires_at: Option<Timestamp>,
 }
 
 /// How an offer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfferOutcome {
-    /// A poller took it, and history has recorded the start (or said that the task is stale).
+    /// A poller took it, and history has recorded the start (or answered that the task is stale).
     Taken,
     /// It waits durably in the queue; history need not offer it again.
-    Kept,
+    Persisted,
     /// Sticky queues only: no poller has been seen lately, or its worker has shut down. Offer it on the normal queue.
     Refused,
 }
@@ -159,7 +159,7 @@ pub enum OfferOutcome {
 /// A query for a worker, outside any workflow task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OfferedQuery {
-    /// The queue to ask on: sticky first, then the normal one.
+    /// The queue to offer it on: sticky first, then the normal one.
     pub queue: QueueName,
     /// The workflow.
     pub workflow_id: WorkflowId,
@@ -176,7 +176,7 @@ pub struct OfferedQuery {
 pub enum QueryOutcome {
     /// What the worker sent: result, or error message and failure.
     Answered(Box<wire::RespondQueryTaskCompletedRequest>),
-    /// Sticky queues only: nobody is there; ask on the normal queue.
+    /// Sticky queues only: its worker does not poll; offer it on the normal queue.
     Refused,
     /// The workflow's state forbids the query.
     Rejected(QueryRejected),

@@ -29,7 +29,7 @@ impl<T: Message + Default> Relayed<T> {
         Self { message: Form::Made(Box::new(message)), added: Bytes::new() }
     }
 
-    /// Sets those fields that `fields` sets; what is in others is not looked at. Lists and maps grow.
+    /// Sets those fields that `fields` sets; what is in others is ignored. Lists and maps grow.
     pub fn add(&mut self, fields: &T) {
         let mut added = BytesMut::from(&*self.added);
         added.reserve(fields.encoded_len());

@@ -22,7 +22,7 @@ pub struct WorkflowTaskToken {
     /// The attempt, from 1.
     #[prost(int32, tag = "6")]
     pub attempt: i32,
-    /// Names the dispatch: rises with each time a task is scheduled or dispatched anew.
+    /// Names the dispatch: rises each time a task is scheduled or dispatched again.
     #[prost(int64, tag = "7")]
     pub stamp: i64,
 }

@@ -17,14 +17,14 @@ use serde::Serialize;
 use crate::say;
 
 /// How long a node may take to accept a connection.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an answer may take that needs nothing but to be given.
 const USUAL: Duration = Duration::from_secs(10);
-/// A change of voters is tried for 25 s by the node that is asked: a new one has to catch up first.
+/// A change of voters is tried for 25 s by the node that is called: a new one has to catch up first.
 const VOTER_CHANGE: Duration = Duration::from_secs(40);
-/// How long a node may take to hand its shards over. As long as that takes a process that was told to stop.
+/// How long a node may take to hand its shards over. As long as that takes a process that stops.
 const HAND_OVER: Duration = Duration::from_secs(60);
-/// The node that is asked waits for two minutes for each other one.
+/// The node that is called waits for two minutes for each other one.
 const FLUSH: Duration = Duration::from_secs(130);
 
 /// Flags of all commands.
@@ -71,7 +71,7 @@ enum Command {
     Members,
     /// Show which node should own which shards.
     Ring,
-    /// Show shards: who should own them, who serves them, and how they are.
+    /// Show shards: which nodes should own and which serve them, and their state.
     Shards {
         /// Only those of one service.
         #[arg(long, value_enum)]
@@ -79,13 +79,13 @@ enum Command {
         /// Only those that their owner does not serve.
         #[arg(long)]
         unserved: bool,
-        /// Only those that the asked node serves.
+        /// Only those that the called node serves.
         #[arg(long)]
         local: bool,
     },
     /// Have all shards written to their tables, while they go on serving.
     Flush {
-        /// Only those that the asked node serves.
+        /// Only those that the called node serves.
         #[arg(long)]
         local: bool,
     },
@@ -112,7 +112,7 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
-    /// Show the voters, or change who votes.
+    /// Show or change the voters.
     Voters {
         #[command(subcommand)]
         command: Option<VotersCommand>,
@@ -165,7 +165,7 @@ enum WorkflowCommand {
     },
 }
 
-/// Asks, and prints the answer. The commands about a file ask nobody.
+/// Calls the node, and prints the answer. The commands about a file call no node.
 pub(crate) fn run(flags: Flags) -> Result<()> {
     match &flags.command {
         Command::Store(command) => return store::run(command, flags.output),
@@ -174,16 +174,17 @@ pub(crate) fn run(flags: Flags) -> Result<()> {
     }
     let threads = tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the threads")?;
     threads.block_on(async move {
-        let within = flags.timeout.map_or_else(|| usual_patience(&flags.command), |timeout| timeout.duration());
+        let within = flags.timeout.map_or_else(|| default_timeout(&flags.command), |timeout| timeout.duration());
         let connecting = AdminClient::connect(&flags.address, within);
-        let connected = Runtime::system().timeout(CONNECT_WITHIN, connecting).await;
-        let node = connected.ok_or_else(|| anyhow!("nobody answers at {} within {CONNECT_WITHIN:?}", flags.address))?;
+        let connected = Runtime::system().timeout(CONNECT_TIMEOUT, connecting).await;
+        let node =
+            connected.ok_or_else(|| anyhow!("nothing answers at {} within {CONNECT_TIMEOUT:?}", flags.address))?;
         Asking { node: node.map_err(refusal)?, output: flags.output, within }.run(flags.command).await
     })
 }
 
-/// How long to wait when nobody says how long.
-fn usual_patience(command: &Command) -> Duration {
+/// The timeout without `--timeout`.
+fn default_timeout(command: &Command) -> Duration {
     match command {
         Command::Voters { command: Some(VotersCommand::Add { .. } | VotersCommand::Remove { .. }) } => VOTER_CHANGE,
         Command::Drain { wait: true, .. } => HAND_OVER,
@@ -268,11 +269,11 @@ impl Asking {
 
     /// Goes through the store, page by page, no faster than asked for.
     async fn verify(&mut self, per_second: u32) -> Result<()> {
-        // What only logs have yet, because it is new or could not be written before, is looked at in the tables.
+        // What only logs have yet, because it is new or could not be written before, is checked in the tables.
         let flushed = self.node.flush(false).await.map_err(refusal)?;
         if !flushed.unreachable.is_empty() {
             show::flushed(&flushed).lines().for_each(|line| say(std::io::stderr(), line));
-            bail!("not every node has written its shards to their tables, so what is there cannot be judged");
+            bail!("not every node has written its shards to their tables, so their rows cannot be checked");
         }
         let (mut found, mut from) = (Found::default(), None);
         loop {

@@ -28,10 +28,10 @@ impl Source {
             let problem = |error| Problem { path: "log.level".to_owned(), origin: None, text: format!("{error:#}") };
             level.map(|()| config).map_err(|error| vec![problem(error)])
         });
-        read.map_err(|problems| anyhow!(self.told(&problems)))
+        read.map_err(|problems| anyhow!(self.explain(&problems)))
     }
 
-    fn told(&self, problems: &[Problem]) -> String {
+    fn explain(&self, problems: &[Problem]) -> String {
         let mut text = match problems.len() {
             1 => format!("{} has a problem:", self.config.display()),
             count => format!("{} has {count} problems:", self.config.display()),

@@ -1,6 +1,6 @@
 //! The `outlast` binary: one file per command.
 //!
-//! A command ends with 0 when it has done what was asked, with 1 when it could not, and with 2 when it was not understood.
+//! A command ends with 0 when it has succeeded, with 1 when it could not, and with 2 when it was not understood.
 
 mod admin_command;
 mod config_command;
@@ -61,13 +61,13 @@ enum ServerCommand {
 /// After so many steps of tasks a thread looks for bytes that have arrived, and for wake-ups that came from other threads
 /// (of the store, mostly). By default it is 61, and a light client waits behind so many steps of busy ones some thirty times
 /// for one workflow; a look costs about a tenth of a step.
-const STEPS_BETWEEN_LOOKS: u32 = 16;
+const STEPS_BETWEEN_CHECKS: u32 = 16;
 
 /// Runs a server on threads of its own. What still blocks one of them when the server has ended is not waited for.
 fn on_threads(server: impl Future<Output = Result<()>>) -> Result<()> {
     let threads = tokio::runtime::Builder::new_multi_thread()
-        .event_interval(STEPS_BETWEEN_LOOKS)
-        .global_queue_interval(STEPS_BETWEEN_LOOKS)
+        .event_interval(STEPS_BETWEEN_CHECKS)
+        .global_queue_interval(STEPS_BETWEEN_CHECKS)
         .enable_all()
         .build()
         .context("start the threads")?;
@@ -76,7 +76,7 @@ fn on_threads(server: impl Future<Output = Result<()>>) -> Result<()> {
     ended
 }
 
-/// Writes a line. Whoever reads them may be gone; that is no reason to stop.
+/// Writes a line. A closed pipe is ignored.
 fn say(mut to: impl Write, line: &str) {
     let _ = writeln!(to, "{line}");
 }

@@ -1,7 +1,7 @@
 //! SIGTERM, SIGINT and SIGHUP, from the first moment of a server to its last.
 //!
 //! SIGHUP stops a server whose standard input is a terminal, since it says that the terminal is gone. Any other server, of an
-//! init system, a container or `nohup`, logs and ignores it: there it asks daemons to read their configuration again,
+//! init system, a container or `nohup`, logs and ignores it: there it makes daemons read their configuration again,
 //! and this one reads it at its start only.
 
 use std::io::IsTerminal;
@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::say;
 
-/// What tells a server to stop.
+/// The signals that stop a server.
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -51,14 +51,14 @@ impl Signals {
         }
     }
 
-    /// Starts a server. `None` when it was told to stop before that was done; then it has ended in order. To start may take
+    /// Starts a server. `None` when a signal stopped it before that was done; then it has ended in order. To start may take
     /// long, as while a database is away: that is no reason not to stop.
     pub(crate) async fn start(&mut self, settings: ServerSettings) -> Result<Option<Server>> {
-        let told = async {
+        let stop_signal = async {
             let name = self.next().await;
             say(std::io::stdout(), &format!("{name} before the start was done: stopping"));
         };
-        match Server::start(settings, Runtime::system(), told).await {
+        match Server::start(settings, Runtime::system(), stop_signal).await {
             Ok(server) => Ok(Some(server)),
             Err(StartError::Stopped) => {
                 say(std::io::stdout(), "stopped");
@@ -79,7 +79,7 @@ mod tests {
         assert!(std::process::Command::new("kill").args([signal, &me]).status().unwrap().success());
     }
 
-    /// One test: signals are the process's, and go to all who listen.
+    /// One test: signals are the process's, and go to all listeners.
     #[tokio::test]
     async fn a_hangup_stops_only_the_server_of_a_terminal() {
         let (mut in_terminal, mut daemon) = (Signals::listen_with(true).unwrap(), Signals::listen_with(false).unwrap());

@@ -35,30 +35,30 @@ pub(crate) fn log_format(config: &Config) -> LogFormat {
 
 async fn serve(config: &Config) -> Result<()> {
     let mut signals = Signals::listen()?;
-    let tell = |line: &str| say(std::io::stdout(), line);
+    let print = |line: &str| say(std::io::stdout(), line);
     let roles: Vec<&str> = config.node.roles.iter().map(|role| role.name()).collect();
-    tell(concat!("outlast ", env!("CARGO_PKG_VERSION")));
-    tell(&format!("node:     {} of {}: {}", config.node.id, config.cluster.name, roles.join(", ")));
+    print(concat!("outlast ", env!("CARGO_PKG_VERSION")));
+    print(&format!("node:     {} of {}: {}", config.node.id, config.cluster.name, roles.join(", ")));
 
     let settings = ServerSettings::of(config);
-    tell(&format!("store:    {}", settings.store));
+    print(&format!("store:    {}", settings.store));
     let Some(mut server) = signals.start(settings).await? else { return Ok(()) };
-    let told = |name: &str, address: Option<SocketAddr>, before: &str, after: &str| {
+    let print_address = |name: &str, address: Option<SocketAddr>, before: &str, after: &str| {
         if let Some(address) = address {
-            tell(&format!("{name:<9} {before}{address}{after}"));
+            print(&format!("{name:<9} {before}{address}{after}"));
         }
     };
-    told("internal:", server.internal_address(), "", "");
-    told("health:", server.http_address(), "http://", "/health/ready");
-    told("metrics:", server.http_address(), "http://", "/metrics");
-    told("server:", server.address(), "", "");
+    print_address("internal:", server.internal_address(), "", "");
+    print_address("health:", server.http_address(), "http://", "/health/ready");
+    print_address("metrics:", server.http_address(), "http://", "/metrics");
+    print_address("server:", server.address(), "", "");
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
         why = server.failed() => bail!("serving has ended: {why}"),
     };
-    tell(&format!("{signal}: handing over"));
+    print(&format!("{signal}: handing over"));
     server.stop().await;
-    tell("stopped");
+    print("stopped");
     Ok(())
 }

@@ -80,22 +80,22 @@ async fn serve(flags: Flags) -> Result<()> {
     let settings = settings.within_memory(memory_total(flags.memory_total)?);
     let store = settings.store.to_string();
     let Some(mut server) = signals.start(settings).await? else { return Ok(()) };
-    let tell = |line: &str| say(std::io::stdout(), line);
-    tell(concat!("outlast ", env!("CARGO_PKG_VERSION")));
+    let print = |line: &str| say(std::io::stdout(), line);
+    print(concat!("outlast ", env!("CARGO_PKG_VERSION")));
     if let Some(address) = server.address() {
-        tell(&format!("server:  {address}"));
+        print(&format!("server:  {address}"));
     }
     if let Some(address) = server.metrics_address() {
-        tell(&format!("metrics: http://{address}/metrics"));
+        print(&format!("metrics: http://{address}/metrics"));
     }
-    tell(&format!("store:   {store}"));
+    print(&format!("store:   {store}"));
 
     let signal = tokio::select! {
         signal = signals.next() => signal,
         why = server.failed() => bail!("serving has ended: {why}"),
     };
-    tell(&format!("{signal}: stopping"));
+    print(&format!("{signal}: stopping"));
     server.stop().await;
-    tell("stopped");
+    print("stopped");
     Ok(())
 }

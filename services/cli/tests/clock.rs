@@ -118,7 +118,7 @@ async fn tasks_are_given_out_again_and_timers_wait_when_the_wall_clock_is_set_ba
     let task = server.poll("sleeps", SOON).await.unwrap();
     server.start_timer(task, 10).await;
     assert_eq!(server.poll("dies", SOON).await.unwrap().attempt, 1);
-    // Nobody answers.
+    // No node answers.
     set(folder, "-3600");
     assert_eq!(server.poll("dies", SOON).await.unwrap().attempt, 2, "within its timeout, not an hour");
     assert!(server.poll("sleeps", Duration::from_secs(15)).await.is_none(), "early by the wall clock");

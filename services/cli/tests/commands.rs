@@ -53,7 +53,7 @@ fn own_address() -> IpAddr {
     Ipv4Addr::new(127, 244 + NEXT.fetch_add(1, Ordering::Relaxed) % 4, third, fourth).into()
 }
 
-/// The same process, where nobody listens yet.
+/// The same process, before it listens.
 fn fresh(directory: &std::path::Path) -> PathBuf {
     let ip = own_address();
     alone(directory, (ip, INTERNAL).into(), (ip, HTTP).into())
@@ -62,13 +62,13 @@ fn fresh(directory: &std::path::Path) -> PathBuf {
 /// Asks again and again until there is an answer.
 #[allow(clippy::disallowed_methods, reason = "it waits for another process, in real time and without tokio")]
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(began.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -179,8 +179,8 @@ fn only_cassandra_has_a_schema_and_an_absent_one_is_said() {
     assert_eq!(code, 1);
     assert_eq!(error, "outlast: the store is memory, only store.cassandra has a schema to apply or check\n");
     let text = std::fs::read_to_string(&path).unwrap();
-    let nobody = "store: { cassandra: { contact_points: ['127.0.0.1:1'], connect_timeout: 1s } }";
-    std::fs::write(&path, text.replace("store: { memory: {} }", nobody)).unwrap();
+    let unreachable = "store: { cassandra: { contact_points: ['127.0.0.1:1'], connect_timeout: 1s } }";
+    std::fs::write(&path, text.replace("store: { memory: {} }", unreachable)).unwrap();
     for command in ["apply", "check"] {
         let (code, said, error) = run(&["schema", command, "--config", path.to_str().unwrap()]);
         assert_eq!((code, said.as_str()), (1, ""), "{command}");
@@ -224,7 +224,7 @@ fn an_address_in_use_is_said_in_one_line() {
 }
 
 #[test]
-fn a_cluster_of_one_starts_is_healthy_tells_about_itself_and_ends_well() {
+fn a_cluster_of_one_starts_is_healthy_answers_admin_commands_and_ends_well() {
     let directory = tempfile::tempdir().unwrap();
     let ip = own_address();
     let (internal, http) = (SocketAddr::new(ip, INTERNAL), SocketAddr::new(ip, HTTP));
@@ -265,7 +265,7 @@ fn a_cluster_of_one_starts_is_healthy_tells_about_itself_and_ends_well() {
     let (code, _, error) = admin(&["workflow", "dump", "--namespace-id", "x", "--workflow-id", "y"]);
     assert_eq!(code, 1, "{error}");
 
-    let told = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

@@ -1,5 +1,5 @@
-//! One flipped bit in the file of a server, in what its users stored: whoever asks for that hears of it, nobody is served anything
-//! else, and everybody else is served.
+//! One flipped bit in the file of a server, in what its users stored: its readers get data loss, none is served anything
+//! else, and all others are served.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +21,7 @@ use self::process::Process;
 const PAGE: usize = 4096;
 /// How many bytes at a page's end are its sum.
 const SUM: usize = 8;
-/// Five pages: nobody shares the pages of its payload with anybody.
+/// Five pages: no row shares the pages of its payload with another.
 const PAYLOAD: usize = 5 * PAGE;
 
 struct Server {
@@ -51,8 +51,8 @@ impl Server {
 
     /// Ends as an operator ends it: everything is in tables then, and in one file.
     fn stop(mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.process.child.id().to_string()]).status().unwrap();
-        assert!(told.success() && self.process.child.wait().unwrap().success());
+        let killed = Command::new("kill").args(["-TERM", &self.process.child.id().to_string()]).status().unwrap();
+        assert!(killed.success() && self.process.child.wait().unwrap().success());
     }
 
     async fn start(&mut self, id: &str) -> Result<(), Status> {
@@ -181,9 +181,9 @@ async fn a_workflow_whose_row_is_damaged_is_lost_and_all_others_are_served() {
     }
 }
 
-/// Rows lie in one tree with their values, so whoever is looked up on the way past a damaged page is lost too.
+/// Rows lie in one tree with their values, so a row that is looked up past a damaged page is lost too.
 #[tokio::test]
-async fn a_workflow_whose_pages_are_damaged_is_lost_and_nobody_is_served_anything_else() {
+async fn a_workflow_whose_pages_are_damaged_is_lost_and_nothing_else_is_served_for_it() {
     let (_directory, path) = fresh();
     damaged_file(&path, Damage::Pages).await;
     for _ in 0..2 {

@@ -75,7 +75,7 @@ fn a_file_of_something_else_is_refused_and_nothing_is_left_beside_it() {
     let file = directory.path().join("passwd");
     std::fs::write(&file, "root:x:0:0:root:/root:/bin/bash\n").unwrap();
     let said = refused(&mut start_dev(&file));
-    assert_eq!(said, format!("outlast: the store cannot be opened: {} is not an outlast store\n", file.display()));
+    assert_eq!(said, format!("outlast: cannot open the store: {} is not an outlast store\n", file.display()));
     assert_eq!(names_in(directory.path()), [file]);
 }
 
@@ -86,7 +86,7 @@ fn a_second_process_is_refused_under_any_name() {
     let mut first = Serving::on(&file);
     assert!(names_in(directory.path()).iter().all(|name| !name.to_string_lossy().ends_with("-lock")));
     let in_use =
-        |name: &Path| format!("outlast: the store cannot be opened: {} is in use by another process\n", name.display());
+        |name: &Path| format!("outlast: cannot open the store: {} is in use by another process\n", name.display());
     assert_eq!(refused(&mut start_dev(&file)), in_use(&file));
     std::os::unix::fs::symlink(&file, &link).unwrap();
     assert_eq!(refused(&mut start_dev(&link)), in_use(&link));
@@ -145,9 +145,9 @@ fn a_full_disk_at_the_start_is_said_in_one_line() {
 
 #[test]
 fn a_place_that_takes_no_files_is_said_in_one_line() {
-    // Nobody creates files there, root included.
+    // No user can create files there, root included.
     let said = refused(&mut start_dev(Path::new("/sys/outlast.db")));
-    assert!(said.starts_with("outlast: the store cannot be opened: /sys/outlast.db cannot be opened: "), "{said}");
+    assert!(said.starts_with("outlast: cannot open the store: cannot open /sys/outlast.db: "), "{said}");
 }
 
 #[test]

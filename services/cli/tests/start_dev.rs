@@ -24,7 +24,7 @@ fn outlast(flags: &[&str]) -> Command {
     command
 }
 
-/// Starts a server and reads what it says until it serves. Nobody reads any further.
+/// Starts a server and reads its output until it serves, and no further.
 fn run(flags: &[&str]) -> Running {
     let mut child = outlast(flags).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
@@ -64,7 +64,7 @@ fn a_file_is_of_one_process_and_keeps_its_number_of_shards() {
     let path = path.to_str().unwrap();
     let first = run(&["--port", "0", "--db-filename", path]);
     let second = refusal(&["--port", "0", "--db-filename", path]);
-    assert_eq!(second, format!("outlast: the store cannot be opened: {path} is in use by another process\n"));
+    assert_eq!(second, format!("outlast: cannot open the store: {path} is in use by another process\n"));
     drop(first);
     let other = refusal(&["--port", "0", "--db-filename", path, "--history-shards", "5"]);
     assert_eq!(other, "outlast: this store has 4 history shards, 5 were asked for: the number cannot be changed\n");
@@ -75,10 +75,10 @@ fn what_cannot_be_is_refused_in_one_line_and_once() {
     for (flags, expected) in [
         (["--history-shards", "4294967295"], "the number of history shards is 4294967295, at most 4096 is allowed"),
         (["--matching-shards", "0"], "the number of matching shards is 0, at least 1 is needed"),
-        (["--namespace", ""], "namespace \"\" cannot be created: namespace is not set"),
+        (["--namespace", ""], "cannot create namespace \"\": namespace is not set"),
         (
             ["--namespace", "temporal-system"],
-            "namespace \"temporal-system\" cannot be created: namespace is \"temporal-system\", which is reserved for \
+            "cannot create namespace \"temporal-system\": namespace is \"temporal-system\", which is reserved for \
              the server",
         ),
         (
@@ -88,23 +88,23 @@ fn what_cannot_be_is_refused_in_one_line_and_once() {
         ),
         (
             ["--db-filename", "/proc/nowhere/x.db"],
-            "the store cannot be opened: the directory /proc/nowhere cannot be created: No such file or directory (os \
+            "cannot open the store: cannot create the directory /proc/nowhere: No such file or directory (os \
              error 2)",
         ),
     ] {
         assert_eq!(refusal(&["--port", "0", flags[0], flags[1]]), format!("outlast: {expected}\n"));
     }
     let not_a_file = refusal(&["--port", "0", "--db-filename", "/"]);
-    assert_eq!(not_a_file.matches("cannot be opened: ").count(), 2, "the store and its file: {not_a_file}");
+    assert_eq!(not_a_file.matches("cannot open ").count(), 2, "the store and its file: {not_a_file}");
     assert_eq!(not_a_file.lines().count(), 1, "{not_a_file}");
 }
 
 #[test]
-fn sigterm_ends_it_well_even_when_nobody_reads_what_it_says() {
+fn sigterm_ends_it_well_even_when_its_output_is_not_read() {
     let path = fresh_file("sigterm");
     let mut server = run(&["--port", "0", "--db-filename", path.to_str().unwrap()]);
     assert!(server.address.starts_with("127.0.0.1:"));
-    let told = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    let killed = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
 }

@@ -1,4 +1,4 @@
-//! A process that is told to stop before it has started ends well, and at once.
+//! A process that gets a signal before it has started ends well, and at once.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -30,7 +30,7 @@ impl Starting {
         assert!(self.said.any(|line| line.starts_with(beginning)), "{beginning}");
     }
 
-    fn is_told(&self, signal: &str) {
+    fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }
 
@@ -67,7 +67,7 @@ fn a_start_that_waits_for_the_database_ends_with_0() {
         let mut server = Starting::run(&["server", "start", "--config", path.to_str().unwrap()]);
         server.reads("store:");
         let (_connection, _) = silent.accept().unwrap();
-        server.is_told(signal);
+        server.signal(signal);
         server.reads(&format!("{name} before the start was done: stopping"));
         server.reads("stopped");
         assert_eq!(server.code(), Some(0));
@@ -76,21 +76,21 @@ fn a_start_that_waits_for_the_database_ends_with_0() {
 
 /// Whatever the moment: the signal comes before the server serves, while it begins to, or after that.
 #[test]
-fn start_dev_ends_with_0_whenever_it_is_told_to() {
+fn start_dev_ends_with_0_after_a_signal_at_any_moment() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("outlast.db");
     let flags = ["server", "start-dev", "--port", "0", "--db-filename", file.to_str().unwrap()];
     let mut serving = Starting::run(&flags);
     serving.reads("store:");
-    // The file is there now. The next start opens its shards, and is told at some moment of that.
-    serving.is_told("-TERM");
+    // The file is there now. The next start opens its shards, and gets the signal at some moment of that.
+    serving.signal("-TERM");
     assert_eq!(serving.code(), Some(0));
     for millis in [40, 80, 160, 320] {
         let mut server = Starting::run(&flags);
         wait_until_caught(&server.child);
         #[expect(clippy::disallowed_methods, reason = "another process goes on meanwhile")]
         std::thread::sleep(std::time::Duration::from_millis(millis));
-        server.is_told("-TERM");
+        server.signal("-TERM");
         assert_eq!(server.code(), Some(0), "after {millis} ms");
     }
 }

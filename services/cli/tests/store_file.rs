@@ -127,7 +127,7 @@ fn a_running_process_is_asked_to_go_through_its_store() {
     let (code, said, error) = loop {
         let (code, said, error) = run(&verify);
         // It is starting.
-        if code == 0 || !(error.contains("nobody answers") || error.contains("cannot reach")) {
+        if code == 0 || !(error.contains("nothing answers") || error.contains("cannot reach")) {
             break (code, said, error);
         }
     };

@@ -1,6 +1,6 @@
-//! The cluster: nodes, their roles, and the ring that says who should own what.
+//! The cluster: nodes, their roles, and the ring that says which node should own which shard.
 //!
-//! Absent on purpose: where rings come from (crate `membership`), and what nodes ask of each other (crate `calls`).
+//! Absent on purpose: where rings come from (crate `membership`), and calls between nodes (crate `calls`).
 
 mod ring;
 

@@ -1,6 +1,6 @@
-//! Who should own what: the ring, as membership publishes it in versions.
+//! Which node should own which shard: the ring, as membership publishes it in versions.
 //!
-//! A ring is a hint. It may be late or, for a moment, differ between nodes; the epochs of the logs decide who does own a
+//! A ring is a hint. It may be late or, for a moment, differ between nodes; the epochs of the logs decide which node owns a
 //! shard. So a wrong ring costs time and never data.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,7 +172,7 @@ impl Ring {
         }
     }
 
-    /// Who should own a shard.
+    /// The node that should own a shard.
     #[must_use]
     pub fn owner(&self, service: Sharded, shard: u32) -> Option<&Node> {
         let id = self.shards(service).get(shard as usize)?.as_ref()?;

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hosts_and_ports_are_told_apart() {
+    fn hosts_and_ports_are_split() {
         for (text, host, port) in [
             ("history-0.outlast.svc:7240", "history-0.outlast.svc", 7240),
             ("127.0.0.1:1", "127.0.0.1", 1),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_can_connect_to_is_refused() {
+    fn what_cannot_be_connected_to_is_refused() {
         for text in
             ["", "host", ":7240", "host:", "host:0", "host:65536", "::1:7240", "[x]:1", "a b:1", "http://a:1", "-a:1"]
         {

@@ -27,7 +27,7 @@ pub(crate) fn known_keys(section: &Json) -> Vec<&str> {
 struct Found(Vec<Problem>);
 
 impl Found {
-    /// The value as JSON; `None` when it is unusable, which has been told, or absent.
+    /// The value as JSON; `None` when it is unusable, which has been reported, or absent.
     fn walk(&mut self, tree: &Tree, schema: &Json, path: &str) -> Option<Json> {
         let nullable = allows(schema, "null") || !std::ptr::eq(present(schema), schema);
         let schema = present(schema);

@@ -24,7 +24,7 @@ pub struct Config {
     pub cluster: Cluster,
     /// This process as a member of the cluster.
     pub node: Node,
-    /// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: let nobody else in.
+    /// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: admit no other clients.
     pub internal: Internal,
     /// Health and metrics, over HTTP: /health/live, /health/startup, /health/ready, /metrics.
     pub http: Http,
@@ -39,7 +39,7 @@ pub struct Config {
     pub matching: Matching,
     /// Memory of this process. It is divided among requests (an eighth, `frontend.in_flight_bytes`), workflows and task
     /// queues (three eighths, `shards.memory_bytes`), what waits for the logs (a sixteenth, `shards.waiting_bytes`) and the
-    /// caches of a SQLite store (a sixteenth); the rest is for what nobody counts. When a part is full, calls are refused
+    /// caches of a SQLite store (a sixteenth); the rest is for what is not counted. When a part is full, calls are refused
     /// with RESOURCE_EXHAUSTED.
     #[serde(default)]
     pub memory: ProcessMemory,
@@ -64,7 +64,7 @@ impl Config {
     /// Reads a file and what overrides it, and holds both against the schema and the rules between keys.
     ///
     /// # Errors
-    /// Everything that is wrong, in the order of the file; at least one. Rules between keys are looked at only when no
+    /// Everything that is wrong, in the order of the file; at least one. Rules between keys are checked only when no
     /// needed key is missing.
     pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, Vec<Problem>> {
         let text = read_text(path).map_err(|problem| vec![problem])?;
@@ -84,11 +84,11 @@ impl Config {
         match serde_json::from_value::<Self>(usable) {
             Ok(mut config) => {
                 let broken = rules::check(&mut config, &tree);
-                // What follows from a problem that has been told is not told again.
+                // What follows from a reported problem is not reported again.
                 let item = |of: &str, list: &str| of.strip_prefix(list).is_some_and(|rest| rest.starts_with('['));
-                let told =
+                let is_reported =
                     |path: &str| problems.iter().any(|known| within(path, &known.path) || item(&known.path, path));
-                let news: Vec<Problem> = broken.into_iter().filter(|problem| !told(&problem.path)).collect();
+                let news: Vec<Problem> = broken.into_iter().filter(|problem| !is_reported(&problem.path)).collect();
                 problems.extend(news);
                 if problems.is_empty() {
                     return Ok(config);
@@ -115,7 +115,7 @@ impl Config {
         MemoryParts::of(self.memory.total.map_or(0, crate::ByteSize::in_memory)).store_cache_bytes
     }
 
-    /// What others are told to connect to, as far as it is known before listening: `None` when `internal.listen` takes
+    /// The address that others connect to, as far as it is known before listening: `None` when `internal.listen` takes
     /// any free port.
     #[must_use]
     pub fn advertised(&self) -> Option<String> {

@@ -5,7 +5,7 @@
 //! is what is enforced. Everything that is wrong is reported at once, each with the line or the variable it stands in.
 //!
 //! Absent on purpose: adapters and services. `server` turns these values into what they take. Not every number that a
-//! service obeys is a key here; those are that an operator has a reason to change.
+//! setting is a key here; those are that an operator has a reason to change.
 //!
 //! Start at [`Config::read`], then `rules.rs` for what must hold between keys.
 

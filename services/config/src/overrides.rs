@@ -10,7 +10,7 @@ use crate::suggest::nearest;
 use crate::tree::{Entry, Tree, Value};
 use crate::{Origin, Problem};
 
-/// What the name of a variable that sets a key begins with. Others are not looked at: with one underscore they may be
+/// What the name of a variable that sets a key begins with. Others are ignored: with one underscore they may be
 /// Kubernetes' own, for a service that is called outlast.
 pub const PREFIX: &str = "OUTLAST__";
 

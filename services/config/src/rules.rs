@@ -60,7 +60,7 @@ impl Broken<'_> {
         let listen = config.internal.listen;
         if config.internal.advertise.is_none() && listen.socket().ip().is_unspecified() {
             let text = format!(
-                "`internal.advertise` is not set, and nobody can connect to `internal.listen`, {listen}: a host and a \
+                "`internal.advertise` is not set, and other nodes cannot connect to `internal.listen`, {listen}: a host and a \
                  port by which other processes reach this one are needed"
             );
             self.say("internal.advertise", text);
@@ -144,7 +144,7 @@ impl Broken<'_> {
             }
             if let Some(advertised) = config.advertised().filter(|advertised| *advertised != own.address.to_string()) {
                 let text = format!(
-                    "`membership.initial_voters` has {} at {}, and others are told {advertised}: both must be the same",
+                    "`membership.initial_voters` has {} at {}, and others connect to {advertised}: both must be the same",
                     own.id, own.address
                 );
                 self.say("membership.initial_voters", text);
@@ -222,7 +222,7 @@ impl Broken<'_> {
         self.silences(config);
     }
 
-    /// What is told again and again, and how long its absence is borne.
+    /// Heartbeats, and the timeouts that they must fit into.
     fn silences(&mut self, config: &Config) {
         let of = &config.membership;
         if of.election_timeout_min >= of.election_timeout_max {

@@ -27,7 +27,7 @@ pub fn published_schema() -> String {
     text
 }
 
-/// Leaves out what is said elsewhere: a section's default is that of its keys, and null for an absent one.
+/// Leaves out what is documented elsewhere: a section's default is that of its keys, and null for an absent one.
 fn tidy(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
     let is_section = object.contains_key("properties");

@@ -19,7 +19,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The text itself, for whoever has to send it.
+    /// The text itself, to send it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! What somebody may have meant.
+//! Suggestions for misspelt names.
 
 /// The known name that is nearest to `name`, if any is near.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -184,7 +184,7 @@ const BROKEN_RULES: &[(&str, &str, &str)] = &[
     (
         "listen: 127.0.0.1:7240",
         "listen: 0.0.0.0:7240",
-        "`internal.advertise` is not set, and nobody can connect to `internal.listen`, 0.0.0.0:7240",
+        "`internal.advertise` is not set, and other nodes cannot connect to `internal.listen`, 0.0.0.0:7240",
     ),
     (
         "listen: 127.0.0.1:7240",
@@ -222,7 +222,7 @@ const BROKEN_RULES: &[(&str, &str, &str)] = &[
     (
         VOTERS,
         "initial_voters: [{id: one, address: 'elsewhere:7240'}]",
-        "has one at elsewhere:7240, and others are told 127.0.0.1:7240: both must be the same",
+        "has one at elsewhere:7240, and others connect to 127.0.0.1:7240: both must be the same",
     ),
     (
         VOTERS,
@@ -348,7 +348,7 @@ fn everything_is_said_at_once_and_nothing_twice() {
         + "shards: { checkpoint_age: never }\n";
     let said = refusals(&text);
     assert_eq!(said.len(), 5, "{said:#?}");
-    // The wrong address of the frontend is not told again as a missing one.
+    // The wrong address of the frontend is not reported again as a missing one.
     let text = with("127.0.0.1:7233", "127.0.0.1") + "shards: { memory_bytes: 1MiB, dirty_bytes: 2MiB }\n";
     let said = refusals(&text);
     assert_eq!(said.len(), 2, "{said:#?}");
@@ -495,7 +495,7 @@ fn a_variable_that_is_not_text_is_refused() {
 }
 
 #[test]
-fn secrets_are_read_from_files_and_never_told() {
+fn secrets_are_read_from_files_and_never_printed() {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("password");
     std::fs::write(&path, "hunter2\r\n").unwrap();
     let with_file =
@@ -522,6 +522,6 @@ fn secrets_are_read_from_files_and_never_told() {
         assert!(!said.contains("hunter2") && !said.contains("222222"), "{said}");
     }
     let overrides = environment(&[("OUTLAST__STORE__CASSANDRA", "{ password: [hunter2")]);
-    let told = format!("{:?}{overrides:?}", Config::parse(GOOD, &overrides).unwrap_err());
-    assert!(!told.contains("hunter2"), "{told}");
+    let errors = format!("{:?}{overrides:?}", Config::parse(GOOD, &overrides).unwrap_err());
+    assert!(!errors.contains("hunter2"), "{errors}");
 }

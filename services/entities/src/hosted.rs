@@ -12,7 +12,8 @@ use ids::{KindId, Slot, Timestamp};
 use storage::{PartitionWrite, Row, Seq, Version};
 
 use crate::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Loading, ObligationId, Refusal, Release, Resident, RowAddress,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Loading, ObligationId, OwedChanges, Refusal, Release, Resident,
+    RowAddress,
 };
 
 /// An input, a reply, a rejection or an obligation of some kind.
@@ -20,7 +21,7 @@ pub(crate) type Opaque = Box<dyn Any + Send>;
 
 /// What follows from a state.
 pub(crate) struct Consequences {
-    pub(crate) owed: Vec<(ObligationId, Opaque)>,
+    pub(crate) owed: OwedChanges<ObligationId>,
     pub(crate) next_wake_up: Option<Timestamp>,
     /// Bytes of memory.
     pub(crate) weight: usize,
@@ -51,8 +52,11 @@ pub(crate) trait Entity: Send + Sync {
     /// Adds the rows that a step needs, in the order in which it named them.
     fn supply(&mut self, key: &EntityKey, rows: Vec<Option<Row>>) -> Result<(), Corrupt>;
 
+    /// What follows from a state that has just been loaded.
     fn consequences(&self, key: &EntityKey) -> Consequences;
-    fn obligations(&self, key: &EntityKey) -> Vec<(ObligationId, Opaque)>;
+
+    /// What is owed under this id.
+    fn obligation(&self, key: &EntityKey, id: &ObligationId) -> Option<Opaque>;
     fn held_until(&self, env: &Env) -> Option<Timestamp>;
     fn next_wake_up(&self) -> Option<Timestamp>;
     fn take_dirty(&mut self, key: &EntityKey, version: Version) -> Vec<PartitionWrite>;
@@ -124,7 +128,7 @@ impl<K: Kind> Entity for Resident<K> {
             Err(Refusal::Needs(_, input)) => return Err(Refused::Needs(self.needs(key), Box::new(input))),
         };
         encoded.extend(transition.changes.iter().map(|change| self.kind().encode_change(change)));
-        let consequences = (!transition.changes.is_empty()).then(|| self.consequences(key));
+        let consequences = (!transition.changes.is_empty()).then(|| self.after(transition.owed));
         Ok(Stepped { reply: Box::new(transition.reply), release: transition.release, consequences })
     }
 
@@ -133,12 +137,12 @@ impl<K: Kind> Entity for Resident<K> {
     }
 
     fn consequences(&self, key: &EntityKey) -> Consequences {
-        Consequences { owed: self.obligations(key), next_wake_up: self.next_wake_up(), weight: self.weight() }
+        self.after(OwedChanges::all(self.kind().obligations(key, self.state())))
     }
 
-    fn obligations(&self, key: &EntityKey) -> Vec<(ObligationId, Opaque)> {
-        let owed = self.kind().obligations(key, self.state()).into_iter();
-        owed.map(|(id, obligation)| (id, Box::new(obligation) as Opaque)).collect()
+    fn obligation(&self, key: &EntityKey, id: &ObligationId) -> Option<Opaque> {
+        let obligation = self.kind().obligation(key, self.state(), id.get()?)?;
+        Some(Box::new(obligation))
     }
 
     fn held_until(&self, env: &Env) -> Option<Timestamp> {
@@ -167,6 +171,13 @@ impl<K: Kind> Entity for Resident<K> {
 
     fn resident(&self) -> &dyn Any {
         self
+    }
+}
+
+impl<K: Kind> Resident<K> {
+    fn after(&self, owed: OwedChanges<K::ObligationId>) -> Consequences {
+        let owed = owed.map(ObligationId::of);
+        Consequences { owed, next_wake_up: Entity::next_wake_up(self), weight: self.weight() }
     }
 }
 

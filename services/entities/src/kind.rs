@@ -1,5 +1,7 @@
 //! What an entity kind brings, and what the shard asks of its surroundings.
 
+use std::collections::BTreeSet;
+use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -49,6 +51,9 @@ pub struct Transition<K: Kind> {
     pub reply: K::Reply,
     /// When the answer may leave.
     pub release: Release,
+    /// How what is owed differs by it: what [`Kind::obligations`] says now, from what it said before. A step should find
+    /// out without looking at all that is owed.
+    pub owed: OwedChanges<K::ObligationId>,
 }
 
 /// Why a step did nothing. The state is as it was.
@@ -109,8 +114,46 @@ pub struct RowAddress {
     pub key: RowKey,
 }
 
-/// Identifies an obligation of an entity for as long as it is owed; the same debt always has the same id.
-pub type ObligationId = String;
+/// How what is owed differs from before a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwedChanges<Id> {
+    /// Owed before and not now.
+    pub settled: Vec<Id>,
+    /// Owed now and not before.
+    pub fresh: Vec<Id>,
+}
+
+impl<Id> OwedChanges<Id> {
+    /// All of this is newly owed.
+    pub fn all(fresh: Vec<Id>) -> Self {
+        Self { settled: Vec::new(), fresh }
+    }
+
+    /// The same under other ids.
+    pub(crate) fn map<T>(self, id: impl Fn(Id) -> T) -> OwedChanges<T> {
+        let Self { settled, fresh } = self;
+        OwedChanges { settled: settled.into_iter().map(&id).collect(), fresh: fresh.into_iter().map(&id).collect() }
+    }
+}
+
+impl<Id: Ord> OwedChanges<Id> {
+    /// From all that was owed before and all that is now: for a kind that never owes much.
+    pub fn between(before: Vec<Id>, now: Vec<Id>) -> Self {
+        let (mut settled, mut fresh) = (BTreeSet::from_iter(before), Vec::new());
+        for id in now {
+            if !settled.remove(&id) {
+                fresh.push(id);
+            }
+        }
+        Self { settled: settled.into_iter().collect(), fresh }
+    }
+}
+
+impl<Id> Default for OwedChanges<Id> {
+    fn default() -> Self {
+        Self::all(Vec::new())
+    }
+}
 
 /// An entity kind: a state, its inputs, and what they do to it. All methods are pure and quick: the shard calls them on its one task.
 ///
@@ -125,7 +168,7 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// The live value: those of its parts that are in memory.
     type State: Send + Sync + 'static;
     /// Names a part.
-    type Part: Clone + Ord + std::fmt::Debug + Send + Sync + 'static;
+    type Part: Clone + Ord + Debug + Send + Sync + 'static;
     /// What can be asked of it.
     type Input: Send + 'static;
     /// A durable fact about it.
@@ -136,6 +179,8 @@ pub trait Kind: Send + Sync + Sized + 'static {
     type Rejection: Send + 'static;
     /// Something owed to the outside.
     type Obligation: Send + 'static;
+    /// Names an obligation for as long as it is owed; the same one always has the same id.
+    type ObligationId: Ord + Clone + Debug + Display + Send + Sync + 'static;
 
     /// Where the entity lives, by which its shard is found. Part of the stored format.
     fn slot(&self, key: &EntityKey) -> Slot {
@@ -207,9 +252,13 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// The inverse of [`Kind::encode_change`].
     fn decode_change(&self, bytes: Bytes) -> Result<Self::Change, Corrupt>;
 
-    /// What is owed now, each with its id. The shard carries each out once per owner and hands the result back as an
-    /// input, by which the entity stops owing it.
-    fn obligations(&self, key: &EntityKey, state: &Self::State) -> Vec<(ObligationId, Self::Obligation)>;
+    /// All that is owed now. The shard carries each out once per owner and hands the result back as an input, by which the
+    /// entity stops owing it. Asked when an entity is loaded; from then on a step says what differs.
+    fn obligations(&self, key: &EntityKey, state: &Self::State) -> Vec<Self::ObligationId>;
+
+    /// What is owed under this id; `None` when nothing is. What it says must follow from what was durable when it came to be
+    /// owed, and stay the same: it is asked later, when the state may be ahead of the log.
+    fn obligation(&self, key: &EntityKey, state: &Self::State, id: &Self::ObligationId) -> Option<Self::Obligation>;
 
     /// When the entity must be looked at again.
     fn next_wake_up(&self, state: &Self::State) -> Option<Timestamp>;

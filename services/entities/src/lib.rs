@@ -32,6 +32,7 @@ mod log_writer;
 mod measures;
 mod memory_use;
 mod moment;
+mod obligation_id;
 mod obligations;
 mod opening;
 mod outside;
@@ -54,11 +55,12 @@ mod wake_ups;
 pub use handle::{CallError, ShardHandle, ShardStats};
 pub use inspection::{EntityView, SlotView};
 pub use kind::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition,
 };
 pub use kind_handle::KindHandle;
 pub use kinds::Kinds;
 pub use memory_use::MemoryUse;
+pub use obligation_id::ObligationId;
 pub use resident::{Loading, Resident, Standing};
 pub use settings::ShardSettings;
 pub use shard::Shard;

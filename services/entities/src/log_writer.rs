@@ -8,7 +8,6 @@ use storage::{GroupId, Seq};
 
 use crate::entity_slot::SlotId;
 use crate::group::GroupBuffer;
-use crate::hosted::Opaque;
 use crate::moment::Seeds;
 use crate::request::HeldReply;
 use crate::{EntityKey, ObligationId};
@@ -17,7 +16,6 @@ use crate::{EntityKey, ObligationId};
 pub(crate) struct Start {
     pub(crate) slot: SlotId,
     pub(crate) id: ObligationId,
-    pub(crate) obligation: Opaque,
     /// The group that must be durable first.
     pub(crate) seq: Seq,
 }

@@ -1,13 +1,13 @@
 //! What entities owe to the outside: carried out once the group that owes it is durable, answered as an input, and
 //! carried out again, more and more slowly, while it is still owed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use runtime::Backoff;
 use storage::Seq;
 
-use crate::ObligationId;
+use crate::{ObligationId, OwedChanges};
 
 /// Between the repetitions of something that was carried out and did not help.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
@@ -29,14 +29,12 @@ struct Debt {
     attempts: u32,
     /// False once the state does not owe it any more while the host still works on it.
     owed: bool,
-    seen: u32,
 }
 
 /// The obligations of one entity that are under way.
 #[derive(Default)]
 pub(crate) struct Owed {
-    debts: HashMap<ObligationId, Debt>,
-    round: u32,
+    debts: BTreeMap<ObligationId, Debt>,
 }
 
 impl Owed {
@@ -53,41 +51,34 @@ impl Owed {
             Phase::Answered => "answered",
             Phase::Resting => "resting",
         };
-        let mut standings: Vec<_> = self.debts.iter().map(|(id, debt)| (id, standing(debt), debt.attempts)).collect();
-        standings.sort_unstable_by_key(|(id, _, _)| *id);
-        standings
+        self.debts.iter().map(|(id, debt)| (id, standing(debt), debt.attempts)).collect()
     }
 
-    /// Compares with what the state owes as of `seq`; returns what is new, to be started once `seq` is durable.
-    pub(crate) fn reconcile<O>(&mut self, now_owed: Vec<(ObligationId, O)>, seq: Seq) -> Vec<(ObligationId, O)> {
-        if now_owed.is_empty() && self.debts.is_empty() {
-            return Vec::new();
+    /// Follows what the state owes as of `seq`; returns what is to be started once `seq` is durable.
+    pub(crate) fn reconcile(&mut self, changes: OwedChanges<ObligationId>, seq: Seq) -> Vec<ObligationId> {
+        for id in changes.settled {
+            match self.debts.get_mut(&id) {
+                // What the host works on is not torn from its hands; its answer will find nothing to do.
+                Some(debt) if debt.phase == Phase::Running => debt.owed = false,
+                _ => {
+                    self.debts.remove(&id);
+                }
+            }
         }
-        self.round = self.round.wrapping_add(1);
-        let round = self.round;
-        let mut fresh = Vec::new();
-        for (id, obligation) in now_owed {
-            if let Some(debt) = self.debts.get_mut(&id) {
+        let mut fresh = changes.fresh;
+        fresh.retain(|id| match self.debts.get_mut(id) {
+            Some(debt) => {
                 debt.owed = true;
-                debt.seen = round;
-            } else {
-                let debt = Debt { phase: Phase::Waiting(seq), attempts: 0, owed: true, seen: round };
-                self.debts.insert(id.clone(), debt);
-                fresh.push((id, obligation));
+                false
             }
-        }
-        self.debts.retain(|_, debt| {
-            if debt.seen == round {
-                return true;
+            None => {
+                self.debts.insert(id.clone(), Debt { phase: Phase::Waiting(seq), attempts: 0, owed: true });
+                true
             }
-            debt.owed = false;
-            // What the host works on is not torn from its hands; its answer will find nothing to do.
-            debt.phase == Phase::Running
         });
         fresh
     }
 
-    /// Whether an obligation that waited for `seq` is still owed; from then on the host has it.
     pub(crate) fn may_start(&mut self, id: &ObligationId, seq: Seq) -> bool {
         match self.debts.get_mut(id) {
             Some(debt) if debt.phase == Phase::Waiting(seq) => {
@@ -137,39 +128,53 @@ impl Owed {
 mod tests {
     use super::*;
 
-    fn ids(fresh: Vec<(ObligationId, ())>) -> Vec<ObligationId> {
-        fresh.into_iter().map(|(id, ())| id).collect()
+    fn ids(ids: &[&'static str]) -> Vec<ObligationId> {
+        ids.iter().map(|id| ObligationId::of(*id)).collect()
     }
 
-    fn owing(ids: &[&str]) -> Vec<(ObligationId, ())> {
-        ids.iter().map(|id| ((*id).to_owned(), ())).collect()
+    fn owes(fresh: &[&'static str]) -> OwedChanges<ObligationId> {
+        OwedChanges::all(ids(fresh))
+    }
+
+    fn settles(settled: &[&'static str]) -> OwedChanges<ObligationId> {
+        OwedChanges { settled: ids(settled), fresh: vec![] }
     }
 
     #[test]
     fn each_debt_is_started_once() {
         let mut owed = Owed::default();
-        assert_eq!(ids(owed.reconcile(owing(&["a"]), Seq(1))), ["a"]);
-        assert_eq!(ids(owed.reconcile(owing(&["a", "b"]), Seq(2))), ["b"]);
-        assert!(owed.may_start(&"a".to_owned(), Seq(1)));
-        assert!(!owed.may_start(&"a".to_owned(), Seq(1)));
+        assert_eq!(owed.reconcile(owes(&["a"]), Seq(1)), ids(&["a"]));
+        assert_eq!(owed.reconcile(owes(&["b"]), Seq(2)), ids(&["b"]));
+        assert!(owed.may_start(&ObligationId::of("a"), Seq(1)));
+        assert!(!owed.may_start(&ObligationId::of("a"), Seq(1)));
     }
 
     #[test]
     fn a_debt_discharged_before_its_group_is_durable_is_not_started() {
         let mut owed = Owed::default();
-        owed.reconcile(owing(&["a"]), Seq(1));
-        owed.reconcile(owing(&[]), Seq(2));
-        assert!(!owed.may_start(&"a".to_owned(), Seq(1)));
+        owed.reconcile(owes(&["a"]), Seq(1));
+        owed.reconcile(settles(&["a"]), Seq(2));
+        assert!(!owed.may_start(&ObligationId::of("a"), Seq(1)));
         assert!(owed.is_empty());
     }
 
     #[test]
     fn a_debt_owed_again_waits_for_the_later_group() {
         let mut owed = Owed::default();
-        owed.reconcile(owing(&["a"]), Seq(1));
-        owed.reconcile(owing(&[]), Seq(2));
-        assert_eq!(ids(owed.reconcile(owing(&["a"]), Seq(3))), ["a"]);
-        assert!(!owed.may_start(&"a".to_owned(), Seq(1)));
-        assert!(owed.may_start(&"a".to_owned(), Seq(3)));
+        owed.reconcile(owes(&["a"]), Seq(1));
+        owed.reconcile(settles(&["a"]), Seq(2));
+        assert_eq!(owed.reconcile(owes(&["a"]), Seq(3)), ids(&["a"]));
+        assert!(!owed.may_start(&ObligationId::of("a"), Seq(1)));
+        assert!(owed.may_start(&ObligationId::of("a"), Seq(3)));
+    }
+
+    #[test]
+    fn a_debt_owed_again_while_the_host_works_on_it_is_not_started_twice() {
+        let mut owed = Owed::default();
+        owed.reconcile(owes(&["a"]), Seq(1));
+        assert!(owed.may_start(&ObligationId::of("a"), Seq(1)));
+        owed.reconcile(settles(&["a"]), Seq(2));
+        assert!(!owed.is_empty());
+        assert_eq!(owed.reconcile(owes(&["a"]), Seq(3)), []);
     }
 }

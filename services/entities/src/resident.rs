@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use storage::{PartitionKey, PartitionWrite, Row, Seq, Version};
 
-use crate::{Corrupt, EntityKey, Env, Kind, Refusal, RowAddress, Touch, Transition};
+use crate::{Corrupt, EntityKey, Env, Kind, OwedChanges, Refusal, RowAddress, Touch, Transition};
 
 /// How a part stands that is not safe in its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,13 +165,26 @@ impl<K: Kind> Resident<K> {
     /// # Errors
     /// When nothing was done.
     pub fn step(&mut self, key: &EntityKey, input: K::Input, env: &Env) -> Result<Transition<K>, Refusal<K>> {
+        let owed = cfg!(debug_assertions).then(|| self.kind.obligations(key, &self.state));
         let stepped = self.kind.step(key, &mut self.state, input, env);
+        if let (Some(before), Ok(transition)) = (owed, &stepped) {
+            self.check_owed(key, before, &transition.owed);
+        }
         match &stepped {
             Ok(transition) => transition.changes.iter().for_each(|change| self.touch(change)),
             Err(Refusal::Needs(parts, _)) => self.needed.clone_from(parts),
             Err(Refusal::Rejected(_)) => {}
         }
         stepped
+    }
+
+    /// Panics unless what a step says of what is owed is what all that is owed comes to.
+    fn check_owed(&self, key: &EntityKey, before: Vec<K::ObligationId>, said: &OwedChanges<K::ObligationId>) {
+        let mut owed = BTreeSet::from_iter(before);
+        let settled = said.settled.iter().all(|id| owed.remove(id));
+        let fresh = said.fresh.iter().all(|id| owed.insert(id.clone()));
+        let now = BTreeSet::from_iter(self.kind.obligations(key, &self.state));
+        assert!(settled && fresh && owed == now, "a step of {key:?} says {said:?} of what is owed, which is {now:?}");
     }
 
     fn touch(&mut self, change: &K::Change) {

@@ -75,9 +75,9 @@ impl ShardOpener {
 }
 
 impl Shards {
-    /// Follows the ring from now on; returns at once. Must be closed: its tasks hold it.
-    pub fn open(opener: ShardOpener) -> Arc<Self> {
-        let shards = Arc::new(Self {
+    /// None is open before [`Shards::serve`].
+    pub fn new(opener: ShardOpener) -> Arc<Self> {
+        Arc::new(Self {
             places: OnceLock::new(),
             openings: Semaphore::new(opener.settings.concurrent_openings.max(1)),
             confirmation: Confirmation::default(),
@@ -86,10 +86,12 @@ impl Shards {
             abandoning: CancellationToken::new(),
             keepers: TaskTracker::new(),
             opener,
-        });
-        let following = shards.keepers.track_future(Arc::clone(&shards).follow());
-        shards.opener.runtime.spawn(following);
-        shards
+        })
+    }
+
+    /// Follows the ring from now on; returns at once. Called once. Must be closed: its tasks hold it.
+    pub fn serve(self: &Arc<Self>) {
+        self.opener.runtime.spawn(self.keepers.track_future(Arc::clone(self).follow()));
     }
 
     /// Gives every shard that the ring gives to this node a keeper, when it does so for the first time.

@@ -17,6 +17,7 @@ use crate::counted::{RowBytes, buffered_held_bytes};
 use crate::duration::{from_wire, nanos};
 use crate::events::{self, Effect, Pending, is_firing_of};
 use crate::held::owned;
+use crate::indexes::Relation;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
 use crate::workflow::Workflow;
@@ -29,11 +30,10 @@ impl Workflow {
             Change::Chain(fact) => Arc::make_mut(&mut self.chain).apply(fact),
             Change::Run(change) => {
                 self.absent.remove(&change.run_id);
-                let run = self
-                    .runs
-                    .entry(change.run_id.clone())
-                    .or_insert_with(|| Arc::new(Run::unborn(change.run_id.clone())));
-                Arc::make_mut(run).apply(change)?;
+                if !self.runs.contains_key(&change.run_id) {
+                    self.runs.insert(Arc::new(Run::unborn(change.run_id.clone())));
+                }
+                self.runs.update(&change.run_id, |run| Arc::make_mut(run).apply(change)).unwrap_or(Ok(()))?;
             }
         }
         Ok(())
@@ -42,7 +42,7 @@ impl Workflow {
 
 impl Run {
     fn apply(&mut self, change: &RunChange) -> Result<(), String> {
-        let mut events = change.batch.iter().flat_map(|batch| batch.events()).map(owned);
+        let mut events = change.batch.iter().flat_map(|batch| batch.events());
         for step in &change.steps {
             match step {
                 Step::Event => {
@@ -64,7 +64,7 @@ impl Run {
         self.core.transitions += 1;
         if let Some(batch) = batch {
             self.core.history_bytes += batch.bytes.len() as i64;
-            self.batches.push(batch);
+            self.batches.insert(batch);
         }
     }
 
@@ -93,7 +93,7 @@ impl Run {
     }
 
     /// What an event means for the state. A buffered event takes effect when it comes, and again when it gets its id: both
-    /// times with the same result.
+    /// times with the same result. What stays in memory has bytes of its own.
     fn take_effect(&mut self, event: &HistoryEvent) {
         let (id, at) = (event.event_id, event_nanos(event));
         match events::effect_of(event) {
@@ -108,17 +108,19 @@ impl Run {
             Effect::OpensTimer(started) => self.open_timer(started, id, at),
             Effect::OpensChild(initiated) => self.open_child(initiated, id, event),
             Effect::OpensSignal(initiated) => {
-                let initiated = Arc::new(initiated.clone());
-                self.signals.insert(id, Arc::new(ExternalSignal { initiated_event_id: id, initiated }));
+                let signal = ExternalSignal { initiated_event_id: id, initiated: Arc::new(owned(initiated.clone())) };
+                self.indexes.ask(signal.target(), id, Relation::Signal);
+                self.signals.insert(Arc::new(signal));
             }
             Effect::OpensCancel(initiated) => {
-                let initiated = Arc::new(initiated.clone());
-                self.cancels.insert(id, Arc::new(ExternalCancel { initiated_event_id: id, initiated }));
+                let cancel = ExternalCancel { initiated_event_id: id, initiated: Arc::new(owned(initiated.clone())) };
+                self.indexes.ask(cancel.target(), id, Relation::Cancel);
+                self.cancels.insert(Arc::new(cancel));
             }
-            Effect::StartsChild(started) => self.children.change(&started.initiated_event_id, |child| {
-                child.run_id = started.workflow_execution.clone().unwrap_or_default().run_id;
-                child.started_event_id = id;
-            }),
+            Effect::StartsChild(started) => {
+                let run_id = started.workflow_execution.as_ref().map_or("", |execution| &execution.run_id);
+                self.start_child(started.initiated_event_id, run_id, Some(id));
+            }
             Effect::CancelsActivity(requested) => self.activities.change(&requested.scheduled_event_id, |activity| {
                 activity.progress.cancel_requested_event_id = id;
             }),
@@ -210,7 +212,7 @@ impl Run {
     fn attach(&mut self, request_id: &str, event_id: i64) {
         if !request_id.is_empty() {
             let attached = AttachedRequest { request_id: request_id.to_owned(), event_id };
-            self.attached.insert(request_id.to_owned(), Arc::new(attached));
+            self.attached.insert(Arc::new(attached));
         }
     }
 
@@ -218,18 +220,20 @@ impl Run {
         self.core.started_at = at;
         let backoff = from_wire(started.first_workflow_task_backoff.as_ref());
         self.core.first_task_at = backoff.map_or(0, |backoff| at.saturating_add(nanos(backoff)));
+        let started = owned(started.clone());
         self.memo = Arc::new(started.memo.clone().unwrap_or_default().fields);
         let attributes = started.search_attributes.clone().unwrap_or_default();
         self.search_attributes = Arc::new(attributes.indexed_fields);
-        self.start = Arc::new(started.clone());
+        self.start = Arc::new(started);
         self.count_settings();
     }
 
     fn open_activity(&mut self, scheduled: &ActivityTaskScheduledEventAttributes, id: i64, at: i64) {
         let progress = ActivityProgress { attempt: 1, scheduled_at: at, due: true, ..ActivityProgress::default() };
-        let schedule = Arc::new(scheduled.clone());
+        let schedule = Arc::new(owned(scheduled.clone()));
         let activity = Activity { scheduled_event_id: id, first_scheduled_at: at, schedule, progress };
-        self.activities.insert(id, Arc::new(activity));
+        self.indexes.open_activity(&activity);
+        self.activities.insert(Arc::new(activity));
     }
 
     fn open_timer(&mut self, started: &TimerStartedEventAttributes, id: i64, at: i64) {
@@ -240,7 +244,7 @@ impl Run {
             fires_at: at.saturating_add(timeout),
             set_at: at,
         };
-        self.timers.insert(timer.timer_id.clone(), Arc::new(timer));
+        self.timers.insert(Arc::new(timer));
     }
 
     fn open_child(
@@ -251,26 +255,56 @@ impl Run {
     ) {
         let child = Child {
             initiated_event_id: id,
-            initiated: Arc::new(initiated.clone()),
-            user_metadata: event.user_metadata.clone(),
+            initiated: Arc::new(owned(initiated.clone())),
+            user_metadata: owned(event.user_metadata.clone()),
             run_id: String::new(),
             started_event_id: 0,
         };
-        self.children.insert(id, Arc::new(child));
+        self.indexes.ask(child.workflow_id(), id, Relation::Child);
+        self.children.insert(Arc::new(child));
+    }
+
+    fn start_child(&mut self, initiated_event_id: i64, run_id: &str, started_event_id: Option<i64>) {
+        let Some(child) = self.children.get(&initiated_event_id) else { return };
+        if !run_id.is_empty() {
+            self.indexes.answer(child.workflow_id(), initiated_event_id);
+        }
+        self.children.change(&initiated_event_id, |child| {
+            run_id.clone_into(&mut child.run_id);
+            child.started_event_id = started_event_id.unwrap_or(child.started_event_id);
+        });
     }
 
     fn end(&mut self, pending: Pending<'_>) {
         match pending {
-            Pending::Activity(id) => self.activities.remove(&id),
-            Pending::Child(id) => self.children.remove(&id),
-            Pending::Signal(id) => self.signals.remove(&id),
-            Pending::Cancel(id) => self.cancels.remove(&id),
+            Pending::Activity(id) => {
+                if let Some(activity) = self.activities.remove(&id) {
+                    self.indexes.activities.remove(activity.id());
+                }
+            }
+            Pending::Child(id) => self.forget_child(id),
+            Pending::Signal(id) => {
+                if let Some(signal) = self.signals.remove(&id) {
+                    self.indexes.answer(signal.target(), id);
+                }
+            }
+            Pending::Cancel(id) => {
+                if let Some(cancel) = self.cancels.remove(&id) {
+                    self.indexes.answer(cancel.target(), id);
+                }
+            }
             // A firing that was buffered takes effect again when it gets its id: by then the author's id may name another.
             Pending::Timer(timer_id, started_event_id) => {
                 if self.timers.get(timer_id).is_some_and(|timer| timer.started_event_id == started_event_id) {
                     self.timers.remove(timer_id);
                 }
             }
+        }
+    }
+
+    fn forget_child(&mut self, initiated_event_id: i64) {
+        if let Some(child) = self.children.remove(&initiated_event_id) {
+            self.indexes.answer(child.workflow_id(), initiated_event_id);
         }
     }
 
@@ -305,13 +339,14 @@ impl Run {
         next_run_id.clone_into(&mut self.core.next_run_id);
         self.core.owes_parent = self.start.parent_workflow_execution.is_some() && next_run_id.is_empty();
         self.set_sticky("", 0);
-        self.closing = Some(Arc::new(event.clone()));
+        self.closing = Some(Arc::new(owned(event.clone())));
         self.activities.clear();
         self.timers.clear();
         self.signals.clear();
         self.cancels.clear();
         self.buffered.clear();
         self.children.retain(|child| !child.is_started() || child.must_be_released());
+        self.indexes = self.index();
         self.count_settings();
         self.count_buffered();
     }
@@ -340,10 +375,8 @@ impl Run {
             Fact::Sticky(sticky) => self.set_sticky(&sticky.queue, sticky.timeout_nanos),
             Fact::FirstTaskAt(at) => self.core.first_task_at = *at,
             Fact::CancelRequestId(request_id) => self.core.cancel_request_id.clone_from(request_id),
-            Fact::ChildReleased(id) => self.children.remove(id),
-            Fact::ChildStarted(started) => {
-                self.children.change(&started.initiated_event_id, |child| child.run_id.clone_from(&started.run_id));
-            }
+            Fact::ChildReleased(id) => self.forget_child(*id),
+            Fact::ChildStarted(started) => self.start_child(started.initiated_event_id, &started.run_id, None),
             Fact::OwesParent(owes) => self.core.owes_parent = *owes,
             Fact::StartRequestId(request_id) => self.core.start_request_id.clone_from(request_id),
             Fact::TransientScheduled(scheduled) => self.schedule_transient(scheduled),
@@ -375,7 +408,7 @@ fn merge(into: &mut BTreeMap<String, Payload>, changed: BTreeMap<String, Payload
             into.remove(&name);
         } else if into.get(&name) != Some(&payload) {
             // One that is there already may be shared with the run's start.
-            into.insert(name, payload);
+            into.insert(name, owned(payload));
         }
     }
 }

@@ -1,55 +1,46 @@
 //! The newest history of a run in memory, with the sum of its bytes.
 
 use std::mem::size_of;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use api::Held;
 
 use crate::change::Batch;
+use crate::shared_map::{Entry, SharedMap};
 
-/// Batches of events, contiguous, the oldest first.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Batches {
-    list: Vec<Arc<Batch>>,
-    held_bytes: usize,
-}
+/// Batches of events by the first one's id, contiguous.
+pub type Batches = SharedMap<Arc<Batch>>;
 
-impl Batches {
-    /// Bytes on the heap.
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+impl Entry for Arc<Batch> {
+    type Key = i64;
+    type Sum = usize;
+
+    fn key(&self) -> &i64 {
+        &self.first_event_id
     }
 
-    /// Adds the next batch.
-    pub fn push(&mut self, batch: Arc<Batch>) {
-        self.held_bytes += held_bytes(&batch);
-        self.list.push(batch);
+    /// Bytes on the heap.
+    fn sum(&self) -> usize {
+        2 * size_of::<usize>() + size_of::<Batch>() + self.bytes.heap_bytes()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+}
+
+impl SharedMap<Arc<Batch>> {
+    /// Bytes on the heap.
+    pub fn held_bytes(&self) -> usize {
+        self.sum() + self.len() * Self::NODE_BYTES
     }
 
     /// Forgets the oldest ones.
     pub fn forget_oldest(&mut self, count: usize) {
-        for batch in self.list.drain(..count.min(self.list.len())) {
-            self.held_bytes -= held_bytes(&batch);
+        for _ in 0..count {
+            let Some(first) = self.first().map(|batch| batch.first_event_id) else { return };
+            self.remove(&first);
         }
-    }
-
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
-/// A batch in its [`Arc`], which has a place in the list.
-fn held_bytes(batch: &Batch) -> usize {
-    3 * size_of::<usize>() + size_of::<Batch>() + batch.bytes.heap_bytes()
-}
-
-impl Deref for Batches {
-    type Target = [Arc<Batch>];
-
-    fn deref(&self) -> &Self::Target {
-        &self.list
     }
 }
 
@@ -62,12 +53,12 @@ mod tests {
         let batch =
             |id: i64, bytes: usize| Arc::new(Batch { first_event_id: id, count: 1, bytes: vec![7; bytes].into() });
         let mut batches = Batches::default();
-        batches.push(batch(1, 1000));
-        batches.push(batch(2, 10));
+        batches.insert(batch(1, 1000));
+        batches.insert(batch(2, 10));
         let both = batches.held_bytes();
         batches.forget_oldest(1);
-        assert_eq!(both - batches.held_bytes(), held_bytes(&batch(1, 1000)));
-        assert_eq!(batches[0].first_event_id, 2);
+        assert_eq!(both - batches.held_bytes(), batch(1, 1000).sum() + Batches::NODE_BYTES);
+        assert_eq!(batches.first().map(|batch| batch.first_event_id), Some(2));
         batches.forget_oldest(5);
         assert_eq!((batches.held_bytes(), batches.len()), (0, 0));
     }

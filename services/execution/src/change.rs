@@ -176,12 +176,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Encodes events once, for log and history alike.
+    /// Encodes events.
     pub fn new(events: Vec<HistoryEvent>) -> Self {
-        let first_event_id = events.first().map_or(0, |event| event.event_id);
-        let count = events.len();
-        let bytes = Bytes::from(History { events }.encode_to_vec());
-        Self { first_event_id, count, bytes }
+        let mut draft = BatchDraft::default();
+        events.iter().for_each(|event| draft.push(event));
+        draft.close().unwrap_or_else(|| Self { first_event_id: 0, count: 0, bytes: Bytes::new() })
     }
 
     /// From a stored row or group, copied, since a slice would keep the whole group in memory.
@@ -201,6 +200,34 @@ impl Batch {
     /// The last event's id.
     pub fn last_event_id(&self) -> i64 {
         self.first_event_id + self.count as i64 - 1
+    }
+}
+
+/// A batch in the making: each event is encoded once, as it comes, for log and history alike.
+#[derive(Default)]
+pub(crate) struct BatchDraft {
+    first_event_id: i64,
+    count: usize,
+    bytes: Vec<u8>,
+}
+
+/// The tag of the events of a `temporal.api.history.v1.History`.
+const EVENTS_TAG: u32 = 1;
+
+impl BatchDraft {
+    pub(crate) fn push(&mut self, event: &HistoryEvent) {
+        if self.count == 0 {
+            self.first_event_id = event.event_id;
+        }
+        self.count += 1;
+        prost::encoding::message::encode(EVENTS_TAG, event, &mut self.bytes);
+    }
+
+    /// The batch, if it has events.
+    pub(crate) fn close(self) -> Option<Batch> {
+        let Self { first_event_id, count, bytes } = self;
+        // To its exact size, as it stays in memory.
+        (count > 0).then(|| Batch { first_event_id, count, bytes: bytes.into_boxed_slice().into() })
     }
 }
 
@@ -297,4 +324,19 @@ fn owned_fact(mut fact: Fact) -> Fact {
         _ => {}
     }
     fact
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_encoded_one_by_one_are_a_history() {
+        let event = |event_id| HistoryEvent { event_id, event_type: 3, ..HistoryEvent::default() };
+        let events: Vec<_> = (5..9).map(event).collect();
+        let batch = Batch::new(events.clone());
+        assert_eq!(batch.bytes, History { events: events.clone() }.encode_to_vec());
+        assert_eq!((batch.first_event_id, batch.count, batch.last_event_id()), (5, 4, 8));
+        assert_eq!(batch.events(), events);
+    }
 }

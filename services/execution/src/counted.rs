@@ -1,19 +1,20 @@
-//! What a run's row holds, counted in bytes as it comes, changes and goes, in the row and in memory, so that nobody has to
-//! add it up at each step.
+//! What a run waits for, counted as it comes, changes and goes: its bytes in the row and in memory, and when the first of it
+//! is due. So nobody has to add that up at each step.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::mem::size_of;
-use std::ops::Deref;
 use std::sync::Arc;
 
 use api::temporal::api::common::v1::Payload;
 use api::temporal::api::history::v1::HistoryEvent;
 use api::{Held, map_bytes, shared_bytes};
+use ids::Timestamp;
 use prost::Message;
 
 use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
+use crate::shared_map::{Entry, SharedMap, Sum};
+use crate::wake_up::activity_deadline;
 
 /// What the row needs for an entry beside the messages in it: ids, times, tags and lengths. More than it ever is.
 const FRAME_BYTES: usize = 64;
@@ -24,100 +25,95 @@ pub trait RowBytes {
     fn row_bytes(&self) -> usize;
 }
 
-/// Values by key, shared, with the sums of their bytes in the row and in memory.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Counted<K: Ord, V> {
-    values: BTreeMap<K, Arc<V>>,
-    bytes: usize,
-    held_bytes: usize,
+/// Something that a run waits for.
+pub trait Counted: RowBytes + Held {
+    /// By which it is found.
+    type Key: Ord + ?Sized;
+
+    /// Its key.
+    fn key(&self) -> &Self::Key;
+
+    /// When it is due by itself, if ever.
+    fn deadline(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
-impl<K: Ord, V> Counted<K, V> {
+/// What is known of many such things together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes in the row.
+    row_bytes: usize,
+    /// Bytes on the heap.
+    held_bytes: usize,
+    /// When the first is due.
+    earliest: Option<Timestamp>,
+}
+
+impl Counts {
+    fn is_due(self, now: Timestamp) -> bool {
+        self.earliest.is_some_and(|earliest| earliest <= now)
+    }
+}
+
+impl Sum for Counts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            row_bytes: self.row_bytes + other.row_bytes,
+            held_bytes: self.held_bytes + other.held_bytes,
+            earliest: [self.earliest, other.earliest].into_iter().flatten().min(),
+        }
+    }
+}
+
+impl<T: Counted> Entry for Arc<T> {
+    type Key = T::Key;
+    type Sum = Counts;
+
+    fn key(&self) -> &T::Key {
+        Counted::key(&**self)
+    }
+
+    fn sum(&self) -> Counts {
+        Counts { row_bytes: self.row_bytes(), held_bytes: shared_bytes(&**self), earliest: self.deadline() }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+}
+
+impl<T: Counted> SharedMap<Arc<T>> {
     /// Bytes of all values in the row.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.sum().row_bytes
     }
 
     /// Bytes of all of it on the heap.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes + map_bytes::<K, Arc<V>>(self.values.len())
+        self.sum().held_bytes + self.len() * Self::NODE_BYTES
+    }
+
+    /// When the first value is due.
+    pub(crate) fn earliest(&self) -> Option<Timestamp> {
+        self.sum().earliest
+    }
+
+    /// The values that are due, in the order of their keys.
+    pub(crate) fn due(&self, now: Timestamp) -> Vec<&Arc<T>> {
+        self.search(&|counts| counts.is_due(now))
+    }
+
+    /// When the first of the values is due that are not yet.
+    pub(crate) fn earliest_after(&self, now: Timestamp) -> Option<Timestamp> {
+        self.sum_of_others(&|counts| counts.is_due(now)).earliest
     }
 }
 
-impl<K: Ord + Held, V: RowBytes + Held> Counted<K, V> {
-    /// Adds a value, or replaces it.
-    pub(crate) fn insert(&mut self, key: K, value: Arc<V>) {
-        self.bytes += value.row_bytes();
-        self.held_bytes += key.heap_bytes() + shared_bytes(&*value);
-        let key_bytes = key.heap_bytes();
-        if let Some(old) = self.values.insert(key, value) {
-            self.bytes -= old.row_bytes();
-            self.held_bytes -= key_bytes + shared_bytes(&*old);
-        }
-    }
-
-    /// Takes a value out, if it is there.
-    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q)
-    where
-        K: Borrow<Q>,
-    {
-        if let Some((key, old)) = self.values.remove_entry(key) {
-            self.bytes -= old.row_bytes();
-            self.held_bytes -= key.heap_bytes() + shared_bytes(&*old);
-        }
-    }
-
-    /// Keeps only some values.
-    pub(crate) fn retain(&mut self, wanted: impl Fn(&V) -> bool) {
-        let (bytes, held_bytes) = (&mut self.bytes, &mut self.held_bytes);
-        self.values.retain(|key, value| {
-            let stays = wanted(value);
-            if !stays {
-                *bytes -= value.row_bytes();
-                *held_bytes -= key.heap_bytes() + shared_bytes(&**value);
-            }
-            stays
-        });
-    }
-
-    /// Takes all values out.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
-impl<K: Ord, V: RowBytes + Held + Clone> Counted<K, V> {
+impl<T: Counted + Clone> SharedMap<Arc<T>> {
     /// Changes a value, if it is there.
-    pub(crate) fn change(&mut self, key: &K, change: impl FnOnce(&mut V)) {
-        if let Some(value) = self.values.get_mut(key) {
-            self.bytes -= value.row_bytes();
-            self.held_bytes -= shared_bytes(&**value);
-            change(Arc::make_mut(value));
-            self.bytes += value.row_bytes();
-            self.held_bytes += shared_bytes(&**value);
-        }
-    }
-}
-
-impl<K: Ord, V> Default for Counted<K, V> {
-    fn default() -> Self {
-        Self { values: BTreeMap::new(), bytes: 0, held_bytes: 0 }
-    }
-}
-
-impl<K: Ord, V> Deref for Counted<K, V> {
-    type Target = BTreeMap<K, Arc<V>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.values
-    }
-}
-
-impl<K: Ord + Held, V: RowBytes + Held> FromIterator<(K, Arc<V>)> for Counted<K, V> {
-    fn from_iter<I: IntoIterator<Item = (K, Arc<V>)>>(values: I) -> Self {
-        let mut counted = Self::default();
-        values.into_iter().for_each(|(key, value)| counted.insert(key, value));
-        counted
+    pub(crate) fn change(&mut self, key: &T::Key, change: impl FnOnce(&mut T)) {
+        self.update(key, |value| change(Arc::make_mut(value)));
     }
 }
 
@@ -155,6 +151,62 @@ impl RowBytes for ExternalSignal {
 impl RowBytes for ExternalCancel {
     fn row_bytes(&self) -> usize {
         self.initiated.encoded_len() + FRAME_BYTES
+    }
+}
+
+impl Counted for Activity {
+    type Key = i64;
+
+    fn key(&self) -> &i64 {
+        &self.scheduled_event_id
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        activity_deadline(self).map(|(at, _)| at)
+    }
+}
+
+impl Counted for Timer {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.timer_id
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        Some(Timestamp::from_nanos(self.fires_at))
+    }
+}
+
+impl Counted for AttachedRequest {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.request_id
+    }
+}
+
+impl Counted for Child {
+    type Key = i64;
+
+    fn key(&self) -> &i64 {
+        &self.initiated_event_id
+    }
+}
+
+impl Counted for ExternalSignal {
+    type Key = i64;
+
+    fn key(&self) -> &i64 {
+        &self.initiated_event_id
+    }
+}
+
+impl Counted for ExternalCancel {
+    type Key = i64;
+
+    fn key(&self) -> &i64 {
+        &self.initiated_event_id
     }
 }
 
@@ -199,6 +251,7 @@ impl Run {
             + self.signals.held_bytes()
             + self.cancels.held_bytes()
             + self.attached.held_bytes()
+            + self.indexes.held_bytes()
     }
 
     /// Bytes of the run's row without its core, which is a few ids and numbers: never less than they are.
@@ -243,30 +296,39 @@ mod tests {
     }
 
     #[test]
-    fn bytes_follow_what_comes_changes_and_goes() {
-        let recount = |timers: &Counted<String, Timer>| timers.values().map(|timer| timer.row_bytes()).sum::<usize>();
-        let mut timers = Counted::default();
+    fn bytes_and_deadlines_follow_what_comes_changes_and_goes() {
+        let recount = |timers: &SharedMap<Arc<Timer>>| timers.values().map(|timer| timer.row_bytes()).sum::<usize>();
+        let mut timers = SharedMap::default();
         let mut sizes = Vec::new();
         for step in 0..6 {
             match step {
-                0 => timers.insert("a".to_owned(), timer("a")),
-                1 => timers.insert("b".to_owned(), timer("b")),
-                2 => timers.insert("a".to_owned(), timer("longer")),
-                3 => timers.change(&"b".to_owned(), |timer| timer.fires_at = i64::MAX),
-                4 => timers.remove("nobody"),
+                0 => drop(timers.insert(timer("a"))),
+                1 => drop(timers.insert(timer("b"))),
+                2 => timers.change("a", |timer| timer.fires_at = 3),
+                3 => timers.change("b", |timer| timer.fires_at = 1 << 60),
+                4 => drop(timers.remove("nobody")),
                 _ => timers.retain(|timer| timer.timer_id == "b"),
             }
             assert_eq!(timers.bytes(), recount(&timers), "after step {step}");
-            assert_eq!(
-                timers.held_bytes(),
-                Counted::from_iter(timers.values.clone()).held_bytes(),
-                "after step {step}"
-            );
+            assert_eq!(timers.earliest(), timers.values().map(|timer| Timestamp::from_nanos(timer.fires_at)).min());
+            let again: SharedMap<Arc<Timer>> = timers.values().cloned().collect();
+            assert_eq!(timers.held_bytes(), again.held_bytes(), "after step {step}");
             sizes.push(timers.bytes());
         }
-        assert!(sizes[0] < sizes[1] && sizes[1] < sizes[2] && sizes[2] < sizes[3], "{sizes:?}");
+        assert!(sizes[0] < sizes[1] && sizes[2] < sizes[3], "{sizes:?}");
         assert_eq!(sizes[3], sizes[4]);
         timers.clear();
         assert_eq!((timers.bytes(), timers.held_bytes(), timers.len()), (0, 0, 0));
+        assert_eq!(timers.earliest(), None);
+    }
+
+    #[test]
+    fn what_is_due_is_told_from_what_is_not_yet() {
+        let at = |name: &str, fires_at| Arc::new(Timer { fires_at, ..(*timer(name)).clone() });
+        let timers: SharedMap<_> = [at("a", 9), at("b", 2), at("c", 5), at("d", 12)].into_iter().collect();
+        let due = |now| timers.due(Timestamp::from_nanos(now)).iter().map(|timer| &*timer.timer_id).collect::<Vec<_>>();
+        assert_eq!((due(1), due(5), due(12)), (vec![], vec!["b", "c"], vec!["a", "b", "c", "d"]));
+        let after = |now| timers.earliest_after(Timestamp::from_nanos(now)).map(Timestamp::nanos);
+        assert_eq!((after(1), after(5), after(12)), (Some(2), Some(9), None));
     }
 }

@@ -15,7 +15,7 @@ use ids::Timestamp;
 
 use crate::Env;
 use crate::chain::{ChainFact, ChainMove, Current, Seen};
-use crate::change::{Batch, Change, Empty, Fact, RunChange, Step};
+use crate::change::{BatchDraft, Change, Empty, Fact, RunChange, Step};
 use crate::duration::wire_time;
 use crate::events::{self, Effect, Meaning, Pending, Recording};
 use crate::held::owned;
@@ -44,7 +44,7 @@ pub(crate) struct Draft<'a> {
 struct Touched {
     run_id: String,
     steps: Vec<Step>,
-    events: Vec<HistoryEvent>,
+    events: BatchDraft,
 }
 
 impl<'a> Draft<'a> {
@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
     /// Begins a run that does not exist yet.
     pub(crate) fn create(&mut self, run_id: &str) -> RunDraft<'_, 'a> {
         self.next.absent.remove(run_id);
-        self.next.runs.insert(run_id.to_owned(), Arc::new(Run::unborn(run_id.to_owned())));
+        self.next.runs.insert(Arc::new(Run::unborn(run_id.to_owned())));
         self.at(run_id)
     }
 
@@ -92,8 +92,8 @@ impl<'a> Draft<'a> {
         self.keep_chain_in_step();
         let mut changes: Vec<Change> = Vec::with_capacity(self.runs.len() + self.chain.len());
         for touched in std::mem::take(&mut self.runs) {
-            let batch = (!touched.events.is_empty()).then(|| Arc::new(Batch::new(touched.events)));
-            self.run_mut(&touched.run_id).end_transition(batch.clone());
+            let batch = touched.events.close().map(Arc::new);
+            self.change_run(&touched.run_id, |run| run.end_transition(batch.clone()));
             changes.push(Change::Run(RunChange { run_id: touched.run_id, steps: touched.steps, batch }));
         }
         changes.extend(self.chain.into_iter().map(Change::Chain));
@@ -131,14 +131,14 @@ impl<'a> Draft<'a> {
         self.touched_runs().filter(|run_id| self.run(run_id).is_open()).map(str::to_owned).collect()
     }
 
-    fn run_mut(&mut self, run_id: &str) -> &mut Run {
-        let run = self.next.runs.get_mut(run_id).expect("a draft touches only runs in memory");
-        Arc::make_mut(run)
+    fn change_run<T>(&mut self, run_id: &str, change: impl FnOnce(&mut Run) -> T) -> T {
+        let changed = self.next.runs.update(run_id, |run| change(Arc::make_mut(run)));
+        changed.expect("a draft touches only runs in memory")
     }
 
     fn touched(&mut self, run_id: &str) -> &mut Touched {
         let at = self.runs.iter().position(|touched| touched.run_id == run_id).unwrap_or_else(|| {
-            self.runs.push(Touched { run_id: run_id.to_owned(), steps: Vec::new(), events: Vec::new() });
+            self.runs.push(Touched { run_id: run_id.to_owned(), steps: Vec::new(), events: BatchDraft::default() });
             self.runs.len() - 1
         });
         &mut self.runs[at]
@@ -220,12 +220,11 @@ impl<'a> RunDraft<'_, 'a> {
     /// Writes an event that has its id and its time.
     pub(crate) fn append(&mut self, event: HistoryEvent) -> i64 {
         let id = event.event_id;
-        let event = owned(event);
-        let applied = self.draft.run_mut(&self.run_id).apply_event(&event);
+        let applied = self.draft.change_run(&self.run_id, |run| run.apply_event(&event));
         debug_assert_eq!(applied, Ok(()));
         let touched = self.draft.touched(&self.run_id);
         touched.steps.push(Step::Event);
-        touched.events.push(event);
+        touched.events.push(&event);
         id
     }
 
@@ -240,7 +239,7 @@ impl<'a> RunDraft<'_, 'a> {
             // Nothing else holds what a request brought.
             fact => fact,
         };
-        self.draft.run_mut(&self.run_id).apply_fact(&fact);
+        self.draft.change_run(&self.run_id, |run| run.apply_fact(&fact));
         self.draft.touched(&self.run_id).steps.push(Step::Fact(fact));
     }
 

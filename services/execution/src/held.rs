@@ -9,6 +9,7 @@ use api::{Held, map_bytes, shared_bytes};
 
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::{Run, RunCore};
+use crate::shared_map::SharedMap;
 use crate::workflow::Workflow;
 use crate::workflow_task::{TaskStart, WorkflowTask};
 
@@ -88,15 +89,12 @@ impl Held for RunCore {
 impl Workflow {
     /// Bytes on the heap. Costs as much as there are runs in memory, however large they are.
     pub fn held_bytes(&self) -> usize {
-        let of_run = |(run_id, run): (&String, &Arc<Run>)| {
-            run_id.heap_bytes() + 2 * size_of::<usize>() + size_of::<Run>() + run.held_bytes()
-        };
+        let around_run = SharedMap::<Arc<Run>>::NODE_BYTES + 2 * size_of::<usize>() + size_of::<Run>();
         let absent: usize = self.absent.iter().map(Held::heap_bytes).sum();
         2 * size_of::<usize>()
             + size_of_val(&*self.chain)
             + self.chain.held_bytes()
-            + map_bytes::<String, Arc<Run>>(self.runs.len())
-            + self.runs.iter().map(of_run).sum::<usize>()
+            + self.runs.values().map(|run| around_run + run.held_bytes()).sum::<usize>()
             + map_bytes::<String, ()>(self.absent.len())
             + absent
     }

@@ -27,6 +27,7 @@ pub fn invariants(workflow: &Workflow) -> Result<(), String> {
 
 fn of_run(run: &Run) -> Result<(), String> {
     history_is_contiguous(run)?;
+    indexes_follow(run)?;
     task_fits_history(run)?;
     if !run.is_open() && (!run.activities.is_empty() || !run.timers.is_empty() || !run.buffered.is_empty()) {
         return Err("a closed run has something pending".to_owned());
@@ -44,7 +45,7 @@ fn of_run(run: &Run) -> Result<(), String> {
 
 fn history_is_contiguous(run: &Run) -> Result<(), String> {
     let mut expected = run.first_event_in_memory();
-    for batch in run.batches.iter() {
+    for batch in run.batches.values() {
         if batch.first_event_id != expected {
             return Err(format!("event {} in memory where {expected} was expected", batch.first_event_id));
         }
@@ -54,6 +55,14 @@ fn history_is_contiguous(run: &Run) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("history in memory ends before {expected}, the next event is {}", run.core.next_event_id))
+}
+
+fn indexes_follow(run: &Run) -> Result<(), String> {
+    let (kept, wanted) = (&run.indexes, run.index());
+    if kept.activities != wanted.activities || kept.unanswered != wanted.unanswered {
+        return Err(format!("the indexes are {kept:?} where {wanted:?} follows from what is pending"));
+    }
+    Ok(())
 }
 
 fn task_fits_history(run: &Run) -> Result<(), String> {

@@ -18,6 +18,7 @@ mod duration;
 mod events;
 mod failure;
 mod held;
+mod indexes;
 mod input;
 mod invariants;
 mod limits;
@@ -30,6 +31,7 @@ mod retry;
 mod row;
 mod run;
 mod run_settings;
+mod shared_map;
 mod transient;
 mod wake_up;
 mod workflow;
@@ -38,14 +40,14 @@ mod workflow_task;
 pub use batches::Batches;
 pub use chain::{Chain, ChainFact, ChainMove, Seen};
 pub use change::{Batch, Change, Fact, RunChange, Step};
-pub use counted::{Counted, RowBytes};
+pub use counted::{Counted, Counts, RowBytes};
 pub use decide::{decide, needs};
 pub use duration::{from_wire, to_wire, wire_time};
 pub use failure::cut_failure;
 pub use input::*;
 pub use invariants::invariants;
 pub use limits::Limits;
-pub use obligations::{Obligation, TaskOffer, obligations};
+pub use obligations::{Obligation, ObligationId, Owed, OwedChanges, TaskOffer, obligation, obligations, owed_changes};
 pub use pending::{
     Activity, ActivityProgress, ActivityState, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer,
     activity_state,
@@ -54,10 +56,11 @@ pub use refs::{RunRef, TaskId};
 pub use reply::{
     ActivityTaken, HeartbeatNoted, Rejection, Reply, Signalled, Started, TaskCompleted, TaskTaken, Transition,
 };
-pub use requests::{RequestKind, SeenRequests};
+pub use requests::{RequestKind, SeenRequest, SeenRequests};
 pub use retry::ResolvedRetry;
 pub use row::{ChainRow, RunRow};
 pub use run::{Run, RunCore, TimeoutsOf};
+pub use shared_map::{Entry, SharedMap, Sum};
 pub use transient::transient_events;
 pub use wake_up::{held_until, next_wake_up};
 pub use workflow::Workflow;

@@ -1,15 +1,10 @@
 //! Which requests a workflow ID has carried out, so that a caller's retry is recognised.
 //!
-//! Cheap to copy, as the state is copied at every step: the requests lie in chunks, and only the newest ever changes.
+//! Cheap to copy, as the state is copied at every step, and to search and add to, however many there are.
 
-use std::collections::BTreeMap;
-use std::mem::size_of;
 use std::sync::Arc;
 
-use api::map_bytes;
-
-/// Requests in a chunk. Small, since adding a request copies one.
-const CHUNK: usize = 64;
+use crate::shared_map::{Entry, SharedMap};
 
 /// What all of them may take in the row of a chain, which has little else. Ten thousand ids of usual length take an eighth.
 const ROW_BYTES_MAX: usize = 8 << 20;
@@ -17,102 +12,138 @@ const ROW_BYTES_MAX: usize = 8 << 20;
 const FRAME_BYTES: usize = 16;
 
 /// Seen requests, each with the run that it went to. Bounded in number and bytes; the oldest go first.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct SeenRequests {
-    /// The oldest first; all but the last are full.
-    chunks: Vec<Arc<Chunk>>,
-    /// Bytes of all of them in the row.
-    bytes: usize,
+    by_age: SharedMap<Arc<Aged>>,
+    by_key: SharedMap<ByKey>,
 }
 
-/// Some requests, as a row stores them.
+/// A request, as a row stores it.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Chunk {
-    /// By kind and id: the run.
-    #[prost(btree_map = "string, string", tag = "1")]
-    runs: BTreeMap<String, String>,
+pub struct SeenRequest {
+    /// The request, prefixed by kind.
+    #[prost(string, tag = "1")]
+    key: String,
+    /// The run that it went to.
+    #[prost(string, tag = "2")]
+    run_id: String,
+}
+
+/// A request, numbered in the order in which they came.
+#[derive(Debug)]
+struct Aged {
+    number: u64,
+    request: SeenRequest,
+}
+
+/// The same, by its key.
+#[derive(Clone, Debug)]
+struct ByKey(Arc<Aged>);
+
+impl Entry for Arc<Aged> {
+    type Key = u64;
+    type Sum = usize;
+
+    fn key(&self) -> &u64 {
+        &self.number
+    }
+
+    /// Bytes in the row.
+    fn sum(&self) -> usize {
+        row_bytes(&self.request.key, &self.request.run_id)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+}
+
+impl Entry for ByKey {
+    type Key = str;
+    type Sum = ();
+
+    fn key(&self) -> &str {
+        &self.0.request.key
+    }
+
+    fn sum(&self) {}
+
+    fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl SeenRequests {
     /// The run that a request of this kind and id went to.
     pub fn get(&self, kind: RequestKind, request_id: &str) -> Option<&str> {
-        if request_id.is_empty() {
+        if request_id.is_empty() || self.is_empty() {
             return None;
         }
-        let key = request_key(kind, request_id);
-        self.chunks.iter().rev().find_map(|chunk| chunk.runs.get(&key)).map(String::as_str)
+        self.by_key.get(&request_key(kind, request_id)).map(|seen| &*seen.0.request.run_id)
     }
 
     /// How many are remembered.
     pub fn len(&self) -> usize {
-        let full = self.chunks.len().saturating_sub(1) * CHUNK;
-        full + self.chunks.last().map_or(0, |chunk| chunk.runs.len())
+        self.by_age.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.by_age.is_empty()
+    }
+
+    /// All of them, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &SeenRequest> {
+        self.by_age.values().map(|seen| &seen.request)
     }
 
     /// Bytes of all of them in the chain's row: never less than they are.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.by_age.sum()
     }
 
     /// Bytes of all of them on the heap.
     pub fn held_bytes(&self) -> usize {
-        let texts = self.bytes - self.len() * FRAME_BYTES;
-        let last = self.chunks.last().map_or(0, |chunk| chunk.runs.len());
-        let full = self.chunks.len().saturating_sub(1) * map_bytes::<String, String>(CHUNK);
-        // A chunk in its shared place, which the list names.
-        let frame = size_of::<Chunk>() + 3 * size_of::<usize>();
-        texts + full + map_bytes::<String, String>(last) + self.chunks.len() * frame
+        let nodes = SharedMap::<Arc<Aged>>::NODE_BYTES + SharedMap::<ByKey>::NODE_BYTES;
+        let each = nodes + 2 * size_of::<usize>() + size_of::<Aged>();
+        self.bytes() + self.len() * each - self.len() * FRAME_BYTES
     }
 
-    /// Adds one, and forgets the oldest chunk when there are more than `keep`, or more than a row can take.
+    /// Adds one as the newest, and forgets the oldest when there are more than `keep`, or more than a row can take.
     pub(crate) fn remember(&mut self, key: &str, run_id: &str, keep: usize) {
-        if self.chunks.last().is_none_or(|chunk| chunk.runs.len() >= CHUNK) {
-            self.chunks.push(Arc::default());
+        let number = self.by_age.last().map_or(0, |newest| newest.number + 1);
+        let seen = Arc::new(Aged { number, request: SeenRequest { key: key.to_owned(), run_id: run_id.to_owned() } });
+        if let Some(ByKey(former)) = self.by_key.insert(ByKey(Arc::clone(&seen))) {
+            self.by_age.remove(&former.number);
         }
-        if let Some(newest) = self.chunks.last_mut() {
-            let newest = Arc::make_mut(newest);
-            self.bytes += row_bytes(key, run_id);
-            if let Some(former) = newest.runs.insert(key.to_owned(), run_id.to_owned()) {
-                self.bytes -= row_bytes(key, &former);
-            }
-        }
-        while self.chunks.len() > 1 && (self.len() > keep.max(CHUNK) || self.bytes > ROW_BYTES_MAX) {
-            self.bytes -= self.chunks.remove(0).row_bytes();
+        self.by_age.insert(seen);
+        while self.len() > keep.max(1) || (self.len() > 1 && self.bytes() > ROW_BYTES_MAX) {
+            let Some(oldest) = self.by_age.first().cloned() else { return };
+            self.by_age.remove(&oldest.number);
+            self.by_key.remove(&oldest.request.key);
         }
     }
 
     /// Forgets what callers have asked: their ids hold for one chain. What other workflows ask has ids that never come
     /// again, and may be asked again for as long as they have not heard the answer.
     pub(crate) fn begin_chain(&mut self) {
-        let mut kept = Self::default();
-        for chunk in &self.chunks {
-            for (key, run_id) in chunk.runs.iter().filter(|(key, _)| is_of_workflow(key)) {
-                kept.remember(key, run_id, usize::MAX);
-            }
-        }
-        *self = kept;
-    }
-
-    /// For a row.
-    pub(crate) fn to_chunks(&self) -> Vec<Chunk> {
-        self.chunks.iter().map(|chunk| (**chunk).clone()).collect()
-    }
-
-    /// From a row.
-    pub(crate) fn from_chunks(chunks: Vec<Chunk>) -> Self {
-        let bytes = chunks.iter().map(Chunk::row_bytes).sum();
-        Self { chunks: chunks.into_iter().map(Arc::new).collect(), bytes }
+        self.by_age.retain(|seen| is_of_workflow(&seen.request.key));
+        self.by_key.retain(|seen| is_of_workflow(&seen.0.request.key));
     }
 }
 
-impl Chunk {
-    fn row_bytes(&self) -> usize {
-        self.runs.iter().map(|(key, run_id)| row_bytes(key, run_id)).sum()
+impl PartialEq for SeenRequests {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl FromIterator<SeenRequest> for SeenRequests {
+    /// From a row.
+    fn from_iter<I: IntoIterator<Item = SeenRequest>>(requests: I) -> Self {
+        let mut seen = Self::default();
+        requests.into_iter().for_each(|request| seen.remember(&request.key, &request.run_id, usize::MAX));
+        seen
     }
 }
 
@@ -164,31 +195,31 @@ mod tests {
         let mut seen = SeenRequests::default();
         for number in 0..1000 {
             seen.remember(&request_key(RequestKind::Signal, &number.to_string()), "run", 200);
-            assert!(seen.len() <= 200, "{}", seen.len());
+            assert_eq!(seen.len(), 200.min(number + 1));
         }
         assert_eq!(seen.get(RequestKind::Signal, "999"), Some("run"));
-        assert_eq!(seen.get(RequestKind::Signal, "860"), Some("run"), "at least keep less a chunk");
-        assert_eq!(seen.get(RequestKind::Signal, "700"), None);
+        assert_eq!(seen.get(RequestKind::Signal, "800"), Some("run"));
+        assert_eq!(seen.get(RequestKind::Signal, "799"), None);
         assert_eq!(seen.get(RequestKind::Start, "999"), None);
-        assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
+        assert_eq!(seen.iter().cloned().collect::<SeenRequests>(), seen);
     }
 
     #[test]
     fn with_a_new_chain_the_requests_of_callers_are_forgotten_and_those_of_workflows_kept() {
         let mut seen = SeenRequests::default();
-        for number in 0..CHUNK {
+        for number in 0..64 {
             for kind in [RequestKind::Start, RequestKind::Signal, RequestKind::Child, RequestKind::Sent] {
                 seen.remember(&request_key(kind, &number.to_string()), "run", 10_000);
             }
         }
         seen.begin_chain();
-        assert_eq!(seen.len(), 2 * CHUNK);
-        for number in 0..CHUNK {
+        assert_eq!(seen.len(), 2 * 64);
+        for number in 0..64 {
             let found = |kind| seen.get(kind, &number.to_string()).is_some();
             assert!(found(RequestKind::Child) && found(RequestKind::Sent), "{number}");
             assert!(!found(RequestKind::Start) && !found(RequestKind::Signal), "{number}");
         }
-        assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
+        assert_eq!(seen.iter().cloned().collect::<SeenRequests>(), seen);
     }
 
     #[test]
@@ -197,25 +228,23 @@ mod tests {
         let id = |number: usize| format!("{number:0>20000}");
         for number in 0..500 {
             seen.remember(&request_key(RequestKind::Start, &id(number)), "run", 10_000);
-            let row: usize = seen.to_chunks().iter().map(|chunk| chunk.encoded_len() + 8).sum();
-            assert!(row <= seen.bytes() + 8 * 8 && seen.bytes() <= ROW_BYTES_MAX, "{row}, {}", seen.bytes());
+            let row: usize = seen.iter().map(|request| request.encoded_len() + 4).sum();
+            assert!(row <= seen.bytes() && seen.bytes() <= ROW_BYTES_MAX, "{row}, {}", seen.bytes());
             assert_eq!(seen.get(RequestKind::Start, &id(number)), Some("run"));
         }
         assert_eq!(seen.get(RequestKind::Start, &id(0)), None);
         assert_eq!(seen.get(RequestKind::Start, &id(200)), Some("run"));
         seen.remember(&request_key(RequestKind::Start, &id(499)), "another run", 10_000);
-        assert_eq!(SeenRequests::from_chunks(seen.to_chunks()), seen);
+        assert_eq!(seen.iter().cloned().collect::<SeenRequests>(), seen);
     }
 
     #[test]
-    fn adding_a_request_copies_the_newest_chunk_only() {
+    fn a_request_that_comes_again_is_the_newest() {
         let mut seen = SeenRequests::default();
-        for number in 0..CHUNK * 3 + 1 {
-            seen.remember(&number.to_string(), "run", 10_000);
+        for key in ["a", "b", "a", "c", "d"] {
+            seen.remember(key, "run", 3);
         }
-        let before = seen.clone();
-        seen.remember("one more", "run", 10_000);
-        let shared = seen.chunks.iter().zip(&before.chunks).filter(|(a, b)| Arc::ptr_eq(a, b)).count();
-        assert_eq!((seen.chunks.len(), shared), (4, 3));
+        assert_eq!(seen.iter().map(|request| &*request.key).collect::<Vec<_>>(), ["a", "c", "d"]);
+        assert_eq!(seen.by_key.len(), 3);
     }
 }

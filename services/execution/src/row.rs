@@ -18,14 +18,15 @@ use prost::Message;
 use crate::batches::Batches;
 use crate::chain::Chain;
 use crate::held::{owned, owned_fields, owned_in_arc};
+use crate::indexes::Indexes;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
-use crate::requests::{Chunk, SeenRequests};
+use crate::requests::SeenRequest;
 use crate::run::{Run, RunCore};
 
 use self::task::TaskRow;
 
 /// The formats that this release writes; it reads no others.
-const CHAIN_FORMAT: u32 = 1;
+const CHAIN_FORMAT: u32 = 2;
 const RUN_FORMAT: u32 = 2;
 
 /// The chain's row.
@@ -42,7 +43,7 @@ pub struct ChainRow {
     #[prost(string, tag = "5")]
     start_request_id: String,
     #[prost(message, repeated, tag = "6")]
-    requests: Vec<Chunk>,
+    requests: Vec<SeenRequest>,
     #[prost(string, repeated, tag = "7")]
     live_runs: Vec<String>,
 }
@@ -131,7 +132,7 @@ impl ChainRow {
             first_run_id: chain.first_run_id.clone(),
             current_status: chain.current_status,
             start_request_id: chain.start_request_id.clone(),
-            requests: chain.requests.to_chunks(),
+            requests: chain.requests.iter().cloned().collect(),
             live_runs: chain.live_runs.clone(),
         }
     }
@@ -144,7 +145,7 @@ impl ChainRow {
             first_run_id: self.first_run_id,
             current_status: self.current_status,
             start_request_id: self.start_request_id,
-            requests: SeenRequests::from_chunks(self.requests),
+            requests: self.requests.into_iter().collect(),
             live_runs: self.live_runs,
         })
     }
@@ -203,20 +204,16 @@ impl RunRow {
             task: self.task.map(TaskRow::into_task).transpose()?,
             start: Arc::new(start),
             closing: self.closing.map(owned).map(Arc::new),
-            activities: self
-                .activities
-                .into_iter()
-                .map(|row| (row.scheduled_event_id, Arc::new(activity_of(row))))
-                .collect(),
-            timers: self.timers.into_iter().map(|timer| (timer.timer_id.clone(), Arc::new(timer))).collect(),
-            children: self.children.into_iter().map(|row| (row.initiated_event_id, Arc::new(child_of(row)))).collect(),
+            activities: self.activities.into_iter().map(|row| Arc::new(activity_of(row))).collect(),
+            timers: self.timers.into_iter().map(Arc::new).collect(),
+            children: self.children.into_iter().map(|row| Arc::new(child_of(row))).collect(),
             signals: self
                 .signals
                 .into_iter()
                 .map(|row| {
                     let initiated = owned_in_arc(row.initiated);
                     let initiated_event_id = row.initiated_event_id;
-                    (initiated_event_id, Arc::new(ExternalSignal { initiated_event_id, initiated }))
+                    Arc::new(ExternalSignal { initiated_event_id, initiated })
                 })
                 .collect(),
             cancels: self
@@ -225,18 +222,15 @@ impl RunRow {
                 .map(|row| {
                     let initiated = owned_in_arc(row.initiated);
                     let initiated_event_id = row.initiated_event_id;
-                    (initiated_event_id, Arc::new(ExternalCancel { initiated_event_id, initiated }))
+                    Arc::new(ExternalCancel { initiated_event_id, initiated })
                 })
                 .collect(),
-            attached: self
-                .attached
-                .into_iter()
-                .map(|attached| (attached.request_id.clone(), Arc::new(attached)))
-                .collect(),
+            attached: self.attached.into_iter().map(Arc::new).collect(),
             buffered: self.buffered.into_iter().map(owned).map(Arc::new).collect(),
             memo,
             search_attributes,
             batches: Batches::default(),
+            indexes: Indexes::default(),
             settings_bytes: 0,
             buffered_bytes: 0,
             settings_held_bytes: 0,
@@ -244,6 +238,7 @@ impl RunRow {
         };
         run.count_settings();
         run.count_buffered();
+        run.indexes = run.index();
         Ok(run)
     }
 }

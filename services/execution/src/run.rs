@@ -12,9 +12,10 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use ids::Timestamp;
 
 use crate::batches::Batches;
-use crate::counted::Counted;
 use crate::duration::from_wire;
+use crate::indexes::Indexes;
 use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
+use crate::shared_map::{Entry, SharedMap};
 use crate::workflow_task::WorkflowTask;
 
 /// A run. Everything but `batches` is what its row stores, and the counts of bytes follow from it.
@@ -29,17 +30,17 @@ pub struct Run {
     /// The closing event, once closed.
     pub closing: Option<Arc<HistoryEvent>>,
     /// By scheduled event id.
-    pub activities: Counted<i64, Activity>,
+    pub activities: SharedMap<Arc<Activity>>,
     /// By timer id.
-    pub timers: Counted<String, Timer>,
+    pub timers: SharedMap<Arc<Timer>>,
     /// By initiated event id.
-    pub children: Counted<i64, Child>,
+    pub children: SharedMap<Arc<Child>>,
     /// By initiated event id.
-    pub signals: Counted<i64, ExternalSignal>,
+    pub signals: SharedMap<Arc<ExternalSignal>>,
     /// By initiated event id.
-    pub cancels: Counted<i64, ExternalCancel>,
+    pub cancels: SharedMap<Arc<ExternalCancel>>,
     /// Requests to start the workflow that have been attached to this run, by their id.
-    pub attached: Counted<String, AttachedRequest>,
+    pub attached: SharedMap<Arc<AttachedRequest>>,
     /// Events that wait for the started workflow task to end, in the order in which they came; ids are not yet set.
     pub buffered: Vec<Arc<HistoryEvent>>,
     /// The memo as it stands.
@@ -48,6 +49,8 @@ pub struct Run {
     pub search_attributes: Arc<BTreeMap<String, Payload>>,
     /// The newest history, contiguous up to the last event: all that is not yet in the table, and some that is.
     pub batches: Batches,
+    /// What is pending, found otherwise.
+    pub(crate) indexes: Indexes,
     /// Bytes of start, closing event, memo and search attributes in the row.
     pub(crate) settings_bytes: usize,
     /// Bytes of the buffered events in the row.
@@ -56,6 +59,21 @@ pub struct Run {
     pub(crate) settings_held_bytes: usize,
     /// Bytes of the buffered events on the heap.
     pub(crate) buffered_held_bytes: usize,
+}
+
+impl Entry for Arc<Run> {
+    type Key = str;
+    type Sum = ();
+
+    fn key(&self) -> &str {
+        &self.core.run_id
+    }
+
+    fn sum(&self) {}
+
+    fn is_same(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
 }
 
 /// The small and changing part of a run. Times in nanoseconds since the epoch, 0 for none.
@@ -150,16 +168,17 @@ impl Run {
             task: None,
             start: Arc::default(),
             closing: None,
-            activities: Counted::default(),
-            timers: Counted::default(),
-            children: Counted::default(),
-            signals: Counted::default(),
-            cancels: Counted::default(),
-            attached: Counted::default(),
+            activities: SharedMap::default(),
+            timers: SharedMap::default(),
+            children: SharedMap::default(),
+            signals: SharedMap::default(),
+            cancels: SharedMap::default(),
+            attached: SharedMap::default(),
             buffered: Vec::new(),
             memo: Arc::default(),
             search_attributes: Arc::default(),
             batches: Batches::default(),
+            indexes: Indexes::default(),
             settings_bytes: 0,
             buffered_bytes: 0,
             settings_held_bytes: 0,
@@ -257,7 +276,7 @@ impl Run {
 
     /// The pending activity with the author's id.
     pub fn activity_by_id(&self, id: &str) -> Option<&Arc<Activity>> {
-        self.activities.values().find(|activity| activity.id() == id)
+        self.activities.get(&self.indexes.activities.get(id)?.scheduled_event_id)
     }
 
     /// What has been said to other workflows and not been answered: the event that initiated it, and the workflow ID.

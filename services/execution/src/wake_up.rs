@@ -11,7 +11,11 @@ use crate::workflow_task::WorkflowTask;
 
 /// The nearest deadline; `None` when time alone changes nothing.
 pub fn next_wake_up(workflow: &Workflow) -> Option<Timestamp> {
-    open_runs(workflow).filter_map(|run| deadlines(run).map(|deadline| deadline.at).min()).min()
+    let of_run = |run: &Run| {
+        let pending = [run.activities.earliest(), run.timers.earliest()].into_iter().flatten();
+        pending.chain(own_deadlines(run).map(|deadline| deadline.at)).min()
+    };
+    open_runs(workflow).filter_map(of_run).min()
 }
 
 /// When to look again at a workflow of which something is due, but waits for the wall clock; `None` if nothing does.
@@ -24,7 +28,10 @@ pub fn held_until(workflow: &Workflow, now: Timestamp, wall: WallClock) -> Optio
         }
         _ => deadline.at,
     };
-    let next = open_runs(workflow).flat_map(deadlines).map(look).min();
+    let later = |run: &Run| [run.activities.earliest_after(now), run.timers.earliest_after(now)];
+    let later = open_runs(workflow).flat_map(later).flatten().min();
+    let due = open_runs(workflow).flat_map(|run| own_deadlines(run).chain(due_deadlines(run, now)));
+    let next = due.map(look).chain(later).min();
     next.filter(|_| is_held)
 }
 
@@ -39,18 +46,27 @@ struct Deadline {
     set_at: Option<Timestamp>,
 }
 
-fn deadlines(run: &Run) -> impl Iterator<Item = Deadline> {
+/// Those of a run itself and of its workflow task.
+fn own_deadlines(run: &Run) -> impl Iterator<Item = Deadline> {
     let timeouts = run.timeouts();
     let task = run.task.as_ref().and_then(WorkflowTask::next_deadline);
-    let activities = run.activities.values().filter_map(|activity| Some(activity_deadline(activity)?.0));
-    let timeouts = [timeouts.run_deadline, timeouts.execution_deadline, task].into_iter().flatten().chain(activities);
-    let first_task = (run.core.first_task_at != 0).then_some((run.core.first_task_at, run.core.started_at));
-    let timers = run.timers.values().map(|timer| (timer.fires_at, timer.set_at));
-    let by_the_wall = first_task
-        .into_iter()
-        .chain(timers)
-        .map(|(at, set_at)| Deadline { at: Timestamp::from_nanos(at), set_at: Some(Timestamp::from_nanos(set_at)) });
-    timeouts.map(|at| Deadline { at, set_at: None }).chain(by_the_wall)
+    let timeouts = [timeouts.run_deadline, timeouts.execution_deadline, task].into_iter().flatten();
+    let first_task = (run.core.first_task_at != 0).then(|| Deadline {
+        at: Timestamp::from_nanos(run.core.first_task_at),
+        set_at: Some(Timestamp::from_nanos(run.core.started_at)),
+    });
+    timeouts.map(|at| Deadline { at, set_at: None }).chain(first_task)
+}
+
+/// Those of activities and timers that are due.
+fn due_deadlines(run: &Run, now: Timestamp) -> impl Iterator<Item = Deadline> {
+    let activities = run.activities.due(now).into_iter().filter_map(|activity| activity_deadline(activity));
+    let timers = run.timers.due(now).into_iter();
+    let activities = activities.map(|(at, _)| Deadline { at, set_at: None });
+    activities.chain(timers.map(|timer| Deadline {
+        at: Timestamp::from_nanos(timer.fires_at),
+        set_at: Some(Timestamp::from_nanos(timer.set_at)),
+    }))
 }
 
 /// What happens to an activity at its next deadline.

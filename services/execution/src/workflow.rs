@@ -1,9 +1,10 @@
 //! A workflow ID with its chain and those of its runs that are in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::refs::RunRef;
+use crate::shared_map::SharedMap;
 use crate::{Chain, Run};
 
 /// A workflow ID: the entity. Cheap to copy.
@@ -11,8 +12,8 @@ use crate::{Chain, Run};
 pub struct Workflow {
     /// The chain of runs.
     pub chain: Arc<Chain>,
-    /// Live runs (open, or owing something), and closed ones that somebody asked about lately.
-    pub runs: BTreeMap<String, Arc<Run>>,
+    /// Live runs (open, or owing something), and closed ones that somebody asked about lately; by run id.
+    pub runs: SharedMap<Arc<Run>>,
     /// Runs that were looked up and do not exist.
     pub absent: BTreeSet<String>,
 }

@@ -169,7 +169,7 @@ fn children(count: usize) -> Workflow {
 fn from_row(workflow: Workflow) -> Workflow {
     let row = Bytes::from(RunRow::of(&workflow.runs[RUN]).encode_to_vec());
     let run = RunRow::decode(row).unwrap().into_run().unwrap();
-    Workflow { runs: [(RUN.to_owned(), Arc::new(run))].into(), ..Workflow::default() }
+    Workflow { runs: [Arc::new(run)].into_iter().collect(), ..Workflow::default() }
 }
 
 /// A workflow ID that has carried out many requests.

@@ -23,7 +23,7 @@ use self::fair_queue::FairQueue;
 use self::limit::Limit;
 
 /// How often the lag is measured while namespaces contend.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
+const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// A refused request waits at least so long, though nothing has waited yet.
 const SHORTEST_RETRY: Duration = Duration::from_millis(100);
@@ -70,7 +70,7 @@ impl Drop for Turn {
 }
 
 /// A request, as far as admission is concerned.
-pub(crate) struct Asking<'a> {
+pub(crate) struct Entrant<'a> {
     /// Its namespace's id; empty for requests to none, or to one that is not known.
     pub(crate) namespace: &'a NamespaceId,
     /// The namespace's name.
@@ -91,8 +91,8 @@ impl Admission {
     }
 
     /// Returns when it is the request's turn. Refused while too much of its namespace waits already.
-    pub(crate) async fn enter(self: &Arc<Self>, asking: Asking<'_>) -> ServiceResult<Turn> {
-        let Asking { namespace, name, class, bytes } = asking;
+    pub(crate) async fn enter(self: &Arc<Self>, entrant: Entrant<'_>) -> ServiceResult<Turn> {
+        let Entrant { namespace, name, class, bytes } = entrant;
         let weight = self.settings.weights.get(name).copied().unwrap_or(1).max(1) as usize;
         let cost = 1 + bytes / BYTES_OF_ONE;
         let now = self.runtime.now();
@@ -156,7 +156,7 @@ impl Admission {
         })
     }
 
-    /// All that may be let in now.
+    /// Admits all that may be admitted now.
     fn admitted(self: &Arc<Self>, state: &mut State) -> Vec<(oneshot::Sender<Turn>, Turn)> {
         let mut admitted = Vec::new();
         while let Some((namespace, cost, waiter)) = state.queue.next(|waiter| waiter.to.is_closed()) {
@@ -168,7 +168,7 @@ impl Admission {
     /// Measures the lag and sets the limit by it, until `gone`.
     pub(crate) async fn adapt(self: Arc<Self>, gone: CancellationToken) {
         loop {
-            let rest = if self.is_contended() { Some(BETWEEN_LOOKS) } else { None };
+            let rest = if self.is_contended() { Some(CHECK_INTERVAL) } else { None };
             let rested = async {
                 match rest {
                     Some(rest) => self.runtime.sleep(rest).await,

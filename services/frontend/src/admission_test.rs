@@ -24,7 +24,7 @@ fn at_once(admission: &Arc<Admission>, name: &str, class: Class) -> Option<Servi
 }
 
 async fn ask(admission: &Arc<Admission>, name: &str, class: Class) -> ServiceResult<Turn> {
-    admission.enter(Asking { namespace: &NamespaceId::new(name), name, class, bytes: 100 }).await
+    admission.enter(Entrant { namespace: &NamespaceId::new(name), name, class, bytes: 100 }).await
 }
 
 fn turn(admission: &Arc<Admission>, name: &str) -> Turn {
@@ -72,7 +72,7 @@ async fn too_many_that_wait_are_refused() {
         refused,
         ServiceError::ResourceExhausted { cause, message: message.to_owned(), retry_after: Some(SHORTEST_RETRY) }
     );
-    assert!(at_once(&admission, "another", Class::Beginning).unwrap().is_ok(), "nobody else is refused");
+    assert!(at_once(&admission, "another", Class::Beginning).unwrap().is_ok(), "no other namespace is refused");
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +100,7 @@ async fn once_the_other_namespace_is_silent_nothing_is_held_back_any_more() {
     ask(&admission, "loud", Class::Beginning).await.unwrap();
     let contended_for = admission.settings.contended_for;
     let waited = admission.runtime.now().since(began);
-    assert!((contended_for..contended_for + 2 * BETWEEN_LOOKS).contains(&waited), "{waited:?}");
+    assert!((contended_for..contended_for + 2 * CHECK_INTERVAL).contains(&waited), "{waited:?}");
     gone.cancel();
     adapting.await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! Which clients this server serves, and whether a client accepts this server. Clients say in headers who they are and
-//! which servers they know how to speak to; a pair that does not go together hears so at once, whatever it asks for.
+//! Which clients this server serves, and whether a client accepts this server. Clients name in headers themselves and
+//! which servers they know how to speak to; an unsupported pair gets an error at once, whatever it asks for.
 //!
 //! Absent on purpose: any look at clients that do not say both their name and their version.
 
@@ -54,17 +54,17 @@ impl ClientVersions {
 
     /// Whether the client that sends these headers and this server go together.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Mismatch> {
-        let (Some(name), Some(said)) = (value(headers, "client-name"), value(headers, "client-version")) else {
+        let (Some(name), Some(given)) = (value(headers, "client-name"), value(headers, "client-version")) else {
             return Ok(());
         };
         if let Some((_, supported, range)) = self.clients.iter().find(|(known, ..)| *known == name) {
-            let client = version(&said).map_err(|error| {
+            let client = version(&given).map_err(|error| {
                 Mismatch::Unreadable(format!("Unable to parse client version: client-version {error}"))
             })?;
             if !range.contains(&client) {
                 return Err(Mismatch::Client {
                     name: name.into_owned(),
-                    version: said.into_owned(),
+                    version: given.into_owned(),
                     supported: (*supported).to_owned(),
                 });
             }
@@ -133,10 +133,10 @@ mod tests {
     fn versions_that_are_none_are_said_to_be_so() {
         for bad in ["1.10", "v1.10.0", "x", "01.0.0", " 1.0.0", "1.0.0 ", "1.0.0-01", "99999999999999999999.0.0", "é"]
         {
-            let said = client("temporal-go", bad);
+            let given = client("temporal-go", bad);
             let expected =
                 format!("Unable to parse client version: client-version is {bad:?}, a semantic version such");
-            assert!(said.starts_with(&expected), "{said}");
+            assert!(given.starts_with(&expected), "{given}");
         }
         assert_eq!(client("temporal-go", "1.0.0+build.1"), "served");
         let long = client("temporal-go", &"9".repeat(5000));

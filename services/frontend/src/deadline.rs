@@ -13,13 +13,13 @@ use tonic::metadata::MetadataMap;
 /// What the transport says of a request, in its extensions.
 #[derive(Clone)]
 pub(crate) struct Received {
-    /// When the answer must have left, if the caller said.
+    /// When the answer must have left, if the caller gave a deadline.
     pub(crate) deadline: Option<Timestamp>,
     /// Where a receipt is looked for once there is an answer.
     pub(crate) receipts: ReceiptSlot,
 }
 
-/// When a request arrived, how long its caller waits, and who that is.
+/// When a request arrived, how long its caller waits, and the caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// When the handler began.
@@ -28,7 +28,7 @@ pub(crate) struct Call {
     pub(crate) timeout: Option<Duration>,
     /// What the caller is shown of events that are not written yet.
     pub(crate) unwritten: UnwrittenEvents,
-    /// When the answer must have left, if the caller said.
+    /// When the answer must have left, if the caller gave a deadline.
     deadline: Option<Timestamp>,
     receipts: Option<ReceiptSlot>,
 }
@@ -52,7 +52,7 @@ impl Call {
         CallContext { deadline: self.deadline, receipts: self.receipts.clone(), ..context }
     }
 
-    /// When a poll of a task queue gives up. Refused when the caller waits less than the shortest poll.
+    /// When a poll of a task queue ends empty. Refused when the caller waits less than the shortest poll.
     pub(crate) fn poll_deadline(&self, settings: &LongPollSettings) -> ServiceResult<Timestamp> {
         if let Some(timeout) = self.timeout
             && timeout < settings.shortest
@@ -68,7 +68,7 @@ impl Call {
         Ok(self.arrived + wait.min(settings.task_queue))
     }
 
-    /// When a wait of at most `longest` gives up: ahead of the caller's deadline by `margin`, or by a fifth of a short one.
+    /// When a wait of at most `longest` ends: ahead of the caller's deadline by `margin`, or by a fifth of a short one.
     pub(crate) fn deadline(&self, longest: Duration, margin: Duration) -> Timestamp {
         let wait = self.timeout.map_or(longest, |timeout| longest.min(timeout - margin.min(timeout / 5)));
         self.arrived + wait

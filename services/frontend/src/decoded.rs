@@ -1,4 +1,4 @@
-//! What a request takes in memory once it is decoded, told from its undecoded bytes.
+//! What a request takes in memory once it is decoded, estimated from its undecoded bytes.
 //!
 //! A message of two bytes on the wire may become a struct of a thousand, so the length of a request says little of what
 //! decoding it costs. [`bound`] walks over the tags of a request, with a table made from the API's descriptors, and adds

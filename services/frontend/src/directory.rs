@@ -1,4 +1,4 @@
-//! The namespaces of the cluster, for processes that serve no API: a snapshot that follows the registry.
+//! The namespaces of the cluster: a snapshot that follows the registry, one for all services of a process.
 
 use std::sync::Arc;
 
@@ -13,31 +13,46 @@ use crate::stored::refresh_after_changes;
 
 /// All namespaces, at most a few seconds old. Ends its background work when dropped.
 pub struct Directory {
-    namespaces: Arc<Namespaces>,
-    _following: DropGuard,
+    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) namespaces: Arc<Namespaces>,
+    runtime: Runtime,
+    gone: CancellationToken,
+    _gone_when_dropped: DropGuard,
 }
 
 impl Directory {
-    /// Reads all namespaces, and again after each change.
+    /// Knows nothing before [`Directory::follow`].
+    #[must_use]
+    pub fn new(registry: Arc<dyn Registry>, runtime: Runtime) -> Self {
+        let gone = CancellationToken::new();
+        Self {
+            namespaces: Arc::new(Namespaces::new(Arc::clone(&registry), runtime.clone())),
+            registry,
+            runtime,
+            _gone_when_dropped: gone.clone().drop_guard(),
+            gone,
+        }
+    }
+
+    /// Reads all namespaces, and from now on again after each change. Called until it succeeds, once.
     ///
     /// # Errors
     /// Unavailable when the registry cannot be read now.
-    pub async fn follow(registry: Arc<dyn Registry>, runtime: Runtime) -> ServiceResult<Self> {
+    pub async fn follow(&self) -> ServiceResult<()> {
         // Watch first, then read: a change in between is seen by the watch.
-        let changes = registry.watch();
-        let namespaces = Arc::new(Namespaces::new(registry, runtime.clone()));
-        namespaces.refresh().await?;
-        let gone = CancellationToken::new();
-        let followed = Arc::downgrade(&namespaces);
+        let changes = self.registry.watch();
+        self.namespaces.refresh().await?;
+        let followed = Arc::downgrade(&self.namespaces);
         let refresh = move || {
             let namespaces = followed.upgrade()?;
             Some(async move { namespaces.refresh().await })
         };
-        runtime.spawn(refresh_after_changes(changes, gone.clone(), runtime.clone(), refresh));
-        Ok(Self { namespaces, _following: gone.drop_guard() })
+        let following = refresh_after_changes(changes, self.gone.clone(), self.runtime.clone(), refresh);
+        self.runtime.spawn(following);
+        Ok(())
     }
 
-    /// The namespace with this id, as far as it has been heard of.
+    /// The namespace with this id, as far as the directory has loaded it.
     #[must_use]
     pub fn known(&self, id: &NamespaceId) -> Option<Arc<Namespace>> {
         self.namespaces.known(id)
@@ -57,7 +72,8 @@ mod tests {
     async fn it_hears_of_namespaces_that_others_create() {
         let registry = MemoryStore::new().store().registry;
         let runtime = Runtime::virtual_from(ids::Timestamp::from_millis(1_000_000));
-        let directory = Directory::follow(Arc::clone(&registry), runtime.clone()).await.unwrap();
+        let directory = Directory::new(Arc::clone(&registry), runtime.clone());
+        directory.follow().await.unwrap();
         let elsewhere = Namespaces::new(registry, runtime.clone());
         let info = NamespaceInfo { name: "orders".to_owned(), ..NamespaceInfo::default() };
         let wanted =
@@ -69,6 +85,6 @@ mod tests {
             }
             runtime.sleep(Duration::from_millis(100)).await;
         }
-        panic!("nobody told it of the namespace within five seconds");
+        panic!("the frontend did not load the namespace within five seconds");
     }
 }

@@ -122,7 +122,7 @@ fn row(error: &ServiceError) -> (Code, Option<Any>) {
     }
 }
 
-/// Who shares the bound: everything that is not the whole server's business is the namespace's.
+/// The scope of the bound: everything that is not the whole server's business is the namespace's.
 fn scope(cause: ResourceExhaustedCause) -> ResourceExhaustedScope {
     match cause {
         ResourceExhaustedCause::SystemOverloaded
@@ -140,13 +140,13 @@ struct RetryInfo {
 }
 
 /// A shard that moves is served again in well under a second.
-const MOVED_WITHIN: Duration = Duration::from_millis(200);
+const MOVED_RETRY_AFTER: Duration = Duration::from_millis(200);
 
 /// When a retry of what failed with `error` makes sense, where that is known.
 fn retry_after(error: &ServiceError) -> Option<Duration> {
     match error {
         ServiceError::ResourceExhausted { retry_after, .. } => *retry_after,
-        ServiceError::NotOwner(_) => Some(MOVED_WITHIN),
+        ServiceError::NotOwner(_) => Some(MOVED_RETRY_AFTER),
         _ => None,
     }
 }

@@ -13,8 +13,9 @@ use settings::FrontendSettings;
 use storage::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{Admission, Asking, Class, Turn};
+use crate::admission::{Admission, Class, Entrant, Turn};
 use crate::deadline::Call;
+use crate::directory::Directory;
 use crate::memory::{self, Bounds, RequestMemory};
 use crate::namespaces::Namespaces;
 use crate::quotas::{Poll, PollPlace, Quotas};
@@ -47,9 +48,8 @@ struct Inner {
     settings: FrontendSettings,
     history: Arc<dyn History>,
     matching: Arc<dyn Matching>,
-    registry: Arc<dyn Registry>,
+    directory: Arc<Directory>,
     runtime: Runtime,
-    namespaces: Namespaces,
     quotas: Quotas,
     memory: Arc<RequestMemory>,
     admission: Arc<Admission>,
@@ -72,20 +72,20 @@ impl Drop for Inner {
 const CLUSTER_ID_ROW: &str = "cluster/id";
 
 impl Frontend {
-    /// Reads namespaces, keys and the cluster's id from `registry` (creating the latter two once), and follows it.
+    /// Serves the namespaces of `directory`, which is followed already. Reads keys and the cluster's id from its registry
+    /// (creating them once), and follows the keys.
     pub async fn new(
         settings: FrontendSettings,
         history: Arc<dyn History>,
         matching: Arc<dyn Matching>,
-        registry: Arc<dyn Registry>,
+        directory: Arc<Directory>,
         runtime: Runtime,
     ) -> Result<Self, StartError> {
-        let keys = Keys::load_or_create(registry.as_ref(), &runtime).await?;
-        let cluster_id = load_or_draw_cluster_id(registry.as_ref(), &runtime).await?;
-        let namespaces = Namespaces::new(Arc::clone(&registry), runtime.clone());
+        let registry = &directory.registry;
         // Watch first, then read: a change in between is seen by the watch.
         let changes = registry.watch();
-        namespaces.refresh().await?;
+        let keys = Keys::load_or_create(registry.as_ref(), &runtime).await?;
+        let cluster_id = load_or_draw_cluster_id(registry.as_ref(), &runtime).await?;
         let frontend = Self(Arc::new(Inner {
             quotas: Quotas::new(settings.quotas.clone()),
             memory: RequestMemory::new(Bounds::of(&settings.transport)),
@@ -97,12 +97,11 @@ impl Frontend {
             settings,
             history,
             matching,
-            registry,
+            directory,
             runtime,
-            namespaces,
             cluster_id,
         }));
-        frontend.follow_registry(changes);
+        frontend.follow_keys(changes);
         frontend.0.runtime.spawn(Arc::clone(&frontend.0.admission).adapt(frontend.0.gone.clone()));
         Ok(frontend)
     }
@@ -111,7 +110,7 @@ impl Frontend {
     /// register.
     pub async fn ensure_namespace(&self, name: &str) -> ServiceResult<()> {
         fields::namespace_name("namespace", name, &self.settings().limits)?;
-        match self.0.namespaces.by_name(name).await {
+        match self.namespaces().by_name(name).await {
             Err(ServiceError::NamespaceNotFound(_)) => {}
             found => return found.map(drop),
         }
@@ -125,24 +124,19 @@ impl Frontend {
             ..NamespaceConfig::default()
         };
         let namespace = Namespace { id: NamespaceId::new(""), name: name.to_owned(), info, config };
-        match self.0.namespaces.create(namespace).await {
+        match self.namespaces().create(namespace).await {
             // Another process was quicker: as good.
             Ok(_) | Err(ServiceError::NamespaceAlreadyExists(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// The namespace with this id, as far as this frontend has heard of it.
-    pub fn known_namespace(&self, id: &NamespaceId) -> Option<Arc<Namespace>> {
-        self.0.namespaces.known(id)
-    }
-
-    /// Namespaces and keys change rarely; a listing follows each burst of changes of the registry.
-    fn follow_registry(&self, changes: tokio::sync::watch::Receiver<u64>) {
+    /// Keys change rarely; they are read again after each burst of changes of the registry.
+    fn follow_keys(&self, changes: tokio::sync::watch::Receiver<u64>) {
         let (followed, gone) = (Arc::downgrade(&self.0), self.0.gone.clone());
         let refresh = move || {
             let inner = followed.upgrade()?;
-            Some(async move { inner.refresh().await })
+            Some(async move { inner.refresh_keys().await })
         };
         self.0.runtime.spawn(refresh_after_changes(changes, gone, self.0.runtime.clone(), refresh));
     }
@@ -164,7 +158,7 @@ impl Frontend {
     }
 
     pub(crate) fn namespaces(&self) -> &Namespaces {
-        &self.0.namespaces
+        &self.0.directory.namespaces
     }
 
     pub(crate) fn quotas(&self) -> &Quotas {
@@ -179,8 +173,8 @@ impl Frontend {
     /// The turn of a request of `bytes` to the namespace `name`, when it has come.
     pub(crate) async fn turn(&self, name: &str, class: Class, bytes: usize) -> ServiceResult<Turn> {
         // Unknown names share one lane: inventing them gains nothing.
-        let namespace = self.0.namespaces.known_by_name(name).unwrap_or_else(|| self.0.no_namespace.clone());
-        self.0.admission.enter(Asking { namespace: &namespace, name, class, bytes }).await
+        let namespace = self.namespaces().known_by_name(name).unwrap_or_else(|| self.0.no_namespace.clone());
+        self.0.admission.enter(Entrant { namespace: &namespace, name, class, bytes }).await
     }
 
     pub(crate) fn cluster_id(&self) -> &str {
@@ -195,7 +189,7 @@ impl Frontend {
     /// The context of a call to the namespace of this name, which is its verified tenant.
     pub(crate) async fn tenant(&self, call: &Call, name: &str) -> ServiceResult<CallContext> {
         fields::required_id("namespace", name, &self.settings().limits)?;
-        let namespace = self.0.namespaces.by_name(name).await?;
+        let namespace = self.namespaces().by_name(name).await?;
         self.admitted(call, namespace)
     }
 
@@ -228,7 +222,7 @@ impl Frontend {
     ) -> ServiceResult<(CallContext, T)> {
         let token: T = tokens::read(kind, &self.open(kind, token).await?)?;
         let ctx = match name {
-            "" => self.admitted(call, self.0.namespaces.by_id(token.namespace_id()).await?)?,
+            "" => self.admitted(call, self.namespaces().by_id(token.namespace_id()).await?)?,
             name => self.tenant(call, name).await?,
         };
         tokens::check_namespace(kind, &token, &ctx.namespace)?;
@@ -263,13 +257,8 @@ impl Frontend {
 }
 
 impl Inner {
-    async fn refresh(&self) -> ServiceResult<()> {
-        self.refresh_keys().await?;
-        self.namespaces.refresh().await
-    }
-
     async fn refresh_keys(&self) -> ServiceResult<()> {
-        if let Some(keys) = Keys::load(self.registry.as_ref()).await? {
+        if let Some(keys) = Keys::load(self.directory.registry.as_ref()).await? {
             *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
         }
         Ok(())

@@ -23,7 +23,7 @@ pub fn decode_and_check(input: &[u8]) -> bool {
 
 /// Opens `bytes` as they are, which must fail, and sealed, which must succeed as far as the seal goes.
 fn open_as_token<T: Content>(kind: Kind, bytes: &[u8]) {
-    let Some(keys) = Keys::of_secret(1, b"known to everybody") else { return };
+    let Some(keys) = Keys::of_secret(1, b"known to everyone") else { return };
     let _refused = tokens::open(&keys, kind, &Bytes::copy_from_slice(bytes));
     let sealed = tokens::seal(&keys, kind, bytes);
     if let Ok(content) = tokens::open(&keys, kind, &sealed) {

@@ -1,7 +1,7 @@
 //! What requests in flight may take of memory, all together: as bytes that arrive, as messages being answered, and as
 //! answers that leave.
 //!
-//! Nothing waits for room here, since those who hold some might wait for each other. A request that finds none is
+//! Nothing waits for room here, since requests that hold some might wait for each other. A request that finds none is
 //! refused, to be tried again. No connection and no namespace may take all there is, and the last part of it is for
 //! small requests, so that a flood of large ones by one client leaves room for the others.
 
@@ -110,7 +110,7 @@ struct NamespaceShare {
 impl Held {
     /// Holds `more` bytes, if there is room. What was held stays held either way.
     pub(crate) fn grow(&mut self, more: usize) -> ServiceResult<()> {
-        // Counted before it is compared, so that those who ask at the same time see each other.
+        // Counted before it is compared, so that concurrent requests see each other.
         self.add(more);
         let short = self.short();
         if short.is_some() {

@@ -1,5 +1,5 @@
 //! The table of the methods that are served, of every API service alike. A row names a method, says what a caller needs to
-//! be allowed, and holds the two functions that the method's file has: `check`, which judges a request by itself and may
+//! be allowed, and holds the two functions that the method's file has: `check`, which validates a request by itself and may
 //! tidy it up, and `serve`, which answers it. Everything else follows from the row: unknown methods, the bound of the decoded
 //! message, metrics, rate limits, the request's turn, its namespace and token, compression, and the fuzz target.
 //!
@@ -281,7 +281,7 @@ impl Frontend {
             }
             Err(error) => {
                 if matches!(error, ServiceError::Internal(_) | ServiceError::DataLoss(_)) {
-                    tracing::error!(%error, "a request failed through no fault of its caller");
+                    tracing::error!(%error, "a request failed with a server error");
                 }
                 Err(to_status(&error, transport.error_message_chars))
             }

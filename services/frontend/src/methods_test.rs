@@ -33,7 +33,7 @@ fn every_row_takes_and_gives_the_messages_of_its_method() {
 fn rows_are_found_by_their_paths_and_are_there_once() {
     for (number, method) in methods().rows().iter().enumerate() {
         assert_eq!(methods().number(&method.path()), Some(number));
-        assert_eq!(methods().named(method.name), Some(number), "{} is told by its name alone", method.path());
+        assert_eq!(methods().named(method.name), Some(number), "{} is identified by its name alone", method.path());
     }
     assert_eq!(methods().number("/temporal.api.workflowservice.v1.WorkflowService/Nonsense"), None);
 }

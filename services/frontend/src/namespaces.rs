@@ -2,8 +2,8 @@
 //!
 //! A namespace has two rows. `namespace/name/<name>` claims the name; creating it is the one step that makes the
 //! namespace exist, so it carries the whole namespace as created. `namespace/id/<id>` is what the namespace is now.
-//! Whoever meets a claim whose second row is missing (its creator was killed in between) writes that row from the
-//! claim: no half of a namespace can be seen, and its name can never be lost to nobody.
+//! The reader of a claim whose second row is missing (its creator was killed in between) writes that row from the
+//! claim: no half of a namespace can be seen, and its name can never be lost.
 
 mod refreshing;
 mod snapshot;
@@ -43,8 +43,8 @@ impl Namespaces {
         Self { registry, runtime, snapshot, listings, creating: AtomicUsize::new(0) }
     }
 
-    /// Reads all rows again, once for all who ask before that begins. What is out of date until then is at most what
-    /// the registry's watch has not told yet.
+    /// Reads all rows again, once for all callers that come before that begins. What is out of date until then is at most what
+    /// the registry's watch has not reported yet.
     pub(crate) async fn refresh(&self) -> ServiceResult<()> {
         self.listings.once(|| self.list()).await
     }
@@ -159,7 +159,7 @@ impl Namespaces {
         // From here on it exists; failing at the second row takes nothing back, since any reader writes it.
         match self.write_second_row(claim).await {
             Ok((revision, stored)) => drop(self.snapshot.apply(revision, stored)),
-            Err(error) => tracing::warn!(%error, "a new namespace has one of its two rows as yet"),
+            Err(error) => tracing::warn!(%error, "a new namespace is incomplete: its second row is missing"),
         }
         Ok(Arc::new(namespace))
     }

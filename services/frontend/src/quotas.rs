@@ -25,7 +25,7 @@ pub(crate) enum Poll {
 const POLLS: usize = 4;
 
 /// What a poll beyond the bound is to wait. Polls end with a task or after a minute, so of many some end each second.
-const PLACE_WITHIN: Duration = Duration::from_secs(1);
+const PLACE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The quotas of one frontend.
 pub(crate) struct Quotas {
@@ -107,7 +107,7 @@ impl Quotas {
                 "namespace {name:?} has {before} polls of this kind waiting, {} are allowed",
                 self.settings.waiting_polls
             ),
-            retry_after: Some(PLACE_WITHIN),
+            retry_after: Some(PLACE_TIMEOUT),
         })
     }
 
@@ -126,10 +126,10 @@ impl Quotas {
     }
 }
 
-/// The longest wait that a bucket asks for. One whose rate is next to nothing has no use for more.
+/// The longest wait that a bucket asks for. No rate needs a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A token bucket that holds a burst. Who finds none learns when the next token is there that nobody was refused for
+/// A token bucket that holds a burst. A refused caller gets the time of the next token that no other was refused for
 /// before: callers that were refused together do not come back together.
 pub(crate) struct Bucket {
     per_second: f64,
@@ -156,7 +156,7 @@ impl Bucket {
         Self::new(per_second, 2.0 * per_second)
     }
 
-    /// Takes a token, or tells how long to wait for one.
+    /// Takes a token, or returns how long to wait for one.
     pub(crate) fn take(&self, now: Timestamp) -> Result<(), Duration> {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);
         let gained = now.since(level.at).as_secs_f64() * self.per_second;
@@ -169,7 +169,7 @@ impl Bucket {
             return Ok(());
         }
         let seconds = (1.0 - level.tokens + level.promised) / self.per_second;
-        // Nobody is referred to more than a burst to come.
+        // No caller is referred to more than a burst to come.
         level.promised = (level.promised + 1.0).min(self.burst);
         Err(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT))
     }
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_tells_the_wait_until_a_token_is_there_and_refers_each_to_one_of_its_own() {
+    fn a_bucket_returns_the_wait_until_a_token_is_there_and_refers_each_to_one_of_its_own() {
         let bucket = Bucket::new(4.0, 2.0);
         let (start, ms) = (Timestamp::from_millis(50_000), Duration::from_millis);
         assert_eq!([bucket.take(start), bucket.take(start)], [Ok(()), Ok(())]);
@@ -214,7 +214,7 @@ mod tests {
         for _ in 0..100 {
             assert!(
                 bucket.take(start + ms(100)) <= Err(ms(150 + 500)),
-                "nobody is referred to more than a burst to come"
+                "no caller is referred to more than a burst to come"
             );
         }
         assert_eq!(bucket.take(start + ms(250)), Ok(()), "a promise is no reservation");

@@ -8,11 +8,11 @@ use storage::{CompareAndSet, Registry, RegistryEntry, StorageError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Tries of one write whose outcome stays unknown, before the caller is told to try again.
+/// Tries of one write whose outcome stays unknown, before the caller gets an error to retry.
 const TRIES: u32 = 5;
 
 /// How long to wait before a listing that failed is tried again.
-const REFRESH_REST: Duration = Duration::from_secs(1);
+const REFRESH_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Between two listings because of changes: many changes in a row cost a listing each interval.
 const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
@@ -34,7 +34,7 @@ pub(crate) async fn refresh_after_changes<F: Future<Output = ServiceResult<()>>>
         let Some(refreshing) = refresh() else { return };
         if let Err(error) = refreshing.await {
             tracing::warn!(%error, "namespaces may be out of date, retrying");
-            runtime.sleep(REFRESH_REST).await;
+            runtime.sleep(REFRESH_RETRY_DELAY).await;
             changes.mark_changed();
         } else {
             runtime.sleep(REFRESH_INTERVAL).await;
@@ -52,7 +52,7 @@ pub(crate) enum Written {
 }
 
 /// Stores `value` under `key` if its version is still `expected`, resolving "it may have happened" by looking. Values
-/// must be unique to their write (a fresh id inside) or the same whoever writes them.
+/// must be unique to their write (a fresh id inside) or the same from every writer.
 pub(crate) async fn write_once(
     registry: &dyn Registry,
     runtime: &Runtime,
@@ -76,7 +76,7 @@ pub(crate) async fn write_once(
         }
         runtime.sleep(Duration::from_millis(10 << tried)).await;
     }
-    Err(ServiceError::Unavailable(format!("the registry did not say whether {key:?} was stored, try again")))
+    Err(ServiceError::Unavailable(format!("storing {key:?} in the registry has an unknown outcome, try again")))
 }
 
 /// A storage error as callers see it. Reads have no effect, so that "it may have happened" is a reason to try again.

@@ -57,7 +57,7 @@ fn a_token_of_another_cluster_is_refused() {
 }
 
 #[test]
-fn no_token_and_no_such_token_are_told_apart() {
+fn no_token_and_no_such_token_are_different_errors() {
     let ours = keys(b"ours");
     assert_eq!(message(open(&ours, Kind::WorkflowTask, &Bytes::new())), "task_token is not set");
     let short = Bytes::from_static(b"short");

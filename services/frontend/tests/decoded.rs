@@ -1,4 +1,4 @@
-//! What a request takes once decoded, by the allocator's own count, against what was told from its undecoded bytes: for
+//! What a request takes once decoded, by the allocator's own count, against the estimate from its undecoded bytes: for
 //! every list and map that a served request can have, at all levels.
 
 #[path = "decoded/flood.rs"]
@@ -29,26 +29,26 @@ fn bound(flood: &Flood, message: &[u8], limits: Limits) -> Result<usize, decoded
     decoded::bound_of(&flood.rpc, message, limits).expect("it is served").map(|size| size.bytes)
 }
 
-/// Decodes, and checks that no more was allocated than was told. Returns what was held at the end, and at most.
-fn decoded_within(flood: &Flood, message: Vec<u8>, told: usize) -> (usize, usize) {
+/// Decodes, and checks that no more was allocated than estimated. Returns what was held at the end, and at most.
+fn decoded_within(flood: &Flood, message: Vec<u8>, estimate: usize) -> (usize, usize) {
     let message = Bytes::from(message);
     let (decoded, Allocated { held: kept, peak }) = allocated(|| decoded::decode_of(&flood.rpc, message));
     let is_a_request = decoded.is_some();
     assert!(is_a_request, "{}: not a request", flood.name);
-    assert!(kept <= told + HANDLE, "{}: {kept} bytes are held, {told} were told", flood.name);
+    assert!(kept <= estimate + HANDLE, "{}: {kept} bytes are held, {estimate} were estimated", flood.name);
     (kept, peak)
 }
 
 #[test]
-fn no_list_or_map_takes_more_than_was_told_nor_much_less() {
+fn no_list_or_map_takes_more_than_estimated_nor_much_less() {
     let floods = floods();
     assert!(floods.len() > 140, "{}", floods.len());
     for flood in &floods {
         let message = flood.message(6 * KIB);
-        let told = bound(flood, &message, NO_LIMITS).unwrap();
-        assert!(told > 2 * message.len(), "{}: {told}, it floods nothing", flood.name);
-        let (kept, _) = decoded_within(flood, message, told);
-        assert!(told <= 3 * kept + 16 * KIB, "{}: {kept} bytes are held, {told} were told", flood.name);
+        let estimate = bound(flood, &message, NO_LIMITS).unwrap();
+        assert!(estimate > 2 * message.len(), "{}: {estimate}, it floods nothing", flood.name);
+        let (kept, _) = decoded_within(flood, message, estimate);
+        assert!(estimate <= 3 * kept + 16 * KIB, "{}: {kept} bytes are held, {estimate} were estimated", flood.name);
     }
 }
 
@@ -60,8 +60,8 @@ fn whatever_fits_into_a_request_is_refused_or_takes_less_than_64_mib() {
         let message = flood.message(REQUEST);
         assert!(message.len() <= REQUEST && message.len() > REQUEST - KIB, "{}: {}", flood.name, message.len());
         match bound(flood, &message, LIMITS) {
-            Ok(told) => {
-                let (_, peak) = decoded_within(flood, message, told);
+            Ok(estimate) => {
+                let (_, peak) = decoded_within(flood, message, estimate);
                 assert!(peak <= 64 * MIB, "{}: {peak}", flood.name);
             }
             Err(_) => largest.push(flood),
@@ -74,8 +74,8 @@ fn whatever_fits_into_a_request_is_refused_or_takes_less_than_64_mib() {
         let by_bytes = sample.len() as f64 * LIMITS.bytes as f64 / all.bytes as f64;
         let by_elements = sample.len() as f64 * LIMITS.elements as f64 / all.elements as f64;
         let message = flood.message((0.95 * by_bytes.min(by_elements)) as usize);
-        let told = bound(flood, &message, LIMITS).expect("it fits, just");
-        let (_, peak) = decoded_within(flood, message, told);
+        let estimate = bound(flood, &message, LIMITS).expect("it fits, just");
+        let (_, peak) = decoded_within(flood, message, estimate);
         assert!(peak <= 64 * MIB, "{}: {peak}", flood.name);
     }
 }

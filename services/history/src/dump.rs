@@ -33,8 +33,7 @@ pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceRe
 }
 
 async fn look(service: &HistoryService, key: &EntityKey) -> ServiceResult<Value> {
-    let workflows = service.workflows().map_err(refused)?;
-    workflows.inspect(key, |view| show(&view)).await.map_err(refused)
+    service.workflows.inspect(key, |view| show(&view)).await.map_err(refused)
 }
 
 fn show(view: &EntityView<'_>) -> Value {
@@ -52,7 +51,7 @@ fn show(view: &EntityView<'_>) -> Value {
         Some(workflow) => {
             value["chain"] = show_chain(workflow);
             let runs = workflow.state().runs.iter();
-            value["runs"] = Value::Object(runs.map(|(id, run)| (id.clone(), show_run(workflow, run))).collect());
+            value["runs"] = Value::Object(runs.map(|(id, run)| (id.to_owned(), show_run(workflow, run))).collect());
         }
         None => value["loading"] = json!(true),
     }
@@ -60,7 +59,10 @@ fn show(view: &EntityView<'_>) -> Value {
 }
 
 fn show_slot(slot: &SlotView<'_>) -> Value {
-    let owed = slot.owed.iter().map(|(id, standing, attempts)| json!({"id": id, "is": standing, "in_vain": attempts}));
+    let owed = slot
+        .owed
+        .iter()
+        .map(|(id, standing, attempts)| json!({"id": id.to_string(), "is": standing, "in_vain": attempts}));
     json!({
         "last_change": slot.last_change.0,
         "dirty_since": slot.dirty_since.map(|seq| seq.0),
@@ -92,7 +94,7 @@ fn show_run(workflow: &Resident<WorkflowKind>, run: &Run) -> Value {
     let core = &run.core;
     let standing = workflow.standing(&WorkflowPart::Run(core.run_id.clone()));
     let is_unsafe = |first: i64| workflow.standing(&WorkflowPart::Batch(core.run_id.clone(), first)).is_some();
-    let unsafe_batches = run.batches.iter().filter(|batch| is_unsafe(batch.first_event_id)).count();
+    let unsafe_batches = run.batches.values().filter(|batch| is_unsafe(batch.first_event_id)).count();
     let status = run.status().as_str_name();
     let mut value = json!({
         "status": status,

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use api::temporal::api::history::v1::History;
 use bytes::Bytes;
-use entities::{Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition};
-use execution::{Change, Input, Limits, Obligation, Rejection, Reply, Run, WakeUp, Workflow};
+use entities::{Corrupt, EntityKey, Env, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition};
+use execution::{Change, Input, Limits, Obligation, ObligationId, Rejection, Reply, Run, WakeUp, Workflow};
 use ids::{KindId, Timestamp};
 use prost::Message;
 use storage::RowKey;
@@ -63,6 +63,7 @@ impl Kind for WorkflowKind {
     type Reply = Answer;
     type Rejection = Rejection;
     type Obligation = Obligation;
+    type ObligationId = ObligationId;
 
     fn entity_partitions(&self) -> &'static [u8] {
         rows::CHAINS
@@ -103,9 +104,8 @@ impl Kind for WorkflowKind {
                 run.map(|run| (rows::state_key(), rows::encode_run(run))).into_iter().collect()
             }
             WorkflowPart::Batch(run_id, first_event_id) => {
-                let batches = workflow.runs.get(run_id).map_or(&[][..], |run| &run.batches);
-                let found = batches.binary_search_by_key(first_event_id, |batch| batch.first_event_id);
-                found.map_or_else(|_| Vec::new(), |at| rows::history_rows(&batches[at]))
+                let batch = workflow.runs.get(run_id).and_then(|run| run.batches.get(first_event_id));
+                batch.map_or_else(Vec::new, |batch| rows::history_rows(batch))
             }
         }
     }
@@ -122,7 +122,7 @@ impl Kind for WorkflowKind {
             (WorkflowPart::Chain, None) => {}
             (WorkflowPart::Run(run_id), Some(row)) => {
                 workflow.absent.remove(run_id);
-                workflow.runs.insert(run_id.clone(), rows::decode_run(&row)?.into());
+                workflow.runs.insert(rows::decode_run(&row)?.into());
             }
             (WorkflowPart::Run(run_id), None) if workflow.chain.live_runs.contains(run_id) => {
                 return Err(Corrupt(format!("the chain names run {run_id} as live, which has no row")));
@@ -157,14 +157,16 @@ impl Kind for WorkflowKind {
 
     fn leave_to_rows(&self, workflow: &mut Workflow, is_safe: &dyn Fn(&WorkflowPart) -> bool) {
         let live_runs = &workflow.chain.live_runs;
-        workflow.runs.retain(|run_id, run| {
+        workflow.runs.retain(|run| {
+            let run_id = &run.core.run_id;
             let may_leave = run.is_finished() && !live_runs.contains(run_id);
             !(may_leave && is_safe(&WorkflowPart::Run(run_id.clone())))
         });
-        for (run_id, run) in &mut workflow.runs {
+        for run in workflow.runs.clone().values() {
+            let run_id = &run.core.run_id;
             let droppable = droppable_batches(run, |first| is_safe(&WorkflowPart::Batch(run_id.clone(), first)));
             if droppable > 0 {
-                Arc::make_mut(run).batches.forget_oldest(droppable);
+                workflow.runs.update(run_id, |run| Arc::make_mut(run).batches.forget_oldest(droppable));
             }
         }
     }
@@ -188,13 +190,16 @@ impl Kind for WorkflowKind {
             workflow_id: &key.id,
         };
         let decided = execution::decide(workflow, input, &env).map_err(Refusal::Rejected)?;
+        let mut owed = OwedChanges::default();
         if !decided.changes.is_empty() {
+            let execution::OwedChanges { settled, fresh } = execution::owed_changes(workflow, &decided.next);
+            owed = OwedChanges { settled, fresh };
             *workflow = decided.next;
             if cfg!(debug_assertions) {
                 check(key, workflow);
             }
         }
-        Ok(Transition { changes: decided.changes, reply: decided.reply, release: Release::Durable })
+        Ok(Transition { changes: decided.changes, reply: decided.reply, release: Release::Durable, owed })
     }
 
     fn apply(
@@ -207,8 +212,8 @@ impl Kind for WorkflowKind {
         match change {
             Change::Run(change) if !is_behind(&WorkflowPart::Run(change.run_id.clone())) => {
                 // The run's row shows it already, and ends before the log does: so the events in memory have no gap.
-                if let (Some(run), Some(batch)) = (workflow.runs.get_mut(&change.run_id), &change.batch) {
-                    Arc::make_mut(run).batches.push(Arc::clone(batch));
+                if let Some(batch) = &change.batch {
+                    workflow.runs.update(&change.run_id, |run| Arc::make_mut(run).batches.insert(Arc::clone(batch)));
                 }
                 Ok(())
             }
@@ -224,8 +229,12 @@ impl Kind for WorkflowKind {
         Change::decode(bytes).map_err(|error| Corrupt(format!("change: {error}")))
     }
 
-    fn obligations(&self, _key: &EntityKey, workflow: &Workflow) -> Vec<(ObligationId, Obligation)> {
+    fn obligations(&self, _key: &EntityKey, workflow: &Workflow) -> Vec<ObligationId> {
         execution::obligations(workflow)
+    }
+
+    fn obligation(&self, _key: &EntityKey, workflow: &Workflow, id: &ObligationId) -> Option<Obligation> {
+        execution::obligation(workflow, id)
     }
 
     fn next_wake_up(&self, workflow: &Workflow) -> Option<Timestamp> {
@@ -253,7 +262,7 @@ impl Kind for WorkflowKind {
 /// How many of a run's batches in memory are stored and too old to be kept for the next task.
 fn droppable_batches(run: &Run, is_safe: impl Fn(i64) -> bool) -> usize {
     let mut kept = 0;
-    let newest_first = run.batches.iter().rev();
+    let newest_first = run.batches.values().rev();
     let recent = newest_first
         .take_while(|batch| {
             let fits = kept < KEPT_HISTORY_BYTES;
@@ -261,8 +270,8 @@ fn droppable_batches(run: &Run, is_safe: impl Fn(i64) -> bool) -> usize {
             fits
         })
         .count();
-    let old = &run.batches[..run.batches.len() - recent];
-    old.iter().take_while(|batch| is_safe(batch.first_event_id)).count()
+    let old = run.batches.values().take(run.batches.len() - recent);
+    old.take_while(|batch| is_safe(batch.first_event_id)).count()
 }
 
 /// A history row.

@@ -22,4 +22,4 @@ mod watch;
 
 pub use kind::{WorkflowKind, WorkflowPart, chain_of_run, check_row};
 pub use namespace_names::LookUpName;
-pub use service::HistoryService;
+pub use service::{HistoryService, Neighbours};

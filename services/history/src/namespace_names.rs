@@ -10,16 +10,15 @@ use ids::NamespaceId;
 pub type LookUpName = Arc<dyn Fn(&NamespaceId) -> Option<Arc<Namespace>> + Send + Sync>;
 
 /// Names learned from requests.
-#[derive(Default)]
 pub(crate) struct NamespaceNames {
     known: RwLock<HashMap<NamespaceId, Arc<Namespace>>>,
-    look_up: RwLock<Option<LookUpName>>,
+    look_up: LookUpName,
 }
 
 impl NamespaceNames {
     /// Asks `look_up` for names that no request has told.
-    pub(crate) fn ask(&self, look_up: LookUpName) {
-        *self.look_up.write().unwrap_or_else(PoisonError::into_inner) = Some(look_up);
+    pub(crate) fn new(look_up: LookUpName) -> Self {
+        Self { known: RwLock::default(), look_up }
     }
 
     /// Notes what a request says.
@@ -36,10 +35,6 @@ impl NamespaceNames {
     /// The name, or nothing.
     pub(crate) fn name_of(&self, id: &NamespaceId) -> String {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        let asked = || {
-            let look_up = self.look_up.read().unwrap_or_else(PoisonError::into_inner);
-            look_up.as_ref().and_then(|look_up| look_up(id))
-        };
-        known.or_else(asked).map(|namespace| namespace.name.clone()).unwrap_or_default()
+        known.or_else(|| (self.look_up)(id)).map(|namespace| namespace.name.clone()).unwrap_or_default()
     }
 }

@@ -96,7 +96,7 @@ pub(crate) async fn read_forward(
         }
         next = page.events.last().map_or(next, |event| event.event_id + 1);
     }
-    for batch in run.batches.iter() {
+    for batch in run.batches.values() {
         if batch.last_event_id() < next || batch.first_event_id >= end || page.is_full() {
             continue;
         }
@@ -117,7 +117,7 @@ pub(crate) async fn read_backward(
 ) -> ServiceResult<Page> {
     let mut page = Page::of(most);
     let mut next = from.min(run.last_event_id());
-    for batch in run.batches.iter().rev() {
+    for batch in run.batches.values().rev() {
         if page.is_full() || batch.first_event_id > next {
             continue;
         }

@@ -9,7 +9,7 @@ mod message;
 mod message_test;
 
 use bytes::Bytes;
-use calls::{CallContext, ServiceError, ServiceResult, TellWorkflow};
+use calls::{CallContext, SendToWorkflow, ServiceError, ServiceResult};
 use entities::{CallError, EntityKey};
 use execution::{Rejection, Reply, RunRef, Started};
 
@@ -46,13 +46,8 @@ impl HistoryService {
             Err(CallError::NotOwner) => {}
             told => return told.unwrap_or(Told::Later),
         }
-        let answered = match self.peers() {
-            Ok(peers) => {
-                let tell = TellWorkflow { workflow_id: workflow_id.into(), message: message.encode() };
-                peers.tell_workflow(&CallContext::internal(&target.namespace), tell).await
-            }
-            Err(error) => Err(error),
-        };
+        let tell = SendToWorkflow { workflow_id: workflow_id.into(), message: message.encode() };
+        let answered = self.peers.send_to_workflow(&CallContext::internal(&target.namespace), tell).await;
         match answered.map(Told::decode) {
             Ok(Ok(told)) => told,
             Ok(Err(error)) => {

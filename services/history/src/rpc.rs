@@ -26,7 +26,7 @@ use bytes::Bytes;
 use calls::token::WorkflowTaskToken;
 use calls::{
     ActivityRef, ActivityReport, CallContext, DumpWorkflow, GetHistory, History, Opened, RecordStart, RecordedStart,
-    ServiceResult, TellWorkflow,
+    SendToWorkflow, ServiceResult,
 };
 use entities::EntityKey;
 use execution::{ActivityResult, ActivitySelector};
@@ -181,7 +181,7 @@ impl History for HistoryService {
         record_activity_task_started::record_activity_task_started(self, ctx, request).await
     }
 
-    async fn tell_workflow(&self, ctx: &CallContext, tell: TellWorkflow) -> ServiceResult<Bytes> {
+    async fn send_to_workflow(&self, ctx: &CallContext, tell: SendToWorkflow) -> ServiceResult<Bytes> {
         self.told_by_peer(&entity(ctx, &tell.workflow_id), tell.message).await
     }
 

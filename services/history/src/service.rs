@@ -1,9 +1,9 @@
 //! The service as one value: everything that an RPC needs to answer.
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Weak};
 
 use api::temporal::api::common::v1::WorkflowExecution;
-use calls::{CallContext, History, Matching, ServiceError, ServiceResult};
+use calls::{CallContext, History, Matching, ServiceResult};
 use cluster::Ownership;
 use entities::{CallError, EntityKey, KindHandle, Kinds, ShardOpener, ShardSettings, ShardStats, Shards};
 use execution::{Asked, Input, Limits, Read, Rejection, Run, RunRef};
@@ -26,66 +26,61 @@ pub struct HistoryService {
     pub(crate) runtime: Runtime,
     pub(crate) watchers: Watchers,
     pub(crate) queries: BufferedQueries,
+    pub(crate) matching: Arc<dyn Matching>,
+    pub(crate) peers: Arc<dyn History>,
     names: NamespaceNames,
-    workflows: OnceLock<KindHandle<WorkflowKind>>,
-    /// Until closed: those hold this service too.
-    neighbours: RwLock<Option<Neighbours>>,
+    pub(crate) workflows: KindHandle<WorkflowKind>,
 }
 
-/// Whom history calls.
-#[derive(Clone)]
-struct Neighbours {
-    matching: Arc<dyn Matching>,
-    peers: Arc<dyn History>,
+/// Whom history calls. None of them keeps this service alive, or it would never end.
+pub struct Neighbours {
+    /// Where tasks are offered.
+    pub matching: Arc<dyn Matching>,
+    /// Who tells workflows that are not served here what those here owe them.
+    pub peers: Arc<dyn History>,
+    /// Knows the namespaces that no request has named since the start.
+    pub names: LookUpName,
 }
 
 impl HistoryService {
-    /// Serves the shards that the ring gives to this node, from now on and as the ring changes; returns at once. Their
-    /// workflows go on when they are open; tasks are handed out from [`HistoryService::connect`] on. Must be closed.
-    pub fn open(
+    /// No shard is open before [`HistoryService::serve`].
+    pub fn new(
         settings: HistorySettings,
         shard_settings: ShardSettings,
         ownership: Ownership,
         store: Store,
         runtime: Runtime,
+        neighbours: Neighbours,
     ) -> Arc<Self> {
-        let limits = limits_of(&settings);
-        let service = Arc::new(Self {
-            queries: BufferedQueries::new(settings.buffered_queries),
-            settings,
-            store: store.clone(),
-            runtime: runtime.clone(),
-            watchers: Watchers::default(),
-            names: NamespaceNames::default(),
-            workflows: OnceLock::new(),
-            neighbours: RwLock::default(),
-        });
-        let host = Surroundings { service: Arc::downgrade(&service), watchers: service.watchers.clone() };
-        let opener = ShardOpener {
-            kinds: Kinds::default().with(Arc::new(WorkflowKind::new(limits)), Arc::new(host)),
-            store,
-            runtime,
-            settings: shard_settings,
-            ownership,
-        };
-        // Set once: this is the only place that does.
-        let _ = service.workflows.set(Shards::open(opener).of());
-        service
+        let Neighbours { matching, peers, names } = neighbours;
+        Arc::new_cyclic(|service: &Weak<Self>| {
+            let watchers = Watchers::default();
+            let host = Surroundings { service: Weak::clone(service), watchers: watchers.clone() };
+            let opener = ShardOpener {
+                kinds: Kinds::default().with(Arc::new(WorkflowKind::new(limits_of(&settings))), Arc::new(host)),
+                store: store.clone(),
+                runtime: runtime.clone(),
+                settings: shard_settings,
+                ownership,
+            };
+            Self {
+                queries: BufferedQueries::new(settings.buffered_queries),
+                settings,
+                store,
+                runtime,
+                watchers,
+                matching,
+                peers,
+                names: NamespaceNames::new(names),
+                workflows: Shards::new(opener).of(),
+            }
+        })
     }
 
-    /// Says where tasks are offered, and who tells workflows that are not served here what those here owe them. Both need
-    /// this service too, so they come later.
-    pub fn connect(&self, matching: Arc<dyn Matching>, peers: Arc<dyn History>) {
-        self.set_neighbours(Some(Neighbours { matching, peers }));
-    }
-
-    fn set_neighbours(&self, neighbours: Option<Neighbours>) {
-        *self.neighbours.write().unwrap_or_else(PoisonError::into_inner) = neighbours;
-    }
-
-    fn neighbours(&self) -> ServiceResult<Neighbours> {
-        let neighbours = self.neighbours.read().unwrap_or_else(PoisonError::into_inner).clone();
-        neighbours.ok_or_else(|| ServiceError::Unavailable("history is not connected yet".to_owned()))
+    /// Serves the shards that the ring gives to this node, from now on and as the ring changes; returns at once. Their
+    /// workflows go on when they are open. Called once. Must be closed.
+    pub fn serve(&self) {
+        self.shards().serve();
     }
 
     /// Returns when every shard that the ring gives to this node is open. Waits for a first ring, and while the store is
@@ -94,72 +89,42 @@ impl HistoryService {
     /// # Errors
     /// Of a shard that cannot be opened because of what is stored, once all others are open.
     pub async fn settled(&self) -> StorageResult<()> {
-        match self.shards() {
-            Some(shards) => shards.settled().await,
-            None => Ok(()),
-        }
+        self.shards().settled().await
     }
 
     /// How many of the shards that the ring gives to this node now are not open.
     pub fn unserved(&self) -> usize {
-        self.shards().map_or(0, |shards| shards.unserved())
-    }
-
-    /// Says whom to ask for the names of namespaces that no request has named since the start.
-    pub fn ask_for_names(&self, look_up: LookUpName) {
-        self.names.ask(look_up);
+        self.shards().unserved()
     }
 
     /// Writes to the tables all that is dirty now, while serving on.
     pub async fn flush(&self) {
-        if let Some(shards) = self.shards() {
-            shards.flush().await;
-        }
+        self.shards().flush().await;
     }
 
     /// Writes everything to the tables and stops serving.
     pub async fn close(&self) {
-        if let Some(shards) = self.shards() {
-            shards.close().await;
-        }
-        self.let_go();
+        self.shards().close().await;
     }
 
     /// Stops at once and leaves everything to the logs, as a crash would.
     pub async fn abandon(&self) {
-        if let Some(shards) = self.shards() {
-            shards.abandon().await;
-        }
-        self.let_go();
-    }
-
-    /// Those who hold this service are held no more, so that all can end.
-    fn let_go(&self) {
-        self.set_neighbours(None);
-        self.names.ask(Arc::new(|_| None));
+        self.shards().abandon().await;
     }
 
     /// What each shard that is open here looks like, by number.
     pub fn stats(&self) -> Vec<(u32, ShardStats)> {
-        self.shards().map(|shards| shards.stats()).unwrap_or_default()
+        self.shards().stats()
     }
 
     /// How many shards there are, here and elsewhere; 0 before the ring is known.
     pub fn shard_count(&self) -> usize {
-        self.shards().map_or(0, |shards| shards.count())
-    }
-
-    pub(crate) fn matching(&self) -> ServiceResult<Arc<dyn Matching>> {
-        Ok(self.neighbours()?.matching)
-    }
-
-    pub(crate) fn peers(&self) -> ServiceResult<Arc<dyn History>> {
-        Ok(self.neighbours()?.peers)
+        self.shards().count()
     }
 
     /// In which shard a workflow lives; `None` before the ring is known.
     pub(crate) fn shard_of(&self, key: &EntityKey) -> Option<u32> {
-        self.shards()?.shard_of(key)
+        self.shards().shard_of(key)
     }
 
     pub(crate) fn name_of(&self, namespace: &NamespaceId) -> String {
@@ -172,17 +137,13 @@ impl HistoryService {
         EntityKey::of::<WorkflowKind>(ctx.namespace.id.clone(), workflow_id)
     }
 
-    fn shards(&self) -> Option<&Arc<Shards>> {
-        self.workflows.get().map(KindHandle::shards)
-    }
-
-    pub(crate) fn workflows(&self) -> Result<&KindHandle<WorkflowKind>, CallError<Rejection>> {
-        self.workflows.get().ok_or(CallError::NotOwner)
+    fn shards(&self) -> &Arc<Shards> {
+        self.workflows.shards()
     }
 
     /// Gives a worker's answer, or another workflow's, to a workflow.
     pub(crate) async fn tell(&self, key: &EntityKey, input: Input) -> Result<Answer, CallError<Rejection>> {
-        self.workflows()?.tell(key, input).await
+        self.workflows.tell(key, input).await
     }
 
     /// Asks a workflow on a user's behalf.
@@ -192,8 +153,7 @@ impl HistoryService {
         run: impl Into<RunRef>,
         ask: A,
     ) -> ServiceResult<A::Reply> {
-        let workflows = self.workflows().map_err(refused)?;
-        settled::<A>(workflows.call(key, Input::new(run, ask)).await)
+        settled::<A>(self.workflows.call(key, Input::new(run, ask)).await)
     }
 
     /// Gives a worker's answer to a workflow.

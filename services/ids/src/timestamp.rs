@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The latest instant that can be told.
+    /// The latest instant that can be represented.
     pub const MAX: Self = Self(i64::MAX);
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);

@@ -4,10 +4,10 @@ use metrics::{Counter, Gauge};
 
 /// Handles to the metrics; made once, so that the hot path looks nothing up.
 pub(crate) struct Counters {
-    /// Tasks taken by a poller without having been kept.
+    /// Tasks taken by a poller without having been persisted.
     pub(crate) sync_match: Counter,
-    /// Tasks kept durably.
-    pub(crate) kept: Counter,
+    /// Tasks persisted in backlogs.
+    pub(crate) persisted: Counter,
     /// Answers that could not be written because their caller was gone.
     pub(crate) unwritten: Counter,
     /// Polls begun.
@@ -20,7 +20,7 @@ impl Counters {
     pub(crate) fn new() -> Self {
         Self {
             sync_match: metrics::counter!("outlast_matching_sync_match_total"),
-            kept: metrics::counter!("outlast_matching_kept_total"),
+            persisted: metrics::counter!("outlast_matching_persisted_total"),
             unwritten: metrics::counter!("outlast_matching_unwritten_total"),
             polls: metrics::counter!("outlast_matching_polls_total"),
             pollers: metrics::gauge!("outlast_matching_pollers"),

@@ -1,9 +1,9 @@
 //! The way of an item to a poller that it was matched with.
 //!
 //! History records the start first. Its answer decides: started, it is handed over; stale, it is dropped and the poller
-//! waits on; no answer, it is asked again under the same request id, for a while on behalf of this poller, then on behalf
-//! of whoever is matched next. A delivery goes on when its queue moves to another node: the start that it has recorded is
-//! this poller's, and the new owner would be told that the task is stale.
+//! waits on; no answer, the call is retried under the same request id, for a while on behalf of this poller, then on behalf
+//! of the next poller that is matched. A delivery goes on when its queue moves to another node: the start that it has recorded is
+//! this poller's, and to the new owner history would answer that the task is stale.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -21,18 +21,18 @@ use crate::kind::ShardError;
 use crate::observed::PollerDescription;
 use crate::offer::no_nexus_tasks;
 use crate::service::Core;
-use crate::task_queue::{Content, Handed, QueueState, TaskQueue};
+use crate::task_queue::{Content, DeliveredItem, QueueState, TaskQueue};
 
-/// How often history is asked while the poller waits.
-const QUICK_TRIES: u32 = 3;
-/// How often if the queue has moved away meanwhile, so that there is no next poller who could be given the task.
-const LAST_TRIES: u32 = 9;
-/// Between the times that history, or a backlog, is asked again for a poller that waits.
+/// Attempts to record the start while the poller waits.
+const ATTEMPTS_PER_POLLER: u32 = 3;
+/// Attempts if the queue has moved away meanwhile, so that there is no next poller.
+const ATTEMPTS_AFTER_MOVE: u32 = 9;
+/// Between these attempts, and those to acknowledge a task, for a poller that waits.
 const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
-/// How long a task rests for which history had no answer, while its poller looks for another.
-const REST: Duration = Duration::from_secs(1);
-/// How long one answer of history may take before it is asked again.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a task waits after the attempts for one poller failed, while that poller gets another task.
+const BACKOFF_DELAY: Duration = Duration::from_secs(1);
+/// The timeout of one attempt to record a start.
+const RECORD_START_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A task on its way.
 struct Delivery {
@@ -45,10 +45,10 @@ struct Delivery {
 }
 
 impl Delivery {
-    /// Where the backlog keeps the task, if a request id may be with it.
-    fn claim(&self) -> Option<Position> {
+    /// The task's position in the backlog, if a request id may be stored with it.
+    fn position_with_request_id(&self) -> Option<Position> {
         match (self.matched.origin, &self.matched.task) {
-            (Origin::Kept(position), Some(task)) if task.request_id.is_some() => Some(position),
+            (Origin::Backlog(position), Some(task)) if task.request_id.is_some() => Some(position),
             _ => None,
         }
     }
@@ -64,16 +64,16 @@ impl Core {
     pub(crate) fn start_delivery(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, matched: Match) {
         let Match { item, partition, .. } = matched;
         let Some(task) = matched.task.clone() else {
-            let Some(question) = state.questions.remove(&item) else {
-                // Asked by nobody any more.
+            let Some(query) = state.queries.remove(&item) else {
+                // Its caller is gone.
                 state.queue.stale(item);
                 return;
             };
-            let handed = Handed { item, partition, request_id: None, content: Content::Query(question) };
-            return self.hand_over(queue, state, &matched, handed);
+            let delivered = DeliveredItem { item, partition, request_id: None, content: Content::Query(query) };
+            return self.hand_over(queue, state, &matched, delivered);
         };
         let description = state.waiters.get(&matched.poller).map(|waiter| Arc::clone(&waiter.description));
-        let normal_name = state.offers.get(&item).map(|offering| offering.normal_name.clone());
+        let normal_name = state.offers.get(&item).map(|pending| pending.normal_name.clone());
         let start = start_of(queue, &description.unwrap_or_default());
         let record = RecordStart { task: offered_task(queue, &task, normal_name.unwrap_or_default()), start };
         let request_id = task.request_id.clone().unwrap_or_else(|| self.runtime.uuid());
@@ -88,8 +88,8 @@ impl Core {
         for attempt in 1.. {
             match self.record_start(&delivery).await {
                 Recorded::Started(content) => {
-                    if let Some(position) = delivery.claim()
-                        && !self.use_claim_up(&queue, partition, position).await
+                    if let Some(position) = delivery.position_with_request_id()
+                        && !self.acknowledge_before_handover(&queue, partition, position).await
                     {
                         break;
                     }
@@ -98,7 +98,7 @@ impl Core {
                         &queue,
                         &mut state,
                         &delivery.matched,
-                        Handed { item, partition, request_id, content },
+                        DeliveredItem { item, partition, request_id, content },
                     );
                     return;
                 }
@@ -115,20 +115,20 @@ impl Core {
                 }
             }
             let is_last = match queue.is_lost() {
-                false => attempt >= QUICK_TRIES,
-                true => attempt >= LAST_TRIES || !queue.lock().waiters.contains_key(&delivery.matched.poller),
+                false => attempt >= ATTEMPTS_PER_POLLER,
+                true => attempt >= ATTEMPTS_AFTER_MOVE || !queue.lock().waiters.contains_key(&delivery.matched.poller),
             };
             if is_last || self.closing.is_cancelled() {
                 break;
             }
             self.runtime.sleep(backoff.next_delay()).await;
         }
-        self.rest_and_put_back(queue, item, request_id).await;
+        self.back_off_and_put_back(queue, item, request_id).await;
     }
 
-    /// Takes the task out of the backlog before it is handed over: whoever finds it there would hand it over too, since
-    /// history recognises the request id that is kept with it. Says false if it stays there, for the next owner.
-    async fn use_claim_up(&self, queue: &TaskQueue, partition: u32, position: Position) -> bool {
+    /// Takes the task out of the backlog before it is handed over: the next owner would find it there and hand it over too, since
+    /// history recognises the request id that is stored with it. False if it stays there, for the next owner.
+    async fn acknowledge_before_handover(&self, queue: &TaskQueue, partition: u32, position: Position) -> bool {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
         loop {
@@ -141,15 +141,15 @@ impl Core {
         }
     }
 
-    /// The poller looks for another task while this one rests.
-    async fn rest_and_put_back(self: Arc<Self>, queue: Arc<TaskQueue>, item: ItemId, request_id: Option<String>) {
+    /// The poller gets another task while this one waits out its backoff.
+    async fn back_off_and_put_back(self: Arc<Self>, queue: Arc<TaskQueue>, item: ItemId, request_id: Option<String>) {
         {
             let mut state = queue.lock();
             state.queue.separate(item);
             self.advance(&queue, &mut state);
         }
         tokio::select! {
-            () = self.runtime.sleep(REST) => {}
+            () = self.runtime.sleep(BACKOFF_DELAY) => {}
             () = queue.lost.cancelled() => {}
             () = self.closing.cancelled() => {}
         }
@@ -159,12 +159,10 @@ impl Core {
     }
 
     async fn record_start(&self, delivery: &Delivery) -> Recorded {
-        let Some(history) = self.history() else {
-            return Recorded::NoAnswer(ServiceError::Unavailable("history is not there yet".to_owned()));
-        };
+        let history = &self.history;
         let (record, queue) = (delivery.record.clone(), &delivery.record.task.queue);
         let ctx = CallContext::internal(&queue.namespace).under(&delivery.request_id);
-        let ctx = ctx.until(self.runtime.now() + PATIENCE);
+        let ctx = ctx.until(self.runtime.now() + RECORD_START_TIMEOUT);
         let recording = async {
             match queue.kind {
                 TaskQueueKind::Workflow | TaskQueueKind::StickyWorkflow => {
@@ -176,9 +174,9 @@ impl Core {
                 TaskQueueKind::Nexus => Recorded::NoAnswer(no_nexus_tasks()),
             }
         };
-        // A panic is history's bug; here it must not leave a task in nobody's hands.
+        // A panic is history's bug; here it must not lose a task.
         let recording = AssertUnwindSafe(recording).catch_unwind();
-        match self.runtime.timeout(PATIENCE, recording).await {
+        match self.runtime.timeout(RECORD_START_TIMEOUT, recording).await {
             Some(Ok(recorded)) => recorded,
             Some(Err(_)) => Recorded::NoAnswer(ServiceError::Internal("recording a start panicked".to_owned())),
             None => Recorded::NoAnswer(ServiceError::DeadlineExceeded("history took too long".to_owned())),
@@ -186,23 +184,29 @@ impl Core {
     }
 
     /// Gives it to the poller, if that is still there.
-    fn hand_over(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, matched: &Match, handed: Handed) {
+    fn hand_over(
+        self: &Arc<Self>,
+        queue: &Arc<TaskQueue>,
+        state: &mut QueueState,
+        matched: &Match,
+        delivered: DeliveredItem,
+    ) {
         let refused = match state.waiters.remove(&matched.poller) {
-            Some(waiter) => waiter.to.send(handed).err(),
-            None => Some(handed),
+            Some(waiter) => waiter.to.send(delivered).err(),
+            None => Some(delivered),
         };
-        if let Some(handed) = refused {
+        if let Some(delivered) = refused {
             // It is about to leave; matched again before that, it would be given the same thing again.
             state.queue.leave(matched.poller, self.runtime.now());
-            state.take_back(handed);
+            state.take_back(delivered);
             self.advance(queue, state);
         }
     }
 
     /// The poller has it.
-    pub(crate) fn report_handed(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, item: ItemId) {
+    pub(crate) fn report_delivered(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, item: ItemId) {
         state.dispatched.count(self.runtime.now());
-        if let Some(settled) = state.queue.handed(item) {
+        if let Some(settled) = state.queue.delivered(item) {
             if settled.origin == Origin::Offer {
                 self.counters.sync_match.increment(1);
             }
@@ -218,7 +222,7 @@ fn recorded<T: Message + Default + Clone>(
     match answer {
         Ok(RecordedStart::Started(response)) => Recorded::Started(content(response)),
         Ok(RecordedStart::Stale) => Recorded::Stale,
-        // There is no such run or namespace any more, so nobody wants the task.
+        // There is no such run or namespace any more, so the task is stale.
         Err(ServiceError::NotFound(_) | ServiceError::NamespaceNotFound(_)) => Recorded::Stale,
         Err(error) => Recorded::NoAnswer(error),
     }

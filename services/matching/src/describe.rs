@@ -1,4 +1,4 @@
-//! DescribeTaskQueue: who polls, and how much is waiting.
+//! DescribeTaskQueue: the pollers, and how much is waiting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use api::temporal::api::workflowservice::v1::describe_task_queue_response::EffectiveRateLimit;
 use calls::{CallContext, QueueName, ServiceError, ServiceResult, TaskQueueKind};
 use ids::Timestamp;
-use taskqueue::{Input, Level, Levels, Reply, Standing};
+use taskqueue::{BacklogStats, Input, PerPriority, PriorityLevel, Reply};
 
 use crate::kind::ShardError;
 use crate::partition::PartitionName;
@@ -21,10 +21,10 @@ const RATE_LIMIT_SHOWN: std::time::Duration = std::time::Duration::from_secs(30)
 
 /// What is known of a queue at a moment.
 #[derive(Default)]
-struct Portrait {
+struct QueueDescription {
     pollers: Vec<messages::PollerInfo>,
-    waiting: Levels<u64>,
-    oldest: Levels<Option<Timestamp>>,
+    waiting: PerPriority<u64>,
+    oldest: PerPriority<Option<Timestamp>>,
     added_per_second: f32,
     dispatched_per_second: f32,
     is_rate_limited: bool,
@@ -60,14 +60,15 @@ impl Core {
                 )));
             }
         };
-        let portrait = self.portray(name(kind), request.report_stats || request.include_task_queue_status).await?;
+        let description =
+            self.describe_queue(name(kind), request.report_stats || request.include_task_queue_status).await?;
         let now = self.runtime.now();
         let mut response = wire::DescribeTaskQueueResponse::default();
         if request.report_stats {
-            response.stats = Some(portrait.stats(now));
-            response.stats_by_priority_key = portrait.stats_by_level(now);
+            response.stats = Some(description.stats(now));
+            response.stats_by_priority_key = description.stats_by_level(now);
         }
-        if let Some(rate) = portrait.rate {
+        if let Some(rate) = description.rate {
             response.effective_rate_limit = Some(EffectiveRateLimit {
                 requests_per_second: rate as f32,
                 rate_limit_source: RateLimitSource::Worker as i32,
@@ -76,16 +77,16 @@ impl Core {
         #[allow(deprecated, reason = "clients still ask for it")]
         if request.include_task_queue_status {
             response.task_queue_status = Some(messages::TaskQueueStatus {
-                backlog_count_hint: portrait.total(),
-                rate_per_second: portrait.rate.unwrap_or_default(),
+                backlog_count_hint: description.total(),
+                rate_per_second: description.rate.unwrap_or_default(),
                 ..Default::default()
             });
         }
-        response.pollers = portrait.pollers;
+        response.pollers = description.pollers;
         Ok(response)
     }
 
-    /// The deprecated way to ask, by version: here all workers are unversioned.
+    /// The deprecated mode, by version: here all workers are unversioned.
     #[allow(deprecated, reason = "clients still ask this way")]
     async fn describe_by_version(
         self: &Arc<Self>,
@@ -106,9 +107,9 @@ impl Core {
             if !wanted.contains(&number) {
                 continue;
             }
-            let portrait = self.portray(name(kind), request.report_stats).await?;
-            let stats = request.report_stats.then(|| portrait.stats(self.runtime.now()));
-            let pollers = if request.report_pollers { portrait.pollers } else { Vec::new() };
+            let description = self.describe_queue(name(kind), request.report_stats).await?;
+            let stats = request.report_stats.then(|| description.stats(self.runtime.now()));
+            let pollers = if request.report_pollers { description.pollers } else { Vec::new() };
             types_info.insert(number, messages::TaskQueueTypeInfo { pollers, stats });
         }
         let unversioned = messages::TaskQueueVersionInfo { types_info, ..Default::default() };
@@ -116,53 +117,54 @@ impl Core {
         Ok(wire::DescribeTaskQueueResponse { versions_info, ..Default::default() })
     }
 
-    async fn portray(self: &Arc<Self>, name: QueueName, with_backlog: bool) -> ServiceResult<Portrait> {
+    async fn describe_queue(self: &Arc<Self>, name: QueueName, with_backlog: bool) -> ServiceResult<QueueDescription> {
         let now = self.runtime.now();
-        let mut portrait = Portrait { partitions: self.settings.partitions, ..Default::default() };
+        let mut description = QueueDescription { partitions: self.settings.partitions, ..Default::default() };
         if let Some(queue) = self.find_queue(&name) {
             let mut state = queue.lock();
             let recent = state.recent.within(self.settings.poller_history, now);
-            portrait.pollers = recent.iter().map(|(at, poller)| poller_info(*at, poller)).collect();
-            portrait.waiting = state.queue.offers_waiting();
-            portrait.added_per_second = state.added.per_second(now);
-            portrait.dispatched_per_second = state.dispatched.per_second(now);
-            portrait.is_rate_limited = state.queue.last_held_up().is_some_and(|at| now.since(at) < RATE_LIMIT_SHOWN);
-            portrait.rate = state.queue.rate();
-            portrait.partitions = state.queue.partitions();
+            description.pollers = recent.iter().map(|(at, poller)| poller_info(*at, poller)).collect();
+            description.waiting = state.queue.offers_waiting();
+            description.added_per_second = state.added.per_second(now);
+            description.dispatched_per_second = state.dispatched.per_second(now);
+            description.is_rate_limited =
+                state.queue.last_throttled().is_some_and(|at| now.since(at) < RATE_LIMIT_SHOWN);
+            description.rate = state.queue.rate();
+            description.partitions = state.queue.partitions();
         }
         if with_backlog && name.kind.is_durable() {
-            for number in 0..portrait.partitions {
-                let standing = self.standing_of(&PartitionName { queue: name.clone(), number }).await?;
-                for level in Level::all() {
-                    portrait.waiting[level] += standing.waiting[level];
-                    let oldest = [portrait.oldest[level], standing.oldest[level]];
-                    portrait.oldest[level] = oldest.into_iter().flatten().min();
+            for number in 0..description.partitions {
+                let stats = self.backlog_stats(&PartitionName { queue: name.clone(), number }).await?;
+                for level in PriorityLevel::all() {
+                    description.waiting[level] += stats.waiting[level];
+                    let oldest = [description.oldest[level], stats.oldest[level]];
+                    description.oldest[level] = oldest.into_iter().flatten().min();
                 }
             }
         }
-        Ok(portrait)
+        Ok(description)
     }
 
     /// How much waits in a partition's backlog.
-    pub(crate) async fn standing_of(&self, partition: &PartitionName) -> ServiceResult<Standing> {
+    pub(crate) async fn backlog_stats(&self, partition: &PartitionName) -> ServiceResult<BacklogStats> {
         match self.partitions.call(&partition.key(), Input::Describe).await {
-            Ok(Reply::Standing(standing)) => Ok(standing),
-            Ok(other) => Err(ServiceError::Internal(format!("a backlog was described as {other:?}"))),
+            Ok(Reply::Stats(stats)) => Ok(stats),
+            Ok(other) => Err(ServiceError::Internal(format!("unexpected reply to describing a backlog: {other:?}"))),
             Err(ShardError::Quarantined(reason)) => Err(ServiceError::DataLoss(reason)),
             Err(ShardError::NotOwner) => Err(not_owner(&partition.queue)),
-            Err(error) => Err(ServiceError::Unavailable(format!("the backlog cannot be described: {error}"))),
+            Err(error) => Err(ServiceError::Unavailable(format!("cannot describe the backlog: {error}"))),
         }
     }
 }
 
-impl Portrait {
+impl QueueDescription {
     fn total(&self) -> i64 {
-        let total = Level::all().fold(0u64, |total, level| total.saturating_add(self.waiting[level]));
+        let total = PriorityLevel::all().fold(0u64, |total, level| total.saturating_add(self.waiting[level]));
         i64::try_from(total).unwrap_or(i64::MAX)
     }
 
     fn stats(&self, now: Timestamp) -> messages::TaskQueueStats {
-        let oldest = Level::all().filter_map(|level| self.oldest[level]).min();
+        let oldest = PriorityLevel::all().filter_map(|level| self.oldest[level]).min();
         messages::TaskQueueStats {
             approximate_backlog_count: self.total(),
             approximate_backlog_age: Some(age(oldest, now)),
@@ -172,9 +174,9 @@ impl Portrait {
         }
     }
 
-    /// Levels with tasks. Rates are not told apart by level.
+    /// Priority levels with tasks. Rates are not counted by level.
     fn stats_by_level(&self, now: Timestamp) -> BTreeMap<i32, messages::TaskQueueStats> {
-        let in_use = Level::all().filter(|level| self.waiting[*level] > 0);
+        let in_use = PriorityLevel::all().filter(|level| self.waiting[*level] > 0);
         let stats = in_use.map(|level| {
             let stats = messages::TaskQueueStats {
                 approximate_backlog_count: i64::try_from(self.waiting[level]).unwrap_or(i64::MAX),

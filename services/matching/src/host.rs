@@ -1,53 +1,32 @@
 //! What partitions need done: a backlog is to be delivered, polled or not, from the moment its shard opens.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use entities::{BoxFuture, EntityKey, Host};
 use taskqueue::Input;
-use tokio::sync::watch;
 
 use crate::kind::{DeliverBacklog, PartitionKind};
 use crate::partition::PartitionName;
 use crate::service::Core;
 
-/// How often a backlog is looked at although nobody said that it is empty.
-const SECOND_LOOK: Duration = Duration::from_secs(300);
+/// How often a backlog is checked without a notification that it is empty.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The wait before a look at a queue whose shard is not open yet.
-const OPENING: Duration = Duration::from_millis(10);
+const SHARD_OPENING_DELAY: Duration = Duration::from_millis(10);
 
 /// The wait before a look at a backlog of which the queue and the entity have different opinions.
-const REST: Duration = Duration::from_millis(500);
+const RECHECK_DELAY: Duration = Duration::from_millis(500);
 
-/// The service as its shards see it. Shards are opened first.
-pub(crate) struct PartitionHost {
-    core: OnceLock<Weak<Core>>,
-    connected: watch::Sender<bool>,
-}
-
-impl PartitionHost {
-    pub(crate) fn new() -> Self {
-        Self { core: OnceLock::new(), connected: watch::Sender::new(false) }
-    }
-
-    pub(crate) fn connect(&self, core: &Arc<Core>) {
-        // Called once, by the only one who opens a service.
-        let _ = self.core.set(Arc::downgrade(core));
-        self.connected.send_replace(true);
-    }
-
-    async fn core(&self) -> Option<Arc<Core>> {
-        self.connected.subscribe().wait_for(|connected| *connected).await.ok()?;
-        self.core.get()?.upgrade()
-    }
-}
+/// The service as its shards see it.
+pub(crate) struct PartitionHost(pub(crate) Weak<Core>);
 
 impl Host<PartitionKind> for PartitionHost {
     /// Has the backlog's queue in memory, which reads and delivers it, until it is empty.
     fn carry_out(self: Arc<Self>, key: EntityKey, DeliverBacklog: DeliverBacklog) -> BoxFuture<Option<Input>> {
         Box::pin(async move {
-            let core = self.core().await?;
+            let core = self.0.upgrade()?;
             let Some(partition) = PartitionName::of_key(&key) else {
                 tracing::error!(?key, "a backlog whose key names no task queue");
                 return std::future::pending().await;
@@ -60,7 +39,7 @@ impl Host<PartitionKind> for PartitionHost {
     fn committed(&self, _key: &EntityKey) {}
 
     fn closed(&self, shard: u32) {
-        if let Some(core) = self.core.get().and_then(Weak::upgrade) {
+        if let Some(core) = self.0.upgrade() {
             core.lose_shard(shard);
         }
     }
@@ -69,7 +48,7 @@ impl Host<PartitionKind> for PartitionHost {
 impl Core {
     async fn deliver_backlog(self: Arc<Self>, partition: PartitionName) {
         let number = partition.number;
-        let mut is_doubtful = false;
+        let mut is_recheck = false;
         loop {
             let looked = self.with_queue(&partition.queue, |queue, state| {
                 state.queue.ensure_partition(number);
@@ -77,33 +56,33 @@ impl Core {
                 (Arc::clone(queue), state.is_drained(number))
             });
             let Ok((queue, is_drained)) = looked else {
-                // A shard begins with what it owes before calls are let in.
-                self.runtime.sleep(OPENING).await;
+                // A shard begins with its obligations before it admits calls.
+                self.runtime.sleep(SHARD_OPENING_DELAY).await;
                 continue;
             };
             if !is_drained {
-                is_doubtful = false;
+                is_recheck = false;
                 let drained = queue.drained.notified();
                 if queue.lock().is_drained(number) {
                     continue;
                 }
                 tokio::select! {
-                    _ = self.runtime.timeout(SECOND_LOOK, drained) => {}
+                    _ = self.runtime.timeout(RECHECK_INTERVAL, drained) => {}
                     () = self.closing.cancelled() => return,
                 }
                 continue;
             }
-            match self.standing_of(&partition).await {
-                Ok(standing) if standing.total() == 0 => return,
-                // What is being kept right now may not have been heard of here. What remains is a gap, to be closed.
-                Ok(_) if is_doubtful => queue.lock().queue.read_anew(number),
+            match self.backlog_stats(&partition).await {
+                Ok(stats) if stats.total() == 0 => return,
+                // A task that is being persisted right now may not be in the queue yet. What remains is a gap, to be closed.
+                Ok(_) if is_recheck => queue.lock().queue.reread(number),
                 Ok(_) => {
-                    is_doubtful = true;
-                    self.runtime.sleep(REST).await;
+                    is_recheck = true;
+                    self.runtime.sleep(RECHECK_DELAY).await;
                 }
                 Err(error) => {
-                    tracing::debug!(?partition, %error, "a backlog cannot be looked at yet");
-                    self.runtime.sleep(REST).await;
+                    tracing::debug!(?partition, %error, "cannot describe a backlog yet, retrying");
+                    self.runtime.sleep(RECHECK_DELAY).await;
                 }
             }
             if self.closing.is_cancelled() {

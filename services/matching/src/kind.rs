@@ -6,10 +6,11 @@ mod backlog_test;
 mod replicas_test;
 
 use std::convert::Infallible;
+use std::fmt::{Display, Formatter};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use entities::{
-    CallError, Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
+    CallError, Corrupt, EntityKey, Env, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition,
 };
 use ids::{KindId, Slot, Timestamp, WorkflowId};
 use storage::{PartitionKey, RowKey};
@@ -17,7 +18,7 @@ use taskqueue::{Backlog, Change, Input, PageId, Rejected, Reply, Touched};
 
 use crate::partition::PartitionName;
 
-/// A shard's refusal: no partition ever says no.
+/// A shard's refusal: partitions reject nothing.
 pub(crate) type ShardError = CallError<Infallible>;
 
 /// The entity kind `partition`.
@@ -32,8 +33,18 @@ pub(crate) enum PartitionPart {
     Page(PageId),
 }
 
-/// While tasks wait, somebody must try to deliver them.
+/// While tasks wait, matching must try to deliver them.
 pub(crate) struct DeliverBacklog;
+
+/// Names that by the backlog's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeliveryId(u64);
+
+impl Display for DeliveryId {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        write!(f, "deliver/{}", self.0)
+    }
+}
 
 /// What the names of partitions begin with, one for each entity.
 const ROWS: &[u8] = b"task-queue/";
@@ -61,7 +72,7 @@ pub fn check_row(partition: &[u8], key: &[u8], value: &[u8]) -> Option<Result<()
             return Backlog::from_header(value).map(drop).map_err(corrupt);
         }
         match PageId::of_row_key(key) {
-            Some(page) => Backlog::default().supply(page, Some(value)).map_err(corrupt),
+            Some(page) => Backlog::default().load_page(page, Some(value)).map_err(corrupt),
             None => Err(Corrupt("no row of a task queue has such a key".to_owned())),
         }
     })
@@ -79,6 +90,7 @@ impl Kind for PartitionKind {
     type Reply = Reply;
     type Rejection = Infallible;
     type Obligation = DeliverBacklog;
+    type ObligationId = DeliveryId;
 
     const ID: KindId = KindId::PARTITION;
 
@@ -107,8 +119,13 @@ impl Kind for PartitionKind {
         input: Input,
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>> {
+        let before = backlog.owed();
         match backlog.step(input, env.now) {
-            Ok((changes, reply)) => Ok(Transition { changes, reply, release: Release::Durable }),
+            Ok((changes, reply)) => {
+                let owed = |generation: Option<u64>| generation.map(DeliveryId).into_iter().collect();
+                let owed = OwedChanges::between(owed(before), owed(backlog.owed()));
+                Ok(Transition { changes, reply, release: Release::Durable, owed })
+            }
             Err(Rejected::Needs(pages, input)) => {
                 Err(Refusal::Needs(pages.into_iter().map(PartitionPart::Page).collect(), input))
             }
@@ -134,8 +151,12 @@ impl Kind for PartitionKind {
         Change::decode(&bytes).map_err(corrupt)
     }
 
-    fn obligations(&self, _key: &EntityKey, backlog: &Backlog) -> Vec<(ObligationId, DeliverBacklog)> {
-        backlog.owed().map(|generation| (format!("deliver/{generation}"), DeliverBacklog)).into_iter().collect()
+    fn obligations(&self, _key: &EntityKey, backlog: &Backlog) -> Vec<DeliveryId> {
+        backlog.owed().map(DeliveryId).into_iter().collect()
+    }
+
+    fn obligation(&self, _key: &EntityKey, backlog: &Backlog, id: &DeliveryId) -> Option<DeliverBacklog> {
+        (backlog.owed() == Some(id.0)).then_some(DeliverBacklog)
     }
 
     fn next_wake_up(&self, backlog: &Backlog) -> Option<Timestamp> {
@@ -174,7 +195,7 @@ impl Kind for PartitionKind {
                 *backlog =
                     row.map_or_else(|| Ok(Backlog::default()), |row| Backlog::from_header(&row)).map_err(corrupt)?
             }
-            PartitionPart::Page(page) => backlog.supply(*page, row.as_deref()).map_err(corrupt)?,
+            PartitionPart::Page(page) => backlog.load_page(*page, row.as_deref()).map_err(corrupt)?,
         }
         Ok(())
     }
@@ -188,7 +209,7 @@ impl Kind for PartitionKind {
     }
 
     fn leave_to_rows(&self, backlog: &mut Backlog, is_safe: &dyn Fn(&PartitionPart) -> bool) {
-        backlog.leave_to_rows(|page| is_safe(&PartitionPart::Page(page)));
+        backlog.evict_clean(|page| is_safe(&PartitionPart::Page(page)));
     }
 
     fn weight(&self, backlog: &Backlog) -> usize {

@@ -1,12 +1,13 @@
 //! Matching: task queues, where pollers meet tasks.
 //!
-//! Who meets whom is decided in memory by the pure core (crate `taskqueue`); a task that finds a poller at once touches no
-//! log. What finds none within a moment is kept by the partition's entity in a matching shard, and read back from there.
+//! Which task meets which poller is decided in memory by the pure core (crate `taskqueue`); a task that finds a poller at once touches no
+//! log. What finds none within a moment is persisted by the partition's entity in a matching shard, and read back from there.
 //! Handing a task out begins with asking history to record its start; one request id goes with a task until history has
 //! answered and a poller has it, however many pollers that takes.
 //!
-//! A queue, with all its partitions, lives in one shard, and is served by the node that the ring gives the shard to. Who
-//! asks another node is told so at once; who waits when the shard moves is told so then, and asks the new owner.
+//! A queue, with all its partitions, lives in one shard, and is served by the node that the ring gives the shard to.
+//! Another node refuses a call at once with NotOwner. A call that waits when the shard moves ends with NotOwner too, and the
+//! router retries it at the new owner.
 //!
 //! Absent on purpose: what a task means, tokens of workflow and activity tasks (history writes them, the frontend seals
 //! them), finding the owner of a queue (crate `remote`), and queues that are spread over nodes.

@@ -1,4 +1,4 @@
-//! What is observed of a queue for those who ask: recent pollers, and rates of the last half minute.
+//! What DescribeTaskQueue shows of a queue: recent pollers, and rates of the last half minute.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const MOST_POLLERS: usize = 500;
 /// How long a rate holds without a poll of the worker that asked for it: longer than a poll waits.
 const RATE_HOLDS: Duration = Duration::from_secs(70);
 
-/// Who polls.
+/// A poller.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PollerDescription {
     pub(crate) identity: String,
@@ -25,7 +25,7 @@ pub(crate) struct PollerDescription {
     pub(crate) rate: Option<f64>,
 }
 
-/// Those who polled lately, by identity.
+/// Recent pollers, by identity.
 #[derive(Default)]
 pub(crate) struct RecentPollers(HashMap<String, (Timestamp, Arc<PollerDescription>)>);
 

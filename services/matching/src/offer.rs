@@ -1,5 +1,5 @@
-//! Offers: a task waits a moment for a poller, and is then kept durably; on a sticky queue it waits as long as its worker
-//! is there, and is never kept.
+//! Offers: a task waits a moment for a poller, and is then persisted; on a sticky queue it waits as long as its worker
+//! is there, and is never persisted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use crate::kind::ShardError;
 use crate::queues::not_owner;
 use crate::service::{BACKOFF, Core};
-use crate::task_queue::{OfferEnd, Offering, QueueState, TaskQueue};
+use crate::task_queue::{OfferEnd, PendingOffer, QueueState, TaskQueue};
 
 /// How long a sticky queue is held open for a worker whose last poll broke off.
-const PATIENCE_AFTER_BREAK: Duration = Duration::from_secs(1);
+const DISCONNECT_GRACE: Duration = Duration::from_secs(1);
 
 /// An offer in the queue. Dropping it takes it out.
 struct Offer<'a> {
@@ -29,7 +29,7 @@ struct Offer<'a> {
 /// What is known of an offer on arrival.
 enum Arrival<'a> {
     Waits(Offer<'a>),
-    /// It would have to wait behind tasks that are kept already.
+    /// It would have to wait behind tasks of the backlog.
     IsBehind(Arc<TaskQueue>, u32),
     Ends(OfferOutcome),
 }
@@ -56,14 +56,14 @@ impl Core {
         let task = Arc::new(task_of(&offered));
         match self.arrive(&offered, &task)? {
             Arrival::Ends(outcome) => Ok(outcome),
-            Arrival::IsBehind(queue, partition) => self.keep(&queue, partition, task).await,
+            Arrival::IsBehind(queue, partition) => self.persist(&queue, partition, task).await,
             Arrival::Waits(offer) if offer.queue.is_sticky() => offer.wait_for_worker(task.expires_at).await,
-            Arrival::Waits(mut offer) => match offer.wait_a_moment(self.settings.offer_patience).await? {
+            Arrival::Waits(mut offer) => match offer.wait_for_poller(self.settings.sync_match_timeout).await? {
                 None => Ok(OfferOutcome::Taken),
                 Some(task) => {
                     let (queue, partition) = (Arc::clone(&offer.queue), offer.partition);
                     drop(offer);
-                    self.keep(&queue, partition, task).await
+                    self.persist(&queue, partition, task).await
                 }
             },
         }
@@ -80,7 +80,7 @@ impl Core {
         }
         self.with_queue(&offered.queue, |queue, state| {
             state.added.count(now);
-            if is_sticky && self.is_deserted(state, now) {
+            if is_sticky && self.has_no_live_worker(state, now) {
                 return Arrival::Ends(OfferOutcome::Refused);
             }
             let partition = state.partition_of_offer(if is_sticky { 1 } else { self.settings.partitions });
@@ -89,37 +89,37 @@ impl Core {
             }
             let (to, end) = oneshot::channel();
             let item = state.queue.offer(partition, Arc::clone(task));
-            state.offers.insert(item, Offering { to, normal_name: offered.normal_name.clone() });
+            state.offers.insert(item, PendingOffer { to, normal_name: offered.normal_name.clone() });
             self.advance(queue, state);
             Arrival::Waits(Offer { core: self, queue: Arc::clone(queue), partition, item, end })
         })
     }
 
-    /// Whether a sticky queue's worker is gone, or has not been heard of for too long.
-    pub(crate) fn is_deserted(&self, state: &QueueState, now: Timestamp) -> bool {
-        state.queue.is_closed() || self.deserted_at(state, now) <= now
+    /// Whether a sticky queue's worker has left, or has not polled for too long.
+    pub(crate) fn has_no_live_worker(&self, state: &QueueState, now: Timestamp) -> bool {
+        state.queue.is_closed() || self.no_live_worker_at(state, now) <= now
     }
 
-    /// When a sticky queue counts as deserted unless its worker polls before. A worker whose last poll broke off, rather
+    /// When a sticky queue's worker counts as gone unless it polls before. A worker whose last poll broke off, rather
     /// than ended, has most likely died: it need not be waited for as long as one that is busy.
-    pub(crate) fn deserted_at(&self, state: &QueueState, now: Timestamp) -> Timestamp {
-        let patience = self.settings.sticky_patience;
-        let deserted = state.queue.last_attended(now).map_or(Timestamp::EPOCH, |at| at + patience);
-        match state.broken_off {
-            Some(at) => deserted.min(at + patience.min(PATIENCE_AFTER_BREAK)),
-            None => deserted,
+    pub(crate) fn no_live_worker_at(&self, state: &QueueState, now: Timestamp) -> Timestamp {
+        let timeout = self.settings.sticky_worker_timeout;
+        let silent = state.queue.last_poll(now).map_or(Timestamp::EPOCH, |at| at + timeout);
+        match state.last_disconnect {
+            Some(at) => silent.min(at + timeout.min(DISCONNECT_GRACE)),
+            None => silent,
         }
     }
 
-    /// When somebody who waits in a sticky queue should look whether it is deserted.
-    pub(crate) fn look_again_at(&self, queue: &TaskQueue) -> Timestamp {
+    /// When a caller that waits in a sticky queue should check again whether its worker is alive.
+    pub(crate) fn next_liveness_check(&self, queue: &TaskQueue) -> Timestamp {
         let now = self.runtime.now();
         // Not only then: the worker's poll may break off meanwhile.
-        self.deserted_at(&queue.lock(), now).min(now + PATIENCE_AFTER_BREAK)
+        self.no_live_worker_at(&queue.lock(), now).min(now + DISCONNECT_GRACE)
     }
 
     /// Makes the task durable in its partition.
-    async fn keep(
+    async fn persist(
         self: &Arc<Self>,
         queue: &Arc<TaskQueue>,
         partition: u32,
@@ -128,26 +128,26 @@ impl Core {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
         loop {
-            match self.partitions.call(&key, Input::Keep(Box::new((*task).clone()))).await {
-                Ok(Reply::Kept(position)) => {
-                    self.counters.kept.increment(1);
+            match self.partitions.call(&key, Input::Persist(Box::new((*task).clone()))).await {
+                Ok(Reply::Persisted(position)) => {
+                    self.counters.persisted.increment(1);
                     let mut state = queue.lock();
-                    // A queue that was forgotten meanwhile is read anew by whoever brings it back.
+                    // A queue that was removed from memory meanwhile is read again when it is brought back.
                     if !state.retired && !queue.is_lost() {
                         state.last_used = self.runtime.now();
-                        state.queue.kept(partition, position, task);
+                        state.queue.persisted(partition, position, task);
                         self.advance(queue, &mut state);
                     }
-                    return Ok(OfferOutcome::Kept);
+                    return Ok(OfferOutcome::Persisted);
                 }
                 Ok(other) => {
-                    return Err(ServiceError::Internal(format!("a task to be kept was answered with {other:?}")));
+                    return Err(ServiceError::Internal(format!("unexpected reply to persisting a task: {other:?}")));
                 }
                 Err(ShardError::Quarantined(reason)) => return Err(ServiceError::DataLoss(reason)),
                 Err(ShardError::NotOwner) => return Err(not_owner(&queue.name)),
-                // History may have recorded a start under this request id. Offered anew, the task would lose it.
+                // History may have recorded a start under this request id. Offered again, the task would lose it.
                 Err(_) if task.request_id.is_some() && !self.closing.is_cancelled() => {}
-                Err(error) => return Err(ServiceError::Unavailable(format!("the task cannot be kept: {error}"))),
+                Err(error) => return Err(ServiceError::Unavailable(format!("cannot persist the task: {error}"))),
             }
             self.runtime.sleep(backoff.next_delay()).await;
         }
@@ -155,10 +155,10 @@ impl Core {
 }
 
 impl Offer<'_> {
-    /// `None` once it is taken; else the task, to be kept.
-    async fn wait_a_moment(&mut self, patience: Duration) -> ServiceResult<Option<Arc<Task>>> {
+    /// `None` once it is taken; else the task, to be persisted.
+    async fn wait_for_poller(&mut self, timeout: Duration) -> ServiceResult<Option<Arc<Task>>> {
         let waited = tokio::select! {
-            end = self.core.runtime.timeout(patience, &mut self.end) => end,
+            end = self.core.runtime.timeout(timeout, &mut self.end) => end,
             () = self.core.closing.cancelled() => return Err(closing()),
         };
         let end = match waited {
@@ -168,7 +168,7 @@ impl Offer<'_> {
                 if let Withdrawal::Withdrawn(Some(task)) = withdrawal {
                     return Ok(Some(task));
                 }
-                // It is on its way to a poller: either it arrives, or it comes back to be kept.
+                // It is on its way to a poller: either it arrives, or it comes back to be persisted.
                 tokio::select! {
                     end = &mut self.end => end,
                     () = self.core.closing.cancelled() => return Err(closing()),
@@ -183,18 +183,18 @@ impl Offer<'_> {
         }
     }
 
-    /// Until the worker takes it, leaves, or has not been heard of for too long.
+    /// Until the worker takes it, leaves, or has not polled for too long.
     async fn wait_for_worker(mut self, expires_at: Option<Timestamp>) -> ServiceResult<OfferOutcome> {
         let mut is_withdrawn = false;
         loop {
-            let look_again = match is_withdrawn {
+            let next_check = match is_withdrawn {
                 true => Timestamp::MAX,
-                false => self.core.look_again_at(&self.queue).min(expires_at.unwrap_or(Timestamp::MAX)),
+                false => self.core.next_liveness_check(&self.queue).min(expires_at.unwrap_or(Timestamp::MAX)),
             };
             let end = tokio::select! {
                 end = &mut self.end => Some(end),
                 () = self.core.closing.cancelled() => Some(Ok(OfferEnd::Refused)),
-                () = self.core.runtime.sleep_until(look_again) => None,
+                () = self.core.runtime.sleep_until(next_check) => None,
             };
             match end {
                 Some(Ok(OfferEnd::Taken)) => return Ok(OfferOutcome::Taken),
@@ -204,7 +204,7 @@ impl Offer<'_> {
             }
             let now = self.core.runtime.now();
             let mut state = self.queue.lock();
-            if expires_at.is_some_and(|at| at <= now) || self.core.is_deserted(&state, now) {
+            if expires_at.is_some_and(|at| at <= now) || self.core.has_no_live_worker(&state, now) {
                 if let Withdrawal::Withdrawn(_) = state.queue.withdraw(self.item) {
                     state.offers.remove(&self.item);
                     return Ok(OfferOutcome::Refused);
@@ -216,7 +216,7 @@ impl Offer<'_> {
     }
 }
 
-/// What is said of a Nexus task, which nobody has any reason to offer.
+/// The error for a Nexus task, which history never offers.
 pub(crate) fn no_nexus_tasks() -> ServiceError {
     ServiceError::Unimplemented("Nexus tasks are not served".to_owned())
 }

@@ -13,7 +13,7 @@ pub(crate) struct PartitionName {
 }
 
 impl PartitionName {
-    /// The entity that keeps its backlog. Part of the stored format.
+    /// The entity that holds its backlog. Part of the stored format.
     pub(crate) fn key(&self) -> EntityKey {
         let kind = match self.queue.kind {
             TaskQueueKind::Workflow => 'w',

@@ -1,4 +1,4 @@
-//! Polls: waiting for a task, and leaving at once in whatever way the wait ends.
+//! Polls: each waits for a task, and leaves the queue at once when its wait ends or its future is dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +15,14 @@ use tokio::sync::oneshot::error::RecvError;
 
 use crate::observed::PollerDescription;
 use crate::queues::not_owner;
-use crate::receipt::leave_receipt;
+use crate::receipt::ack_on_write;
 use crate::service::Core;
-use crate::task_queue::{Content, Handed, Question, TaskQueue, Waiter};
+use crate::task_queue::{Content, DeliveredItem, PendingQuery, TaskQueue, Waiter};
 use crate::workers::Presence;
 
 /// The longest that a poll waits, whatever its deadline.
 const LONGEST_POLL: Duration = Duration::from_secs(60);
-/// How long before its deadline a poll without a task gives up, so that a task being delivered can still make it.
+/// How long before its deadline a poll without a task ends, so that a task being delivered can still make it.
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// How long the poll of a worker that has left waits for its empty answer.
@@ -33,7 +33,7 @@ struct Poll<'a> {
     core: &'a Arc<Core>,
     queue: Arc<TaskQueue>,
     id: PollerId,
-    given: oneshot::Receiver<Handed>,
+    given: oneshot::Receiver<DeliveredItem>,
     /// Whether the caller gets an answer, empty or not. Otherwise it is gone.
     is_answered: bool,
 }
@@ -46,13 +46,13 @@ impl Drop for Poll<'_> {
         state.queue.leave(self.id, self.core.runtime.now());
         state.last_used = self.core.runtime.now();
         if !self.is_answered && !state.queue.has_pollers() {
-            state.broken_off = Some(state.last_used);
+            state.last_disconnect = Some(state.last_used);
         }
         self.given.close();
-        if let Ok(handed) = self.given.try_recv() {
-            state.take_back(handed);
+        if let Ok(delivered) = self.given.try_recv() {
+            state.take_back(delivered);
             // Nothing can be started from here: the async runtime itself may be going down.
-            let _ = self.core.nudges.send(Arc::clone(&self.queue));
+            let _ = self.core.wake_queue.send(Arc::clone(&self.queue));
         }
     }
 }
@@ -74,10 +74,10 @@ impl Core {
             deployment: request.deployment_options,
             rate: None,
         };
-        let Some((handed, waiting)) = self.poll(ctx, &name, poller).await? else { return Ok(Relayed::default()) };
-        let mut response = match handed {
+        let Some((delivered, waiting)) = self.poll(ctx, &name, poller).await? else { return Ok(Relayed::default()) };
+        let mut response = match delivered {
             Content::Workflow(response) => response,
-            Content::Query(question) => query_response(&name, *question),
+            Content::Query(query) => query_response(&name, *query),
             Content::Activity(_) => {
                 return Err(ServiceError::Internal("an activity task came from a workflow task queue".to_owned()));
             }
@@ -128,7 +128,7 @@ impl Core {
         }
     }
 
-    /// Waits for something to do; also says how much more waits in the partition.
+    /// Waits for something to do; also returns how much more waits in the partition.
     async fn poll(
         self: &Arc<Self>,
         ctx: &CallContext,
@@ -151,14 +151,14 @@ impl Core {
         if presence.has_left() {
             poll.forget_rate(&presence);
         }
-        Ok(given?.map(|handed| poll.accept(ctx, handed)))
+        Ok(given?.map(|delivered| poll.accept(ctx, delivered)))
     }
 
     fn join(self: &Arc<Self>, name: &QueueName, poller: PollerDescription, now: Timestamp) -> ServiceResult<Poll<'_>> {
         let description = Arc::new(poller);
         let (to, given) = oneshot::channel();
         let (queue, id) = self.with_queue(name, |queue, state| {
-            state.broken_off = None;
+            state.last_disconnect = None;
             state.recent.saw(&description, now);
             state.follow_rate(description.rate, now);
             let partition = state.partition_of_poll(if queue.is_sticky() { 1 } else { self.settings.partitions });
@@ -175,7 +175,7 @@ impl Core {
 impl Poll<'_> {
     /// Until it is given something, its time is nearly over, or it is to end for another reason: with an error only if the
     /// queue has moved, so that it can wait on there.
-    async fn wait(&mut self, worker: &Presence, deadline: Timestamp) -> ServiceResult<Option<Handed>> {
+    async fn wait(&mut self, worker: &Presence, deadline: Timestamp) -> ServiceResult<Option<DeliveredItem>> {
         let runtime = &self.core.runtime;
         let wait = deadline.since(runtime.now()).saturating_sub(MARGIN).min(LONGEST_POLL);
         tokio::select! {
@@ -196,9 +196,9 @@ impl Poll<'_> {
         }
     }
 
-    fn given_or_moved(&self, given: Result<Handed, RecvError>) -> ServiceResult<Option<Handed>> {
+    fn given_or_moved(&self, given: Result<DeliveredItem, RecvError>) -> ServiceResult<Option<DeliveredItem>> {
         match given {
-            Ok(handed) => Ok(Some(handed)),
+            Ok(delivered) => Ok(Some(delivered)),
             Err(_) if self.core.closing.is_cancelled() => Ok(None),
             Err(_) => Err(not_owner(&self.queue.name)),
         }
@@ -217,12 +217,12 @@ impl Poll<'_> {
     }
 
     /// From here to the answer nothing waits. The task counts as given once the answer is written.
-    fn accept(&self, ctx: &CallContext, handed: Handed) -> (Content, i64) {
+    fn accept(&self, ctx: &CallContext, delivered: DeliveredItem) -> (Content, i64) {
         // What was only offered has a poller in a moment; SDKs take the hint of a sticky queue for tasks that lie there, and
         // send it all their polls.
-        let waiting = if self.queue.is_sticky() { 0 } else { self.queue.lock().queue.waiting_in(handed.partition) };
-        leave_receipt(ctx, self.core, &self.queue, &handed);
-        (handed.content, i64::try_from(waiting).unwrap_or(i64::MAX))
+        let waiting = if self.queue.is_sticky() { 0 } else { self.queue.lock().queue.waiting_in(delivered.partition) };
+        ack_on_write(ctx, self.core, &self.queue, &delivered);
+        (delivered.content, i64::try_from(waiting).unwrap_or(i64::MAX))
     }
 }
 
@@ -233,16 +233,16 @@ fn queue_name(ctx: &CallContext, name: String, kind: TaskQueueKind) -> ServiceRe
     Ok(QueueName { namespace: ctx.namespace.id.clone(), name, kind })
 }
 
-fn query_response(queue: &QueueName, question: Question) -> Relayed<wire::PollWorkflowTaskQueueResponse> {
+fn query_response(queue: &QueueName, query: PendingQuery) -> Relayed<wire::PollWorkflowTaskQueueResponse> {
     let token = QueryTaskToken {
         namespace_id: queue.namespace.as_str().to_owned(),
         task_queue: queue.name.clone(),
-        query_id: question.id,
+        query_id: query.id,
     };
-    let mut response = question.response;
+    let mut response = query.response;
     response.add(&wire::PollWorkflowTaskQueueResponse {
         task_token: token.encode_to_vec().into(),
-        query: Some(question.query),
+        query: Some(query.query),
         ..Default::default()
     });
     response

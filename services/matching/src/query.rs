@@ -12,13 +12,13 @@ use tokio::sync::oneshot;
 
 use crate::queues::not_owner;
 use crate::service::Core;
-use crate::task_queue::{Question, TaskQueue};
+use crate::task_queue::{PendingQuery, TaskQueue};
 
 /// Queries without an answer, by their ids.
-pub(crate) type Questions = HashMap<String, Asker>;
+pub(crate) type PendingQueries = HashMap<String, QueryCaller>;
 
-/// Who waits for an answer.
-pub(crate) struct Asker {
+/// The caller that waits for an answer.
+pub(crate) struct QueryCaller {
     namespace: NamespaceId,
     to: oneshot::Sender<QueryOutcome>,
 }
@@ -34,16 +34,16 @@ struct Query<'a> {
 
 impl Drop for Query<'_> {
     fn drop(&mut self) {
-        self.core.questions().remove(&self.id);
+        self.core.pending_queries().remove(&self.id);
         let mut state = self.queue.lock();
         state.queue.withdraw(self.item);
-        state.questions.remove(&self.item);
+        state.queries.remove(&self.item);
     }
 }
 
 impl Core {
-    pub(crate) fn questions(&self) -> MutexGuard<'_, Questions> {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn pending_queries(&self) -> MutexGuard<'_, PendingQueries> {
+        self.pending_queries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) async fn query(
@@ -58,30 +58,30 @@ impl Core {
             return Ok(QueryOutcome::Refused);
         }
         let name = offered.queue.clone();
-        let Some(mut query) = self.ask(offered)? else { return Ok(QueryOutcome::Refused) };
+        let Some(mut query) = self.enqueue_query(offered)? else { return Ok(QueryOutcome::Refused) };
         let mut may_be_refused = is_sticky;
         loop {
-            let look_again = match may_be_refused {
-                true => self.look_again_at(&query.queue).min(deadline),
+            let next_check = match may_be_refused {
+                true => self.next_liveness_check(&query.queue).min(deadline),
                 false => deadline,
             };
             tokio::select! {
                 answer = &mut query.answer => {
-                    return answer.map_err(|_| ServiceError::Unavailable("the query was given up".to_owned()));
+                    return answer.map_err(|_| ServiceError::Unavailable("the query was cancelled".to_owned()));
                 }
-                // Its answer will be sent to the new owner, which has not heard of it.
+                // Its answer will be sent to the new owner, which does not have it.
                 () = query.queue.lost.cancelled() => return Err(not_owner(&name)),
                 () = self.closing.cancelled() => {
                     return Err(ServiceError::Unavailable("matching is shutting down".to_owned()));
                 }
-                () = self.runtime.sleep_until(look_again) => {}
+                () = self.runtime.sleep_until(next_check) => {}
             }
             let now = self.runtime.now();
             if now >= deadline {
-                return Err(self.nobody_answered(&name, &query.queue, now));
+                return Err(self.query_timed_out(&name, &query.queue, now));
             }
             let mut state = query.queue.lock();
-            if may_be_refused && self.is_deserted(&state, now) {
+            if may_be_refused && self.has_no_live_worker(&state, now) {
                 if let Withdrawal::Withdrawn(_) = state.queue.withdraw(query.item) {
                     return Ok(QueryOutcome::Refused);
                 }
@@ -92,34 +92,34 @@ impl Core {
     }
 
     /// Puts the query in the queue; `None` if that is a sticky one whose worker is gone.
-    fn ask(self: &Arc<Self>, offered: OfferedQuery) -> ServiceResult<Option<Query<'_>>> {
+    fn enqueue_query(self: &Arc<Self>, offered: OfferedQuery) -> ServiceResult<Option<Query<'_>>> {
         let (to, answer) = oneshot::channel();
         let id = self.runtime.uuid();
-        let asker = Asker { namespace: offered.queue.namespace.clone(), to };
+        let caller = QueryCaller { namespace: offered.queue.namespace.clone(), to };
         let now = self.runtime.now();
         self.with_queue(&offered.queue, |queue, state| {
-            if queue.is_sticky() && self.is_deserted(state, now) {
+            if queue.is_sticky() && self.has_no_live_worker(state, now) {
                 return None;
             }
-            self.questions().insert(id.clone(), asker);
+            self.pending_queries().insert(id.clone(), caller);
             let partition = state.partition_of_offer(if queue.is_sticky() { 1 } else { self.settings.partitions });
-            let item = state.queue.ask(partition);
-            let question = Question { id: id.clone(), query: offered.query, response: offered.response };
-            state.questions.insert(item, Box::new(question));
+            let item = state.queue.query(partition);
+            let query = PendingQuery { id: id.clone(), query: offered.query, response: offered.response };
+            state.queries.insert(item, Box::new(query));
             self.advance(queue, state);
             Some(Query { core: self, queue: Arc::clone(queue), item, id, answer })
         })
     }
 
-    fn nobody_answered(&self, name: &QueueName, queue: &TaskQueue, now: Timestamp) -> ServiceError {
+    fn query_timed_out(&self, name: &QueueName, queue: &TaskQueue, now: Timestamp) -> ServiceError {
         let recently = self.settings.poller_history;
-        let last = queue.lock().queue.last_attended(now);
+        let last = queue.lock().queue.last_poll(now);
         let name = &name.name;
         ServiceError::DeadlineExceeded(match last {
             Some(at) if now.since(at) < recently => {
                 format!("no worker of task queue {name} answered the query in time")
             }
-            _ => format!("no worker has polled task queue {name} recently, so nobody could answer the query"),
+            _ => format!("no worker has polled task queue {name} recently, so none could answer the query"),
         })
     }
 
@@ -132,20 +132,20 @@ impl Core {
         let kind = TaskQueueKind::Workflow;
         self.check_served(&QueueName { namespace: ctx.namespace.id.clone(), name, kind })?;
         let unknown = || ServiceError::NotFound(format!("query task {} is not found or has expired", token.query_id));
-        let mut questions = self.questions();
-        if questions.get(&token.query_id).ok_or_else(unknown)?.namespace != ctx.namespace.id {
+        let mut queries = self.pending_queries();
+        if queries.get(&token.query_id).ok_or_else(unknown)?.namespace != ctx.namespace.id {
             return Err(unknown());
         }
-        let asker = questions.remove(&token.query_id).ok_or_else(unknown)?;
-        asker.to.send(QueryOutcome::Answered(Box::new(request))).map_err(|_| unknown())?;
+        let caller = queries.remove(&token.query_id).ok_or_else(unknown)?;
+        caller.to.send(QueryOutcome::Answered(Box::new(request))).map_err(|_| unknown())?;
         Ok(wire::RespondQueryTaskCompletedResponse {})
     }
 
-    /// Tells an asker that the queue's worker has left.
-    pub(crate) fn refuse_question(&self, question: &Question) {
-        if let Some(asker) = self.questions().remove(&question.id) {
+    /// Answers a caller that the queue's worker has left.
+    pub(crate) fn refuse_query(&self, query: &PendingQuery) {
+        if let Some(caller) = self.pending_queries().remove(&query.id) {
             // Its time may just have run out.
-            let _ = asker.to.send(QueryOutcome::Refused);
+            let _ = caller.to.send(QueryOutcome::Refused);
         }
     }
 }

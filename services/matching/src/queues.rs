@@ -81,10 +81,10 @@ impl Queues {
         }
     }
 
-    /// Of each shard a queue in which somebody waits, if there is one.
-    pub(crate) fn attended(&self) -> Vec<Arc<TaskQueue>> {
-        let is_attended = |queue: &&Arc<TaskQueue>| queue.lock().has_waiters();
-        self.read().values().filter_map(|served| served.queues.values().find(is_attended).cloned()).collect()
+    /// Of each shard a queue with waiters, if there is one.
+    pub(crate) fn with_waiters(&self) -> Vec<Arc<TaskQueue>> {
+        let has_waiters = |queue: &&Arc<TaskQueue>| queue.lock().has_waiters();
+        self.read().values().filter_map(|served| served.queues.values().find(has_waiters).cloned()).collect()
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<TaskQueue>> {
@@ -92,7 +92,7 @@ impl Queues {
     }
 }
 
-/// The answer to who asks for a queue that is not served here, or no longer.
+/// The error for a queue that is not served here, or no longer.
 pub(crate) fn not_owner(name: &QueueName) -> ServiceError {
     ServiceError::NotOwner(format!("task queue {} is not served by this node", name.name))
 }
@@ -141,7 +141,7 @@ impl Core {
         }
     }
 
-    /// A shard is served no longer. Whoever waits in its queues is sent to the new owner; what is being handed to a poller
+    /// A shard is served no longer. Its waiters are sent to the new owner; what is being handed to a poller
     /// still reaches it, since history may have recorded that; and that is all that is left of them.
     pub(crate) fn lose_shard(self: &Arc<Self>, shard: u32) {
         let queues = self.queues.lose(shard);

@@ -1,7 +1,7 @@
 //! The service as one value, and the trait that it serves.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use api::temporal::api::workflowservice::v1 as wire;
@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::counters::Counters;
 use crate::host::PartitionHost;
 use crate::kind::PartitionKind;
-use crate::query::Questions;
+use crate::query::PendingQueries;
 use crate::queues::Queues;
 use crate::task_queue::TaskQueue;
 use crate::workers::Workers;
@@ -31,7 +31,7 @@ use crate::workers::Workers;
 /// Between the attempts of something that failed.
 pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// How long closing waits for what is under way.
-const CLOSING_PATIENCE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The matching service of one process. Must be closed: its tasks hold it.
 pub struct MatchingService {
@@ -59,57 +59,62 @@ pub(crate) struct Core {
     pub(crate) runtime: Runtime,
     pub(crate) shards: Arc<Shards>,
     pub(crate) partitions: KindHandle<PartitionKind>,
-    pub(crate) history: RwLock<Option<Arc<dyn History>>>,
+    pub(crate) history: Arc<dyn History>,
     pub(crate) queues: Queues,
     pub(crate) workers: Workers,
-    pub(crate) questions: Mutex<Questions>,
+    pub(crate) pending_queries: Mutex<PendingQueries>,
     pub(crate) counters: Counters,
     /// Cancelled when the service closes.
     pub(crate) closing: CancellationToken,
-    /// Queues that somebody left who could not carry out what that made possible.
-    pub(crate) nudges: mpsc::UnboundedSender<Arc<TaskQueue>>,
+    /// Queues to advance, from code that cannot spawn tasks itself.
+    pub(crate) wake_queue: mpsc::UnboundedSender<Arc<TaskQueue>>,
     tasks: TaskTracker,
 }
 
 impl MatchingService {
-    /// Serves the matching shards (logs `matching/0` and so on in `store`) that the ring gives to this node, from now on
-    /// and as the ring changes, and delivers their backlogs; returns at once. Nothing is handed out before
-    /// [`MatchingService::connect`]. Must be closed.
-    pub fn open(
+    /// For the matching shards (logs `matching/0` and so on in `store`) that the ring gives to this node; none is open
+    /// before [`MatchingService::serve`]. `history` records starts, and must not keep this service alive. Must be closed.
+    pub fn new(
         settings: MatchingSettings,
         shard_settings: ShardSettings,
         ownership: Ownership,
         store: Store,
         runtime: Runtime,
+        history: Arc<dyn History>,
     ) -> Arc<Self> {
-        let host = Arc::new(PartitionHost::new());
-        let closing = CancellationToken::new();
-        let opener = ShardOpener {
-            kinds: Kinds::default().with(Arc::new(PartitionKind), Arc::clone(&host) as _),
-            store,
-            runtime: runtime.clone(),
-            settings: shard_settings,
-            ownership,
-        };
-        let shards = Shards::open(opener);
-        let (nudges, nudged) = mpsc::unbounded_channel();
-        let core = Arc::new(Core {
-            settings,
-            runtime,
-            partitions: shards.of(),
-            shards,
-            history: RwLock::new(None),
-            queues: Queues::default(),
-            workers: Workers::default(),
-            questions: Mutex::default(),
-            counters: Counters::new(),
-            closing,
-            nudges,
-            tasks: TaskTracker::new(),
+        let (wake_queue, woken) = mpsc::unbounded_channel();
+        let core = Arc::new_cyclic(|core: &Weak<Core>| {
+            let opener = ShardOpener {
+                kinds: Kinds::default().with(Arc::new(PartitionKind), Arc::new(PartitionHost(Weak::clone(core)))),
+                store,
+                runtime: runtime.clone(),
+                settings: shard_settings,
+                ownership,
+            };
+            let shards = Shards::new(opener);
+            Core {
+                settings,
+                runtime,
+                partitions: shards.of(),
+                shards,
+                history,
+                queues: Queues::default(),
+                workers: Workers::default(),
+                pending_queries: Mutex::default(),
+                counters: Counters::new(),
+                closing: CancellationToken::new(),
+                wake_queue,
+                tasks: TaskTracker::new(),
+            }
         });
-        host.connect(&core);
-        core.spawn(Arc::clone(&core).upkeep(nudged));
+        core.spawn(Arc::clone(&core).upkeep(woken));
         Arc::new(Self { core })
+    }
+
+    /// Serves the shards that the ring gives to this node, from now on and as the ring changes, and delivers their
+    /// backlogs; returns at once. Called once.
+    pub fn serve(&self) {
+        self.core.shards.serve();
     }
 
     /// Returns when every shard that the ring gives to this node is open. Waits for a first ring, and while the store is
@@ -136,13 +141,8 @@ impl MatchingService {
         self.core.shards.flush().await;
     }
 
-    /// Says who records starts.
-    pub fn connect(&self, history: Arc<dyn History>) {
-        *self.core.history.write().unwrap_or_else(PoisonError::into_inner) = Some(history);
-    }
-
     /// Ends all polls with empty answers, refuses offers, and closes the shards. Returns when that is done. Before that, a
-    /// node that leaves a cluster waits until the ring gives it no shards: then nobody waits here any more.
+    /// node that leaves a cluster waits until the ring gives it no shards: then no call waits here any more.
     pub async fn close(&self) {
         self.core.end_everything().await;
         self.core.shards.close().await;
@@ -163,7 +163,7 @@ impl MatchingService {
             counted.polls += state.waiters.len();
             counted.offers += state.offers.len();
         }
-        counted.queries = self.core.questions().len();
+        counted.queries = self.core.pending_queries().len();
         counted
     }
 }
@@ -172,17 +172,11 @@ impl Core {
     async fn end_everything(&self) {
         self.closing.cancel();
         self.tasks.close();
-        self.runtime.timeout(CLOSING_PATIENCE, self.tasks.wait()).await;
-        // History holds matching too: let go, so that both can end.
-        *self.history.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.runtime.timeout(CLOSE_TIMEOUT, self.tasks.wait()).await;
     }
 
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(self.tasks.track_future(future));
-    }
-
-    pub(crate) fn history(&self) -> Option<Arc<dyn History>> {
-        self.history.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -23,7 +23,7 @@ impl Core {
             name: request.sticky_task_queue,
             kind: TaskQueueKind::StickyWorkflow,
         };
-        // A sticky queue that is not in memory, or is another node's, refuses offers anyway, and nobody polls it here.
+        // A sticky queue that is not in memory, or is another node's, refuses offers anyway, and has no polls here.
         if !sticky.name.is_empty()
             && let Some(queue) = self.find_queue(&sticky)
         {
@@ -37,11 +37,11 @@ impl Core {
         for item in state.queue.items() {
             // What is on its way to the worker either arrives or is refused when it comes back.
             let Withdrawal::Withdrawn(_) = state.queue.withdraw(item) else { continue };
-            if let Some(offering) = state.offers.remove(&item) {
-                let _ = offering.to.send(OfferEnd::Refused);
+            if let Some(pending) = state.offers.remove(&item) {
+                let _ = pending.to.send(OfferEnd::Refused);
             }
-            if let Some(question) = state.questions.remove(&item) {
-                self.refuse_question(&question);
+            if let Some(query) = state.queries.remove(&item) {
+                self.refuse_query(&query);
             }
         }
     }

@@ -1,7 +1,7 @@
-//! A task queue in memory: the pure core that decides, and the channels on which those who wait are told.
+//! A task queue in memory: the pure core that decides, and the channels on which callers wait.
 //!
-//! Everything here happens under one lock, held for moments and never across an await. Whoever changes the state calls
-//! [`Core::advance`] before letting go, which carries out what has become possible.
+//! Everything here happens under one lock, held for moments and never across an await. Code that changes the state calls
+//! [`Core::advance`] before it unlocks, which carries out what has become possible.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,15 +39,15 @@ pub(crate) struct TaskQueue {
 pub(crate) struct QueueState {
     pub(crate) queue: Queue,
     pub(crate) waiters: HashMap<PollerId, Waiter>,
-    pub(crate) offers: HashMap<ItemId, Offering>,
-    pub(crate) questions: HashMap<ItemId, Box<Question>>,
+    pub(crate) offers: HashMap<ItemId, PendingOffer>,
+    pub(crate) queries: HashMap<ItemId, Box<PendingQuery>>,
     pub(crate) recent: RecentPollers,
     pub(crate) added: Rate,
     pub(crate) dispatched: Rate,
     pub(crate) last_used: Timestamp,
     /// When the last poll broke off without waiting for its answer, if none has come since.
-    pub(crate) broken_off: Option<Timestamp>,
-    /// Forgotten by the service: whoever still holds it looks it up anew.
+    pub(crate) last_disconnect: Option<Timestamp>,
+    /// Removed from the service: code that still holds it looks it up again.
     pub(crate) retired: bool,
     /// Deliveries that ended and whose acknowledgement is on its way or waits for the one that is.
     acknowledging: HashMap<u32, Vec<Position>>,
@@ -61,12 +61,12 @@ pub(crate) struct QueueState {
 
 /// A poll that waits.
 pub(crate) struct Waiter {
-    pub(crate) to: oneshot::Sender<Handed>,
+    pub(crate) to: oneshot::Sender<DeliveredItem>,
     pub(crate) description: Arc<PollerDescription>,
 }
 
 /// An offer that waits.
-pub(crate) struct Offering {
+pub(crate) struct PendingOffer {
     pub(crate) to: oneshot::Sender<OfferEnd>,
     /// Of a sticky queue: the normal one's name.
     pub(crate) normal_name: String,
@@ -74,9 +74,9 @@ pub(crate) struct Offering {
 
 /// How an offer's wait ended.
 pub(crate) enum OfferEnd {
-    /// A poller has it, or nobody wants it any more.
+    /// A poller has it, or it is stale.
     Taken,
-    /// Its delivery failed when it was to be kept already.
+    /// Its delivery failed when it was to be persisted already.
     Returned(Arc<Task>),
     /// The queue's worker has left.
     Refused,
@@ -86,14 +86,14 @@ pub(crate) enum OfferEnd {
 
 /// A query that waits.
 #[derive(Clone)]
-pub(crate) struct Question {
+pub(crate) struct PendingQuery {
     pub(crate) id: String,
     pub(crate) query: WorkflowQuery,
     pub(crate) response: Relayed<wire::PollWorkflowTaskQueueResponse>,
 }
 
-/// What a poller is given. Whoever receives it reports it as handed over, or puts it back.
-pub(crate) struct Handed {
+/// What a poller is given. The receiver reports it as delivered, or puts it back.
+pub(crate) struct DeliveredItem {
     pub(crate) item: ItemId,
     pub(crate) partition: u32,
     /// Under which history recorded the start.
@@ -105,7 +105,7 @@ pub(crate) struct Handed {
 pub(crate) enum Content {
     Workflow(Relayed<wire::PollWorkflowTaskQueueResponse>),
     Activity(Relayed<wire::PollActivityTaskQueueResponse>),
-    Query(Box<Question>),
+    Query(Box<PendingQuery>),
 }
 
 impl TaskQueue {
@@ -121,12 +121,12 @@ impl TaskQueue {
             queue: Queue::new(shape),
             waiters: HashMap::new(),
             offers: HashMap::new(),
-            questions: HashMap::new(),
+            queries: HashMap::new(),
             recent: RecentPollers::default(),
             added: Rate::default(),
             dispatched: Rate::default(),
             last_used: core.runtime.now(),
-            broken_off: None,
+            last_disconnect: None,
             retired: false,
             acknowledging: HashMap::new(),
             to_remember: Vec::new(),
@@ -181,35 +181,41 @@ impl QueueState {
         self.offer_turn
     }
 
-    /// What was handed over did not arrive: it waits again in its old place. The caller has the queue advanced.
-    pub(crate) fn take_back(&mut self, handed: Handed) {
-        let question = match handed.content {
-            Content::Query(question) => Some(question),
+    /// What was handed over did not arrive: it waits again in its old place. The caller advances the queue.
+    pub(crate) fn take_back(&mut self, delivered: DeliveredItem) {
+        let query = match delivered.content {
+            Content::Query(query) => Some(query),
             Content::Workflow(_) | Content::Activity(_) => None,
         };
-        self.take_back_item(handed.item, handed.request_id, question);
+        self.take_back_item(delivered.item, delivered.request_id, query);
     }
 
-    /// As [`QueueState::take_back`], for a task whose content is gone: history tells it again.
-    pub(crate) fn take_back_item(&mut self, item: ItemId, request_id: Option<String>, question: Option<Box<Question>>) {
-        if let Some(question) = question {
-            self.questions.insert(item, question);
+    /// As [`QueueState::take_back`], for a task whose content is gone: history sends it again.
+    pub(crate) fn take_back_item(
+        &mut self,
+        item: ItemId,
+        request_id: Option<String>,
+        query: Option<Box<PendingQuery>>,
+    ) {
+        if let Some(query) = query {
+            self.queries.insert(item, query);
         }
         self.put_back(item, request_id);
     }
 
-    /// Puts an item back in its old place, to be asked for under `request_id` if history may have recorded a start. What
-    /// was withdrawn meanwhile goes back to whoever offered it. The caller has the queue advanced.
+    /// Puts an item back in its old place, with `request_id` if history may have recorded a start. What
+    /// was withdrawn meanwhile goes back to its caller. The caller of this advances the queue.
     pub(crate) fn put_back(&mut self, item: ItemId, request_id: Option<String>) {
-        if let (Some((partition, Origin::Kept(position))), Some(request_id)) = (self.queue.origin(item), &request_id) {
+        if let (Some((partition, Origin::Backlog(position))), Some(request_id)) = (self.queue.origin(item), &request_id)
+        {
             self.to_remember.push((partition, position, request_id.clone()));
         }
         let Some((settled, task)) = self.queue.put_back(item, request_id) else { return };
-        if let (Some(offering), Some(task)) = (self.offers.remove(&settled.item), task) {
+        if let (Some(pending), Some(task)) = (self.offers.remove(&settled.item), task) {
             // An offerer that is gone has the task still, and offers it again.
-            let _ = offering.to.send(OfferEnd::Returned(task));
+            let _ = pending.to.send(OfferEnd::Returned(task));
         }
-        self.questions.remove(&settled.item);
+        self.queries.remove(&settled.item);
     }
 
     /// Whether this partition has nothing to deliver and nothing to acknowledge, as far as is known here.
@@ -222,7 +228,7 @@ impl QueueState {
         self.queue.shrink();
         self.waiters.shrink_to_fit();
         self.offers.shrink_to_fit();
-        self.questions.shrink_to_fit();
+        self.queries.shrink_to_fit();
         self.acknowledging.shrink_to_fit();
         self.to_remember.shrink_to_fit();
     }
@@ -234,7 +240,7 @@ impl QueueState {
 
     /// Whether a poll, an offer or a query waits.
     pub(crate) fn has_waiters(&self) -> bool {
-        !(self.waiters.is_empty() && self.offers.is_empty() && self.questions.is_empty())
+        !(self.waiters.is_empty() && self.offers.is_empty() && self.queries.is_empty())
     }
 
     /// Ends all waiting in a queue that is not served here any more. What is being delivered still reaches its poller.
@@ -243,11 +249,11 @@ impl QueueState {
         self.waiters.retain(|poller, _| !queue.is_waiting(*poller));
         for item in self.queue.items() {
             let Withdrawal::Withdrawn(_) = self.queue.withdraw(item) else { continue };
-            if let Some(offering) = self.offers.remove(&item) {
-                let _ = offering.to.send(OfferEnd::Moved);
+            if let Some(pending) = self.offers.remove(&item) {
+                let _ = pending.to.send(OfferEnd::Moved);
             }
-            // Who asked it looks whether the queue is lost.
-            self.questions.remove(&item);
+            // Its caller checks whether the queue is lost.
+            self.queries.remove(&item);
         }
         self.to_remember.clear();
     }
@@ -270,7 +276,7 @@ impl Core {
         for (partition, position, request_id) in std::mem::take(&mut state.to_remember) {
             let (core, queue) = (Arc::clone(self), Arc::clone(queue));
             let input = Input::Remember { position, request_id };
-            self.spawn(async move { core.tell_until_done(&queue, partition, input).await });
+            self.spawn(async move { core.send_until_done(&queue, partition, input).await });
         }
         while let Some(request) = state.queue.next_read() {
             self.spawn(Arc::clone(self).read_backlog(Arc::clone(queue), request));
@@ -278,20 +284,20 @@ impl Core {
         self.set_timer(queue, state, now);
     }
 
-    /// Tells whoever is concerned that an item has left the queue for good.
+    /// Notifies the caller, or the backlog, that an item has left the queue for good.
     pub(crate) fn settle(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, settled: Settled) {
         match settled.origin {
             Origin::Offer => {
-                if let Some(offering) = state.offers.remove(&settled.item) {
-                    // An offerer that is gone asks history what became of it.
-                    let _ = offering.to.send(OfferEnd::Taken);
+                if let Some(pending) = state.offers.remove(&settled.item) {
+                    // An offerer that is gone offers it again, and history answers that it is stale.
+                    let _ = pending.to.send(OfferEnd::Taken);
                 }
             }
-            // The new owner asks history about it, which does not want it any more.
-            Origin::Kept(_) if queue.is_lost() => {}
-            Origin::Kept(position) => self.acknowledge(queue, state, settled.partition, position),
+            // The new owner delivers it again, and history answers that it is stale.
+            Origin::Backlog(_) if queue.is_lost() => {}
+            Origin::Backlog(position) => self.acknowledge(queue, state, settled.partition, position),
             Origin::Query => {
-                state.questions.remove(&settled.item);
+                state.queries.remove(&settled.item);
             }
         }
     }
@@ -313,7 +319,7 @@ impl Core {
         self.spawn(async move {
             let mut positions = vec![position];
             loop {
-                core.tell_until_done(&queue, partition, Input::Acknowledge(positions)).await;
+                core.send_until_done(&queue, partition, Input::Acknowledge(positions)).await;
                 let mut state = queue.lock();
                 positions = match state.acknowledging.get_mut(&partition) {
                     Some(waiting) if !waiting.is_empty() => std::mem::take(waiting),
@@ -329,9 +335,9 @@ impl Core {
         });
     }
 
-    /// Tells a partition something that it must not miss. If it does all the same, because the process ends or the queue
-    /// moves away, whoever reads the backlog next asks history about tasks that it does not want any more.
-    async fn tell_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
+    /// Retries an input that a partition must not miss. If it does all the same, because the process ends or the queue
+    /// moves away, the next reader of the backlog offers tasks that history answers to be stale.
+    async fn send_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
         while let Err(error) = self.partitions.tell(&key, input.clone()).await {
@@ -361,10 +367,10 @@ impl Core {
                 }
                 Ok(other) => tracing::error!(?key, ?other, "unexpected reply to reading a backlog"),
                 Err(ShardError::Quarantined(reason)) => {
-                    tracing::error!(?key, reason, "a backlog cannot be read");
+                    tracing::error!(?key, reason, "cannot read a backlog: it is quarantined");
                     backoff.go_to_longest();
                 }
-                Err(error) => tracing::debug!(?key, %error, "a backlog cannot be read yet"),
+                Err(error) => tracing::debug!(?key, %error, "cannot read a backlog yet, retrying"),
             }
             tokio::select! {
                 () = self.runtime.sleep(backoff.next_delay()) => {}
@@ -377,7 +383,7 @@ impl Core {
         }
     }
 
-    /// Has the queue looked at again when its rate limit lets the next task pass.
+    /// Advances the queue when its rate limit lets the next task pass.
     fn set_timer(self: &Arc<Self>, queue: &Arc<TaskQueue>, state: &mut QueueState, now: Timestamp) {
         let Some(at) = state.queue.next_token_at(now).filter(|at| *at > now) else { return };
         if state.timer.is_some_and(|timer| timer <= at) {

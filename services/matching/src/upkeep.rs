@@ -1,4 +1,4 @@
-//! What goes on beside requests: looking again at queues that somebody left, forgetting queues that nobody uses, and
+//! Background work: advancing queues that a dropped call left, removing idle queues, and
 //! finding out about shards that are another node's by now.
 
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use crate::task_queue::TaskQueue;
 /// The longest time between two looks for idle queues.
 const LONGEST_ROUND: Duration = Duration::from_secs(30);
 
-/// How often a shard in which somebody waits is asked whether it is still this node's.
-const DOUBT: Duration = Duration::from_secs(3);
+/// How often this node checks that it still owns a shard with waiters.
+const OWNERSHIP_CHECK_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A queue unused for this long gives back memory.
 const IDLE_ENOUGH_TO_SHRINK: Duration = Duration::from_secs(15);
 
 impl Core {
-    pub(crate) async fn upkeep(self: Arc<Self>, mut nudged: mpsc::UnboundedReceiver<Arc<TaskQueue>>) {
+    pub(crate) async fn upkeep(self: Arc<Self>, mut woken: mpsc::UnboundedReceiver<Arc<TaskQueue>>) {
         let round = (self.settings.idle_unload / 2).clamp(Duration::from_secs(1), LONGEST_ROUND);
         let mut next = self.runtime.now() + round;
-        let mut next_doubt = self.runtime.now() + DOUBT;
+        let mut next_ownership_check = self.runtime.now() + OWNERSHIP_CHECK_INTERVAL;
         loop {
             tokio::select! {
-                Some(queue) = nudged.recv() => {
+                Some(queue) = woken.recv() => {
                     let mut state = queue.lock();
                     self.advance(&queue, &mut state);
                 }
@@ -35,25 +35,25 @@ impl Core {
                     self.forget_idle_queues();
                     next = self.runtime.now() + round;
                 }
-                () = self.runtime.sleep_until(next_doubt) => {
-                    self.doubt_ownership();
-                    next_doubt = self.runtime.now() + DOUBT;
+                () = self.runtime.sleep_until(next_ownership_check) => {
+                    self.check_ownership();
+                    next_ownership_check = self.runtime.now() + OWNERSHIP_CHECK_INTERVAL;
                 }
                 () = self.closing.cancelled() => return,
             }
         }
     }
 
-    /// Who only waits learns nothing from the log of a shard that another node has opened, and this node may not hear of it
+    /// Waiting calls do not touch the log, so they do not notice that another node has opened it, and this node may not notice
     /// otherwise while it is cut off from the ring: a read finds out.
-    fn doubt_ownership(self: &Arc<Self>) {
-        for queue in self.queues.attended() {
+    fn check_ownership(self: &Arc<Self>) {
+        for queue in self.queues.with_waiters() {
             let core = Arc::clone(self);
             self.spawn(async move {
                 let key = queue.partition(0).key();
-                let look = core.partitions.call(&key, Input::Describe);
+                let check = core.partitions.call(&key, Input::Describe);
                 // Whatever the answer: a shard that is no longer ours stops before it gives one.
-                let _ = core.runtime.timeout(DOUBT, look).await;
+                let _ = core.runtime.timeout(OWNERSHIP_CHECK_INTERVAL, check).await;
             });
         }
     }

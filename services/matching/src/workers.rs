@@ -1,4 +1,4 @@
-//! Worker processes, by the key that they name themselves with: who polls now, and who has said that it leaves.
+//! Worker processes, by their instance keys: which poll now, and which have shut down.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

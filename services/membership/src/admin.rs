@@ -1,4 +1,4 @@
-//! What operators ask of the cluster's membership.
+//! Operators' calls to the cluster's membership.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub struct Admin {
     calls: LeaderCalls,
 }
 
-/// Who is there.
+/// The members.
 #[derive(Clone, Debug)]
 pub struct Members {
     /// The newest ring.

@@ -1,8 +1,8 @@
-//! Pure: which node owns which shard. Consistent hashing says who would like a shard, bounds say how many one may have, and
-//! what is well as it is stays.
+//! Pure: which node owns which shard. Consistent hashing gives each shard its preferred nodes, bounds say how many one may
+//! have, and shards that fit both do not move.
 //!
 //! With a fair share `f` of the shards, by weight, a node gets at most `max(⌈f⌉, ⌊1.1 f⌋)` and at least
-//! `min(⌊f⌋, ⌈0.9 f⌉)`. Shards that somebody pinned count, and do not move.
+//! `min(⌊f⌋, ⌈0.9 f⌉)`. Pinned shards count, and do not move.
 
 mod preference;
 
@@ -21,7 +21,7 @@ pub(crate) struct Candidate {
 
 /// What an assignment starts from.
 pub(crate) struct Before<'a> {
-    /// Makes the shards of services differ in who would like them.
+    /// Makes the preferred nodes of services' shards differ.
     pub(crate) service: &'a str,
     /// The owner of each shard until now.
     pub(crate) owners: &'a [Option<String>],
@@ -120,7 +120,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Takes from each node what it has beyond its bound: first what belongs to one who has come back, then what it
+    /// Takes from each node what it has beyond its bound: first what belongs to a node that has come back, then what it
     /// likes least.
     fn release_excess(&mut self) {
         for node in 0..self.loads.len() {
@@ -161,17 +161,17 @@ impl<'a> Draft<'a> {
         for (placed, shard) in orphans.iter().enumerate() {
             let lacking: usize = (0..nodes).map(|node| self.fewest(node).saturating_sub(self.loads[node])).sum();
             let only_short = orphans.len() - placed <= lacking;
-            let line = self.preference.line(*shard);
+            let order = self.preference.order(*shard);
             let room =
                 |node: &&usize| self.loads[**node] < if only_short { self.fewest(**node) } else { self.most(**node) };
-            // Pins can fill everybody up; then the least loaded takes one more.
+            // Pins can fill all nodes; then the least loaded takes one more.
             let least = || (0..nodes).min_by_key(|node| (self.loads[*node], *node));
-            let to = line.iter().find(room).copied().or_else(least);
+            let to = order.iter().find(room).copied().or_else(least);
             self.give(*shard, to);
         }
     }
 
-    /// Moves shards to nodes that have fewer than they should, one each time, from whoever has most to spare.
+    /// Moves shards to nodes that have fewer than they should, one each time, from the node that has most to spare.
     fn fill_the_short(&mut self) {
         let lacks = |draft: &Self, node: usize| draft.fewest(node).saturating_sub(draft.loads[node]);
         while let Some(short) = (0..self.loads.len()).filter(|n| lacks(self, *n) > 0).max_by_key(|n| lacks(self, *n)) {

@@ -1,6 +1,6 @@
 //! Pure: how far the leader's clock is from this node's, from questions and answers.
 //!
-//! Of the last few exchanges the quickest is believed: the answer was given somewhere in between, so half of the time it
+//! Of the last few exchanges the quickest counts: the answer was given somewhere in between, so half of the time it
 //! took is how wrong the reading can be.
 
 use std::collections::VecDeque;

@@ -29,7 +29,7 @@ pub(crate) struct ClusterState {
     pub(crate) ring_version: u64,
     /// All nodes that are alive or may be, by name.
     pub(crate) nodes: BTreeMap<String, NodeRecord>,
-    /// Who the voters are, by name.
+    /// The voters, by name.
     pub(crate) voters: BTreeMap<String, VoterRecord>,
     /// History's shards.
     pub(crate) history: Placement,

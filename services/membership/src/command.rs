@@ -1,4 +1,4 @@
-//! What can be asked of the replicated state, and what it answers. Entries of the Raft log: a stored format.
+//! The commands of the replicated state, and their replies. Entries of the Raft log: a stored format.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ pub(crate) struct Replies(pub(crate) Vec<Reply>);
 /// A change to the state. Each may be repeated: the second time changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Command {
-    /// The cluster's first: who it is and what never changes about it. Whoever comes first decides.
+    /// The cluster's first: its identity and what never changes about it. The first one decides.
     Form {
         /// A random UUID.
         cluster_id: String,
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     },
     /// A process comes, or comes again, under a node's name.
     Register {
-        /// Who it is.
+        /// Its identity.
         node: Registration,
         /// The incarnation that the leader has found dead, which this process may replace.
         replaces: Option<u64>,
@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Remove {
         /// Which.
         node: String,
-        /// Only this one, so that news of an old process's death does not remove the new one.
+        /// Only this one, so that the expiry of an old process does not remove the new one.
         incarnation: u64,
     },
     /// An operator puts a shard on a node, where it stays until that node leaves.
@@ -154,7 +154,7 @@ pub(crate) enum Why {
     UnknownNode,
     /// The node's release is too old for the cluster.
     FeatureLevel,
-    /// The command makes no sense.
+    /// The command is invalid.
     Invalid,
     /// Another voter is known under that name.
     VoterIdTaken,

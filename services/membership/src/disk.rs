@@ -216,7 +216,7 @@ fn write_all(database: &Database, inbox: &mpsc::Receiver<Request>) {
             None => commit(database, &requests).map_err(io::Error::other),
         };
         if let (Err(error), None) = (&result, &broken) {
-            tracing::error!(%error, "the voter's file cannot be written any more");
+            tracing::error!(%error, "cannot write the voter's file any more");
             broken = Some((error.kind(), error.to_string()));
         }
         for request in requests {

@@ -1,4 +1,4 @@
-//! Who is who among the voters.
+//! The identities of the voters.
 //!
 //! A voter that has lost its disk has forgotten what it voted for, and must not vote under its old name as if nothing had
 //! happened; nor must a second process that was started with the same name. So a voter's data folder has a UUID, and each
@@ -57,7 +57,7 @@ impl Identities {
         self.known().cluster_id.clone()
     }
 
-    /// Those met whom the replicated state does not name yet.
+    /// Voters that were met and that the replicated state does not name yet.
     pub(crate) fn unnamed(&self) -> Vec<(String, String)> {
         let known = self.known();
         known
@@ -109,7 +109,7 @@ impl Identities {
         }
     }
 
-    /// Whether a message from a voter may be looked at. The first meeting is on disk when this returns.
+    /// Whether a message from a voter may be handled. The first meeting is on disk when this returns.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -136,7 +136,7 @@ impl Identities {
         self.meet(&header.from, &header.from_uuid).await
     }
 
-    /// Whether an answer from a voter may be believed.
+    /// Whether an answer from a voter may be used.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -155,7 +155,7 @@ impl Identities {
 
     async fn meet(&self, voter: &str, uuid: &str) -> Result<(), String> {
         if uuid.is_empty() {
-            return Err(format!("voter {voter:?} did not say its identity"));
+            return Err(format!("voter {voter:?} sent no identity"));
         }
         let known = {
             let mut known = self.known();
@@ -207,7 +207,7 @@ mod tests {
         let reply = |uuid: &str| RaftReply { uuid: uuid.into(), ..RaftReply::default() };
         a.believe("b", &reply("b1")).await.expect("the same");
         a.believe("b", &reply("b2")).await.expect_err("another under that name");
-        a.believe("b", &reply("")).await.expect_err("nobody");
+        a.believe("b", &reply("")).await.expect_err("no one there");
         assert_eq!(a.unnamed(), [("b".to_owned(), "b1".to_owned())]);
         drop(a);
 
@@ -243,7 +243,7 @@ mod tests {
             (VoterHeader { matching_shards: 5, ..header.clone() }, "has matching_shards 5"),
             (VoterHeader { to: "c".into(), ..header.clone() }, r#"for voter "c""#),
             (VoterHeader { to_uuid: "a0".into(), ..header.clone() }, r#"with identity "a0" reached voter "a""#),
-            (VoterHeader { from_uuid: String::new(), ..header.clone() }, "did not say its identity"),
+            (VoterHeader { from_uuid: String::new(), ..header.clone() }, "sent no identity"),
         ];
         for (header, expected) in rows {
             let why = a.admit(&header).await.expect_err(expected);

@@ -13,16 +13,16 @@ use tonic::{Response, Status};
 
 use crate::leader_search::find_leader;
 
-/// Why the leader has not done what was asked.
+/// Why a call to the leader failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// It said no.
+    /// It refused.
     #[error("{0}")]
     Refused(String),
     /// The node that was meant is not a member (any more).
     #[error("{0}")]
     UnknownNode(String),
-    /// No leader answered in time. What was asked may have happened all the same; asking again does no harm.
+    /// No leader answered in time. The call may have taken effect all the same; a retry does no harm.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -66,7 +66,7 @@ impl LeaderCalls {
         }
     }
 
-    /// Takes note of who leads; `None` when that is not so any more.
+    /// Records the leader; `None` when its leadership has ended.
     pub(crate) fn note_leader(&self, leader: Option<MembershipClient<Channel>>) {
         self.knowledge().leader = leader;
     }
@@ -81,11 +81,11 @@ impl LeaderCalls {
                 self.note_leader(Some(leader.client.clone()));
                 Ok(leader.client)
             }
-            Err(said) => Err(format!("no leader was found: {}", said.join("; "))),
+            Err(errors) => Err(format!("no leader was found: {}", errors.join("; "))),
         }
     }
 
-    /// Asks until there is an answer other than "ask another", each time for at most `each`.
+    /// Calls the leader, following redirects, until there is an answer; each attempt takes at most `each`.
     ///
     /// # Errors
     /// The refusal, or that the time ran out.
@@ -98,7 +98,7 @@ impl LeaderCalls {
     where
         F: Future<Output = Result<Response<A>, Status>>,
     {
-        let last = Mutex::new("no voter has been asked yet".to_owned());
+        let last = Mutex::new("no voter has been called yet".to_owned());
         let note = |what: String| *last.lock().unwrap_or_else(PoisonError::into_inner) = what;
         let attempts = async {
             loop {
@@ -125,15 +125,15 @@ impl LeaderCalls {
                     },
                 }
                 self.note_leader(None);
-                self.runtime.sleep(self.timings.retry_pause).await;
+                self.runtime.sleep(self.timings.retry_backoff).await;
             }
         };
-        let patience = self.timings.leader_timeout.max(each);
-        match self.runtime.timeout(patience, attempts).await {
+        let timeout = self.timings.leader_timeout.max(each);
+        match self.runtime.timeout(timeout, attempts).await {
             Some(outcome) => outcome,
             None => {
                 let last = last.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                Err(CallError::Unavailable(format!("membership's leader did not answer within {patience:?}: {last}")))
+                Err(CallError::Unavailable(format!("membership's leader did not answer within {timeout:?}: {last}")))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Finding the leader: asks every seed and every known voter at once, and goes where they point.
+//! Finding the leader: calls every seed and every known voter at once, and follows their redirects.
 
 use std::collections::BTreeSet;
 
@@ -25,14 +25,14 @@ pub(crate) struct Leader {
 /// Looks for the leader. `known` are addresses learned from the cluster, `seeds` those of the configuration.
 ///
 /// # Errors
-/// What each said.
+/// Each one's error.
 pub(crate) async fn find_leader(
     runtime: &Runtime,
     timings: &MembershipSettings,
     seeds: &[String],
     known: &BTreeSet<String>,
 ) -> Result<Leader, Vec<String>> {
-    let mut said = Vec::new();
+    let mut errors = Vec::new();
     let mut asked: BTreeSet<String> = known.clone();
     let resolved = seeds.iter().map(|seed| async move {
         (seed, runtime.timeout(timings.connect_timeout, tokio::net::lookup_host(seed)).await)
@@ -40,8 +40,8 @@ pub(crate) async fn find_leader(
     for (seed, addresses) in futures::future::join_all(resolved).await {
         match addresses {
             Some(Ok(addresses)) => asked.extend(addresses.map(|address| address.to_string())),
-            Some(Err(error)) => said.push(format!("{seed}: {error}")),
-            None => said.push(format!("{seed}: its name was not resolved within {:?}", timings.connect_timeout)),
+            Some(Err(error)) => errors.push(format!("{seed}: {error}")),
+            None => errors.push(format!("{seed}: its name was not resolved within {:?}", timings.connect_timeout)),
         }
     }
     let mut answers: FuturesUnordered<_> =
@@ -50,14 +50,14 @@ pub(crate) async fn find_leader(
         let (client, clock, reply) = match answer {
             Ok(answer) => answer,
             Err(why) => {
-                said.push(format!("{address}: {why}"));
+                errors.push(format!("{address}: {why}"));
                 continue;
             }
         };
         if reply.leading {
             return Ok(Leader { address, client, clock });
         }
-        said.push(match reply.leader_address.as_str() {
+        errors.push(match reply.leader_address.as_str() {
             "" => format!("{address}: there is no leader now"),
             leader => format!("{address}: the leader is at {leader}"),
         });
@@ -65,8 +65,8 @@ pub(crate) async fn find_leader(
             answers.push(ask(runtime, timings, reply.leader_address));
         }
     }
-    said.sort();
-    Err(said)
+    errors.sort();
+    Err(errors)
 }
 
 type Answer = Result<(MembershipClient<Channel>, ClockReading, FindReply), String>;

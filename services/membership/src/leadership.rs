@@ -1,4 +1,4 @@
-//! Leading: what a voter holds in memory for as long as it leads, and loses with that.
+//! What the leader holds in memory for its term.
 //!
 //! Leases are nothing but timers of this process: no clock is compared with another's, and a new leader gives every node
 //! a new one. Proposals go through one queue, so that changes that come together become one ring version.
@@ -59,12 +59,12 @@ pub(crate) struct NodeSession {
 /// Between the probes of an address, to see whether its process still listens.
 const PROBE_BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(160));
 
-/// What a look at a node's address has shown.
+/// The result of probing a node's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Probe {
-    /// Somebody listens there.
+    /// A process listens there.
     Answers,
-    /// The machine is there and nobody listens: the process is gone.
+    /// The machine refuses connections: the process is gone.
     Refuses,
     /// Nothing is known.
     Silent,
@@ -79,7 +79,7 @@ impl Leadership {
         self.sessions().by_node.get(node).cloned().unwrap_or_default()
     }
 
-    /// Has a command carried out. What was refused by the state comes back as its refusal.
+    /// Proposes a command and waits for its result; the state's refusal is an error.
     ///
     /// # Errors
     /// A refusal. Unavailable means that it may have happened: the term ended meanwhile.
@@ -118,7 +118,7 @@ impl Leadership {
         self.sessions().by_node.retain(|id, session| session.connected || members.contains(id));
     }
 
-    /// A node has said how its clock differs.
+    /// A node has reported how its clock differs.
     pub(crate) fn note_clock(&self, node: &str, clock: ClockReading) {
         if let Some(session) = self.sessions().by_node.get_mut(node) {
             session.clock = Some(clock);
@@ -130,8 +130,8 @@ impl Leadership {
         self.sessions().by_node.get(node).is_some_and(|session| session.generation == generation)
     }
 
-    /// A session's stream has broken. A process that is gone loses its place at once, one that may be there keeps it
-    /// until the lease ends.
+    /// A session's stream has broken. A process that is gone is removed at once, one that may be there keeps its lease
+    /// until that expires.
     pub(crate) async fn close_session(&self, node: &str, incarnation: u64, generation: u64) {
         let address = {
             let mut sessions = self.sessions();
@@ -165,7 +165,7 @@ impl Leadership {
         })
     }
 
-    /// Ends a node's membership unless it comes back in time.
+    /// Expires a node's lease unless it comes back in time.
     async fn wait_for_return(&self, node: &str, incarnation: u64, generation: u64, lease: Duration) {
         self.runtime.sleep(lease).await;
         if self.has_session(node, generation) {
@@ -173,19 +173,19 @@ impl Leadership {
         }
     }
 
-    /// A node's lease has ended.
+    /// A node's lease has expired.
     pub(crate) async fn expire(&self, node: &str, incarnation: u64, why: &str) {
         if self.address(node, incarnation).is_none() || self.ended.is_cancelled() {
             return;
         }
-        tracing::warn!(node, incarnation, why, "a node was removed from the ring");
+        tracing::warn!(node, incarnation, why, "removed a node from the ring");
         metrics::counter!("outlast_membership_expiries_total").increment(1);
         let remove = Command::Remove { node: node.to_owned(), incarnation };
-        // When the term ends first, the next leader finds out for itself.
+        // When the term ends first, the next leader expires the lease.
         drop(self.propose(remove).await);
     }
 
-    /// Looks whether anybody listens at an address.
+    /// Checks whether a process listens at an address.
     pub(crate) async fn probe(&self, address: &str) -> Probe {
         use std::io::ErrorKind::{ConnectionRefused, ConnectionReset};
         match self.runtime.timeout(self.timings.connect_timeout, TcpStream::connect(address)).await {

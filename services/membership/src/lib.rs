@@ -1,4 +1,4 @@
-//! Who is part of the cluster, and who should own what: a Raft group of voters that agree on the ring, and every node's way
+//! Which nodes are part of the cluster, and which should own which shard: a Raft group of voters that agree on the ring, and every node's way
 //! to be in it.
 //!
 //! A process that votes runs a [`Voter`] and mounts [`Voter::service`] on its internal server; every process, voters
@@ -6,12 +6,12 @@
 //! order: start the voter, start the member, serve the internal address, wait for [`Member::joined`], then
 //! [`Member::take_part`]; at the end [`Member::drain`], [`Member::leave`], [`Voter::stop`].
 //!
-//! Absent on purpose: fencing. Rings are hints, late or split for a moment, and the logs' epochs decide who does own a
+//! Absent on purpose: fencing. Rings are hints, late or split for a moment, and the logs' epochs decide which node owns a
 //! shard. Also absent: wall clocks in any decision but the one to keep out a node whose clock is wrong. Leases are timers
 //! in the leader's memory.
 //!
 //! Start at `cluster_state.rs`, which is pure and the only place where a ring is made, and `assignment.rs`, which decides
-//! who owns what. `leadership.rs` is what a leader does, `member.rs` what a node does. `log_store.rs`, `state_machine.rs` and
+//! the ring. `leadership.rs` is what a leader does, `member.rs` what a node does. `log_store.rs`, `state_machine.rs` and
 //! `disk.rs` are what Raft stands on.
 
 mod admin;

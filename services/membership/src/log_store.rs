@@ -1,6 +1,6 @@
 //! Raft's log and vote: in memory to be read, on disk to be kept.
 //!
-//! The log is short, since snapshots come often and are small, so all of it stays in memory. Whatever Raft is told to be
+//! The log is short, since snapshots come often and are small, so all of it stays in memory. What Raft takes to be
 //! durable has been synced.
 
 use std::collections::BTreeMap;

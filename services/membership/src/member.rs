@@ -1,4 +1,4 @@
-//! The node's side of membership: joins, says that it is there, and follows the ring.
+//! The node's side of membership: joins, sends heartbeats, and follows the ring.
 
 mod session;
 
@@ -18,7 +18,7 @@ use crate::leader_calls::{CallError, LeaderCalls};
 use crate::settings::MemberSettings;
 use crate::wire::ring_received;
 
-/// Why a node is not let in.
+/// Why a node is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JoinRefusal {
     /// The cluster there is another.
@@ -31,31 +31,31 @@ pub enum JoinRefusal {
     ClockDiffers,
     /// The release is too old.
     FeatureLevel,
-    /// The request makes no sense.
+    /// The request is invalid.
     Invalid,
 }
 
 /// Why a node has not joined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("{0}")]
     Settings(String),
-    /// The leader said no.
+    /// The leader rejected it.
     #[error("the cluster rejected this node: {message}")]
     Refused {
         /// Why.
         reason: JoinRefusal,
-        /// What it said.
+        /// Its message.
         message: String,
     },
     /// No leader was found in time.
-    #[error("did not join within {within:?}: {said}")]
+    #[error("did not join within {within:?}: {last_error}")]
     NoLeader {
         /// How long it was tried.
         within: Duration,
-        /// What each voter said last.
-        said: String,
+        /// Each voter's last error.
+        last_error: String,
     },
 }
 
@@ -85,15 +85,15 @@ struct Wanted {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Progress {
-    /// Not in yet; what was heard last.
+    /// Not joined yet; the last error.
     Joining(String),
-    /// In, and with a session now.
+    /// Joined, and with a session now.
     Connected,
-    /// In, and looking for the leader again.
+    /// Joined, and looking for the leader again.
     Disconnected(String),
-    /// Not let in, for good.
+    /// Rejected for good.
     Failed(JoinError),
-    /// Another process has this one's place.
+    /// Another process has registered as this node.
     Replaced(String),
 }
 
@@ -101,7 +101,7 @@ impl Member {
     /// Begins to join. Returns at once; the ring has version 0 until then.
     ///
     /// # Errors
-    /// When a setting makes no sense.
+    /// When a setting is invalid.
     pub fn start(settings: MemberSettings, runtime: Runtime) -> Result<Arc<Self>, JoinError> {
         settings.check().map_err(JoinError::Settings)?;
         let inner = Arc::new(Inner {
@@ -117,7 +117,7 @@ impl Member {
             runtime: runtime.clone(),
         });
         let (keeping, stopped) = (Arc::clone(&inner), inner.stopped.clone());
-        runtime.spawn(async move { stopped.run_until_cancelled(session::keep(keeping)).await });
+        runtime.spawn(async move { stopped.run_until_cancelled(session::maintain_session(keeping)).await });
         Ok(Arc::new(Self { inner }))
     }
 
@@ -134,26 +134,26 @@ impl Member {
     /// Waits for the first ring. The node is registered then, and gets shards once it takes part.
     ///
     /// # Errors
-    /// When it is not let in, or nobody could be found in time; then it stops trying.
+    /// When it is rejected, or no leader could be found in time; then it stops trying.
     pub async fn joined(&self) -> Result<(), JoinError> {
         let within = self.inner.settings.timings.join_timeout;
         let mut progress = self.inner.progress.subscribe();
         let decided = progress.wait_for(|now| !matches!(now, Progress::Joining(_)));
         let decided = self.inner.runtime.timeout(within, decided).await.map(|now| now.map(|now| now.clone()));
-        let said = match decided {
+        let last_error = match decided {
             Some(Ok(Progress::Connected | Progress::Disconnected(_))) => return Ok(()),
             Some(Ok(Progress::Failed(error))) => return Err(error),
             Some(Ok(Progress::Replaced(message))) => {
                 return Err(JoinError::Refused { reason: JoinRefusal::NodeIdTaken, message });
             }
-            Some(Ok(Progress::Joining(said))) => said,
+            Some(Ok(Progress::Joining(last_error))) => last_error,
             Some(Err(_)) | None => match &*self.inner.progress.borrow() {
-                Progress::Joining(said) => said.clone(),
+                Progress::Joining(last_error) => last_error.clone(),
                 _ => String::new(),
             },
         };
         self.inner.stopped.cancel();
-        Err(JoinError::NoLeader { within, said })
+        Err(JoinError::NoLeader { within, last_error })
     }
 
     /// From now on the node is given shards: call it once the node can be reached. Returns when a ring shows it.
@@ -170,14 +170,14 @@ impl Member {
         let own = &self.inner.settings.node;
         let mut rings = self.inner.ring.subscribe();
         let shown = rings.wait_for(|ring| ring.nodes.get(own).is_some_and(|node| node.state != NodeState::Joining));
-        let patience = self.inner.settings.timings.leader_timeout;
-        match self.inner.runtime.timeout(patience, shown).await {
+        let timeout = self.inner.settings.timings.leader_timeout;
+        match self.inner.runtime.timeout(timeout, shown).await {
             Some(Ok(ring)) => Ok(Arc::clone(&ring)),
-            Some(Err(_)) | None => Err(CallError::Unavailable(format!("no ring shows this node after {patience:?}"))),
+            Some(Err(_)) | None => Err(CallError::Unavailable(format!("no ring shows this node after {timeout:?}"))),
         }
     }
 
-    /// The node is about to leave: returns with a ring that gives it nothing. It stays known, to be sent away from.
+    /// Drains the node: returns with a ring that gives it no shards. It stays in the ring, so that peers can still call it.
     ///
     /// # Errors
     /// When no leader answers in time. The node gets nothing any more as soon as one does.
@@ -207,7 +207,7 @@ impl Member {
         self.inner.stopped.cancel();
     }
 
-    /// Returns when another process has registered as this node, with what was said. This one owns nothing any more and
+    /// Returns when another process has registered as this node, with the leader's message. This one owns nothing any more and
     /// should end.
     pub async fn replaced(&self) -> String {
         let mut progress = self.inner.progress.subscribe();
@@ -230,7 +230,7 @@ impl Member {
         &self.inner.settings.node
     }
 
-    /// What tells this process from others under the same node id; 0 before it has joined.
+    /// Distinguishes this process from others under the same node id; 0 before it has joined.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.inner.incarnation.load(Ordering::Relaxed)
@@ -242,7 +242,7 @@ impl Member {
         self.inner.clock_offset_ms.load(Ordering::Relaxed)
     }
 
-    /// What operators may ask.
+    /// The calls for operators.
     #[must_use]
     pub fn admin(&self) -> Admin {
         Admin::new(self.inner.calls.clone())
@@ -314,14 +314,14 @@ impl Inner {
         }
     }
 
-    /// Whether a ring is another cluster's: the address of a voter may be somebody else's by now.
+    /// Whether a ring is another cluster's: the address of a voter may be another process's by now.
     fn is_other_cluster(&self, ring: &internal_api::membership::Ring) -> bool {
         let known = self.ring.borrow();
         !known.cluster_id.is_empty() && known.cluster_id != ring.cluster_id
     }
 
     /// Publishes a ring unless a newer one is known, and returns it as this process may see it. One of another cluster is
-    /// passed over.
+    /// ignored.
     fn publish(&self, ring: &internal_api::membership::Ring) -> Arc<Ring> {
         if self.is_other_cluster(ring) {
             tracing::warn!(cluster_id = ring.cluster_id, "ignoring a ring from another cluster");
@@ -333,7 +333,7 @@ impl Inner {
         let own = &self.settings.node;
         match ring.nodes.get(own) {
             Some(node) if node.incarnation != incarnation => drop_ownership_of(&mut ring, own),
-            // An operator wants it so; it must stay so when the node has to register again.
+            // An operator drained it; it must stay drained when the node has to register again.
             Some(node) if node.state == NodeState::Draining => self.wanted().draining = true,
             Some(_) | None => (),
         }
@@ -349,7 +349,7 @@ impl Inner {
         ring
     }
 
-    /// Another process has this node's name: nothing that the ring gives to it is ours.
+    /// Another process has this node's id: nothing that the ring gives to it is ours.
     fn replaced(&self, why: String) {
         tracing::error!(node = self.settings.node.as_str(), why, "another process has registered as this node");
         self.ring.send_modify(|known| {
@@ -361,7 +361,7 @@ impl Inner {
     }
 }
 
-/// Takes a node's shards from it, in this process's eyes.
+/// Removes a node's ownership of its shards from this process's ring.
 fn drop_ownership_of(ring: &mut Ring, node: &NodeId) {
     for owner in ring.history.iter_mut().chain(&mut ring.matching) {
         *owner = owner.take().filter(|id| id != node);
@@ -415,7 +415,7 @@ mod tests {
         assert_eq!(owned(&member), 2);
         let seen = member.inner.publish(&ring(2, 2, NodeState::Up));
         assert_eq!((owned(&member), seen.version), (0, 2));
-        assert!(seen.nodes.contains_key(member.node()), "it is there, and somebody else");
+        assert!(seen.nodes.contains_key(member.node()), "it is there, and another process");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! What operators ask of the leader: who is there, who votes.
+//! Operators' calls to the leader: list the nodes, change the voters.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Raft's messages to other voters.
 //!
-//! Each peer has its own connection and task, so one that does not answer holds up nobody else. A connection that fails
+//! Each peer has its own connection and task, so one that does not answer delays no other. A connection that fails
 //! several times running is thrown away, and its name resolved again.
 
 use std::fmt::Display;
@@ -28,8 +28,8 @@ use crate::raft_group::{Group, Peer};
 
 /// The largest message of membership. Bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 16 << 20;
-/// After so many failures running a connection is made anew.
-const PATIENCE: u32 = 3;
+/// After so many failures running a connection is replaced.
+const MAX_FAILURES: u32 = 3;
 
 /// Makes clients for Raft.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ pub(crate) struct PeerClient {
 /// How to reach a node's internal server.
 ///
 /// # Errors
-/// When the address makes no sense.
+/// When the address is invalid.
 pub(crate) fn endpoint(address: &str, timings: &MembershipSettings) -> Result<Endpoint, String> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(|error| format!("{address}: {error}"))?;
     Ok(endpoint
@@ -119,7 +119,7 @@ impl PeerClient {
             }
             Err(trouble) => {
                 self.failures += 1;
-                if self.failures >= PATIENCE {
+                if self.failures >= MAX_FAILURES {
                     self.failures = 0;
                     self.channel = None;
                 }

@@ -1,4 +1,4 @@
-//! The Raft library, with our types filled in. Nobody else in this crate names its generics.
+//! The Raft library, with our types filled in. No other file in this crate names its generics.
 
 use std::io::Cursor;
 
@@ -43,7 +43,7 @@ pub(crate) fn raft_id(node: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(node.as_bytes())
 }
 
-/// What the library obeys.
+/// The settings of the library.
 ///
 /// # Errors
 /// When the settings contradict each other.

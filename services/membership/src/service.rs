@@ -109,7 +109,7 @@ impl Membership for VoterService {
         let request = request.into_inner();
         let header = request.header.clone().ok_or_else(|| Status::invalid_argument("a raft message without header"))?;
         if let Err(why) = self.shared.identities.admit(&header).await {
-            tracing::debug!(why, "a voter is refused");
+            tracing::debug!(why, "rejected a voter");
             return Err(Status::failed_precondition(why));
         }
         let payload = self.raft_message(request.message(), &request.payload).await?;

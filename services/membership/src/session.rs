@@ -16,7 +16,7 @@ use crate::wire::{refused, ring_message};
 
 type Outbound = mpsc::Sender<Result<ToNode, Status>>;
 
-/// A node whose session goes on.
+/// A node with an open session.
 struct Admitted {
     node: String,
     incarnation: u64,
@@ -27,7 +27,7 @@ fn message(message: to_node::Message) -> Result<ToNode, Status> {
     Ok(ToNode { message: Some(message) })
 }
 
-/// Serves a session until it ends, then decides what becomes of the node's lease.
+/// Serves a session until it ends, then closes it.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     leadership: Leadership,
@@ -42,11 +42,7 @@ pub(crate) async fn serve(
     };
     match admit(&shared, &leadership, &hello).await {
         Err(refused) => {
-            tracing::info!(
-                node = hello.node.as_ref().map(|node| &*node.id),
-                why = refused.message,
-                "a node is refused"
-            );
+            tracing::info!(node = hello.node.as_ref().map(|node| &*node.id), why = refused.message, "rejected a node");
             drop(out.send(message(to_node::Message::Refused(refused))).await);
         }
         Ok(admitted) => {
@@ -195,8 +191,8 @@ async fn listen(
             false
         }
         () = shared.stopped.cancelled() => false,
-        open = hear_all(shared, leadership, admitted, inbound, out) => open,
-        open = tell_rings(shared, admitted, ring, out) => open,
+        open = receive_all(shared, leadership, admitted, inbound, out) => open,
+        open = send_rings(shared, admitted, ring, out) => open,
     }
 }
 
@@ -205,14 +201,14 @@ fn contains(ring: &Ring, admitted: &Admitted) -> bool {
     node.is_some_and(|node| node.incarnation == admitted.incarnation)
 }
 
-/// What a node is told that is alive after all: it may register again.
+/// The message to a node that is alive after all: it may register again.
 fn expired() -> Result<ToNode, Status> {
     let why = refused(RefusalReason::Expired, "the node is not a member any more");
     message(to_node::Message::Refused(why))
 }
 
 /// Sends each ring, or the newest when the node is slow to read, until the node is not in it.
-async fn tell_rings(
+async fn send_rings(
     shared: &Shared,
     admitted: &Admitted,
     mut ring: watch::Receiver<Arc<Ring>>,
@@ -230,7 +226,7 @@ async fn tell_rings(
     false
 }
 
-async fn hear_all(
+async fn receive_all(
     shared: &Shared,
     leadership: &Leadership,
     admitted: &Admitted,
@@ -238,8 +234,8 @@ async fn hear_all(
     out: &Outbound,
 ) -> bool {
     loop {
-        match hear(shared, inbound).await {
-            Heard::Heartbeat { number, clock } => {
+        match receive(shared, inbound).await {
+            Received::Heartbeat { number, clock } => {
                 let seen =
                     HeartbeatSeen { number, now_ms: now_ms(&shared.runtime), voter_addresses: voter_addresses(shared) };
                 // A node that does not read its answers gets none.
@@ -248,37 +244,37 @@ async fn hear_all(
                     note_clock(shared, leadership, admitted, clock);
                 }
             }
-            Heard::Silence if !leadership.has_session(&admitted.node, admitted.generation) => return false,
-            Heard::Silence => {
+            Received::Silence if !leadership.has_session(&admitted.node, admitted.generation) => return false,
+            Received::Silence => {
                 leadership.expire(&admitted.node, admitted.incarnation, "was silent").await;
                 return false;
             }
-            Heard::End => return true,
+            Received::End => return true,
         }
     }
 }
 
-enum Heard {
+enum Received {
     Heartbeat { number: u64, clock: Option<ClockReading> },
     Silence,
     End,
 }
 
 /// The next from a node. A leader that was itself stopped for a while finds the lease over and the heartbeats waiting, so
-/// it listens a little longer before it believes in silence.
-async fn hear(shared: &Shared, inbound: &mut Streaming<FromNode>) -> Heard {
+/// it waits a little longer before it takes a node for silent.
+async fn receive(shared: &Shared, inbound: &mut Streaming<FromNode>) -> Received {
     let lease = shared.timings.lease;
     let mut heard = shared.runtime.timeout(lease, inbound.message()).await;
     if heard.is_none() {
         heard = shared.runtime.timeout(lease / 10, inbound.message()).await;
     }
     match heard {
-        None => Heard::Silence,
+        None => Received::Silence,
         Some(Ok(Some(FromNode { message: Some(from_node::Message::Heartbeat(beat)) }))) => {
-            Heard::Heartbeat { number: beat.number, clock: beat.clock }
+            Received::Heartbeat { number: beat.number, clock: beat.clock }
         }
-        Some(Ok(Some(_))) => Heard::Heartbeat { number: 0, clock: None },
-        Some(Ok(None) | Err(_)) => Heard::End,
+        Some(Ok(Some(_))) => Received::Heartbeat { number: 0, clock: None },
+        Some(Ok(None) | Err(_)) => Received::End,
     }
 }
 
@@ -300,7 +296,7 @@ pub(crate) fn voter_addresses(shared: &Shared) -> Vec<String> {
     metrics.membership_config.nodes().map(|(_, peer)| peer.address.clone()).collect()
 }
 
-/// Sends somebody to the leader, if this voter knows it.
+/// Refers a caller to the leader, if this voter knows it.
 pub(crate) fn not_leader(shared: &Shared) -> Refused {
     Refused {
         reason: RefusalReason::NotLeader.into(),
@@ -316,7 +312,7 @@ pub(crate) fn leader_address(shared: &Shared) -> String {
     leader.map(|peer| peer.address).unwrap_or_default()
 }
 
-/// The wall clock here, for whoever wants to compare clocks: nothing else is the same for all processes.
+/// The wall clock here, to compare clocks: nothing else is the same for all processes.
 pub(crate) fn now_ms(runtime: &runtime::Runtime) -> i64 {
     let since = runtime.wall().since(ids::Timestamp::EPOCH);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

@@ -1,4 +1,4 @@
-//! What a process must be told about its cluster and itself. The timings are in the `settings` crate.
+//! What a process must know about its cluster and itself. The timings are in the `settings` crate.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub struct VoterSettings {
     /// Whom the cluster is formed with: 1, 3 or 5, the same list at each of them. A voter that is not in it waits to be
     /// added by command. Read only while the data folder is empty.
     pub initial_voters: Vec<InitialVoter>,
-    /// How soon things are believed to be gone.
+    /// How soon nodes are taken for dead.
     pub timings: MembershipSettings,
 }
 
@@ -62,7 +62,7 @@ pub struct MemberSettings {
     /// Where voters are found: `host:port` each. A name that resolves to several addresses stands for all of them and is
     /// resolved again at each attempt.
     pub seeds: Vec<String>,
-    /// How soon things are believed to be gone.
+    /// How soon nodes are taken for dead.
     pub timings: MembershipSettings,
 }
 

@@ -90,7 +90,7 @@ impl StateMachine {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the rest of the process what has become of the state.
+    /// Publishes the state to the rest of the process.
     fn publish(&self, state: &ClusterState) {
         self.identities.learn(state);
         if self.ring.borrow().version != state.ring_version {

@@ -25,7 +25,7 @@ use crate::state_machine::StateMachine;
 /// Why a voter cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("{0}")]
     Settings(String),
     /// Another process uses the data folder.
@@ -40,7 +40,7 @@ pub enum StartError {
         what: String,
     },
     /// The data folder cannot be used.
-    #[error("the data folder {} cannot be used: {why}", folder.display())]
+    #[error("cannot use the data folder {}: {why}", folder.display())]
     Disk {
         /// Which folder.
         folder: PathBuf,
@@ -73,7 +73,7 @@ pub(crate) struct Shared {
 
 impl Voter {
     /// Opens the data folder and takes part in the Raft group. An initial voter with an empty folder forms the group with
-    /// the others; one that is not initial waits to be added. Mount [`Voter::service`] at once: nobody can answer it before.
+    /// the others; one that is not initial waits to be added. Mount [`Voter::service`] at once: it cannot be answered before.
     ///
     /// # Errors
     /// When it cannot start, with what to do about it.

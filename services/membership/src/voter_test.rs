@@ -14,7 +14,7 @@ use crate::settings::{ClusterSettings, InitialVoter};
 /// What must happen within a second or two gets this, since the machine may be busy.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A disk whose syncs take as long as somebody wants them to.
+/// A disk whose syncs take as long as a test wants.
 #[derive(Clone, Debug)]
 struct HangingDisk {
     disk: Arc<InMemoryBackend>,
@@ -80,7 +80,7 @@ async fn a_leader_whose_disk_hangs_lets_its_nodes_go() {
 
     disk.set(true);
     let raft = voter.shared.raft.clone();
-    let command = Command::Remove { node: "nobody".into(), incarnation: 1 };
+    let command = Command::Remove { node: "unknown".into(), incarnation: 1 };
     let writing = Runtime::system().spawn(async move { raft.client_write(Batch { commands: vec![command] }).await });
     leads(&voter, false).await;
     assert!(!writing.is_finished(), "the disk hangs");

@@ -2,7 +2,7 @@
 //!
 //! A peer is a process: node id, incarnation and address together. When the ring no longer has it, or has its node in
 //! another incarnation or at another address, it is *gone*: its connections are dropped and calls in flight end at once,
-//! since a process that stands still would let them wait.
+//! since a stalled process would let them wait.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use settings::RemoteSettings;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::link::Link;
+use crate::connection::Connection;
 use crate::measures::Measures;
 
 /// All connections of this process to its peers. Cheap to clone; one per process is enough.
@@ -77,7 +77,7 @@ impl Directory {
         peers.retain(|_, peer| {
             let stays = is_current(ring, &peer.node);
             if !stays {
-                tracing::info!(peer = %peer.node.id, address = peer.node.address, ring = ring.version, "a peer is gone");
+                tracing::info!(peer = %peer.node.id, address = peer.node.address, ring = ring.version, "a peer is not in the ring any more");
                 peer.gone.cancel();
             }
             stays
@@ -107,7 +107,7 @@ fn is_same_process(one: &Node, other: &Node) -> bool {
 pub(crate) struct Peer {
     node: Node,
     cluster_id: String,
-    lines: Vec<Line>,
+    slots: Vec<ConnectionSlot>,
     next: AtomicUsize,
     gone: CancellationToken,
     settings: Arc<RemoteSettings>,
@@ -116,16 +116,16 @@ pub(crate) struct Peer {
 
 /// One of the connections to a peer: there, or to be made.
 #[derive(Default)]
-struct Line {
-    link: Mutex<Option<Link>>,
-    /// Held by the one caller who connects; the others wait for how it ends.
+struct ConnectionSlot {
+    connection: Mutex<Option<Connection>>,
+    /// Held by the one caller that connects; the others wait for how it ends.
     connecting: tokio::sync::Mutex<Failures>,
 }
 
 #[derive(Default)]
 struct Failures {
-    pause: Duration,
-    rest_until: Timestamp,
+    delay: Duration,
+    retry_at: Timestamp,
     last: String,
 }
 
@@ -135,7 +135,7 @@ impl Peer {
         Self {
             node,
             cluster_id,
-            lines: (0..settings.connections_per_peer.max(1)).map(|_| Line::default()).collect(),
+            slots: (0..settings.connections_per_peer.max(1)).map(|_| ConnectionSlot::default()).collect(),
             next: AtomicUsize::new(0),
             gone: CancellationToken::new(),
             settings,
@@ -158,9 +158,9 @@ impl Peer {
         proto::Callee { cluster_id: self.cluster_id.clone(), node: id.as_str().to_owned(), incarnation: *incarnation }
     }
 
-    /// Another process answers on one of its connections: the next is made anew, to wherever its address leads then.
-    pub(crate) fn note_elsewhere(&self, link: &Link, why: &str) {
-        if link.note_elsewhere() {
+    /// Another process answers on one of its connections: the next call connects again, to wherever its address leads then.
+    pub(crate) fn mark_misdirected(&self, connection: &Connection, why: &str) {
+        if connection.mark_misdirected() {
             let Node { id, address, .. } = &self.node;
             tracing::warn!(peer = %id, address, why, "the address of a peer leads to another process");
         }
@@ -171,37 +171,37 @@ impl Peer {
         self.gone.cancelled().await;
     }
 
-    /// A connection that is open as far as anybody knows. Fails at once for a while after a failure to connect, or after
-    /// somebody else was found at its address.
-    pub(crate) async fn link(&self) -> Result<Link, String> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.lines.len();
-        let line = &self.lines[number];
-        if let Some(link) = line.open() {
-            return Ok(link);
+    /// A connection that is open as far as this side knows. Fails at once for a while after a failure to connect, or after
+    /// another process was found at its address.
+    pub(crate) async fn connection(&self) -> Result<Connection, String> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed) % self.slots.len();
+        let slot = &self.slots[number];
+        if let Some(connection) = slot.open() {
+            return Ok(connection);
         }
-        let mut failures = line.connecting.lock().await;
-        if let Some(link) = line.open() {
-            return Ok(link);
+        let mut failures = slot.connecting.lock().await;
+        if let Some(connection) = slot.open() {
+            return Ok(connection);
         }
-        if line.forget() {
-            failures.rest_until = self.runtime.now() + self.settings.longest_reconnect_pause;
+        if slot.forget() {
+            failures.retry_at = self.runtime.now() + self.settings.max_reconnect_backoff;
             "another process was found there".clone_into(&mut failures.last);
         }
-        let rest = failures.rest_until.since(self.runtime.now());
+        let rest = failures.retry_at.since(self.runtime.now());
         // A longer rest than any means that the clock was set back.
-        if !rest.is_zero() && rest <= self.settings.longest_reconnect_pause {
+        if !rest.is_zero() && rest <= self.settings.max_reconnect_backoff {
             return Err(format!("{}, a moment ago", failures.last));
         }
-        match Link::connect(&self.node.address, &self.settings, &self.runtime).await {
-            Ok(link) => {
+        match Connection::connect(&self.node.address, &self.settings, &self.runtime).await {
+            Ok(connection) => {
                 *failures = Failures::default();
-                *line.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(link.clone());
-                Ok(link)
+                *slot.connection.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.clone());
+                Ok(connection)
             }
             Err(error) => {
-                let least = self.settings.first_reconnect_pause;
-                failures.pause = (failures.pause * 2).clamp(least, self.settings.longest_reconnect_pause.max(least));
-                failures.rest_until = self.runtime.now() + failures.pause;
+                let least = self.settings.initial_reconnect_backoff;
+                failures.delay = (failures.delay * 2).clamp(least, self.settings.max_reconnect_backoff.max(least));
+                failures.retry_at = self.runtime.now() + failures.delay;
                 failures.last.clone_from(&error);
                 Err(error)
             }
@@ -209,15 +209,15 @@ impl Peer {
     }
 }
 
-impl Line {
-    fn open(&self) -> Option<Link> {
-        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
-        link.as_ref().filter(|link| !link.is_closed() && !link.leads_elsewhere()).cloned()
+impl ConnectionSlot {
+    fn open(&self) -> Option<Connection> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.as_ref().filter(|connection| !connection.is_closed() && !connection.is_misdirected()).cloned()
     }
 
     /// Drops a connection that is not open. Whether it led elsewhere.
     fn forget(&self) -> bool {
-        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).take();
-        link.is_some_and(|link| link.leads_elsewhere())
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        connection.is_some_and(|connection| connection.is_misdirected())
     }
 }

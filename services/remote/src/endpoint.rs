@@ -24,7 +24,7 @@ use crate::wire::{from_context, to_reply};
 pub struct Endpoint {
     history: Option<Arc<dyn History>>,
     matching: Option<Arc<dyn Matching>>,
-    receipt_within: Duration,
+    receipt_timeout: Duration,
     door: Door,
 }
 
@@ -39,7 +39,7 @@ pub fn calls_server(
     settings: &RemoteSettings,
 ) -> CallsServer<Endpoint> {
     let door = Door { identity, runtime };
-    let endpoint = Endpoint { history, matching, receipt_within: settings.receipt_within, door };
+    let endpoint = Endpoint { history, matching, receipt_timeout: settings.receipt_timeout, door };
     CallsServer::new(endpoint).max_decoding_message_size(settings.message_bytes)
 }
 
@@ -67,7 +67,7 @@ impl Endpoint {
         };
         if let (Some(header), Err(ServiceError::NotOwner(reason))) = (header, &result) {
             let proto::Header { caller, shard, ring_version, .. } = header;
-            tracing::debug!(caller, shard, ring_version, reason, "a call for a shard that is not served here");
+            tracing::debug!(caller, shard, ring_version, reason, "refused a call: the shard is not served here");
         }
         Ok(result)
     }
@@ -87,14 +87,14 @@ impl Endpoint {
     /// Runs a poll for as long as its caller keeps its side of the stream open.
     async fn watched(
         &self,
-        said: &mut Streaming<proto::PollRequest>,
+        requests: &mut Streaming<proto::PollRequest>,
         poll: proto::CallRequest,
     ) -> Result<Polled, Status> {
         let slot = ReceiptSlot::default();
         let result = tokio::select! {
             biased;
             result = self.serve(poll, Some(&slot)) => result?,
-            _ = said.message() => return Err(Status::cancelled("the caller gave the poll up")),
+            _ = requests.message() => return Err(Status::cancelled("the caller cancelled the poll")),
         };
         let receipt = slot.take().filter(|_| result.is_ok());
         Ok((result, receipt))
@@ -104,15 +104,15 @@ impl Endpoint {
     fn conversation(
         &self,
         (result, receipt): Polled,
-        mut said: Streaming<proto::PollRequest>,
+        mut requests: Streaming<proto::PollRequest>,
     ) -> BoxStream<'static, Result<proto::PollReply, Status>> {
         let reply = proto::PollReply { answer: Some(to_reply(result)), awaits_receipt: receipt.is_some() };
         let answer = stream::iter([Ok(reply)]);
         let Some(receipt) = receipt else { return answer.boxed() };
-        let (runtime, within) = (self.door.runtime.clone(), self.receipt_within);
+        let (runtime, within) = (self.door.runtime.clone(), self.receipt_timeout);
         // It owns the receipt from now on, so a stream that is dropped before it gets here takes the task back as well.
         let heard = stream::once(async move {
-            match runtime.timeout(within, said.message()).await {
+            match runtime.timeout(within, requests.message()).await {
                 Some(Ok(Some(message))) if message.is_written => receipt.written(),
                 _ => drop(receipt),
             }
@@ -138,10 +138,10 @@ impl Calls for Endpoint {
         &self,
         request: Request<Streaming<proto::PollRequest>>,
     ) -> Result<Response<Self::PollStream>, Status> {
-        let mut said = request.into_inner();
-        let poll = said.message().await?.and_then(|first| first.poll);
-        let poll = poll.ok_or_else(|| Status::cancelled("the caller gave the poll up before it began"))?;
-        let polled = self.watched(&mut said, poll).await?;
-        Ok(Response::new(self.conversation(polled, said)))
+        let mut requests = request.into_inner();
+        let poll = requests.message().await?.and_then(|first| first.poll);
+        let poll = poll.ok_or_else(|| Status::cancelled("the caller cancelled the poll before it began"))?;
+        let polled = self.watched(&mut requests, poll).await?;
+        Ok(Response::new(self.conversation(polled, requests)))
     }
 }

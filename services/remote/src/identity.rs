@@ -1,8 +1,8 @@
 //! Whom a call is meant for, and whether that is this process.
 //!
-//! A peer is called at an address, and an address may be somebody else's by now: a name that is looked up from an old
+//! A peer is called at an address, and an address may be another process's by now: a name that is looked up from an old
 //! entry, a machine's address that was given to the next one. That node may own a shard of the same number, in a cluster
-//! of its own. So each call says whom it means, and nobody else carries it out.
+//! of its own. So each call names its callee, and no other process carries it out.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use internal_api::calls as proto;
 use tokio::sync::watch;
 use tonic::Status;
 
-/// Who this process is, to those that call it.
+/// The identity of this process, for its callers.
 #[derive(Clone)]
 pub struct Identity {
     node: NodeId,
@@ -20,7 +20,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Runs as `node` in the cluster whose rings `membership` publishes. `incarnation` tells this process's own, 0 until
+    /// Runs as `node` in the cluster whose rings `membership` publishes. `incarnation` gives this process's own, 0 until
     /// it has one: what a ring says about `node` may already be about its successor.
     #[must_use]
     pub fn new(
@@ -34,7 +34,7 @@ impl Identity {
     /// Whether a call is meant for this process.
     ///
     /// # Errors
-    /// What becomes `NotOwner` with the caller: [`is_elsewhere`] if its connection is of no use, else a status that says
+    /// What becomes `NotOwner` with the caller: [`is_elsewhere`] if its connection is useless, else a status that says
     /// that the ring of one of the two is older.
     pub(crate) fn admit(&self, header: Option<&proto::Header>) -> Result<(), Status> {
         let Some(callee) = header.and_then(|header| header.callee.as_ref()) else { return Ok(()) };
@@ -45,11 +45,11 @@ impl Identity {
         }
         if callee.cluster_id != ring.cluster_id || callee.node != self.node.as_str() {
             let (node, cluster) = (&self.node, &ring.cluster_id);
-            tracing::debug!(call = ?callee, "a call that is meant for another node has arrived here");
-            return Err(Status::failed_precondition(format!("here is node {node} of cluster {cluster:?}")));
+            tracing::debug!(call = ?callee, "refused a call: it is meant for another node");
+            return Err(Status::failed_precondition(format!("this is node {node} of cluster {cluster:?}")));
         }
         if callee.incarnation != incarnation {
-            return Err(Status::unavailable(format!("here is incarnation {incarnation} of node {}", self.node)));
+            return Err(Status::unavailable(format!("this is incarnation {incarnation} of node {}", self.node)));
         }
         Ok(())
     }
@@ -85,7 +85,7 @@ mod tests {
     async fn only_calls_for_this_very_process_are_let_in() {
         let seventh = identity(3, 7);
         assert!(seventh.admit(Some(&call(CLUSTER, "history-1", 7))).is_ok());
-        assert!(seventh.admit(Some(&proto::Header::default())).is_ok(), "a release that does not say whom it means");
+        assert!(seventh.admit(Some(&proto::Header::default())).is_ok(), "a release that does not name its callee");
         for (cluster, node, incarnation, elsewhere) in [
             ("another", "history-1", 7, true),
             ("", "history-1", 7, true),

@@ -9,7 +9,7 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 pub(crate) enum Reason {
     /// The ring names no owner.
     NoOwner,
-    /// The one who was asked is not the owner, or could not be reached.
+    /// The called node is not the owner, or could not be reached.
     NotOwner,
     /// The ring gave the shard to another while the call was out.
     Moved,

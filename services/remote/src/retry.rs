@@ -10,7 +10,7 @@ use settings::RemoteSettings;
 /// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// Ask whoever the ring names next, soon, for as long as the caller waits.
+    /// Ask the owner that the ring names next, soon, for as long as the caller waits.
     AskOwner,
     /// Ask again a few times, at longer intervals.
     FewTimes,
@@ -22,11 +22,11 @@ pub(crate) enum Retry {
 #[deny(clippy::wildcard_enum_match_arm)]
 pub(crate) fn retry(error: &ServiceError) -> Retry {
     match error {
-        // Nobody served it here; a retry under the same request id does no harm if somebody did all the same.
+        // It was not served here; a retry under the same request id does no harm if it was all the same.
         ServiceError::NotOwner(_) => Retry::AskOwner,
         // The owner sheds load or waits for its store: pressing it makes that worse, and callers try again too.
         ServiceError::Unavailable(_) => Retry::FewTimes,
-        // A bound is there to be felt by callers; SDKs slow down by themselves.
+        // Limits reach the caller; SDKs slow down by themselves.
         ServiceError::ResourceExhausted { .. } => Retry::Never,
         // Its time is over.
         ServiceError::DeadlineExceeded(_) => Retry::Never,
@@ -48,44 +48,44 @@ pub(crate) fn retry(error: &ServiceError) -> Retry {
 
 /// How long a call is tried, and where that comes from.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Bound {
+pub(crate) enum Deadline {
     /// The caller's deadline, of a call that waits: its service keeps it by itself.
-    Kept(Timestamp),
+    Enforced(Timestamp),
     /// The caller's deadline.
-    Callers(Timestamp),
+    Caller(Timestamp),
     /// The caller has none, so this is as long as is reasonable.
-    Usual(Timestamp),
+    Default(Timestamp),
 }
 
-impl Bound {
+impl Deadline {
     /// When no more attempt begins.
     pub(crate) fn at(self) -> Timestamp {
         match self {
-            Self::Kept(at) | Self::Callers(at) | Self::Usual(at) => at,
+            Self::Enforced(at) | Self::Caller(at) | Self::Default(at) => at,
         }
     }
 
     /// When an attempt is abandoned.
-    pub(crate) fn cut_at(self, settings: &RemoteSettings) -> Timestamp {
+    pub(crate) fn abandon_at(self, settings: &RemoteSettings) -> Timestamp {
         match self {
-            Self::Kept(at) => at + settings.late,
-            Self::Callers(at) | Self::Usual(at) => at,
+            Self::Enforced(at) => at + settings.deadline_grace,
+            Self::Caller(at) | Self::Default(at) => at,
         }
     }
 
-    /// What is said about a call that was abandoned: it may have taken effect.
-    pub(crate) fn passed(self) -> ServiceError {
+    /// The error of a call that was abandoned: it may have taken effect.
+    pub(crate) fn exceeded(self) -> ServiceError {
         match self {
-            Self::Kept(_) | Self::Callers(_) => {
+            Self::Enforced(_) | Self::Caller(_) => {
                 ServiceError::DeadlineExceeded("the caller's deadline passed before there was an answer".to_owned())
             }
-            Self::Usual(_) => ServiceError::Unavailable("there was no answer in time, try again".to_owned()),
+            Self::Default(_) => ServiceError::Unavailable("there was no answer in time, try again".to_owned()),
         }
     }
 }
 
-/// The pauses of one call.
-pub(crate) struct Pauses {
+/// The backoff of one call.
+pub(crate) struct CallBackoff {
     ask_owner: Backoff,
     unavailable: Backoff,
     unavailable_left: u32,
@@ -93,20 +93,20 @@ pub(crate) struct Pauses {
     runtime: Runtime,
 }
 
-impl Pauses {
+impl CallBackoff {
     pub(crate) fn new(settings: &RemoteSettings, until: Timestamp, runtime: Runtime) -> Self {
         Self {
-            ask_owner: Backoff::new(settings.first_pause, settings.longest_pause),
-            unavailable: Backoff::new(settings.unavailable_pause, Duration::MAX),
+            ask_owner: Backoff::new(settings.initial_backoff, settings.max_backoff),
+            unavailable: Backoff::new(settings.unavailable_backoff, Duration::MAX),
             unavailable_left: settings.unavailable_retries,
             until,
             runtime,
         }
     }
 
-    /// How long to pause before the next attempt; `None` when there is to be none.
+    /// The delay before the next attempt; `None` when there is to be none.
     pub(crate) fn before_next(&mut self, retry: Retry) -> Option<Duration> {
-        let pause = match retry {
+        let delay = match retry {
             Retry::Never => return None,
             Retry::AskOwner => self.ask_owner.next_delay(),
             Retry::FewTimes => {
@@ -114,14 +114,14 @@ impl Pauses {
                 self.unavailable.next_delay()
             }
         };
-        let pause = self.jittered(pause);
-        (self.runtime.now() + pause < self.until).then_some(pause)
+        let delay = self.jittered(delay);
+        (self.runtime.now() + delay < self.until).then_some(delay)
     }
 
     /// Between half of it and all: callers that failed together do not return together.
-    fn jittered(&self, pause: Duration) -> Duration {
+    fn jittered(&self, delay: Duration) -> Duration {
         let share = self.runtime.seed() % 1024;
-        pause / 2 + pause * u32::try_from(share).unwrap_or(0) / 2048
+        delay / 2 + delay * u32::try_from(share).unwrap_or(0) / 2048
     }
 }
 
@@ -129,32 +129,32 @@ impl Pauses {
 mod tests {
     use super::*;
 
-    fn pauses(patience: Duration) -> Pauses {
+    fn backoff(timeout: Duration) -> CallBackoff {
         let runtime = Runtime::virtual_from(Timestamp::from_millis(1_000_000));
-        Pauses::new(&RemoteSettings::default(), runtime.now() + patience, runtime)
+        CallBackoff::new(&RemoteSettings::default(), runtime.now() + timeout, runtime)
     }
 
     #[tokio::test(start_paused = true)]
     async fn pauses_grow_from_ten_milliseconds_to_two_hundred_and_are_jittered() {
-        let mut pauses = pauses(Duration::from_secs(60));
+        let mut backoff = backoff(Duration::from_secs(60));
         for most in [10, 20, 40, 80, 160, 200, 200, 200] {
-            let pause = pauses.before_next(Retry::AskOwner).unwrap();
+            let delay = backoff.before_next(Retry::AskOwner).unwrap();
             let most = Duration::from_millis(most);
-            assert!(pause >= most / 2 && pause <= most, "{pause:?} is not between half of {most:?} and all of it");
+            assert!(delay >= most / 2 && delay <= most, "{delay:?} is not between half of {most:?} and all of it");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_owner_is_asked_a_few_times_only() {
-        let mut pauses = pauses(Duration::from_secs(60));
-        let tries = std::iter::from_fn(|| pauses.before_next(Retry::FewTimes)).count();
+        let mut backoff = backoff(Duration::from_secs(60));
+        let tries = std::iter::from_fn(|| backoff.before_next(Retry::FewTimes)).count();
         assert_eq!(tries, 3);
     }
 
     #[tokio::test(start_paused = true)]
     async fn no_attempt_begins_after_the_deadline() {
-        let mut pauses = pauses(Duration::from_millis(4));
-        assert_eq!(pauses.before_next(Retry::AskOwner), None);
-        assert_eq!(pauses.before_next(Retry::Never), None);
+        let mut backoff = backoff(Duration::from_millis(4));
+        assert_eq!(backoff.before_next(Retry::AskOwner), None);
+        assert_eq!(backoff.before_next(Retry::Never), None);
     }
 }

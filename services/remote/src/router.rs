@@ -2,13 +2,13 @@
 //!
 //! **Retries.** All attempts of a call carry one request id, drawn here where the caller has none, so a start, signal or
 //! request to cancel takes effect once. Completions have no such id: their token stands for it. If a completion's first
-//! attempt took effect and its answer was lost, the next one finds the task gone, and the caller hears NotFound. That is
-//! what it would hear had another worker been quicker, and SDKs drop the task in both cases. The same goes for a second
+//! attempt took effect and its answer was lost, the next one finds the task gone, and the caller gets NotFound. That is
+//! what it would get had another worker been quicker, and SDKs drop the task in both cases. The same goes for a second
 //! TerminateWorkflow, whose NotFound says that the workflow is not running any more, which is true.
 //!
 //! **Waits.** A call that waits goes on at the next owner when its shard moves, with what is left of its time.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,14 +22,15 @@ use tokio::sync::watch;
 
 use crate::channels::Channels;
 use crate::measures::Reason;
-use crate::retry::{Bound, Pauses, Retry, retry};
+use crate::retry::{CallBackoff, Deadline, Retry, retry};
 use crate::target::Target;
 
 /// One service of the whole cluster: `Router<dyn History>` has the trait `History`, and `Router<dyn Matching>` its own.
 pub struct Router<S: ?Sized> {
     ring: watch::Receiver<Arc<Ring>>,
     node: NodeId,
-    local: Option<Arc<S>>,
+    /// The service of this process, which calls others through this router and must not be kept alive by it.
+    local: OnceLock<Weak<S>>,
     channels: Channels,
     settings: Arc<RemoteSettings>,
     runtime: Runtime,
@@ -39,7 +40,7 @@ pub struct Router<S: ?Sized> {
 #[derive(Clone, Copy)]
 struct Route {
     slot: Slot,
-    bound: Bound,
+    deadline: Deadline,
 }
 
 /// What is sent, encoded for the first attempt that goes to another node.
@@ -69,7 +70,7 @@ impl<S: Service + ?Sized> Carrier<S> for Router<S> {
         let named = self.named::<C>(ctx, &mut request);
         let ctx = named.as_ref().unwrap_or(ctx);
         let slot = Slot::of(&ctx.namespace.id, &WorkflowId::new(C::key(&request)));
-        let route = Route { slot, bound: self.bound(C::WAY, ctx) };
+        let route = Route { slot, deadline: self.deadline(C::WAY, ctx) };
         match self.route::<C>(route, Outgoing { ctx, request: &request, encoded: None }).await {
             Err(error) => C::unserved(&request, error),
             answer => answer,
@@ -78,17 +79,24 @@ impl<S: Service + ?Sized> Carrier<S> for Router<S> {
 }
 
 impl<S: Service + ?Sized> Router<S> {
-    /// Calls the owners that `membership` names; for those shards that `node`, this one, owns itself, `local`.
+    /// Calls the owners that `membership` names. What `node`, this one, owns itself is served once
+    /// [`Router::serve_here`] has been called.
     #[must_use]
     pub fn new(
         membership: &Arc<dyn Membership>,
         node: NodeId,
-        local: Option<Arc<S>>,
         channels: Channels,
         runtime: Runtime,
         settings: RemoteSettings,
     ) -> Self {
-        Self { ring: membership.ring(), node, local, channels, settings: Arc::new(settings), runtime }
+        let (ring, local) = (membership.ring(), OnceLock::new());
+        Self { ring, node, local, channels, settings: Arc::new(settings), runtime }
+    }
+
+    /// Calls for this node's shards go to `local` from now on. Called once, before any shard is open here.
+    pub fn serve_here(&self, local: &Arc<S>) {
+        // A second one would serve the same shards, which cannot be.
+        let _ = self.local.set(Arc::downgrade(local));
     }
 
     /// Gives a request that has room for an id the call's, and the call an id that the request brings along. The context
@@ -106,21 +114,21 @@ impl<S: Service + ?Sized> Router<S> {
         Some(ctx.clone().under(id))
     }
 
-    fn bound(&self, way: Way, ctx: &CallContext) -> Bound {
+    fn deadline(&self, way: Way, ctx: &CallContext) -> Deadline {
         match (ctx.deadline, way) {
-            (Some(at), Way::Waits | Way::Poll) => Bound::Kept(at),
-            (Some(at), Way::AtOnce | Way::Everywhere) => Bound::Callers(at),
-            (None, _) => Bound::Usual(self.runtime.now() + self.settings.patience),
+            (Some(at), Way::Waits | Way::Poll) => Deadline::Enforced(at),
+            (Some(at), Way::AtOnce | Way::Everywhere) => Deadline::Caller(at),
+            (None, _) => Deadline::Default(self.runtime.now() + self.settings.call_timeout),
         }
     }
 
-    /// Asks the owner, and asks again as [`retry`] says. Every attempt says the same.
+    /// Calls the owner, and retries as [`retry`] says. Every attempt sends the same request.
     async fn route<C: Call<Service = S>>(
         &self,
         route: Route,
         mut outgoing: Outgoing<'_, C>,
     ) -> ServiceResult<C::Reply> {
-        let mut pauses = Pauses::new(&self.settings, route.bound.at(), self.runtime.clone());
+        let mut backoff = CallBackoff::new(&self.settings, route.deadline.at(), self.runtime.clone());
         loop {
             let ring = self.newest();
             let (error, reason) = match self.attempt(&ring, route, &mut outgoing).await {
@@ -128,10 +136,10 @@ impl<S: Service + ?Sized> Router<S> {
                 Err(failure) => failure,
             };
             let retry = retry(&error);
-            let Some(pause) = pauses.before_next(retry) else { return Err(error) };
+            let Some(delay) = backoff.before_next(retry) else { return Err(error) };
             self.channels.measures().of::<C>().retried(reason);
-            tracing::debug!(call = C::NAME, %error, ?pause, ring = ring.version, "retrying a call");
-            self.pause(pause, retry, ring.version).await;
+            tracing::debug!(call = C::NAME, %error, ?delay, ring = ring.version, "retrying a call");
+            self.delay(delay, retry, ring.version).await;
         }
     }
 
@@ -139,8 +147,8 @@ impl<S: Service + ?Sized> Router<S> {
         Arc::clone(&self.ring.borrow())
     }
 
-    /// A newer ring may name another owner, so it ends the pause.
-    async fn pause(&self, pause: Duration, retry: Retry, version: u64) {
+    /// A newer ring may name another owner, so it ends the delay.
+    async fn delay(&self, delay: Duration, retry: Retry, version: u64) {
         if retry == Retry::AskOwner {
             let mut ring = self.ring.clone();
             // An error means that there will be no newer ring, so the whole time passes.
@@ -149,9 +157,9 @@ impl<S: Service + ?Sized> Router<S> {
                     std::future::pending::<()>().await;
                 }
             };
-            self.runtime.timeout(pause, newer).await;
+            self.runtime.timeout(delay, newer).await;
         } else {
-            self.runtime.sleep(pause).await;
+            self.runtime.sleep(delay).await;
         }
     }
 
@@ -165,9 +173,9 @@ impl<S: Service + ?Sized> Router<S> {
         let Some(shard) = ring.shard_of(S::SHARDED, route.slot) else {
             return Err((ServiceError::NotOwner(format!("the shards of {name} are not known yet")), Reason::NoOwner));
         };
-        let left = route.bound.cut_at(&self.settings).since(self.runtime.now());
+        let left = route.deadline.abandon_at(&self.settings).since(self.runtime.now());
         let owner = ring.owner(S::SHARDED, shard);
-        match owner.and_then(|owner| self.reach(ring, owner, shard, route.bound.at())) {
+        match owner.and_then(|owner| self.reach(ring, owner, shard, route.deadline.at())) {
             None => {
                 let text = format!("{name} shard {shard} has no owner in ring {}", ring.version);
                 Err((ServiceError::NotOwner(text), Reason::NoOwner))
@@ -177,14 +185,14 @@ impl<S: Service + ?Sized> Router<S> {
                 biased;
                 answer = C::serve(&*local, outgoing.ctx, outgoing.request.clone()) => answer.map_err(reasoned),
                 () = self.moved(&self.node, shard) => Err((moved(&self.node, shard), Reason::Moved)),
-                () = self.runtime.sleep(left) => Err((route.bound.passed(), Reason::Unavailable)),
+                () = self.runtime.sleep(left) => Err((route.deadline.exceeded(), Reason::Unavailable)),
             },
             Some(Place::There(target)) => tokio::select! {
                 biased;
                 answer = target.call::<C>(outgoing.ctx, outgoing.encoded()) => answer.map_err(reasoned),
                 () = target.peer.gone() => Err((moved(target.peer.id(), shard), Reason::Moved)),
                 () = self.moved(target.peer.id(), shard) => Err((moved(target.peer.id(), shard), Reason::Moved)),
-                () = self.runtime.sleep(left) => Err((route.bound.passed(), Reason::Unavailable)),
+                () = self.runtime.sleep(left) => Err((route.deadline.exceeded(), Reason::Unavailable)),
             },
         }
     }
@@ -192,7 +200,7 @@ impl<S: Service + ?Sized> Router<S> {
     /// The service of `node`; `None` if that cannot be called.
     fn reach(&self, ring: &Ring, node: &Node, shard: u32, until: Timestamp) -> Option<Place<S>> {
         if node.id == self.node {
-            return self.local.clone().map(Place::Here);
+            return self.local.get().and_then(Weak::upgrade).map(Place::Here);
         }
         Some(Place::There(Target {
             peer: self.channels.peer(node)?,
@@ -217,7 +225,7 @@ impl<S: Service + ?Sized> Router<S> {
             // There will be no newer ring.
             std::future::pending::<()>().await;
         }
-        self.runtime.sleep(self.settings.moved_patience).await;
+        self.runtime.sleep(self.settings.moved_grace).await;
     }
 
     /// Calls every node that serves this at once. One answer is enough.
@@ -226,8 +234,8 @@ impl<S: Service + ?Sized> Router<S> {
         ctx: &CallContext,
         request: &C::Request,
     ) -> ServiceResult<C::Reply> {
-        let (name, patience) = (S::SHARDED.name(), self.settings.shutdown_worker_patience);
-        let (ring, until, encoded) = (self.newest(), self.runtime.now() + patience, request.to_bytes());
+        let (name, timeout) = (S::SHARDED.name(), self.settings.shutdown_worker_timeout);
+        let (ring, until, encoded) = (self.newest(), self.runtime.now() + timeout, request.to_bytes());
         let places = ring.nodes_of(S::SHARDED.role()).filter_map(|node| self.reach(&ring, node, 0, until));
         let attempts = places.map(async |place| {
             let attempt = async {
@@ -237,7 +245,7 @@ impl<S: Service + ?Sized> Router<S> {
                 }
             };
             let late = || ServiceError::Unavailable(format!("a {name} node did not answer, try again"));
-            self.runtime.timeout(patience, attempt).await.unwrap_or_else(|| Err(late()))
+            self.runtime.timeout(timeout, attempt).await.unwrap_or_else(|| Err(late()))
         });
         let mut answers = join_all(attempts).await;
         match answers.iter().position(Result::is_ok) {

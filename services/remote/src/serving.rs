@@ -10,14 +10,14 @@ use tonic::Status;
 
 use crate::identity::Identity;
 
-/// Streams that callers reset before they were looked at. Count: a frontend that stops gives up all its polls at once, and
+/// Streams that callers reset before they were handled. Count: a frontend that stops cancels all its polls at once, and
 /// peers are no attackers.
 const PENDING_RESETS: usize = 100_000;
 
 /// A server for calls between nodes, to which services are added: it notices peers that fell silent, and takes as many
 /// calls at a time as they send.
 ///
-/// Whoever reaches its port may call. Here is where it would ask for a peer's certificate.
+/// Any process that reaches its port may call. Here is where it would ask for a peer's certificate.
 #[must_use]
 pub fn internal_server(settings: &RemoteSettings) -> tonic::transport::Server {
     tonic::transport::Server::builder()
@@ -30,7 +30,7 @@ pub fn internal_server(settings: &RemoteSettings) -> tonic::transport::Server {
         .initial_connection_window_size(settings.connection_window_bytes)
 }
 
-/// What is asked of a call before anything else.
+/// The first checks of a call.
 pub(crate) struct Door {
     pub(crate) identity: Identity,
     pub(crate) runtime: Runtime,

@@ -1,4 +1,4 @@
-//! One attempt of a call at a peer, with what its caller believes and how long it waits.
+//! One attempt of a call at a peer, with its caller's view of the ring and how long it waits.
 //!
 //! A poll is a conversation on one stream: the poll, its answer, and, if something was handed out, whether that was written
 //! to the worker. When the connection breaks at any point of it, both sides know.
@@ -21,8 +21,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::channels::Peer;
+use crate::connection::Connection;
 use crate::identity::is_elsewhere;
-use crate::link::Link;
 use crate::measures::Measures;
 use crate::wire::{from_reply, to_context};
 
@@ -59,8 +59,8 @@ impl Target {
         let measures = self.measures.of::<C>();
         let in_flight = measures.sent();
         let began = self.runtime.now();
-        let link = match self.peer.link().await {
-            Ok(link) => link,
+        let connection = match self.peer.connection().await {
+            Ok(connection) => connection,
             Err(error) => {
                 in_flight.unreachable();
                 return Err(self.lost(&error));
@@ -73,8 +73,8 @@ impl Target {
             request,
         };
         let answer = match C::WAY {
-            Way::AtOnce | Way::Waits | Way::Everywhere => self.ask(link.clone(), request).await,
-            Way::Poll => self.poll(link.clone(), ctx, request).await,
+            Way::AtOnce | Way::Waits | Way::Everywhere => self.ask(connection.clone(), request).await,
+            Way::Poll => self.poll(connection.clone(), ctx, request).await,
         };
         match answer {
             Ok(reply) => {
@@ -85,7 +85,7 @@ impl Target {
             Err(status) => {
                 in_flight.unreachable();
                 if is_elsewhere(&status) {
-                    self.peer.note_elsewhere(&link, status.message());
+                    self.peer.mark_misdirected(&connection, status.message());
                 }
                 Err(self.failed(&status))
             }
@@ -103,8 +103,9 @@ impl Target {
         }
     }
 
-    fn client(&self, link: Link) -> CallsClient<Link> {
-        CallsClient::with_origin(link, Uri::from_static(ORIGIN)).max_decoding_message_size(self.settings.message_bytes)
+    fn client(&self, connection: Connection) -> CallsClient<Connection> {
+        CallsClient::with_origin(connection, Uri::from_static(ORIGIN))
+            .max_decoding_message_size(self.settings.message_bytes)
     }
 
     /// A request which its server drops when nothing can be waiting for the answer any more.
@@ -113,46 +114,46 @@ impl Target {
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
         let mut request = Request::new(message);
         let remaining = self.until.since(self.runtime.now());
-        request.set_timeout((remaining + self.settings.late).min(LONGEST));
+        request.set_timeout((remaining + self.settings.deadline_grace).min(LONGEST));
         request
     }
 
-    async fn ask(&self, link: Link, request: proto::CallRequest) -> Result<proto::CallReply, Status> {
-        Ok(self.client(link).call(self.request(request)).await?.into_inner())
+    async fn ask(&self, connection: Connection, request: proto::CallRequest) -> Result<proto::CallReply, Status> {
+        Ok(self.client(connection).call(self.request(request)).await?.into_inner())
     }
 
     async fn poll(
         &self,
-        link: Link,
+        connection: Connection,
         ctx: &CallContext,
         request: proto::CallRequest,
     ) -> Result<proto::CallReply, Status> {
-        // Dropping the sending half gives the poll up.
-        let (say, said) = mpsc::channel(2);
-        let _ = say.try_send(proto::PollRequest { poll: Some(request), is_written: false });
-        let mut replies = self.client(link).poll(self.request(ReceiverStream::new(said))).await?.into_inner();
+        // Dropping the sending half cancels the poll.
+        let (sender, requests) = mpsc::channel(2);
+        let _ = sender.try_send(proto::PollRequest { poll: Some(request), is_written: false });
+        let mut replies = self.client(connection).poll(self.request(ReceiverStream::new(requests))).await?.into_inner();
         let reply = replies.message().await?;
         let reply = reply.ok_or_else(|| Status::unavailable("a poll ended without an answer"))?;
         if reply.awaits_receipt {
-            ctx.leave(self.receipt(say, replies));
+            ctx.attach_receipt(self.receipt(sender, replies));
         }
         reply.answer.ok_or_else(|| Status::internal("a poll was answered with nothing"))
     }
 
-    /// Tells the peer when what it handed out has been written, on the stream of the poll.
+    /// Notifies the peer when what it handed out has been written, on the stream of the poll.
     fn receipt(
         &self,
-        say: mpsc::Sender<proto::PollRequest>,
+        sender: mpsc::Sender<proto::PollRequest>,
         mut rest: Streaming<proto::PollReply>,
     ) -> Box<dyn Receipt> {
         let (receipt, is_written) = oneshot::channel();
-        let (runtime, within) = (self.runtime.clone(), self.settings.receipt_within);
+        let (runtime, within) = (self.runtime.clone(), self.settings.receipt_timeout);
         self.runtime.spawn(async move {
             let written = proto::PollRequest { poll: None, is_written: true };
-            if is_written.await.is_ok() && say.send(written).await.is_err() {
+            if is_written.await.is_ok() && sender.send(written).await.is_err() {
                 tracing::debug!("a task was written to its worker, but its owner is gone and will offer it again");
             }
-            drop(say);
+            drop(sender);
             // Until the owner has read it: if this end went first, its reset of the stream could overtake it.
             runtime.timeout(within, async { while let Ok(Some(_)) = rest.message().await {} }).await;
         });
@@ -169,7 +170,7 @@ impl Target {
         let is_of_connection = status.source().is_some();
         let text = || format!("a call to node {} failed: {}", self.peer.id(), status.message());
         match status.code() {
-            // A peer of another release, or of other roles than the ring says: a little later, another may be asked.
+            // A peer of another release, or of other roles than the ring says: a little later, another may be called.
             Code::Unimplemented => ServiceError::Unavailable(text()),
             // The message is too large, or cannot be decoded: the next attempt would fail like this one.
             Code::OutOfRange | Code::InvalidArgument => ServiceError::Internal(text()),

@@ -28,7 +28,7 @@ impl Backoff {
         self.next.min(self.longest)
     }
 
-    /// The delay after that many failed attempts, for those who count them.
+    /// The delay after that many failed attempts, for callers that count them.
     pub fn after(&self, failures: u32) -> Duration {
         let doublings = 1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX);
         self.first.saturating_mul(doublings).min(self.longest)

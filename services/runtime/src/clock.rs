@@ -12,7 +12,7 @@ pub(crate) use self::anchored::{AnchoredClock, Source};
 pub(crate) use self::wall_dial::SetByHand;
 pub use self::wall_dial::WallDial;
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
     /// The time that the process goes by, which never goes back, and what the wall clock shows at the same moment.
     fn read(&self) -> (Timestamp, WallClock);
@@ -21,7 +21,7 @@ pub trait Clock: Send + Sync + 'static {
         let _ = before;
     }
     /// The longest one may sleep before looking at the clock again, since it may be set.
-    fn longest_nap(&self) -> Duration;
+    fn max_sleep(&self) -> Duration;
 }
 
 /// The machine's clocks.
@@ -46,7 +46,7 @@ impl Source for Machine {
     }
 }
 
-/// Tokio's clock, told as a time of day: stands still unless tokio's paused time moves on.
+/// Tokio's clock, as a time of day: stands still unless tokio's paused time moves on.
 pub struct VirtualClock {
     start: Timestamp,
     zero: tokio::time::Instant,
@@ -64,7 +64,7 @@ impl Clock for VirtualClock {
         let now = self.start + self.zero.elapsed();
         (now, WallClock::in_step(now))
     }
-    fn longest_nap(&self) -> Duration {
+    fn max_sleep(&self) -> Duration {
         Duration::from_secs(365 * 24 * 3600)
     }
 }

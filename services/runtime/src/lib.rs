@@ -23,7 +23,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// The real clock, one for the whole process: whoever reads it notices when the wall clock is set.
+    /// The real clock, one for the whole process: each reading notices when the wall clock was set.
     pub fn system() -> Self {
         static CLOCK: LazyLock<Arc<AnchoredClock<Machine>>> =
             LazyLock::new(|| Arc::new(AnchoredClock::new(Machine::new())));
@@ -71,7 +71,7 @@ impl Runtime {
                 return;
             }
             // tokio's timer has a granularity of a millisecond.
-            tokio::time::sleep(left.clamp(Duration::from_millis(1), self.clock.longest_nap())).await;
+            tokio::time::sleep(left.clamp(Duration::from_millis(1), self.clock.max_sleep())).await;
         }
     }
 

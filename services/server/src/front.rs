@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use frontend::Frontend;
 use runtime::Runtime;
-use storage::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,6 @@ use crate::services::Services;
 
 /// A frontend and its listener.
 pub(crate) struct Front {
-    pub(crate) frontend: Frontend,
     pub(crate) address: SocketAddr,
     shutdown: CancellationToken,
     serving: JoinHandle<Result<(), frontend::StartError>>,
@@ -31,7 +29,6 @@ impl Front {
         store_name: &str,
         listener: TcpListener,
         services: &Services,
-        registry: Arc<dyn Registry>,
         runtime: &Runtime,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr().unwrap_or(SocketAddr::new(settings.ip, settings.port));
@@ -41,18 +38,17 @@ impl Front {
         let (history, matching) = (Arc::clone(&services.any_history), Arc::clone(&services.any_matching));
         let open = async || {
             let (history, matching) = (Arc::clone(&history), Arc::clone(&matching));
-            let opening = Frontend::new(own.clone(), history, matching, Arc::clone(&registry), runtime.clone());
+            let opening =
+                Frontend::new(own.clone(), history, matching, Arc::clone(&services.directory), runtime.clone());
             let frontend = opening.await?;
             ensure_namespaces(&frontend, &settings.namespaces).await?;
             Ok(frontend)
         };
         let frontend = retry_until_ready(runtime, "starting the frontend", open).await?;
         let shutdown = CancellationToken::new();
-        let serving = {
-            let (frontend, shutdown) = (frontend.clone(), shutdown.clone());
-            runtime.spawn(async move { frontend.serve(listener, shutdown).await })
-        };
-        Ok(Self { frontend, address, shutdown, serving })
+        let stop = shutdown.clone();
+        let serving = runtime.spawn(async move { frontend.serve(listener, stop).await });
+        Ok(Self { address, shutdown, serving })
     }
 
     /// Returns when serving has ended by itself, and why.

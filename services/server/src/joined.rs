@@ -76,7 +76,7 @@ impl Joining {
         self.member.node()
     }
 
-    /// The rings of the cluster; one of version 0, which gives nothing to anybody, until the process has joined.
+    /// The rings of the cluster; one of version 0, without owners, until the process has joined.
     pub(crate) fn membership(&self) -> Arc<dyn Membership> {
         Arc::clone(&self.member) as _
     }
@@ -117,7 +117,7 @@ impl Joined {
         Arc::clone(&self.member.ring().borrow())
     }
 
-    /// Whether it has ever joined. Before that the leader takes what is asked in the node's name for an operator's wish.
+    /// Whether it has ever joined. Before that the leader takes calls in the node's name for an operator's request.
     pub(crate) fn has_joined(&self) -> bool {
         self.member.incarnation() > 0
     }
@@ -125,7 +125,7 @@ impl Joined {
     /// From now on the node is given shards.
     pub(crate) async fn take_part(&self) {
         if let Err(error) = self.member.take_part().await {
-            tracing::warn!(%error, "this node is given shards once the leader hears of it");
+            tracing::warn!(%error, "this node gets shards once the leader knows that it is ready");
         }
     }
 
@@ -148,12 +148,12 @@ impl Joined {
         }
     }
 
-    /// Tells the others that the node has gone, for at most `goodbye`, and stops serving them.
-    pub(crate) async fn leave(self, goodbye: Duration, runtime: &Runtime) {
+    /// Announces that the node leaves, for at most `leave_timeout`, and stops serving the others.
+    pub(crate) async fn leave(self, leave_timeout: Duration, runtime: &Runtime) {
         if self.has_joined() {
-            let told = runtime.timeout(goodbye, self.member.leave()).await;
-            if !matches!(told, Some(Ok(()))) {
-                tracing::warn!(?told, "this node could not announce that it leaves: its lease will expire");
+            let left = runtime.timeout(leave_timeout, self.member.leave()).await;
+            if !matches!(left, Some(Ok(()))) {
+                tracing::warn!(?left, "this node could not announce that it leaves: its lease will expire");
             }
         }
         self.member.stop();
@@ -161,7 +161,7 @@ impl Joined {
             voter.stop().await;
         }
         self.shutdown.cancel();
-        // Peers hold their connections open; whatever they still ask they ask somebody else.
+        // Peers hold their connections open; their further calls go to other nodes.
         const LAST_ANSWERS: Duration = Duration::from_millis(500);
         if runtime.timeout(LAST_ANSWERS, self.serving).await.is_none() {
             tracing::debug!("peers were still connected");

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 const FORMAT: u32 = 1;
 /// How long the store may take to say what is kept. Without that, time begins at the wall clock.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is written.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How often, while time is ahead of the wall clock.
@@ -79,14 +79,14 @@ impl Keeping {
     /// Goes on with the time of the node's process before this one, and keeps that of this one from now on.
     pub(crate) async fn begin(table: &Arc<dyn Table>, node: &NodeId, runtime: &Runtime) -> Self {
         let reading = read(&**table, node);
-        let last = match runtime.timeout(READ_WITHIN, reading).await {
+        let last = match runtime.timeout(READ_TIMEOUT, reading).await {
             Some(Ok(last)) => last,
             Some(Err(error)) => {
-                tracing::warn!(%error, "what the clocks showed last cannot be read");
+                tracing::warn!(%error, "cannot read the clock row");
                 None
             }
             None => {
-                tracing::warn!("what the clocks showed last cannot be read within {READ_WITHIN:?}");
+                tracing::warn!("cannot read the clock row within {READ_TIMEOUT:?}");
                 None
             }
         };
@@ -125,7 +125,7 @@ async fn keep(
         let puts = vec![(ROW, Bytes::from(LastClock::of(clocks).encode_to_vec()))];
         let write = PartitionWrite { partition: partition.clone(), version, puts, deletes: Vec::new() };
         if let Err(error) = table.write(vec![write]).await {
-            tracing::debug!(%error, "what the clocks show cannot be written");
+            tracing::debug!(%error, "cannot write the clock row");
         }
         if stop.is_cancelled() {
             return;
@@ -165,7 +165,7 @@ mod tests {
         before.sleep(HOUR).await;
         dial.back(HOUR);
         before.sleep(60 * SECOND).await;
-        // Killed, and not told to stop.
+        // Killed, not stopped.
         keeping.task.abort();
         before.sleep(30 * SECOND).await;
         let (next, _) = Runtime::virtual_with_wall_clock(before.wall());

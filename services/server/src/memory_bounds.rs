@@ -16,5 +16,5 @@ pub(crate) fn publish(settings: &ServerSettings) {
     for (part, bytes) in parts {
         gauge!("outlast_memory_bound_bytes", "part" => part).set(bytes as f64);
     }
-    tracing::info!(?parts, "memory is divided");
+    tracing::info!(?parts, "memory limits");
 }

@@ -1,4 +1,4 @@
-//! What operators may ask of this process: the one implementation of [`admin::Process`].
+//! Operators' calls to this process: the one implementation of [`admin::Process`].
 
 use std::sync::{Arc, Weak};
 

@@ -7,7 +7,7 @@ use telemetry::health::{HealthBoard, PartState};
 
 use crate::services::Services;
 
-/// Has the board ask membership and shards how they are.
+/// Has the board query membership and shards for their states.
 pub(crate) fn show(board: &HealthBoard, membership: &Arc<dyn Membership>, services: &Arc<Services>) {
     let rings = membership.ring();
     let joined = move || rings.borrow().version > 0;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{FixedRing, Membership, NodeId, Ring, Role};
-use frontend::Directory;
 use runtime::Runtime;
 use storage::{StorageError, Store};
 use telemetry::health::{self, HealthBoard, PartState};
@@ -27,7 +26,7 @@ use crate::{ServerSettings, memory_bounds, readiness};
 /// How often metrics are tidied up.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a server that is no process of a cluster may take to stop.
-const ALONE_WITHIN: Duration = Duration::from_secs(25);
+const ALONE_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Why a server does not start. Each text holds the texts of its causes: show it alone, not the whole chain.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +43,7 @@ pub enum StartError {
     #[error("metrics: {0:#}")]
     Metrics(anyhow::Error),
     /// The store.
-    #[error("the store cannot be opened: {0}")]
+    #[error("cannot open the store: {0}")]
     Store(#[from] StoreError),
     /// The numbers of shards.
     #[error(transparent)]
@@ -56,26 +55,26 @@ pub enum StartError {
     #[error(transparent)]
     StoreOwner(#[from] StoreOwnerError),
     /// History.
-    #[error("a history shard cannot be opened: {0}")]
+    #[error("cannot open a history shard: {0}")]
     History(StorageError),
     /// Matching.
-    #[error("a matching shard cannot be opened: {0}")]
+    #[error("cannot open a matching shard: {0}")]
     Matching(StorageError),
     /// The frontend.
     #[error(transparent)]
     Frontend(#[from] frontend::StartError),
     /// The names of namespaces.
-    #[error("namespaces cannot be read: {0}")]
+    #[error("cannot read the namespaces: {0}")]
     Namespaces(calls::ServiceError),
     /// A namespace that shall exist.
-    #[error("namespace {name:?} cannot be created: {source}")]
+    #[error("cannot create namespace {name:?}: {source}")]
     Namespace {
         /// Which.
         name: String,
         /// Why not.
         source: calls::ServiceError,
     },
-    /// It was told to stop.
+    /// It was stopped during start-up.
     #[error("stopped during start-up")]
     Stopped,
 }
@@ -92,8 +91,6 @@ pub struct Server {
     services: Arc<Services>,
     joined: Option<Joined>,
     front: Option<Front>,
-    /// Names of namespaces, where there is no frontend to ask.
-    directory: Option<Arc<Directory>>,
     last_clock: Option<Keeping>,
     store: OpenStore,
 }
@@ -122,7 +119,7 @@ impl Server {
     /// all that has been begun is ended as by [`Server::stop`], which may take as long. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// Why it does not start; [`StartError::Stopped`] when it was told to stop.
+    /// Why it does not start; [`StartError::Stopped`] when it was stopped.
     pub async fn start(
         settings: ServerSettings,
         runtime: Runtime,
@@ -163,12 +160,10 @@ impl Server {
             (Some(cluster), Some(listener)) => Some(Box::pin(Joining::start(cluster, listener, &runtime)).await?),
             _ => None,
         };
-        let (node, membership) = match &joining {
-            Some(joining) => (joining.node().clone(), joining.membership()),
-            None => alone(&settings),
-        };
+        let joined = joining.as_ref().map(|joining| (joining.node().clone(), joining.membership()));
+        let (node, membership) = joined.unwrap_or_else(|| alone(&settings));
         let last_clock = Keeping::begin(&store.table, &node, &runtime).await;
-        let services = Arc::new(Services::open(&settings, &node, &membership, &store, &runtime));
+        let services = Arc::new(Services::new(&settings, &node, &membership, &store, &runtime));
         readiness::show(&board, &membership, &services);
         let mut server = Self {
             metrics_address,
@@ -176,7 +171,6 @@ impl Server {
             gone: showing.disarm(),
             joined: joining.map(|joining| joining.serve(&services, &runtime)),
             front: None,
-            directory: None,
             last_clock: Some(last_clock),
             store: open_store,
             settings,
@@ -210,47 +204,28 @@ impl Server {
             let claim = async || Ok(store_owner::claim(registry, &joined.ring(), joined.node(), takes_over).await?);
             retry_until_ready(&self.runtime, "checking which cluster owns the store", claim).await?;
         }
-        self.services.connect();
+        let follow = async || self.services.directory.follow().await.map_err(StartError::Namespaces);
+        retry_until_ready(&self.runtime, "reading the namespaces", follow).await?;
+        self.services.serve();
         if let Some(joined) = &self.joined {
             joined.take_part().await;
         }
         self.settle().await;
-        self.open_front(front, store).await?;
-        self.name_namespaces(store).await
+        self.open_front(front).await
     }
 
-    /// Waits for all shards of this node. One that cannot be read is told by metrics and readiness, and the others are served.
+    /// Waits for all shards of this node. One that cannot be read shows in metrics and readiness, and the others are served.
     async fn settle(&self) {
         if let Err(error) = self.services.settle().await {
             tracing::error!(%error, "a shard of this node is not served");
         }
     }
 
-    async fn open_front(&mut self, listener: Option<TcpListener>, store: &Store) -> Result<(), StartError> {
+    async fn open_front(&mut self, listener: Option<TcpListener>) -> Result<(), StartError> {
         let Some(listener) = listener else { return Ok(()) };
-        let registry = Arc::clone(&store.registry);
         let (settings, services, name) = (&self.settings, &self.services, self.store.name());
-        self.front = Some(Front::open(settings, name, listener, services, registry, &self.runtime).await?);
+        self.front = Some(Front::open(settings, name, listener, services, &self.runtime).await?);
         self.board.set("frontend", PartState::Ready);
-        Ok(())
-    }
-
-    /// Says where history learns the names of namespaces that no request has named yet.
-    async fn name_namespaces(&mut self, store: &Store) -> Result<(), StartError> {
-        let Some(history) = &self.services.history else { return Ok(()) };
-        if let Some(front) = &self.front {
-            let names = front.frontend.clone();
-            history.ask_for_names(Arc::new(move |id| names.known_namespace(id)));
-            return Ok(());
-        }
-        let follow = async || {
-            let following = Directory::follow(Arc::clone(&store.registry), self.runtime.clone());
-            following.await.map_err(StartError::Namespaces)
-        };
-        let directory = Arc::new(retry_until_ready(&self.runtime, "reading the namespaces", follow).await?);
-        let names = Arc::downgrade(&directory);
-        history.ask_for_names(Arc::new(move |id| names.upgrade()?.known(id)));
-        self.directory = Some(directory);
         Ok(())
     }
 
@@ -298,9 +273,9 @@ impl Server {
 
     /// Hands its shards to others while they are served, takes no more connections, ends polls, lets requests finish,
     /// writes everything to the tables, and leaves. Takes no longer than `drain_within` of a process of a cluster, or
-    /// [`ALONE_WITHIN`]: what is not written to the tables by then is left to the logs.
+    /// [`ALONE_TIMEOUT`]: what is not written to the tables by then is left to the logs.
     pub async fn stop(mut self) {
-        let within = self.settings.cluster.as_ref().map_or(ALONE_WITHIN, |cluster| cluster.drain_within);
+        let within = self.settings.cluster.as_ref().map_or(ALONE_TIMEOUT, |cluster| cluster.drain_within);
         let time = StopTime::begin(within, &self.runtime);
         self.board.draining();
         time.spend(Step::HandOver, self.hand_over()).await;
@@ -312,10 +287,9 @@ impl Server {
             self.runtime.timeout(soon, self.services.abandon()).await;
         }
         if let Some(joined) = self.joined.take() {
-            let goodbye = time.left(Step::Leave) / 2;
-            time.spend(Step::Leave, joined.leave(goodbye, &self.runtime)).await;
+            let leave_timeout = time.left(Step::Leave) / 2;
+            time.spend(Step::Leave, joined.leave(leave_timeout, &self.runtime)).await;
         }
-        self.directory = None;
         if let Some(last_clock) = self.last_clock.take() {
             time.spend(Step::Leave, last_clock.end()).await;
         }
@@ -323,7 +297,7 @@ impl Server {
         self.gone.cancel();
     }
 
-    /// Shards go one by one, each when its new owner is told; what is asked meanwhile is asked again there.
+    /// Shards go one by one, each when its new owner is known; calls that come meanwhile are retried there.
     async fn hand_over(&self) {
         let Some(joined) = self.joined.as_ref().filter(|joined| joined.has_joined()) else { return };
         self.services.flush().await;
@@ -365,7 +339,7 @@ async fn opened(
     Ok(opened)
 }
 
-/// What comes of `work`, unless it is told to stop before that.
+/// What `work` returns, unless it is stopped before that.
 async fn unless_stopped<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = Result<T, StartError>>,
@@ -401,7 +375,7 @@ fn show_health(
     let metrics: health::Metrics = Arc::new(move || rendered.render());
     let (gone_too, clock) = (gone.clone(), runtime.clone());
     runtime.spawn(async move {
-        // Histograms keep what was recorded until somebody tidies up.
+        // Histograms keep what was recorded until upkeep runs.
         while clock.timeout(METRICS_UPKEEP, gone_too.cancelled()).await.is_none() {
             recorder.run_upkeep();
         }

@@ -13,7 +13,7 @@ use super::*;
 use crate::ClusterSettings;
 
 /// Longer than anything here takes on the slowest machine, and shorter than what would go on for ever.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 /// What no call to the store is waited for.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
@@ -82,7 +82,7 @@ async fn start_unless(
 ) -> Result<Server, StartError> {
     let runtime = Runtime::system();
     let starting = Box::pin(Server::start_on(Some(store), settings, runtime.clone(), stop));
-    let started = runtime.timeout(PATIENCE, starting).await;
+    let started = runtime.timeout(TIMEOUT, starting).await;
     started.expect("it starts or does not")
 }
 
@@ -100,7 +100,7 @@ fn rings(server: &Server) -> tokio::sync::watch::Receiver<Arc<Ring>> {
 
 async fn until(server: &Server, what: &str, is_so: impl FnMut(&Arc<Ring>) -> bool) {
     let mut rings = rings(server);
-    let seen = matches!(Runtime::system().timeout(PATIENCE, rings.wait_for(is_so)).await, Some(Ok(_)));
+    let seen = matches!(Runtime::system().timeout(TIMEOUT, rings.wait_for(is_so)).await, Some(Ok(_)));
     assert!(seen, "{what}: {:?}", rings.borrow());
 }
 
@@ -117,7 +117,7 @@ async fn one_store_is_of_one_cluster_and_one_cluster_has_one_store() {
     let a = start(memory(&store), first("a", &folder.path().join("a"))).await.expect("it starts");
     let id = rings(&a).borrow().cluster_id.clone();
     assert!(!id.is_empty());
-    assert_eq!(cluster_id(&store).await, id, "frontends tell this id");
+    assert_eq!(cluster_id(&store).await, id, "frontends return this id");
 
     // One cluster on two stores.
     let refused = refusal(&other_store, joining("b", &a)).await;
@@ -146,7 +146,7 @@ async fn one_store_is_of_one_cluster_and_one_cluster_has_one_store() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_ends_in_order_while_nobody_can_be_joined() {
+async fn a_start_ends_in_order_while_no_cluster_can_be_joined() {
     let dead = free_address();
     let settings = process("a", free_address(), dead, None);
     let runtime = Runtime::system();
@@ -158,7 +158,7 @@ async fn a_start_ends_in_order_while_nobody_can_be_joined() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_was_given_shards_gives_them_back_when_it_is_told_to_stop() {
+async fn a_start_that_was_given_shards_gives_them_back_when_it_is_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = MemoryStore::new();
     let a = start(OpenStore::Memory(store.clone()), first("a", folder.path())).await.expect("it starts");
@@ -170,7 +170,7 @@ async fn a_start_that_was_given_shards_gives_them_back_when_it_is_told_to_stop()
     let ended = start_unless(faulty, joining("b", &a), given).await;
     assert!(matches!(ended, Err(StartError::Stopped)));
     until(&a, "b has left", |ring| ring.nodes.len() == 1).await;
-    let settled = Runtime::system().timeout(PATIENCE, a.services.settle()).await;
+    let settled = Runtime::system().timeout(TIMEOUT, a.services.settle()).await;
     assert!(matches!(settled, Some(Ok(()))), "a serves all of them");
     a.stop().await;
 }
@@ -208,7 +208,7 @@ async fn a_stop_takes_no_longer_than_it_may_while_the_database_is_away() {
     }
     let server = start(OpenStore::Faulty(store), settings).await.expect("it starts");
     let matching = server.services.matching.clone().expect("it has the role");
-    assert_eq!(calls::Matching::offer(&*matching, &ctx(), task(1)).await, Ok(OfferOutcome::Kept));
+    assert_eq!(calls::Matching::offer(&*matching, &ctx(), task(1)).await, Ok(OfferOutcome::Persisted));
     assert!(server.services.stats(Sharded::Matching).iter().any(|(_, stats)| stats.dirty_entities > 0));
     control.follow(FaultPlan::new(1).everywhere(Faults { stall: 1.0, stall_for: FOR_EVER, ..Faults::default() }));
     let runtime = Runtime::system();
@@ -226,10 +226,11 @@ async fn shards_of_task_queues_obey_the_settings_of_shards() {
         let mut settings = ServerSettings::default();
         settings.shards.inbox_calls = inbox_calls;
         let (node, membership) = alone(&settings);
-        let services = Services::open(&settings, &node, &membership, &MemoryStore::new().store(), &runtime);
+        let services = Services::new(&settings, &node, &membership, &MemoryStore::new().store(), &runtime);
+        services.serve();
         services.settle().await.expect("a sound store");
         let matching = services.matching.clone().expect("it has the role");
-        // Nobody polls, so that all of them come to be kept in the same moment.
+        // There is no poller, so all of them are persisted in the same moment.
         let offers: Vec<_> = (0..100)
             .map(|number| {
                 let matching = Arc::clone(&matching);
@@ -239,7 +240,7 @@ async fn shards_of_task_queues_obey_the_settings_of_shards() {
         let mut refused = 0;
         for offer in offers {
             match offer.await.expect("no panic") {
-                Ok(outcome) => assert_eq!(outcome, OfferOutcome::Kept),
+                Ok(outcome) => assert_eq!(outcome, OfferOutcome::Persisted),
                 Err(_) => refused += 1,
             }
         }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use calls::{History, Matching};
 use cluster::{Membership, NodeId, Ownership, Role, Sharded};
 use entities::ShardStats;
-use history::HistoryService;
+use frontend::Directory;
+use history::{HistoryService, Neighbours};
 use matching::MatchingService;
 use remote::{Channels, Router};
 use runtime::Runtime;
@@ -19,62 +20,71 @@ use crate::server::StartError;
 /// How often it is looked whether all shards are handed over.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// History and matching, here and anywhere. Calls go to whoever the ring says; those to this process without
+/// History and matching, here and anywhere. Calls go to the owner in the ring; those to this process without
 /// serialization.
 pub(crate) struct Services {
     pub(crate) history: Option<Arc<HistoryService>>,
     pub(crate) matching: Option<Arc<MatchingService>>,
     pub(crate) any_history: Arc<dyn History>,
     pub(crate) any_matching: Arc<dyn Matching>,
+    /// Names of namespaces, for all of them.
+    pub(crate) directory: Arc<Directory>,
     pub(crate) store: Store,
 }
 
 impl Services {
-    /// Opens the roles of the process. They own what the rings of `membership` give to `node`.
-    pub(crate) fn open(
+    /// The roles of the process, of which none serves before [`Services::serve`]. They will own what the rings of
+    /// `membership` give to `node`.
+    pub(crate) fn new(
         settings: &ServerSettings,
         node: &NodeId,
         membership: &Arc<dyn Membership>,
         store: &Store,
         runtime: &Runtime,
     ) -> Self {
-        let own = |service| Ownership { membership: Arc::clone(membership), service, node: node.clone() };
-        let history = settings.roles.contains(&Role::History).then(|| {
-            let (bounds, shards) = (settings.history.clone(), settings.shards.clone());
-            HistoryService::open(bounds, shards, own(Sharded::History), store.clone(), runtime.clone())
-        });
-        let matching = settings.roles.contains(&Role::Matching).then(|| {
-            let (bounds, shards) = (settings.matching.clone(), settings.shards.clone());
-            MatchingService::open(bounds, shards, own(Sharded::Matching), store.clone(), runtime.clone())
-        });
+        let directory = Arc::new(Directory::new(Arc::clone(&store.registry), runtime.clone()));
         let remote = settings.cluster.as_ref().map_or_else(RemoteSettings::default, |cluster| cluster.remote.clone());
         let channels = Channels::new(membership, remote.clone(), runtime.clone());
-        let any_history: Arc<dyn History> = Arc::new(Router::<dyn History>::new(
+        // The ways to the services come first: each service calls the others by them.
+        let any_history = Arc::new(Router::<dyn History>::new(
             membership,
             node.clone(),
-            history.clone().map(|history| history as _),
             channels.clone(),
             runtime.clone(),
             remote.clone(),
         ));
-        let any_matching: Arc<dyn Matching> = Arc::new(Router::<dyn Matching>::new(
-            membership,
-            node.clone(),
-            matching.clone().map(|matching| matching as _),
-            channels,
-            runtime.clone(),
-            remote,
-        ));
-        Self { history, matching, any_history, any_matching, store: store.clone() }
+        let any_matching =
+            Arc::new(Router::<dyn Matching>::new(membership, node.clone(), channels, runtime.clone(), remote));
+        let own = |service| Ownership { membership: Arc::clone(membership), service, node: node.clone() };
+        let history = settings.roles.contains(&Role::History).then(|| {
+            let names = Arc::clone(&directory);
+            let neighbours = Neighbours {
+                matching: Arc::clone(&any_matching) as _,
+                peers: Arc::clone(&any_history) as _,
+                names: Arc::new(move |id| names.known(id)),
+            };
+            let (bounds, shards, own) = (settings.history.clone(), settings.shards.clone(), own(Sharded::History));
+            let history = HistoryService::new(bounds, shards, own, store.clone(), runtime.clone(), neighbours);
+            any_history.serve_here(&(Arc::clone(&history) as _));
+            history
+        });
+        let matching = settings.roles.contains(&Role::Matching).then(|| {
+            let (bounds, shards, own) = (settings.matching.clone(), settings.shards.clone(), own(Sharded::Matching));
+            let recorder = Arc::clone(&any_history) as _;
+            let matching = MatchingService::new(bounds, shards, own, store.clone(), runtime.clone(), recorder);
+            any_matching.serve_here(&(Arc::clone(&matching) as _));
+            matching
+        });
+        Self { history, matching, any_history, any_matching, directory, store: store.clone() }
     }
 
-    /// Acquaints the services with each other: from now on tasks are handed out.
-    pub(crate) fn connect(&self) {
+    /// Opens shards as the ring gives them to this node: from now on tasks are handed out.
+    pub(crate) fn serve(&self) {
         if let Some(matching) = &self.matching {
-            matching.connect(Arc::clone(&self.any_history));
+            matching.serve();
         }
         if let Some(history) = &self.history {
-            history.connect(Arc::clone(&self.any_matching), Arc::clone(&self.any_history));
+            history.serve();
         }
     }
 
@@ -90,7 +100,7 @@ impl Services {
         of_history
     }
 
-    /// Writes what is dirty to the tables while serving on, so that whoever takes the shards over has little to read.
+    /// Writes what is dirty to the tables while serving on, so that the next owner of the shards has little to read.
     pub(crate) async fn flush(&self) {
         if let Some(history) = &self.history {
             history.flush().await;

@@ -1,4 +1,4 @@
-//! What a server is told.
+//! The settings of a server.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -46,7 +46,7 @@ pub struct ServerSettings {
     pub cluster: Option<ClusterSettings>,
 }
 
-/// What a process of a cluster is told besides.
+/// Settings that only a process of a cluster has.
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
     /// Where other processes reach it.
@@ -59,7 +59,7 @@ pub struct ClusterSettings {
     pub voter: Option<VoterSettings>,
     /// Calls between processes.
     pub remote: RemoteSettings,
-    /// How long a process that was told to stop may take for all of it. Six tenths are for handing shards over.
+    /// How long a process may take to stop. Six tenths are for handing shards over.
     pub drain_within: Duration,
     /// The id of a cluster that is gone, whose store this one takes over.
     pub takes_over: Option<String>,

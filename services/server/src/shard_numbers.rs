@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use storage::{CompareAndSet, Registry, StorageError};
 
-/// More would be of no use to one machine, and the number cannot be lowered later. Each costs memory and a fence at start.
+/// More would not help one machine, and the number cannot be lowered later. Each costs memory and a fence at start.
 const MOST_SHARDS: u32 = 4096;
 
 /// Why a number of shards cannot be used.
@@ -34,7 +34,7 @@ pub enum ShardNumberError {
         /// What was asked for.
         wanted: u32,
     },
-    /// The stored number makes no sense.
+    /// The stored number is invalid.
     #[error("the stored number of {role} shards cannot be read: {text:?}")]
     Unreadable {
         /// Whose shards.
@@ -43,12 +43,12 @@ pub enum ShardNumberError {
         text: String,
     },
     /// The registry.
-    #[error("the number of shards cannot be looked up: {0}")]
+    #[error("cannot look up the number of shards: {0}")]
     Storage(#[from] StorageError),
 }
 
 /// Makes sure that the store has `wanted` shards of a role, writing the number at the first start. After
-/// [`StorageError::Unknown`] it may be asked again.
+/// [`StorageError::Unknown`] it may be called again.
 pub(crate) async fn check(registry: &dyn Registry, role: &'static str, wanted: u32) -> Result<(), ShardNumberError> {
     if wanted == 0 {
         return Err(ShardNumberError::None { role });
@@ -68,7 +68,7 @@ pub(crate) async fn check(registry: &dyn Registry, role: &'static str, wanted: u
         }
         match registry.compare_and_set(&key, 0, Some(Bytes::from(wanted.to_string()))).await {
             CompareAndSet::Applied => return Ok(()),
-            // Somebody else was quicker: look again.
+            // Another process was quicker: read again.
             CompareAndSet::Conflict => {}
             CompareAndSet::Unknown => {
                 return Err(StorageError::Unknown(format!("whether {key} is written")).into());

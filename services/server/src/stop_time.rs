@@ -14,7 +14,7 @@ pub(crate) enum Step {
     Requests,
     /// What is left of the shards is written to the tables.
     Close,
-    /// The others are told.
+    /// The node announces that it leaves.
     Leave,
 }
 
@@ -53,7 +53,7 @@ impl StopTime {
     pub(crate) async fn spend(&self, step: Step, work: impl Future<Output = ()>) -> bool {
         let done = self.runtime.timeout(self.left(step), work).await.is_some();
         if !done {
-            tracing::warn!(?step, within = ?self.within, "a step of the stop was not done in time");
+            tracing::warn!(?step, within = ?self.within, "a step of the shutdown timed out");
         }
         done
     }

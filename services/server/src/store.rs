@@ -20,7 +20,7 @@ pub enum StoreError {
     #[error(transparent)]
     Cassandra(#[from] ConnectError),
     /// Its directory.
-    #[error("the directory {directory} cannot be created: {source}")]
+    #[error("cannot create the directory {directory}: {source}")]
     Directory {
         /// Which.
         directory: String,
@@ -63,7 +63,7 @@ impl OpenStore {
         }
     }
 
-    /// As GetClusterInfo tells it.
+    /// As GetClusterInfo returns it.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Memory(_) => "memory",

@@ -1,12 +1,12 @@
 //! Which cluster a store belongs to. The first process that has joined writes the cluster's id into the store, and
-//! whoever joins later finds it there. Two clusters on one store, or one cluster on two, would take the shards from
+//! nodes that join later find it there. Two clusters on one store, or one cluster on two, would take the shards from
 //! each other for ever.
 
 use bytes::Bytes;
 use cluster::{NodeId, NodeState, Ring};
 use storage::{CompareAndSet, Registry, StorageError};
 
-/// The row from which frontends read the id that they tell. Servers without a cluster draw it.
+/// The row from which frontends read the cluster id that they return. Servers without a cluster draw it.
 const ROW: &str = "cluster/id";
 
 /// Why a store is not this cluster's.
@@ -24,7 +24,7 @@ pub enum StoreOwnerError {
         /// The id of the cluster that the node has joined.
         joined: String,
     },
-    /// It is nobody's, so the cluster, which has begun its work, has another store.
+    /// It has no owner, so the cluster, which has begun its work, has another store.
     #[error(
         "this store belongs to no cluster, and in the one with id {joined:?} {others} serve already, so theirs is another \
          store: check the keyspace or file under `store`"
@@ -41,7 +41,7 @@ pub enum StoreOwnerError {
 }
 
 /// Makes sure that the store belongs to the cluster of `ring`, before `node` takes part in it. A store of the cluster with
-/// the id `takes_over` is taken from that. After [`StorageError::Unknown`] it may be asked again.
+/// the id `takes_over` is taken from that. After [`StorageError::Unknown`] it may be called again.
 pub(crate) async fn claim(
     registry: &dyn Registry,
     ring: &Ring,
@@ -57,20 +57,20 @@ pub(crate) async fn claim(
             Some(stored) if takes_over != Some(stored) => {
                 return Err(StoreOwnerError::Another { stored: stored.to_owned(), joined: joined.clone() });
             }
-            Some(stored) => tracing::warn!(stored, joined, "this cluster takes the store of another over"),
+            Some(stored) => tracing::warn!(stored, joined, "this cluster takes over another cluster's store"),
             None => none_serves_yet(ring, node)?,
         }
         let version = entry.map_or(0, |entry| entry.version);
         match registry.compare_and_set(ROW, version, Some(Bytes::from(joined.clone()))).await {
             CompareAndSet::Applied => return Ok(()),
-            // Somebody else was quicker: look again.
+            // Another process was quicker: read again.
             CompareAndSet::Conflict => {}
             CompareAndSet::Unknown => return Err(StorageError::Unknown(format!("whether {ROW} is written")).into()),
         }
     }
 }
 
-/// Whoever takes part has claimed a store before.
+/// A node that serves has claimed a store before.
 fn none_serves_yet(ring: &Ring, node: &NodeId) -> Result<(), StoreOwnerError> {
     let others = ring.nodes.values().filter(|other| other.id != *node && other.state != NodeState::Joining);
     let others: Vec<&str> = others.map(|other| other.id.as_str()).collect();
@@ -119,7 +119,7 @@ mod tests {
             "{refused}"
         );
         at_work.nodes.values_mut().for_each(|node| node.state = NodeState::Joining);
-        assert!(claim(&at_work).await.is_ok(), "nobody serves yet");
+        assert!(claim(&at_work).await.is_ok(), "no node serves yet");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
-//! A walk over all that is stored, through the ports and so on any store, beside those who use it: each row and entry is read,
-//! which holds it against its checksum, and against what rows of its kind look like. A run whose chain has vanished, which
-//! nobody would find any more, is said.
+//! A walk over all that is stored, through the ports and so on any store, while the store is in use: each row and entry is read
+//! and checked against its checksum and its format. A run whose chain has vanished, which
+//! cannot be found any more, is reported.
 //!
-//! The groups of logs are not looked at: they are read, and checked, when their shard is opened.
+//! The groups of logs are not checked here: they are read, and checked, when their shard is opened.
 
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ const PAGE: usize = 100;
 const ROWS: usize = 500;
 /// What is written together is not to be seen at the same moment: how often a row that should be there is looked for, and how
 /// long after each other.
-const LOOKS: usize = 3;
+const MAX_CHECKS: usize = 3;
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Holds a row against what it is by its address, whoever has written it.
+/// Checks a row against what it is by its address.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -80,7 +80,7 @@ async fn verify_partition(store: &Store, partition: &PartitionKey, verified: &mu
     let mut range = ScanRange::default();
     loop {
         let page = store.table.scan(partition, range.clone(), ScanOrder::Ascending, ROWS).await;
-        // What follows a damaged row in its partition is not looked at.
+        // What follows a damaged row in its partition is not checked.
         let Some(page) = noted(page, verified)? else { return Ok(()) };
         verified.rows += count(page.rows.len());
         verified.problems.extend(page.rows.iter().filter_map(|row| check_row(partition, &row.key, &row.value).err()));
@@ -98,8 +98,8 @@ async fn is_there(
     verified: &mut VerifiedPage,
     runtime: &Runtime,
 ) -> StorageResult<bool> {
-    for look in 0..LOOKS {
-        if look > 0 {
+    for check in 0..MAX_CHECKS {
+        if check > 0 {
             runtime.sleep(POLL_INTERVAL).await;
         }
         match noted(store.table.get(partition, key).await, verified)? {
@@ -146,7 +146,7 @@ mod tests {
         for number in 0..250 {
             // What is empty has all its fields unset, which for these is sound.
             put(format!("run/n\0r\0{number}"), b"h\0\0\0\0\0\0\0\x01", b"").await;
-            put(format!("chain/n\0{number}"), b"s", b"\x08\x02\x12\x02\x08\x01").await;
+            put(format!("chain/n\0{number}"), b"s", b"\x08\x02\x12\x02\x08\x02").await;
         }
         let (found, pages) = problems(&store).await;
         assert_eq!((found.partitions, found.rows, found.problems.as_slice(), pages > 4), (500, 500, &[][..], true));

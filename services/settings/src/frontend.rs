@@ -1,4 +1,4 @@
-//! What a frontend obeys.
+//! Settings of the frontend.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,11 +25,11 @@ pub struct FrontendSettings {
     pub server_version: String,
     /// The name of this cluster.
     pub cluster_name: String,
-    /// History shards, as GetClusterInfo tells them. Count.
+    /// History shards, as GetClusterInfo returns them. Count.
     pub history_shards: i32,
-    /// The name of the store, as GetClusterInfo tells it.
+    /// The name of the store, as GetClusterInfo returns it.
     pub persistence_store: String,
-    /// The name of the visibility store, as GetClusterInfo tells it; empty while there is none.
+    /// The name of the visibility store, as GetClusterInfo returns it; empty while there is none.
     pub visibility_store: String,
 }
 
@@ -117,7 +117,7 @@ impl Default for AdmissionSettings {
 pub struct TransportSettings {
     /// One request message, as sent and as decompressed. Bytes. Clients read the number in the error.
     pub request_bytes: usize,
-    /// One request message once decoded, at most, as told from its undecoded bytes. Bytes.
+    /// One request message once decoded, at most, as estimated from its undecoded bytes. Bytes.
     pub decoded_bytes: usize,
     /// Elements of lists and maps in one request message, at all levels. Count.
     pub request_elements: usize,
@@ -156,7 +156,7 @@ pub struct TransportSettings {
     pub stream_window_bytes: u32,
     /// Flow-control window of a connection. Bytes.
     pub connection_window_bytes: u32,
-    /// How long requests may go on once the server was told to stop.
+    /// How long requests may go on once the server stops.
     pub shutdown_grace: Duration,
     /// An error's text. Characters.
     pub error_message_chars: usize,

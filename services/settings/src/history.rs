@@ -1,4 +1,4 @@
-//! What history obeys: bounds of one workflow run, and its defaults.
+//! Settings of history: bounds of one workflow run, and its defaults.
 
 use std::time::Duration;
 

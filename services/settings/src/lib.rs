@@ -1,4 +1,4 @@
-//! The numbers that the services obey, with their units and where they come from. Each service has its own struct;
+//! The services' settings, with their units and where they come from. Each service has its own struct;
 //! [`Default`] gives what clients of the API have come to rely on (docs: "limits").
 //!
 //! Absent on purpose: reading files, flags or environment. `server` decides where values come from and hands structs

@@ -1,4 +1,4 @@
-//! What matching obeys.
+//! Settings of matching.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use std::time::Duration;
 pub struct MatchingSettings {
     /// Partitions of a task queue. Count. The public server has four; one machine needs one.
     pub partitions: u32,
-    /// How long an offer waits in memory for a poller before it is kept durably.
-    pub offer_patience: Duration,
+    /// How long an offer waits in memory for a poller before it is persisted.
+    pub sync_match_timeout: Duration,
     /// A sticky queue without a poll for this long refuses offers.
-    pub sticky_patience: Duration,
+    pub sticky_worker_timeout: Duration,
     /// A partition with neither tasks nor polls is unloaded after this.
     pub idle_unload: Duration,
     /// Children of a node in the tree of partitions. Count.
@@ -23,8 +23,8 @@ impl Default for MatchingSettings {
     fn default() -> Self {
         Self {
             partitions: 1,
-            offer_patience: Duration::from_millis(200),
-            sticky_patience: Duration::from_secs(10),
+            sync_match_timeout: Duration::from_millis(200),
+            sticky_worker_timeout: Duration::from_secs(10),
             idle_unload: Duration::from_secs(300),
             fan_out: 20,
             poller_history: Duration::from_secs(300),

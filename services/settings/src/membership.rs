@@ -1,11 +1,11 @@
-//! What membership obeys: how soon it believes that somebody is gone.
+//! Settings of membership: how soon it takes a node for dead.
 
 use std::time::Duration;
 
 /// Settings of the voters' Raft group and of every node's membership. All voters of a cluster should have the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MembershipSettings {
-    /// How often a Raft leader tells the other voters that it is there; also how long one append may take.
+    /// How often a Raft leader sends the other voters a heartbeat; also how long one append may take.
     pub raft_heartbeat: Duration,
     /// The shortest election timeout. A dead leader is replaced after the longest plus one between the two.
     pub election_timeout_min: Duration,
@@ -13,7 +13,7 @@ pub struct MembershipSettings {
     pub election_timeout_max: Duration,
     /// A snapshot of the Raft state is written, and the log before it dropped, after so many entries. Count.
     pub snapshot_every: u64,
-    /// How often a node tells the leader that it is there.
+    /// How often a node sends the leader a heartbeat.
     pub heartbeat: Duration,
     /// A node that has been silent for this long is taken out of the ring.
     pub lease: Duration,
@@ -29,8 +29,8 @@ pub struct MembershipSettings {
     /// How long one question to a voter may take.
     pub call_timeout: Duration,
     /// The pause before a node looks for the leader again.
-    pub retry_pause: Duration,
-    /// How long a node tries to join before it gives up.
+    pub retry_backoff: Duration,
+    /// How long a node tries to join before it ends.
     pub join_timeout: Duration,
     /// How long a call to the leader is repeated while none can be found.
     pub leader_timeout: Duration,
@@ -50,7 +50,7 @@ impl Default for MembershipSettings {
             max_clock_difference: Duration::from_secs(1),
             connect_timeout: Duration::from_millis(500),
             call_timeout: Duration::from_secs(1),
-            retry_pause: Duration::from_millis(50),
+            retry_backoff: Duration::from_millis(50),
             join_timeout: Duration::from_secs(60),
             leader_timeout: Duration::from_secs(5),
         }

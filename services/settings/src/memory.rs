@@ -8,7 +8,7 @@ pub const LEAST_MEMORY: usize = 64 * MIB;
 /// Caches of the store above this gain nothing. Bytes.
 const MOST_STORE_CACHE: usize = 128 * MIB;
 
-/// The parts of a process's memory. What is left, three eighths, is for what nobody counts: connections, polls that wait,
+/// The parts of a process's memory. What is left, three eighths, is for what is not counted: connections, polls that wait,
 /// answers on their way, metrics, the program itself, and what the allocator keeps between the pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryParts {

@@ -1,4 +1,4 @@
-//! What calls between the nodes of a cluster obey.
+//! Settings of calls between the nodes of a cluster.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use crate::MIB;
 #[derive(Clone, Debug, PartialEq)]
 pub struct RemoteSettings {
     /// How long a call is tried whose caller names no deadline.
-    pub patience: Duration,
+    pub call_timeout: Duration,
     /// How long a peer may take to accept a connection, with looking up its address.
     pub connect_timeout: Duration,
     /// After a failure to connect, calls fail at once for this long; doubles with each failure.
-    pub first_reconnect_pause: Duration,
+    pub initial_reconnect_backoff: Duration,
     /// The longest such pause.
-    pub longest_reconnect_pause: Duration,
+    pub max_reconnect_backoff: Duration,
     /// A connection is pinged this often, in use or not.
     pub keepalive_interval: Duration,
     /// A ping that a peer does not answer within this ends the connection, and the calls on it.
@@ -24,21 +24,21 @@ pub struct RemoteSettings {
     /// Connections to one peer. Count. Each is one task on either side, and carries any number of calls.
     pub connections_per_peer: usize,
     /// The pause before a call is tried again; doubles with each failure. A newer ring ends it early.
-    pub first_pause: Duration,
+    pub initial_backoff: Duration,
     /// The longest such pause.
-    pub longest_pause: Duration,
+    pub max_backoff: Duration,
     /// How often a call is tried again that its owner is too busy for, or whose store is away. Count.
     pub unavailable_retries: u32,
     /// The pause before that; doubles with each.
-    pub unavailable_pause: Duration,
+    pub unavailable_backoff: Duration,
     /// A call in flight to a node whose shard the ring has given to another is ended after this.
-    pub moved_patience: Duration,
+    pub moved_grace: Duration,
     /// How long after its deadline the answer of a call is still waited for that keeps the deadline by itself: its way back.
-    pub late: Duration,
-    /// How long a matching node is given to hear that a worker leaves.
-    pub shutdown_worker_patience: Duration,
-    /// How long matching waits to hear that a polled task was written to its worker. After that the task is taken back.
-    pub receipt_within: Duration,
+    pub deadline_grace: Duration,
+    /// The timeout of the call to each matching node when a worker leaves.
+    pub shutdown_worker_timeout: Duration,
+    /// How long matching waits for the receipt of a polled task. After that the task is taken back.
+    pub receipt_timeout: Duration,
     /// One message between nodes. Bytes. Pages of history are the largest.
     pub message_bytes: usize,
     /// Flow-control window of a call. Bytes.
@@ -50,22 +50,22 @@ pub struct RemoteSettings {
 impl Default for RemoteSettings {
     fn default() -> Self {
         Self {
-            patience: Duration::from_secs(10),
+            call_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_millis(500),
-            first_reconnect_pause: Duration::from_millis(20),
-            longest_reconnect_pause: Duration::from_millis(500),
+            initial_reconnect_backoff: Duration::from_millis(20),
+            max_reconnect_backoff: Duration::from_millis(500),
             keepalive_interval: Duration::from_secs(1),
             keepalive_timeout: Duration::from_secs(1),
             server_keepalive_timeout: Duration::from_secs(4),
             connections_per_peer: 1,
-            first_pause: Duration::from_millis(10),
-            longest_pause: Duration::from_millis(200),
+            initial_backoff: Duration::from_millis(10),
+            max_backoff: Duration::from_millis(200),
             unavailable_retries: 3,
-            unavailable_pause: Duration::from_millis(100),
-            moved_patience: Duration::from_millis(500),
-            late: Duration::from_millis(500),
-            shutdown_worker_patience: Duration::from_secs(1),
-            receipt_within: Duration::from_secs(5),
+            unavailable_backoff: Duration::from_millis(100),
+            moved_grace: Duration::from_millis(500),
+            deadline_grace: Duration::from_millis(500),
+            shutdown_worker_timeout: Duration::from_secs(1),
+            receipt_timeout: Duration::from_secs(5),
             message_bytes: 128 * MIB,
             stream_window_bytes: 2 * MIB as u32,
             connection_window_bytes: 16 * MIB as u32,

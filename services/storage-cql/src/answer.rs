@@ -1,9 +1,9 @@
 //! What the answer to a conditional write says.
 //!
 //! The two databases shape it differently. Cassandra answers `[applied] = true` alone, or one row with the columns that
-//! the conditions name. ScyllaDB answers one row for every statement of a batch, with all columns it looked at, applied
+//! the conditions name. ScyllaDB answers one row for every statement of a batch, with all columns it compared, applied
 //! or not, and nulls where a statement's row has none. So nothing here counts rows or positions: columns are read by
-//! name, and nulls passed over.
+//! name, and nulls ignored.
 
 use scylla::response::query_result::QueryResult;
 use scylla::value::{CqlValue, Row};
@@ -18,7 +18,7 @@ pub(crate) struct Answer {
     rows: Vec<Vec<Option<CqlValue>>>,
 }
 
-/// Whether a conditional write took effect, as far as its answer tells.
+/// Whether a conditional write took effect, as far as its answer shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It did.

@@ -16,10 +16,10 @@ use crate::tls;
 
 pub use crate::tls::TlsError;
 
-/// How often a connection is asked whether it is still there, by requests that cost the database next to nothing.
+/// How often a connection is probed, by requests that cost the database next to nothing.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 /// How long it may be silent then. A node that is paused longer is gone round; one that collects garbage is waited for.
-const KEEPALIVE_PATIENCE: Duration = Duration::from_secs(4);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Why a store could not be connected to.
 #[derive(Debug, thiserror::Error)]
@@ -40,20 +40,20 @@ pub enum ConnectError {
     /// It, or we, broke off while logging in or agreeing on encryption. Trying again does not mend it.
     #[error("the database at {} rejected the login: {reason}", .contact_points.join(", "))]
     Refused {
-        /// Where we asked.
+        /// The addresses that were tried.
         contact_points: Vec<String>,
         /// Why, and which settings to look at.
         reason: String,
     },
-    /// Nobody answered, or not as a database does.
+    /// No node answered, or not as a database does.
     #[error("no database answers at {}: {reason}", .contact_points.join(", "))]
     Unreachable {
-        /// Where we asked.
+        /// The addresses that were tried.
         contact_points: Vec<String>,
         /// What came back.
         reason: String,
     },
-    /// The database has no node where we are said to be.
+    /// The database has no node in the configured datacenter.
     #[error("the database has no node in the local datacenter {wanted:?}: it has {}", .found.join(", "))]
     NoSuchDatacenter {
         /// The local datacentre as configured.
@@ -73,7 +73,7 @@ pub enum ConnectError {
         findings: Vec<String>,
     },
     /// A request at start failed.
-    #[error("the database cannot be used: {0}")]
+    #[error("cannot use the database: {0}")]
     Failed(String),
 }
 
@@ -108,7 +108,7 @@ fn builder(settings: &CqlSettings) -> Result<SessionBuilder, ConnectError> {
         .metadata_request_serverside_timeout(settings.timeouts.connect / 2)
         .metadata_request_clientside_timeout(settings.timeouts.connect / 2)
         .keepalive_interval(KEEPALIVE_EVERY)
-        .keepalive_timeout(KEEPALIVE_PATIENCE)
+        .keepalive_timeout(KEEPALIVE_TIMEOUT)
         .schema_agreement_timeout(settings.timeouts.schema)
         .keyspaces_to_fetch([settings.keyspace.clone()]);
     if let Some(connections) = NonZeroUsize::new(settings.connections) {

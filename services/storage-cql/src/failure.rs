@@ -26,7 +26,7 @@ impl Failure {
         Self::Unreadable(error.to_string())
     }
 
-    /// What it means to someone who only read.
+    /// What it means for a read.
     pub(crate) fn of_read(self) -> StorageError {
         match self {
             Self::Refused(message) | Self::Lost(message) => unavailable(message),
@@ -34,7 +34,7 @@ impl Failure {
         }
     }
 
-    /// What it means to someone who wrote.
+    /// What it means for a write.
     pub(crate) fn of_write(self) -> StorageError {
         match self {
             Self::Refused(message) => unavailable(message),
@@ -79,8 +79,8 @@ fn attempt_may_have_happened(error: &RequestAttemptError) -> bool {
         RequestAttemptError::SerializationError(_)
             | RequestAttemptError::CqlRequestSerialization(_)
             | RequestAttemptError::UnableToAllocStreamId
-            // Said before anything is sent to a replica. (A conditional write can be unavailable half-way; what is said of
-            // one is never told apart, see `answer`.)
+            // Answered before anything is sent to a replica. (A conditional write can be unavailable half-way; what is said of
+            // one is never distinguished, see `answer`.)
             | RequestAttemptError::DbError(
                 DbError::Unavailable { .. }
                     | DbError::SyntaxError
@@ -99,7 +99,7 @@ fn attempt_may_have_happened(error: &RequestAttemptError) -> bool {
 mod tests {
     use super::*;
 
-    fn told(error: DbError) -> ExecutionError {
+    fn attempt_error(error: DbError) -> ExecutionError {
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, String::new()))
     }
 
@@ -108,9 +108,10 @@ mod tests {
         use scylla::errors::WriteType;
         use scylla::statement::Consistency::LocalQuorum;
         let unavailable = DbError::Unavailable { consistency: LocalQuorum, required: 2, alive: 1 };
-        let timeout =
-            |write_type| told(DbError::WriteTimeout { consistency: LocalQuorum, received: 1, required: 2, write_type });
-        let refused = [told(unavailable), told(DbError::Invalid), ExecutionError::EmptyPlan];
+        let timeout = |write_type| {
+            attempt_error(DbError::WriteTimeout { consistency: LocalQuorum, received: 1, required: 2, write_type })
+        };
+        let refused = [attempt_error(unavailable), attempt_error(DbError::Invalid), ExecutionError::EmptyPlan];
         for error in refused {
             assert!(matches!(Failure::of(&error), Failure::Refused(_)), "{error}");
             assert!(matches!(Failure::of(&error).of_write(), StorageError::Unavailable { .. }));
@@ -118,8 +119,8 @@ mod tests {
         let lost = [
             timeout(WriteType::Cas),
             timeout(WriteType::Simple),
-            told(DbError::Overloaded),
-            told(DbError::ServerError),
+            attempt_error(DbError::Overloaded),
+            attempt_error(DbError::ServerError),
             ExecutionError::RequestTimeout(Duration::from_secs(1)),
         ];
         for error in lost {

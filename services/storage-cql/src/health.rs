@@ -22,16 +22,16 @@ pub(crate) async fn verify(session: &Session, settings: &CqlSettings) -> Result<
     let mut findings = of_keyspace(&keyspace, settings);
     findings.extend(tables.iter().flat_map(of_table));
     findings.extend(missing_tables(&tables));
-    tell_paxos(session, settings).await;
+    log_paxos_variant(session, settings).await;
     if findings.is_empty() {
         return Ok(());
     }
     Err(ConnectError::Unsafe { keyspace: settings.keyspace.clone(), findings })
 }
 
-/// Says which Paxos Cassandra runs. Both are right; version 1 may give linearizability up while nodes join or leave, and
+/// Logs which Paxos Cassandra runs. Both are right; version 1 may lose linearizability while nodes join or leave, and
 /// takes more round trips.
-async fn tell_paxos(session: &Session, settings: &CqlSettings) {
+async fn log_paxos_variant(session: &Session, settings: &CqlSettings) {
     let mut statement = Statement::new("SELECT value FROM system_views.settings WHERE name = 'paxos_variant'");
     statement.set_consistency(Consistency::LocalOne);
     statement.set_request_timeout(Some(settings.timeouts.read));
@@ -57,16 +57,16 @@ async fn tell_paxos(session: &Session, settings: &CqlSettings) {
     }
 }
 
-/// Refuses a role that may not write, by a conditional write of nobody's entry that cannot apply. Any other failure is left to
-/// those who write in earnest.
-pub(crate) async fn may_write(session: &Session, settings: &CqlSettings, nobody: Uuid) -> Result<(), ConnectError> {
+/// Refuses a role that may not write, by a conditional write that cannot apply. Any other failure is left to
+/// the writes that matter.
+pub(crate) async fn may_write(session: &Session, settings: &CqlSettings, unused: Uuid) -> Result<(), ConnectError> {
     let table = format!("{}.registry_entries", settings.keyspace);
-    let cql = format!("UPDATE {table} SET content = null WHERE registry = 'nobody' AND key = ? IF version = -1");
+    let cql = format!("UPDATE {table} SET content = null WHERE registry = 'none' AND key = ? IF version = -1");
     let mut statement = Statement::new(cql);
     statement.set_consistency(Consistency::LocalQuorum);
     statement.set_serial_consistency(Some(SerialConsistency::LocalSerial));
     statement.set_request_timeout(Some(settings.timeouts.conditional));
-    match session.query_unpaged(statement, (nobody.to_string(),)).await {
+    match session.query_unpaged(statement, (unused.to_string(),)).await {
         Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, reason))) => {
             Err(ConnectError::Failed(format!("{reason}: grant it to the role that username names")))
         }
@@ -242,7 +242,7 @@ mod tests {
             (table("table_rows", 3600, None), 0),
             (table("table_rows", 864_000, Some("NONE")), 1),
             (table("log_heads", 0, Some("NONE")), 2),
-            (table("somebody_elses", 0, Some("NONE")), 0),
+            (table("of_another_program", 0, Some("NONE")), 0),
         ];
         for (row, expected) in cases {
             assert_eq!(of_table(&row).len(), expected, "{row:?}");

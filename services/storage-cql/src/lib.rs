@@ -4,7 +4,7 @@
 //! writes whose timestamps are their versions, so the database itself lets the highest version win. The registry is one
 //! small partition of conditional writes. How all of it lies in tables, and why, is in docs/decisions/cassandra-log.md.
 //!
-//! A request that times out, is refused or loses its connection may have taken effect; whoever asked is told so
+//! A request that times out, is refused or loses its connection may have taken effect; its caller gets
 //! (`Unknown`). No append, creation or move to another segment is ever sent twice; what only goes forward may be.
 //!
 //! Absent on purpose: knowledge of what the bytes mean; creating or changing tables while serving (that is

@@ -1,8 +1,8 @@
 //! The log port: one partition for each segment of a log, one row that is the log's head.
 //!
-//! The head (`log_heads`) says who owns the log, under which epoch, and into which segment it writes. Each segment
+//! The head (`log_heads`) says which process owns the log, under which epoch, and into which segment it writes. Each segment
 //! (`log_groups`) repeats the epoch, and an append is conditional on that copy alone: one conditional batch, in one
-//! partition. So whoever opens a log raises the head's epoch first and the segment's second; from then on no append of an
+//! partition. So opening a log raises the head's epoch first and the segment's second; from then on no append of an
 //! earlier owner can succeed, and what it managed to append until then is in the tail that is read third.
 //!
 //! Start at `open`, then `append`, `roll` and `trim`; what this process remembers of a log between calls is in `place`.
@@ -67,7 +67,7 @@ impl CqlLog {
         }
     }
 
-    /// A deposed owner's place is of no use.
+    /// A deposed owner's place is useless.
     fn forget(&self, log: &LogId, deposed: Epoch) {
         let mut places = self.places();
         if places.get(log).is_some_and(|known| known.epoch == deposed) {
@@ -90,9 +90,9 @@ impl Log for CqlLog {
         self.append_group(log, epoch, seq, id, bytes).await
     }
 
-    /// Asks the head, by a quorum read of its own: none is shared with an earlier asker, and nothing is remembered. Every
+    /// Asks the head, by a quorum read of its own: none is shared with an earlier caller, and nothing is remembered. Every
     /// opener raises the head first, and goes on (reads the tail, serves) only when a quorum has acknowledged that. So if
-    /// a quorum shows our epoch, nobody else had begun to serve when this read began, which is all that a read at serial
+    /// a quorum shows our epoch, no other owner had begun to serve when this read began, which is all that a read at serial
     /// consistency could prove. The segment would do as well, but not for someone whose segment was trimmed meanwhile.
     async fn epoch(&self, log: &LogId) -> StorageResult<Epoch> {
         let known = self.places().get(log).map(|place| place.epoch);

@@ -1,7 +1,7 @@
 //! The registry port: one partition of conditional writes.
 //!
-//! Each change also puts a new random token into the partition's static row. Whoever watches reads that token and
-//! nothing else, about once a second, and only while somebody listens.
+//! Each change also puts a new random token into the partition's static row. A watcher reads that token and
+//! nothing else, about once a second, and only while there are listeners.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,8 +24,8 @@ use crate::sealed::{self, Sealed};
 use crate::settings::CqlSettings;
 use crate::stats::Kind;
 
-/// How often a watcher looks: late enough to cost nothing, early enough to be heard of within two seconds.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a watcher looks: late enough to cost nothing, early enough to notice a change within two seconds.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct CqlRegistry {
     requests: Arc<Requests>,
@@ -102,7 +102,7 @@ impl CqlRegistry {
         self.requests.runtime().spawn(async move {
             let mut seen = None;
             while look(&watched, &mut seen).await.is_some() {
-                runtime.sleep(LOOK_EVERY).await;
+                runtime.sleep(POLL_INTERVAL).await;
             }
         });
     }
@@ -189,7 +189,7 @@ impl Registry for CqlRegistry {
             Ok(Verdict::Refused) => CompareAndSet::Conflict,
             Ok(Verdict::Unclear) => CompareAndSet::Unknown,
             Err(failure) => {
-                tracing::warn!(%key, %failure, "a change of the registry was not answered");
+                tracing::warn!(%key, %failure, "a registry write has an unknown outcome");
                 CompareAndSet::Unknown
             }
         }

@@ -204,7 +204,7 @@ impl Requests {
     }
 
     /// Sends a request, and again if its node did not know the statement: then it has done nothing. The driver prepares the
-    /// statement anew each time, but a node whose cache is full of statements that are asked for more often forgets it again at
+    /// statement again each time, but a node whose cache is full of statements that are asked for more often forgets it again at
     /// once, until it was asked for often enough itself.
     async fn counted<T, F>(&self, kind: Kind, send: impl Fn() -> F) -> Result<T, Failure>
     where

@@ -66,7 +66,7 @@ impl fmt::Display for SchemaState {
     }
 }
 
-/// Why a schema could not be applied or looked at.
+/// Why a schema could not be applied or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// No session.
@@ -88,7 +88,7 @@ pub enum SchemaError {
     Denied {
         /// What was being done.
         doing: String,
-        /// What the database said.
+        /// The database's message.
         reason: String,
     },
     /// A statement failed.
@@ -96,7 +96,7 @@ pub enum SchemaError {
     Failed {
         /// What was being done.
         doing: String,
-        /// What the database said.
+        /// The database's message.
         reason: String,
     },
 }
@@ -108,7 +108,7 @@ pub(crate) fn failed(doing: &str, reason: impl fmt::Display) -> SchemaError {
 /// Looks at which tables the keyspace of `settings` has. Changes nothing.
 ///
 /// # Errors
-/// When the database cannot be asked.
+/// When the database cannot be queried.
 pub async fn check(settings: &CqlSettings, runtime: &Runtime) -> Result<SchemaState, SchemaError> {
     let session = connect::session(settings, runtime).await?;
     state(&session, settings).await

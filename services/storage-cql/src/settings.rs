@@ -13,9 +13,9 @@ pub struct CqlSettings {
     /// The keyspace of all tables: lower-case letters, digits and underscores. By default `outlast`.
     pub keyspace: String,
     /// The datacentre whose nodes are talked to and whose quorum counts. Logs that are at home in another cannot be
-    /// opened. By default `datacenter1`, which is what Cassandra and ScyllaDB call theirs unless told otherwise.
+    /// opened. By default `datacenter1`, which is what Cassandra and ScyllaDB call theirs by default.
     pub local_datacenter: String,
-    /// Who to log in as. By default nobody.
+    /// The role to log in as. By default without a login.
     pub credentials: Option<Credentials>,
     /// How to encrypt. By default not at all.
     pub tls: Option<TlsSettings>,
@@ -122,7 +122,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// How connections are encrypted, and who is trusted.
+/// How connections are encrypted, and which certificates are trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
     /// The certificates (PEM) that may have signed those of the nodes.
@@ -131,11 +131,11 @@ pub struct TlsSettings {
     pub certificate_file: Option<PathBuf>,
     /// The key (PEM) of our own certificate.
     pub key_file: Option<PathBuf>,
-    /// Which name a node's certificate must bear.
+    /// Which name a node's certificate must have.
     pub server_name: ServerName,
 }
 
-/// Which name a node's certificate must bear.
+/// Which name a node's certificate must have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServerName {
     /// The address by which the node is connected to.
@@ -143,7 +143,7 @@ pub enum ServerName {
     Address,
     /// This name, on every node.
     Fixed(String),
-    /// Any: whoever has a certificate from the CA is a node. Only for a CA that signs nothing else.
+    /// Any: every holder of a certificate from the CA is a node. Only for a CA that signs nothing else.
     Any,
 }
 

@@ -1,9 +1,9 @@
-//! What the store has asked of the database: for tests, for benchmarks that count, and as metrics.
+//! Counts of the store's requests to the database: for tests, for benchmarks that count, and as metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What one store has asked of the database since it was connected.
+/// Counts of one store's requests to the database since it was connected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CqlStats {
     /// Conditional batches: appends of groups, and changes of registry entries.

@@ -30,7 +30,7 @@ impl CqlStore {
     /// Connects to the database and makes sure that its tables are this release's and safe to use.
     ///
     /// # Errors
-    /// Within the timeout for connecting, when nobody answers; when we are not let in, or may not read and write; when the
+    /// Within the timeout for connecting, when no node answers; when login is refused, or may not read and write; when the
     /// schema has to be applied first; when the keyspace is set up so that acknowledged writes could be lost.
     pub async fn connect(settings: CqlSettings, runtime: Runtime) -> Result<Self, ConnectError> {
         let session = connect::session(&settings, &runtime).await?;
@@ -60,7 +60,7 @@ impl CqlStore {
         Store { log: self.log.clone(), table: self.table.clone(), registry: self.registry.clone() }
     }
 
-    /// What this store has asked of the database since it was connected.
+    /// Counts of this store's requests to the database since it was connected.
     #[must_use]
     pub fn stats(&self) -> CqlStats {
         self.requests.counters.stats()

@@ -95,7 +95,7 @@ impl CqlTable {
         let puts = write.puts.iter().map(|(key, content)| Change::Put { partition, key, content, version });
         let deletes = write.deletes.iter().map(|key| Change::Delete { partition, key, version });
         let changes: Vec<_> = puts.chain(deletes).collect();
-        // What is put first tells of what follows, so it is written last.
+        // What is put first refers to what follows, so it is written last.
         for piece in pieces(&changes).into_iter().rev() {
             self.write_piece(piece).await.map_err(Failure::of_write)?;
         }
@@ -201,7 +201,7 @@ impl SerializeRow for Change<'_> {
     }
 }
 
-/// Refuses what the database would refuse, or could not tell apart from something else.
+/// Refuses what the database would refuse, or could not distinguish from something else.
 fn check(write: &PartitionWrite) -> StorageResult<()> {
     let invalid = |what: String| Err(StorageError::Invalid(what));
     if write.version > MAX_VERSION {

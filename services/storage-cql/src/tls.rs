@@ -110,7 +110,7 @@ impl ServerCertVerifier for NodeVerifier {
         };
         let verified = self.by_chain.verify_server_cert(end_entity, intermediates, name, ocsp_response, now);
         match (&self.expected, verified) {
-            // The name is looked at last, after the chain has been found good.
+            // The name is checked last, after the chain has been found good.
             (
                 Expected::Any,
                 Err(Error::InvalidCertificate(

@@ -20,7 +20,7 @@ pub enum BackupError {
     #[error("{0} is there already; a backup goes into a new file")]
     Exists(PathBuf),
     /// The copy cannot be written.
-    #[error("the backup {path} cannot be written: {source}")]
+    #[error("cannot write the backup {path}: {source}")]
     Io {
         /// The copy.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum BackupError {
         source: std::io::Error,
     },
     /// What was copied does not match its checksums.
-    #[error("there is no backup: what was copied is damaged: {0}")]
+    #[error("no backup was made: the copy is damaged: {0}")]
     Damaged(String),
 }
 
@@ -41,7 +41,7 @@ pub fn backup(from: &Path, to: &Path) -> Result<Verified, BackupError> {
     if to.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(to.to_owned()));
     }
-    // Held until the copy is made, so that no server begins on a store that was not looked at yet.
+    // Held until the copy is made, so that no server begins on a store that was not checked yet.
     let lock = verify::lock_unless_served(from)?;
     if lock.is_some() {
         first_page::check(from)?;
@@ -80,7 +80,7 @@ impl Partial {
         let mut name = to.as_os_str().to_owned();
         name.push(format!(".partial-{}", std::process::id()));
         let partial = Self { path: name.into() };
-        // What workflows were given is nobody else's business.
+        // Workflow data is private to the server's user.
         match File::options().create_new(true).write(true).mode(0o600).open(&partial.path) {
             Ok(_) => Ok(partial),
             Err(source) => Err(partial.leave(source)),

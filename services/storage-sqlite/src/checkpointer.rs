@@ -1,6 +1,6 @@
 //! Keeps the write-ahead log short.
 //!
-//! SQLite begins the write-ahead log anew only once all of it has been copied into the file, which under steady load
+//! SQLite restarts the write-ahead log only once all of it has been copied into the file, which under steady load
 //! never happens by itself: while it is being copied, it grows. So a thread of its own copies most of it, fsyncing
 //! beside the writer, and then the writer, between two transactions, copies the little that has come meanwhile.
 
@@ -18,7 +18,7 @@ use crate::stats::Counters;
 use crate::store::Fuse;
 use crate::thread;
 
-/// At this multiple of its bound the write-ahead log stops the writer until it has begun anew.
+/// At this multiple of its bound the write-ahead log stops the writer until it has restarted.
 const HARD_FACTOR: u64 = 4;
 
 /// How long it waits then.
@@ -32,7 +32,7 @@ const WAITING_FOR_READERS: &str = "PRAGMA wal_checkpoint(RESTART)";
 /// The writer's side: watches the write-ahead log's length after each commit.
 pub(crate) struct WalBound {
     bound_bytes: u64,
-    /// From here on the writer waits for the log to begin anew.
+    /// From here on the writer waits for the log to restart.
     hard_bytes: u64,
     wal_bytes: Arc<AtomicU64>,
     progress: Arc<Progress>,
@@ -125,7 +125,7 @@ impl WalBound {
     }
 
     /// Waits for readers, but not for long, and not again before the log has doubled: a backup or a tool may read for
-    /// minutes, and everybody else would wait with it.
+    /// minutes, and all other requests would wait with it.
     fn wait_for_readers(&mut self, writer: &Connection, wal_bytes: u64, counters: &Counters) -> rusqlite::Result<()> {
         writer.busy_timeout(READER_WAIT)?;
         let outcome = checkpoint(writer, WAITING_FOR_READERS, counters);
@@ -146,7 +146,7 @@ impl WalBound {
 
     fn begun_anew(&self) {
         self.progress.set(Pass::Idle);
-        // The next commit begins anew, unless a reader is in the way; then it tells the true length.
+        // The next commit restarts the log, unless a reader is in the way; then it shows the true length.
         self.wal_bytes.store(0, Ordering::Relaxed);
     }
 
@@ -191,7 +191,7 @@ impl Copying {
     }
 }
 
-/// Whether a checkpoint met nobody in its way.
+/// Whether no reader or writer blocked a checkpoint.
 enum Copied {
     All,
     Some,

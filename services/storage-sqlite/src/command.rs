@@ -1,4 +1,4 @@
-//! What the writer can be asked to do, and how its answers travel back.
+//! The writer's commands, and how their results come back.
 
 use std::vec;
 

@@ -28,7 +28,7 @@ pub enum OpenError {
         /// The format that this release reads and writes.
         known: i64,
     },
-    /// The file has more than one name. Its write-ahead log lies beside one of them, and whoever opens another misses it.
+    /// The file has more than one name. Its write-ahead log lies beside one of them, and a process that opens another misses it.
     #[error(
         "{path} has {names} names (hard links), only a file with 1 can be a store: copy the file instead of linking it"
     )]
@@ -49,7 +49,7 @@ pub enum OpenError {
         what: String,
     },
     /// The file or its directory cannot be used.
-    #[error("{path} cannot be opened: {source}")]
+    #[error("cannot open {path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// SQLite refused.
-    #[error("{path} cannot be opened: {source}")]
+    #[error("cannot open {path}: {source}")]
     Sqlite {
         /// The file.
         path: PathBuf,

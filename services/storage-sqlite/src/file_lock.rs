@@ -53,10 +53,10 @@ impl FileLock {
             Ok(found) if found.is_dir() => return Err(io(io::ErrorKind::IsADirectory.into())),
             // To open a device or a pipe may already do something to it.
             Ok(found) if !found.is_file() => return Err(OpenError::NotAStore(store.to_owned())),
-            // Why it cannot be looked at is why it cannot be opened.
+            // The reason why it cannot be examined is why it cannot be opened.
             _ => {}
         }
-        // What workflows were given is nobody else's business. SQLite gives its other files the same mode.
+        // Workflow data is private to the server's user. SQLite gives its other files the same mode.
         let options = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(store);
         let held = options.map_err(io)?;
         match held.try_lock() {

@@ -51,7 +51,7 @@ fn change_of(found: io::Result<Metadata>, identity: Identity) -> Option<FileChan
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Some(FileChange::Gone)
         }
-        // That it cannot be looked at says nothing about the file that is open.
+        // A failure to examine the path says nothing about the file that is open.
         Err(_) => None,
     }
 }

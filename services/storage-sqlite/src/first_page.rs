@@ -13,7 +13,7 @@ use crate::wal::{self, WalState};
 /// How SQLite's files begin.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// Refuses a file that is somebody else's, of another format, or damaged; and a damaged write-ahead log. Nobody may have
+/// Refuses a file of another program, of another format, or damaged; and a damaged write-ahead log. No process may have
 /// the store open.
 pub(crate) fn check(path: &Path) -> Result<(), OpenError> {
     let at = |cause: Cause| cause.at(path);

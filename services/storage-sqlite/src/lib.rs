@@ -5,7 +5,7 @@
 //! Nothing here blocks a tokio worker.
 //!
 //! An acknowledgement means fsynced. A commit that fails in any way ends the process (see [`SqliteOptions`]): after a
-//! failed fsync nobody knows what the disk holds, and only reading it anew can tell. So does a file that is deleted, replaced
+//! failed fsync it is not known what the disk holds, and only reading it again can show. So does a file that is deleted, replaced
 //! or linked while it is open.
 //!
 //! Absent on purpose: anything for a second process. The file is locked for as long as the store is open, which is why

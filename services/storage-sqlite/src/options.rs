@@ -25,9 +25,9 @@ pub enum Step {
     AfterStatement,
     /// All statements have run.
     BeforeCommit,
-    /// The commit is durable; nobody has been told.
+    /// The commit is durable; its callers have no answer yet.
     AfterCommit,
-    /// Everyone who took part in the commit has been told.
+    /// All callers with a part in the commit have their answers.
     AfterReplies,
 }
 

@@ -1,4 +1,4 @@
-//! The threads that read. Each sees a snapshot that holds everything acknowledged before the read was asked for.
+//! The threads that read. Each sees a snapshot that holds everything acknowledged before the read was requested.
 
 use std::path::Path;
 use std::sync::Arc;

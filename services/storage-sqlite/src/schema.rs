@@ -26,7 +26,7 @@ const SEQ_BITS: u32 = 44;
 
 /// `row` is clustered by its key, so that what belongs to one partition shares pages. Tombstones lie apart, so that
 /// scans never wade through them. Sums are those of `storage::checksum`; a tombstone has none, since only its page's sum
-/// could be of use to whoever meets it.
+/// could be of use to a later release.
 const TABLES: &str = "
 CREATE TABLE log_head (
     number INTEGER PRIMARY KEY,

@@ -21,7 +21,7 @@ use crate::thread;
 use crate::writer::{Epochs, Remains, Sweeper, Writer, WriterShared};
 use crate::{OpenError, SqliteOptions, SqliteStats, WriteFailure};
 
-/// A store in one SQLite file. Cheap to clone; the file is let go of by [`close`](Self::close), or some time after the
+/// A store in one SQLite file. Cheap to clone; the file is released by [`close`](Self::close), or some time after the
 /// last clone and the last of its ports are dropped.
 #[derive(Clone)]
 pub struct SqliteStore {
@@ -110,7 +110,7 @@ impl SqliteStore {
         self.shared.counters.stats()
     }
 
-    /// Carries out what was asked for before, folds the write-ahead log into the file and lets go of it. Later calls
+    /// Completes earlier calls, folds the write-ahead log into the file and releases it. Later calls
     /// through any port are answered with `Unavailable` (or `Unknown`, where that is the only way to say no).
     pub async fn close(&self) {
         self.shared.commands.close();

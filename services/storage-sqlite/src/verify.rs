@@ -58,7 +58,7 @@ impl Verified {
     }
 }
 
-/// What is wrong with a row, by its partition, key and value, for somebody who knows what rows are there.
+/// What is wrong with a row, by its partition, key and value, for a caller that knows the rows' formats.
 pub type RowCheck = fn(&[u8], &[u8], &Bytes) -> Result<(), String>;
 
 /// Verifies the store at `path`, whether or not a server has it open. What is damaged is among the problems, and so is what
@@ -74,7 +74,7 @@ pub fn verify(path: &Path, check: RowCheck) -> Result<Verified, OpenError> {
         return match error {
             // SQLite would drop what follows the damage, and with it all traces.
             OpenError::Damaged { what, .. } => {
-                Ok(Verified { problems: vec![format!("{what}; nothing else was looked at")], ..Verified::default() })
+                Ok(Verified { problems: vec![format!("{what}; nothing else was checked")], ..Verified::default() })
             }
             error => Err(error),
         };
@@ -162,7 +162,7 @@ fn each_row(
             Ok(None) => return Ok(()),
             Err(error) => {
                 let what = damage(&error).unwrap_or_else(|| error.to_string());
-                verified.problem(format!("{table}: {what}; what follows the first {read} was not looked at"));
+                verified.problem(format!("{table}: {what}; what follows the first {read} was not checked"));
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! Looks at the write-ahead log before SQLite does, and tells damage from a torn end.
+//! Looks at the write-ahead log before SQLite does, and distinguishes damage from a torn end.
 //!
 //! SQLite takes the log up to the first frame whose checksum is wrong, whatever lies behind it. After a power cut that
 //! is right: the last transaction may have reached the disk in parts. After damage in the middle it would silently drop
@@ -34,7 +34,7 @@ pub(crate) struct WalState {
     pub(crate) has_first_page: bool,
 }
 
-/// Why the log was not looked at, or is refused.
+/// Why the log was not checked, or is refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WalError {
     #[error("{0}")]
@@ -50,7 +50,7 @@ pub(crate) fn beside(store: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Checks the log of a store that nobody has open.
+/// Checks the log of a store that no process has open.
 pub(crate) fn check(store: &Path) -> Result<WalState, WalError> {
     let index = Index::read(&beside(store, "-shm"))?;
     let found = match File::open(beside(store, "-wal")) {

@@ -2,7 +2,7 @@
 //!
 //! An answer is given only after the commit. Any error ends writing for good, so nothing that was decided in memory
 //! during a transaction ever needs to be taken back. But for one: bulk that meets a damaged page. What shares that page
-//! cannot be written, and everybody else goes on: the transaction is rolled back, nobody who took part in it gets an
+//! cannot be written, and all others go on: the transaction is rolled back, no caller with a part in it gets an
 //! answer, what is known of logs is read again, and from then on each piece of bulk has a transaction of its own.
 
 mod logs;
@@ -72,7 +72,7 @@ pub(crate) struct WriterShared {
     pub(crate) on_step: Option<OnStep>,
 }
 
-/// What outlives the writer's work and is let go of in order.
+/// What outlives the writer's work and is released in order.
 pub(crate) struct Remains {
     pub(crate) watch: FileWatch,
     pub(crate) readers: Readers,
@@ -151,7 +151,7 @@ impl Writer {
 
     /// Takes a transaction back whose bulk met a damaged page.
     fn roll_back(&mut self, what: &str) -> rusqlite::Result<()> {
-        tracing::error!(what, "rows could not be written, since the file is damaged; the rest is served on");
+        tracing::error!(what, "cannot write rows: the file is damaged; other rows are still served");
         if !self.connection.is_autocommit() {
             self.connection.execute_batch("ROLLBACK")?;
         }
@@ -210,7 +210,7 @@ impl Writer {
             }
         }
         if shared.fuse.is_blown() {
-            // What was committed may be in a file that nobody will find: its callers learn nothing.
+            // What was committed may be in a file that will not be found: its callers get no answer.
             return Ok(());
         }
         logs.publish(&shared.epochs);

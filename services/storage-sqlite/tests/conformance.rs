@@ -19,7 +19,7 @@ impl InFile {
     }
 }
 
-/// A write-ahead log that is begun anew all the time, so that the suite meets checkpoints too.
+/// A write-ahead log that is restarted all the time, so that the suite meets checkpoints too.
 fn open(directory: &TempDir) -> SqliteStore {
     SqliteOptions::default().checkpoint_after_bytes(64 << 10).open(&directory.path().join("store.db")).unwrap()
 }

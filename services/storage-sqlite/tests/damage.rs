@@ -327,7 +327,7 @@ async fn a_killed_store_with_some_of_it_in_the_write_ahead_log_that_was_damaged(
 /// Rows on a damaged page can be neither read nor written, and those beside it perhaps not written; all others can, and the
 /// server goes on.
 #[tokio::test]
-async fn rows_on_a_damaged_page_are_in_nobodys_way() {
+async fn rows_on_a_damaged_page_do_not_affect_others() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("store.db");
     let write = |name: &'static str, version: u64| PartitionWrite {

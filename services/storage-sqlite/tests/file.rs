@@ -37,7 +37,7 @@ async fn open_logs(store: &Store, count: usize) -> Vec<(LogId, Epoch)> {
 }
 
 #[tokio::test]
-async fn a_second_opener_is_told_which_file_is_in_use() {
+async fn a_second_opener_gets_the_name_of_the_file_in_use() {
     let (directory, path) = directory();
     let store = SqliteStore::open(&path).unwrap();
     let link = directory.path().join("link.db");
@@ -65,7 +65,7 @@ async fn files_of_others_and_of_newer_releases_are_refused_untouched() {
 
     let (_directory, path) = self::directory();
     let other = rusqlite::Connection::open(&path).unwrap();
-    other.execute_batch("CREATE TABLE of_somebody_else (content)").unwrap();
+    other.execute_batch("CREATE TABLE of_another_program (content)").unwrap();
     drop(other);
     let before = std::fs::read(&path).unwrap();
     assert!(matches!(SqliteStore::open(&path), Err(OpenError::NotAStore(_))));
@@ -87,7 +87,7 @@ async fn a_file_holds_its_format_and_syncs_fully() {
     let connection = sqlite(&path);
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((pragma("user_version"), pragma("application_id")), (2, 0x4F75_746C));
-    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "nobody else may read it");
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600, "no other user may read it");
     assert!(!path.with_file_name("store.db-wal").metadata().is_ok_and(|wal| wal.len() > 0), "folded into the file");
 }
 

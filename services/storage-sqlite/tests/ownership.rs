@@ -35,12 +35,12 @@ async fn what_is_not_a_store_is_refused_as_it_was_found_and_nothing_is_left_besi
     const OTHERS: [(&str, Make); 5] = [
         ("a text", |path| std::fs::write(path, "root:x:0:0:root:/root:/bin/bash\n".repeat(40)).unwrap()),
         ("a short text", |path| std::fs::write(path, "a shopping list").unwrap()),
-        ("a database", |path| sqlite(path).execute_batch("CREATE TABLE of_somebody_else (content)").unwrap()),
+        ("a database", |path| sqlite(path).execute_batch("CREATE TABLE of_another_program (content)").unwrap()),
         ("a database with a write-ahead log", |path| {
-            sqlite(path).execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE of_somebody_else (content)").unwrap();
+            sqlite(path).execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE of_another_program (content)").unwrap();
         }),
         ("another application's database", |path| {
-            sqlite(path).execute_batch("PRAGMA application_id = 7; CREATE TABLE of_somebody_else (content)").unwrap();
+            sqlite(path).execute_batch("PRAGMA application_id = 7; CREATE TABLE of_another_program (content)").unwrap();
         }),
     ];
     for (what, make) in OTHERS {
@@ -58,7 +58,7 @@ async fn a_log_that_the_owner_of_a_database_left_behind_stays() {
     let (directory, path) = directory();
     let theirs = directory.path().join("theirs.db");
     let connection = sqlite(&theirs);
-    connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE of_somebody_else (content)").unwrap();
+    connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE of_another_program (content)").unwrap();
     // As their process would leave it by dying now.
     std::fs::copy(&theirs, &path).unwrap();
     std::fs::copy(directory.path().join("theirs.db-wal"), directory.path().join("store.db-wal")).unwrap();
@@ -93,7 +93,7 @@ async fn an_open_store_has_nothing_but_sqlites_files_beside_it() {
     assert_eq!(contents(directory.path()).into_keys().collect::<Vec<_>>(), expected[..1]);
 }
 
-/// What somebody does to a store's files, to which of them, and what the store makes of it.
+/// A change to a store's files from outside, to which of them, and how the store reacts.
 const MISHAPS: [(&str, Make, FileChange); 6] = [
     ("", |path| std::fs::remove_file(path).unwrap(), FileChange::Gone),
     ("", |path| std::fs::rename(path, path.with_extension("old")).unwrap(), FileChange::Gone),
@@ -119,17 +119,17 @@ struct Watched {
 
 fn watched(path: &Path) -> Watched {
     let (seen, ended) = (Arc::default(), Arc::new(Notify::new()));
-    let (notes, told) = (Arc::<std::sync::Mutex<Vec<_>>>::clone(&seen), ended.clone());
+    let (notes, notified) = (Arc::<std::sync::Mutex<Vec<_>>>::clone(&seen), ended.clone());
     let options = SqliteOptions::default().on_failure(move |failure| {
         let WriteFailure::File { path, change } = failure else { panic!("{failure}") };
         notes.lock().unwrap().push((path.clone(), *change));
-        told.notify_one();
+        notified.notify_one();
     });
     Watched { store: options.open(path).unwrap(), seen, ended }
 }
 
 #[tokio::test]
-async fn nothing_is_acknowledged_into_a_file_that_nobody_will_find() {
+async fn nothing_is_acknowledged_into_a_file_that_will_not_be_found() {
     for (suffix, mishap, change) in MISHAPS {
         let (_directory, path) = directory();
         let struck = PathBuf::from(format!("{}{suffix}", path.display()));

@@ -19,13 +19,13 @@ pub enum StorageError {
     /// The store has no room or no budget left.
     #[error("storage exhausted: {0}")]
     Exhausted(String),
-    /// The call makes no sense (an empty group, a row over the limit): a bug in the caller.
+    /// The call is invalid (an empty group, a row over the limit): a bug in the caller.
     #[error("invalid storage call: {0}")]
     Invalid(String),
     /// What is stored contradicts itself.
     #[error("stored data is corrupt: {0}")]
     Corrupt(String),
     /// The call may or may not have taken effect.
-    #[error("storage call may or may not have taken effect: {0}")]
+    #[error("storage call has an unknown outcome: {0}")]
     Unknown(String),
 }

@@ -74,7 +74,7 @@ pub struct Opened {
 pub enum Reopen {
     /// Still ours: the epoch has risen by one, and this is the tail now.
     Reopened(Opened),
-    /// Somebody else opened the log meanwhile.
+    /// Another process opened the log meanwhile.
     Fenced,
     /// It may have happened; call again with the same epoch and nonce.
     Unknown,
@@ -93,7 +93,7 @@ pub enum Append {
 
 /// Fenced, append-only logs.
 ///
-/// One owner has one append in flight per log. Whoever opens a log last wins: earlier openers' appends, trims and
+/// One owner has one append in flight per log. The last opener of a log wins: earlier openers' appends, trims and
 /// watermarks are `Fenced` from then on.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {

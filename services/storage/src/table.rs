@@ -34,7 +34,7 @@ pub struct PartitionWrite {
     ///
     /// A version of a row is put with one value only. Which of two values remains is unspecified, and adapters differ: the one
     /// that came later on SQLite and in memory, the larger one on Cassandra and ScyllaDB, where two readers may even see
-    /// different ones. So versions are the positions of groups, and whoever takes a log over writes rows only at positions
+    /// different ones. So versions are the positions of groups, and the new owner of a log writes rows only at positions
     /// of groups that it has appended itself, even rows of changes that it found.
     pub version: Version,
     /// Rows to put.
@@ -65,7 +65,7 @@ pub enum ScanOrder {
 /// Rows of a scan, in its order.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ScanPage {
-    /// At most as many as asked for. A short page is not the end: only `more` tells.
+    /// At most as many as asked for. A short page is not the end: only `more` says so.
     pub rows: Vec<Row>,
     /// Whether rows may remain beyond the last one returned.
     pub more: bool,
@@ -115,7 +115,7 @@ pub trait Table: Send + Sync + 'static {
 
     /// Walks over the partitions whose names begin with `prefix`, in an order of the adapter's own: from the beginning, or from
     /// where a page before ended. What has rows throughout the walk is named in it. Expensive: every partition of the
-    /// store may be passed over, so it is for what happens rarely and has time.
+    /// store may be missed, so it is for what happens rarely and has time.
     async fn partitions(
         &self,
         prefix: &[u8],
@@ -123,6 +123,6 @@ pub trait Table: Send + Sync + 'static {
         limit: usize,
     ) -> StorageResult<PartitionPage>;
 
-    /// Removes a whole partition with its tombstones. Only for partitions that nobody will write again.
+    /// Removes a whole partition with its tombstones. Only for partitions that are never written again.
     async fn drop_partition(&self, partition: &PartitionKey) -> StorageResult<()>;
 }

@@ -1,10 +1,10 @@
-//! The durable part of a partition: tasks that wait for a poller, by level and order.
+//! The durable part of a partition: tasks that wait for a poller, by priority level and sequence.
 //!
-//! Tasks lie in pages of neighbouring orders; a page is a row, and a header row lists the pages, so a partition is loaded
-//! without a scan and one old task pins nothing but its page. A page is brought in when it is needed
+//! A page holds tasks of neighbouring sequences; a page is a row, and a header row lists the pages, so a partition is loaded
+//! without a scan and one old task pins nothing but its page. A page is loaded when it is needed
 //! ([`Rejected::Needs`]); one that is safe in its row and far from the front is left to it again ([`Backlog::leave_to_rows`]).
 //!
-//! Which rows are behind is not known here: whoever keeps a backlog asks each change for what it touches ([`Change::touches`]).
+//! Which rows are dirty is not known here: the caller asks each change for what it touches ([`Change::touches`]).
 
 mod change;
 mod page;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use ids::Timestamp;
 
 use crate::stored::{Record, StoredHeader, StoredLevel, StoredRun};
-use crate::{Corrupt, Level, Levels, Position, Task};
+use crate::{Corrupt, PerPriority, Position, PriorityLevel, Task};
 pub use change::{Change, Touched};
 use page::Page;
 pub use page::PageId;
@@ -24,24 +24,24 @@ pub use page::PageId;
 /// How many pages at the front of each level stay in memory: more than a queue's window reads ahead.
 const FRONT_PAGES: usize = 12;
 
-/// What can be asked of a backlog.
+/// The inputs of a backlog.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
-    /// Keep this task until it is acknowledged.
-    Keep(Box<Task>),
-    /// These tasks need not wait any longer. Unknown positions are passed over.
+    /// Persist this task until it is acknowledged.
+    Persist(Box<Task>),
+    /// These tasks need not wait any longer. Unknown positions are ignored.
     Acknowledge(Vec<Position>),
     /// History may have recorded the task's start under this request id: keep it with the task.
     Remember {
-        /// The task. An unknown position is passed over.
+        /// The task. An unknown position is ignored.
         position: Position,
         /// The request id.
         request_id: String,
     },
-    /// Show up to `limit` tasks of each level that come after the given orders.
+    /// Show up to `limit` tasks of each level that come after the given sequences.
     Read {
-        /// The order after which to begin, per level.
-        after: Levels<u64>,
+        /// The sequence after which to begin, per level.
+        after: PerPriority<u64>,
         /// At most so many per level.
         limit: usize,
     },
@@ -55,13 +55,13 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// The task waits here.
-    Kept(Position),
+    Persisted(Position),
     /// Acknowledged, or looked after.
     Done,
     /// What was read.
     Read(Reading),
     /// How much is waiting.
-    Standing(Standing),
+    Stats(BacklogStats),
 }
 
 /// Part of a backlog, as read.
@@ -69,25 +69,25 @@ pub enum Reply {
 pub struct Reading {
     /// The tasks, by position.
     pub tasks: Vec<(Position, Task)>,
-    /// The last order that each level has given out.
-    pub last: Levels<u64>,
+    /// The last sequence that each level has given out.
+    pub last: PerPriority<u64>,
     /// Whether the level has tasks after those that are in `tasks`.
-    pub more: Levels<bool>,
+    pub more: PerPriority<bool>,
 }
 
 /// How much is waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct BacklogStats {
     /// Tasks, per level.
-    pub waiting: Levels<u64>,
+    pub waiting: PerPriority<u64>,
     /// When the oldest task that is in memory was scheduled, per level: the front of each level is always in memory.
-    pub oldest: Levels<Option<Timestamp>>,
+    pub oldest: PerPriority<Option<Timestamp>>,
 }
 
-impl Standing {
+impl BacklogStats {
     /// Tasks in all levels.
     pub fn total(&self) -> u64 {
-        Level::all().map(|level| self.waiting[level]).sum()
+        PriorityLevel::all().map(|level| self.waiting[level]).sum()
     }
 }
 
@@ -100,8 +100,8 @@ pub enum Rejected {
 
 /// One level of a backlog.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Line {
-    /// The last order given out.
+struct PriorityBacklog {
+    /// The last sequence given out.
     last: u64,
     /// Pages with tasks.
     pages: BTreeMap<u64, Page>,
@@ -112,7 +112,7 @@ struct Line {
 /// The durable part of a partition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backlog {
-    lines: Levels<Line>,
+    levels: PerPriority<PriorityBacklog>,
     /// Tasks in memory that expire, soonest first.
     expiries: BTreeSet<(Timestamp, Position)>,
     /// Rises each time that a task comes to an empty backlog.
@@ -140,11 +140,11 @@ impl Backlog {
     /// What an input changes. Pure.
     pub fn decide(&self, input: Input, now: Timestamp) -> Result<(Vec<Change>, Reply), Rejected> {
         match input {
-            Input::Keep(task) => self.decide_keep(task),
+            Input::Persist(task) => self.decide_persist(task),
             Input::Acknowledge(positions) => self.decide_acknowledge(positions),
             Input::Remember { position, request_id } => self.decide_remember(position, request_id),
             Input::Read { after, limit } => self.decide_read(after, limit).map(|read| (Vec::new(), Reply::Read(read))),
-            Input::Describe => Ok((Vec::new(), Reply::Standing(self.standing()))),
+            Input::Describe => Ok((Vec::new(), Reply::Stats(self.stats()))),
             Input::WakeUp => {
                 let expired: Vec<_> =
                     self.expiries.iter().take_while(|(at, _)| *at <= now).map(|(_, at)| *at).collect();
@@ -154,18 +154,18 @@ impl Backlog {
         }
     }
 
-    fn decide_keep(&self, task: Box<Task>) -> Result<(Vec<Change>, Reply), Rejected> {
-        let position = Position { level: task.level(), order: self.lines[task.level()].last + 1 };
+    fn decide_persist(&self, task: Box<Task>) -> Result<(Vec<Change>, Reply), Rejected> {
+        let position = Position { level: task.level(), sequence: self.levels[task.level()].last + 1 };
         let page = PageId::of(position);
-        if self.is_away(page) {
-            return Err(Rejected::Needs(vec![page], Input::Keep(task)));
+        if self.is_evicted(page) {
+            return Err(Rejected::Needs(vec![page], Input::Persist(task)));
         }
-        Ok((vec![Change::Added { order: position.order, task }], Reply::Kept(position)))
+        Ok((vec![Change::Added { sequence: position.sequence, task }], Reply::Persisted(position)))
     }
 
     fn decide_acknowledge(&self, positions: Vec<Position>) -> Result<(Vec<Change>, Reply), Rejected> {
         let needs: BTreeSet<_> =
-            positions.iter().map(|at| PageId::of(*at)).filter(|page| self.is_away(*page)).collect();
+            positions.iter().map(|at| PageId::of(*at)).filter(|page| self.is_evicted(*page)).collect();
         if !needs.is_empty() {
             return Err(Rejected::Needs(needs.into_iter().collect(), Input::Acknowledge(positions)));
         }
@@ -177,28 +177,28 @@ impl Backlog {
 
     fn decide_remember(&self, position: Position, request_id: String) -> Result<(Vec<Change>, Reply), Rejected> {
         let page = PageId::of(position);
-        if self.is_away(page) {
+        if self.is_evicted(page) {
             return Err(Rejected::Needs(vec![page], Input::Remember { position, request_id }));
         }
         let task = self.task(position).filter(|task| task.request_id.as_ref() != Some(&request_id));
         let change = task.map(|task| {
             let task = Task { request_id: Some(request_id), ..task.clone() };
-            Change::Replaced { order: position.order, task: Box::new(task) }
+            Change::Replaced { sequence: position.sequence, task: Box::new(task) }
         });
         Ok((change.into_iter().collect(), Reply::Done))
     }
 
-    fn decide_read(&self, after: Levels<u64>, limit: usize) -> Result<Reading, Rejected> {
+    fn decide_read(&self, after: PerPriority<u64>, limit: usize) -> Result<Reading, Rejected> {
         let mut reading = Reading::default();
         let mut needs = Vec::new();
-        for level in Level::all() {
-            let line = &self.lines[level];
-            reading.last[level] = line.last;
-            let first = PageId::of(Position { level, order: after[level] }).number;
+        for level in PriorityLevel::all() {
+            let at_level = &self.levels[level];
+            reading.last[level] = at_level.last;
+            let first = PageId::of(Position { level, sequence: after[level] }).number;
             let mut taken = 0;
-            for (number, page) in line.pages.range(first..) {
+            for (number, page) in at_level.pages.range(first..) {
                 match page {
-                    Page::Away(tasks) => {
+                    Page::Evicted(tasks) => {
                         if taken < limit {
                             needs.push(PageId { level, number: *number });
                         } else {
@@ -207,15 +207,15 @@ impl Backlog {
                         }
                         taken += *tasks as usize;
                     }
-                    Page::Here(tasks) => {
+                    Page::Resident(tasks) => {
                         let rest = tasks.range(after[level] + 1..);
-                        for (order, task) in rest {
+                        for (sequence, task) in rest {
                             if taken == limit {
                                 reading.more[level] = true;
                                 break;
                             }
                             taken += 1;
-                            reading.tasks.push((Position { level, order: *order }, task.clone()));
+                            reading.tasks.push((Position { level, sequence: *sequence }, task.clone()));
                         }
                     }
                 }
@@ -227,40 +227,40 @@ impl Backlog {
         if needs.is_empty() { Ok(reading) } else { Err(Rejected::Needs(needs, Input::Read { after, limit })) }
     }
 
-    /// Makes a change so. One that has been made already makes no difference, so a log's tail may be applied over pages that hold
-    /// a part of it, each another part. All pages that the change touches must be here, unless they begin with it.
+    /// Applies a change. Applying it again makes no difference, so a log's tail may be applied over pages that hold
+    /// a part of it, each another part. All pages that the change touches must be resident, unless they begin with it.
     pub fn apply(&mut self, change: &Change) -> Result<(), Corrupt> {
         match change {
-            Change::Added { order, task } => {
+            Change::Added { sequence, task } => {
                 if self.is_empty() {
                     self.generation += 1;
                 }
-                let position = Position { level: task.level(), order: *order };
-                if PageId::is_first(*order) && self.is_away(PageId::of(position)) {
+                let position = Position { level: task.level(), sequence: *sequence };
+                if PageId::is_first(*sequence) && self.is_evicted(PageId::of(position)) {
                     // Only the log's tail begins a page that a header knows already, which a former owner wrote late.
-                    self.supply(PageId::of(position), None)?;
+                    self.load_page(PageId::of(position), None)?;
                 }
                 self.insert(position, (**task).clone())
             }
-            Change::Replaced { order, task } => {
-                self.insert(Position { level: task.level(), order: *order }, (**task).clone())
+            Change::Replaced { sequence, task } => {
+                self.insert(Position { level: task.level(), sequence: *sequence }, (**task).clone())
             }
             Change::Removed(positions) => positions.iter().try_for_each(|position| self.remove(*position)),
         }
     }
 
     fn insert(&mut self, position: Position, task: Task) -> Result<(), Corrupt> {
-        let line = &mut self.lines[position.level];
-        line.last = line.last.max(position.order);
-        let page = line.pages.entry(PageId::of(position).number).or_insert_with(Page::new);
-        let Page::Here(tasks) = page else { return Err(absent(position)) };
+        let at_level = &mut self.levels[position.level];
+        at_level.last = at_level.last.max(position.sequence);
+        let page = at_level.pages.entry(PageId::of(position).number).or_insert_with(Page::new);
+        let Page::Resident(tasks) = page else { return Err(not_resident(position)) };
         let (heap_bytes, expires_at) = (task.heap_bytes(), task.expires_at);
         self.weight -= map_bytes::<u64, Task>(tasks.len());
-        if let Some(former) = tasks.insert(position.order, task) {
+        if let Some(former) = tasks.insert(position.sequence, task) {
             self.weight -= former.heap_bytes();
             self.expiries.remove(&(former.expires_at.unwrap_or_default(), position));
         } else {
-            line.waiting += 1;
+            at_level.waiting += 1;
         }
         self.weight += heap_bytes + map_bytes::<u64, Task>(tasks.len());
         self.expiries.extend(expires_at.map(|at| (at, position)));
@@ -269,53 +269,53 @@ impl Backlog {
 
     fn remove(&mut self, position: Position) -> Result<(), Corrupt> {
         let id = PageId::of(position);
-        let line = &mut self.lines[id.level];
-        let Some(page) = line.pages.get_mut(&id.number) else { return Ok(()) };
-        let Page::Here(tasks) = page else { return Err(absent(position)) };
-        let Some(task) = tasks.remove(&position.order) else { return Ok(()) };
+        let at_level = &mut self.levels[id.level];
+        let Some(page) = at_level.pages.get_mut(&id.number) else { return Ok(()) };
+        let Page::Resident(tasks) = page else { return Err(not_resident(position)) };
+        let Some(task) = tasks.remove(&position.sequence) else { return Ok(()) };
         self.weight -= map_bytes::<u64, Task>(tasks.len() + 1);
         self.weight += map_bytes::<u64, Task>(tasks.len());
-        line.waiting -= 1;
+        at_level.waiting -= 1;
         self.weight -= task.heap_bytes();
         if let Some(at) = task.expires_at {
             self.expiries.remove(&(at, position));
         }
         if tasks.is_empty() {
-            line.pages.remove(&id.number);
+            at_level.pages.remove(&id.number);
         }
         Ok(())
     }
 
     fn task(&self, position: Position) -> Option<&Task> {
         let id = PageId::of(position);
-        match self.lines[id.level].pages.get(&id.number)? {
-            Page::Here(tasks) => tasks.get(&position.order),
-            Page::Away(_) => None,
+        match self.levels[id.level].pages.get(&id.number)? {
+            Page::Resident(tasks) => tasks.get(&position.sequence),
+            Page::Evicted(_) => None,
         }
     }
 
-    fn is_away(&self, id: PageId) -> bool {
-        matches!(self.lines[id.level].pages.get(&id.number), Some(Page::Away(_)))
+    fn is_evicted(&self, id: PageId) -> bool {
+        matches!(self.levels[id.level].pages.get(&id.number), Some(Page::Evicted(_)))
     }
 
     /// How much is waiting.
-    pub fn standing(&self) -> Standing {
-        let mut standing = Standing::default();
-        for level in Level::all() {
-            let line = &self.lines[level];
-            standing.waiting[level] = line.waiting;
-            let here = line.pages.values().find_map(|page| match page {
-                Page::Here(tasks) => tasks.values().next(),
-                Page::Away(_) => None,
+    pub fn stats(&self) -> BacklogStats {
+        let mut stats = BacklogStats::default();
+        for level in PriorityLevel::all() {
+            let at_level = &self.levels[level];
+            stats.waiting[level] = at_level.waiting;
+            let here = at_level.pages.values().find_map(|page| match page {
+                Page::Resident(tasks) => tasks.values().next(),
+                Page::Evicted(_) => None,
             });
-            standing.oldest[level] = here.map(|task| task.scheduled_at);
+            stats.oldest[level] = here.map(|task| task.scheduled_at);
         }
-        standing
+        stats
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        Level::all().all(|level| self.lines[level].waiting == 0)
+        PriorityLevel::all().all(|level| self.levels[level].waiting == 0)
     }
 
     /// While tasks wait: a number that is the same until none do, and another when some do again.
@@ -330,137 +330,138 @@ impl Backlog {
 
     /// Bytes that it holds on the heap. Costs no more for a large one.
     pub fn weight(&self) -> usize {
-        let pages: usize = Level::all().map(|level| map_bytes::<u64, Page>(self.lines[level].pages.len())).sum();
+        let pages: usize =
+            PriorityLevel::all().map(|level| map_bytes::<u64, Page>(self.levels[level].pages.len())).sum();
         self.weight + pages + map_bytes::<(Timestamp, Position), ()>(self.expiries.len())
     }
 }
 
-fn absent(position: Position) -> Corrupt {
+fn not_resident(position: Position) -> Corrupt {
     Corrupt(format!("a change touches {position:?}, whose page is not in memory"))
 }
 
 /// Rows.
 impl Backlog {
-    /// From the header's row: all pages are still away.
+    /// From the header's row: no page is resident yet.
     pub fn from_header(bytes: &[u8]) -> Result<Self, Corrupt> {
         let header = StoredHeader::from_bytes(bytes)?;
         let mut backlog = Self { generation: header.generation, ..Self::default() };
-        for (level, stored) in Level::all().zip(header.levels) {
-            let line = &mut backlog.lines[level];
-            line.last = stored.last;
+        for (level, stored) in PriorityLevel::all().zip(header.levels) {
+            let at_level = &mut backlog.levels[level];
+            at_level.last = stored.last;
             for run in stored.runs {
                 let end = run.first.checked_add(run.pages).filter(|_| run.tasks_each > 0);
                 let end = end.ok_or_else(|| Corrupt(format!("task queue header lists pages {run:?}")))?;
-                line.waiting = line.waiting.saturating_add(u64::from(run.tasks_each).saturating_mul(run.pages));
-                let away = || Page::Away(run.tasks_each);
-                line.pages.extend((run.first..end).map(|number| (number, away())));
+                at_level.waiting = at_level.waiting.saturating_add(u64::from(run.tasks_each).saturating_mul(run.pages));
+                let away = || Page::Evicted(run.tasks_each);
+                at_level.pages.extend((run.first..end).map(|number| (number, away())));
             }
         }
         Ok(backlog)
     }
 
     /// The pages that are only in their rows.
-    pub fn pages_away(&self) -> Vec<PageId> {
+    pub fn evicted_pages(&self) -> Vec<PageId> {
         let away = |level| {
-            let pages = self.lines[level].pages.iter();
+            let pages = self.levels[level].pages.iter();
             pages
-                .filter(|(_, page)| matches!(page, Page::Away(_)))
+                .filter(|(_, page)| matches!(page, Page::Evicted(_)))
                 .map(move |(number, _)| PageId { level, number: *number })
         };
-        Level::all().flat_map(away).collect()
+        PriorityLevel::all().flat_map(away).collect()
     }
 
-    /// Brings a page in from its row; a page that is here already stays as it is. A page without a row is an empty one. A page
+    /// Loads a page from its row; a resident page stays as it is. A page without a row is an empty one. A page
     /// that the header does not list is taken all the same: the header's row may be newer than the page's, or older.
-    pub fn supply(&mut self, id: PageId, row: Option<&[u8]>) -> Result<(), Corrupt> {
+    pub fn load_page(&mut self, id: PageId, row: Option<&[u8]>) -> Result<(), Corrupt> {
         let tasks = row.map_or(Ok(BTreeMap::new()), |bytes| Page::decode(id, bytes))?;
-        let line = &mut self.lines[id.level];
-        let before = match line.pages.get(&id.number) {
-            Some(Page::Here(_)) => return Ok(()),
-            Some(Page::Away(tasks)) => u64::from(*tasks),
+        let at_level = &mut self.levels[id.level];
+        let before = match at_level.pages.get(&id.number) {
+            Some(Page::Resident(_)) => return Ok(()),
+            Some(Page::Evicted(tasks)) => u64::from(*tasks),
             None => 0,
         };
-        line.waiting = line.waiting.saturating_sub(before) + tasks.len() as u64;
+        at_level.waiting = at_level.waiting.saturating_sub(before) + tasks.len() as u64;
         if tasks.is_empty() {
-            line.pages.remove(&id.number);
+            at_level.pages.remove(&id.number);
             return Ok(());
         }
-        for (order, task) in &tasks {
-            line.last = line.last.max(*order);
+        for (sequence, task) in &tasks {
+            at_level.last = at_level.last.max(*sequence);
             self.weight += task.heap_bytes();
-            self.expiries.extend(task.expires_at.map(|at| (at, Position { level: id.level, order: *order })));
+            self.expiries.extend(task.expires_at.map(|at| (at, Position { level: id.level, sequence: *sequence })));
         }
         self.weight += map_bytes::<u64, Task>(tasks.len());
-        line.pages.insert(id.number, Page::Here(tasks));
+        at_level.pages.insert(id.number, Page::Resident(tasks));
         Ok(())
     }
 
     /// A page as its row holds it; `None` for one without tasks, which has no row, or that is only in its row.
     pub fn encode_page(&self, id: PageId) -> Option<Bytes> {
-        match self.lines[id.level].pages.get(&id.number)? {
-            Page::Here(tasks) => Some(Page::encode(tasks)),
-            Page::Away(_) => None,
+        match self.levels[id.level].pages.get(&id.number)? {
+            Page::Resident(tasks) => Some(Page::encode(tasks)),
+            Page::Evicted(_) => None,
         }
     }
 
     /// The header as its row holds it.
     pub fn encode_header(&self) -> Bytes {
-        let levels = Level::all().map(|level| {
-            let line = &self.lines[level];
+        let levels = PriorityLevel::all().map(|level| {
+            let at_level = &self.levels[level];
             let mut runs: Vec<StoredRun> = Vec::new();
-            for (number, page) in &line.pages {
+            for (number, page) in &at_level.pages {
                 let tasks_each = page.len() as u32;
                 match runs.last_mut() {
                     Some(run) if run.first + run.pages == *number && run.tasks_each == tasks_each => run.pages += 1,
                     _ => runs.push(StoredRun { first: *number, pages: 1, tasks_each }),
                 }
             }
-            StoredLevel { last: line.last, runs }
+            StoredLevel { last: at_level.last, runs }
         });
         StoredHeader { levels: levels.collect(), generation: self.generation, ..Default::default() }.to_bytes()
     }
 
     /// Leaves pages that are safe in their rows to these, except those at the front and the last, to which tasks are added.
-    pub fn leave_to_rows(&mut self, is_safe: impl Fn(PageId) -> bool) {
-        for level in Level::all() {
-            let line = &mut self.lines[level];
-            let last = PageId::of(Position { level, order: line.last + 1 }).number;
-            for (number, page) in line.pages.iter_mut().skip(FRONT_PAGES) {
-                let Page::Here(tasks) = page else { continue };
+    pub fn evict_clean(&mut self, is_safe: impl Fn(PageId) -> bool) {
+        for level in PriorityLevel::all() {
+            let at_level = &mut self.levels[level];
+            let last = PageId::of(Position { level, sequence: at_level.last + 1 }).number;
+            for (number, page) in at_level.pages.iter_mut().skip(FRONT_PAGES) {
+                let Page::Resident(tasks) = page else { continue };
                 if *number == last || !is_safe(PageId { level, number: *number }) {
                     continue;
                 }
-                for (order, task) in tasks.iter() {
+                for (sequence, task) in tasks.iter() {
                     self.weight -= task.heap_bytes();
                     if let Some(at) = task.expires_at {
-                        self.expiries.remove(&(at, Position { level, order: *order }));
+                        self.expiries.remove(&(at, Position { level, sequence: *sequence }));
                     }
                 }
                 self.weight -= map_bytes::<u64, Task>(tasks.len());
-                *page = Page::Away(tasks.len() as u32);
+                *page = Page::Evicted(tasks.len() as u32);
             }
         }
     }
 
-    /// What must always hold; says what does not.
+    /// Checks what must always hold; the error names what does not.
     pub fn invariants(&self) -> Result<(), String> {
         let mut weight = 0;
         let mut expiries = BTreeSet::new();
-        for level in Level::all() {
-            let line = &self.lines[level];
-            let waiting: usize = line.pages.values().map(Page::len).sum();
-            if waiting as u64 != line.waiting {
-                return Err(format!("level {level:?} counts {} tasks and has {waiting}", line.waiting));
+        for level in PriorityLevel::all() {
+            let at_level = &self.levels[level];
+            let waiting: usize = at_level.pages.values().map(Page::len).sum();
+            if waiting as u64 != at_level.waiting {
+                return Err(format!("level {level:?} counts {} tasks and has {waiting}", at_level.waiting));
             }
-            for (number, page) in &line.pages {
+            for (number, page) in &at_level.pages {
                 if page.len() == 0 {
                     return Err(format!("page {number} of {level:?} is empty"));
                 }
-                let Page::Here(tasks) = page else { continue };
+                let Page::Resident(tasks) = page else { continue };
                 weight += map_bytes::<u64, Task>(tasks.len());
-                for (order, task) in tasks {
-                    let position = Position { level, order: *order };
-                    if *order > line.last || PageId::of(position).number != *number || task.level() != level {
+                for (sequence, task) in tasks {
+                    let position = Position { level, sequence: *sequence };
+                    if *sequence > at_level.last || PageId::of(position).number != *number || task.level() != level {
                         return Err(format!("task {position:?} is out of place"));
                     }
                     weight += task.heap_bytes();

@@ -1,5 +1,5 @@
 //! The laws of a queue, over arbitrary conversations of offerers, pollers, history and crashes: every task that was
-//! offered is delivered or still there, none is handed out twice or to two at once, and order is respected.
+//! offered is delivered or still there, none is handed out twice or to two at once, and sequences are respected.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use ids::Timestamp;
 use proptest::prelude::*;
 
 use crate::{
-    Backlog, Change, Decision, Input, ItemId, Levels, Match, Origin, PollerId, Position, Queue, QueueShape,
+    Backlog, Change, Decision, Input, ItemId, Match, Origin, PerPriority, PollerId, Position, Queue, QueueShape,
     ReadRequest, Reading, Reply, Settled, Task, Withdrawal,
 };
 
-/// What somebody may do next. Numbers choose among what there is.
+/// What may happen next. Numbers choose among what there is.
 #[derive(Clone, Debug)]
 enum Op {
     Offer {
@@ -25,8 +25,8 @@ enum Op {
     },
     Leave(usize),
     /// An offer has waited long enough.
-    Keep(usize),
-    /// An answer of the backlog to a keep arrives, in any order.
+    Persist(usize),
+    /// An answer of the backlog to a `Persist` arrives, in any order.
     KeepAnswered(usize),
     BeginRead,
     EndRead {
@@ -41,7 +41,7 @@ enum Op {
     /// The workflow goes on without the task.
     Abandon(usize),
     Acknowledge(usize),
-    /// Somebody doubts that a backlog is empty.
+    /// A caller doubts that a backlog is empty.
     ReadAnew(u8),
     /// Matching dies: the volatile part is gone, the backlogs are rebuilt from their changes.
     Crash,
@@ -53,7 +53,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0u8..4, 1u8..=5).prop_map(|(partition, level)| Op::Offer { partition, level }),
         6 => (0u8..4).prop_map(|partition| Op::Poll { partition }),
         1 => pick().prop_map(Op::Leave),
-        5 => pick().prop_map(Op::Keep),
+        5 => pick().prop_map(Op::Persist),
         5 => pick().prop_map(Op::KeepAnswered),
         4 => Just(Op::BeginRead),
         4 => (pick(), prop::bool::weighted(0.2)).prop_map(|(index, fails)| Op::EndRead { index, fails }),
@@ -86,7 +86,7 @@ struct World {
     wanted: BTreeSet<i64>,
     /// Under which request history recorded a start.
     started: BTreeMap<i64, String>,
-    handed: BTreeSet<i64>,
+    delivered: BTreeSet<i64>,
     next: i64,
 }
 
@@ -110,7 +110,7 @@ impl World {
             acknowledgements: Vec::new(),
             wanted: BTreeSet::new(),
             started: BTreeMap::new(),
-            handed: BTreeSet::new(),
+            delivered: BTreeSet::new(),
             next: 0,
         }
     }
@@ -131,14 +131,14 @@ impl World {
         let settled = settled.expect("it was in the queue");
         match settled.origin {
             Origin::Offer => assert!(self.offers.remove(&settled.item).is_some(), "an offer is answered once"),
-            Origin::Kept(position) => self.acknowledgements.push((settled.partition, position)),
+            Origin::Backlog(position) => self.acknowledgements.push((settled.partition, position)),
             Origin::Query => unreachable!("no queries here"),
         }
     }
 
-    fn keep(&mut self, partition: u32, task: Arc<Task>) {
-        let Reply::Kept(position) = self.backlog(partition, Input::Keep(Box::new((*task).clone()))) else {
-            panic!("not kept")
+    fn persist(&mut self, partition: u32, task: Arc<Task>) {
+        let Reply::Persisted(position) = self.backlog(partition, Input::Persist(Box::new((*task).clone()))) else {
+            panic!("not persisted")
         };
         self.answers.push((partition, position, task));
     }
@@ -172,17 +172,17 @@ impl World {
                     self.queue.leave(poller, NOW);
                 }
             }
-            Op::Keep(index) => {
+            Op::Persist(index) => {
                 let Some((item, partition)) = self.offers.iter().nth(index % self.offers.len().max(1)) else { return };
                 let (item, partition) = (*item, *partition);
                 if let Withdrawal::Withdrawn(task) = self.queue.withdraw(item) {
                     self.offers.remove(&item);
-                    self.keep(partition, task.expect("a task"));
+                    self.persist(partition, task.expect("a task"));
                 }
             }
             Op::KeepAnswered(index) => {
                 if let Some((partition, position, task)) = take(&mut self.answers, index) {
-                    self.queue.kept(partition, position, task);
+                    self.queue.persisted(partition, position, task);
                 }
             }
             Op::BeginRead => {
@@ -204,10 +204,10 @@ impl World {
                         return self.put_back(matched, Some(request));
                     }
                     Some(_) => {
-                        assert!(self.handed.insert(number(&matched)), "{matched:?} was handed out before");
+                        assert!(self.delivered.insert(number(&matched)), "{matched:?} was delivered out before");
                         self.wanted.remove(&number(&matched));
                         self.pollers.retain(|poller| *poller != matched.poller);
-                        self.queue.handed(matched.item)
+                        self.queue.delivered(matched.item)
                     }
                     None => self.queue.stale(matched.item),
                 };
@@ -243,7 +243,7 @@ impl World {
             Op::ReadAnew(partition) => {
                 let partition = u32::from(partition) % self.shape.partitions;
                 if !self.acknowledgements.iter().any(|(of, _)| *of == partition) {
-                    self.queue.read_anew(partition);
+                    self.queue.reread(partition);
                 }
             }
             Op::Crash => self.crash(),
@@ -251,17 +251,17 @@ impl World {
     }
 
     fn put_back(&mut self, matched: Match, request: Option<String>) {
-        if let (Origin::Kept(position), Some(request_id)) = (matched.origin, request.clone()) {
+        if let (Origin::Backlog(position), Some(request_id)) = (matched.origin, request.clone()) {
             self.backlog(matched.partition, Input::Remember { position, request_id });
         }
         if let Some((settled, task)) = self.queue.put_back(matched.item, request) {
             self.offers.remove(&settled.item).expect("it was offered");
-            self.keep(settled.partition, task.expect("a task"));
+            self.persist(settled.partition, task.expect("a task"));
         }
     }
 
-    /// History offers again what was neither taken nor kept; a start that it recorded for a request that is now forgotten
-    /// runs into its timeout, upon which the task is dispatched anew under another number.
+    /// History offers again what was neither taken nor persisted; a start that it recorded for a request that is now forgotten
+    /// runs into its timeout, upon which the task is dispatched again under another number.
     fn crash(&mut self) {
         let offered: Vec<_> = std::mem::take(&mut self.offers).into_values().collect();
         self.queue = Queue::new(self.shape);
@@ -273,15 +273,15 @@ impl World {
                 let change = Change::decode(&change.encode()).expect("a sound change");
                 rebuilt.apply(&change).expect("an applicable change");
             }
-            let everything = || Input::Read { after: Levels::default(), limit: usize::MAX };
+            let everything = || Input::Read { after: PerPriority::default(), limit: usize::MAX };
             let was = backlog.decide(everything(), NOW);
             assert_eq!(rebuilt.decide(everything(), NOW), was, "the log rebuilds what was there");
-            assert_eq!((rebuilt.standing(), rebuilt.owed()), (backlog.standing(), backlog.owed()));
+            assert_eq!((rebuilt.stats(), rebuilt.owed()), (backlog.stats(), backlog.owed()));
             *backlog = rebuilt;
         }
-        let kept = self.kept();
+        let persisted = self.persisted();
         for number in self.wanted.clone() {
-            if kept.iter().any(|(_, _, task)| task.scheduled_event_id == number && self.is_recoverable(task)) {
+            if persisted.iter().any(|(_, _, task)| task.scheduled_event_id == number && self.is_recoverable(task)) {
                 continue;
             }
             self.wanted.remove(&number);
@@ -292,20 +292,20 @@ impl World {
         }
     }
 
-    /// Whether whoever is given the task next will be recognised by history.
+    /// Whether history will recognise the request id of the task's next delivery.
     fn is_recoverable(&self, task: &Task) -> bool {
         let started = self.started.get(&task.scheduled_event_id);
         started.is_none_or(|request| task.request_id.as_ref() == Some(request))
     }
 
-    fn kept(&mut self) -> Vec<(u32, Position, Task)> {
-        let mut kept = Vec::new();
+    fn persisted(&mut self) -> Vec<(u32, Position, Task)> {
+        let mut persisted = Vec::new();
         for partition in 0..self.shape.partitions {
-            let input = Input::Read { after: Levels::default(), limit: usize::MAX };
+            let input = Input::Read { after: PerPriority::default(), limit: usize::MAX };
             let Reply::Read(reading) = self.backlog(partition, input) else { panic!("not read") };
-            kept.extend(reading.tasks.into_iter().map(|(position, task)| (partition, position, task)));
+            persisted.extend(reading.tasks.into_iter().map(|(position, task)| (partition, position, task)));
         }
-        kept
+        persisted
     }
 
     fn decide_all(&mut self) {
@@ -316,7 +316,7 @@ impl World {
                 other.poller == matched.poller || other.task.as_ref().is_some_and(|t| t.scheduled_event_id == number)
             });
             assert!(!twice, "{matched:?} beside {:?}", self.deliveries);
-            if let Origin::Kept(position) = matched.origin {
+            if let Origin::Backlog(position) = matched.origin {
                 self.check_order(matched.partition, position);
             }
             self.deliveries.push(matched);
@@ -327,26 +327,26 @@ impl World {
     /// level whose whole window is being delivered does not hold up the levels after it.
     fn check_order(&mut self, partition: u32, position: Position) {
         let under_way = |at: Position| {
-            let delivered = |d: &Match| d.partition == partition && d.origin == Origin::Kept(at);
+            let delivered = |d: &Match| d.partition == partition && d.origin == Origin::Backlog(at);
             self.deliveries.iter().any(delivered)
                 || self.acknowledgements.contains(&(partition, at))
-                || self.answers.iter().any(|(of, kept, _)| (*of, *kept) == (partition, at))
+                || self.answers.iter().any(|(of, persisted, _)| (*of, *persisted) == (partition, at))
         };
-        let input = Input::Read { after: Levels::default(), limit: usize::MAX };
+        let input = Input::Read { after: PerPriority::default(), limit: usize::MAX };
         let (_, reply) = self.backlogs[partition as usize].decide(input, NOW).expect("nothing was shed");
         let Reply::Read(reading) = reply else { panic!("not read") };
         let is_full = |level| {
             let of_level =
-                |d: &&Match| d.partition == partition && matches!(d.origin, Origin::Kept(at) if at.level == level);
+                |d: &&Match| d.partition == partition && matches!(d.origin, Origin::Backlog(at) if at.level == level);
             level < position.level && self.deliveries.iter().filter(of_level).count() >= SHAPE.window
         };
         let overtaken = reading.tasks.iter().find(|(at, _)| *at < position && !under_way(*at) && !is_full(at.level));
         assert_eq!(overtaken, None, "overtaken by {position:?}");
     }
 
-    /// Every wanted task is in somebody's hands.
+    /// Every wanted task is in the queue, in a backlog, or in delivery.
     fn check_nothing_is_lost(&mut self) {
-        let mut there: BTreeSet<_> = self.kept().iter().map(|(_, _, task)| task.scheduled_event_id).collect();
+        let mut there: BTreeSet<_> = self.persisted().iter().map(|(_, _, task)| task.scheduled_event_id).collect();
         let offered = self.offers.len();
         let mut queue = self.queue.clone();
         let items: Vec<_> = self.offers.keys().copied().collect();
@@ -365,7 +365,7 @@ impl World {
         assert!(lost.is_empty(), "lost {lost:?}");
     }
 
-    /// With pollers enough and no more trouble, all that is wanted is handed out.
+    /// With pollers enough and no more faults, all that is wanted is delivered.
     fn drain(&mut self) {
         let partitions = self.shape.partitions as usize;
         for round in 0.. {

@@ -1,7 +1,7 @@
 //! The volatile part of a queue: pollers, offers and queries that wait, and windows over the backlogs of its partitions.
 //!
-//! It decides who meets whom; its owner carries the decisions out and reports how they ended. A decision takes both sides
-//! out of the line, so nothing is handed to two pollers and no poller is given two things. Partitions form a tree: within
+//! It decides which item meets which poller; its owner carries the decisions out and reports how they ended. A decision takes both sides
+//! out of the queue, so nothing is delivered to two pollers and no poller is given two things. Partitions form a tree: within
 //! a partition its own pollers and items meet first; what finds no counterpart there is forwarded to the parent and meets
 //! what came up from the other branches.
 
@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ids::Timestamp;
 
-use crate::{Level, Levels, Position, Reading, Task};
+use crate::{PerPriority, Position, PriorityLevel, Reading, Task};
 use partition::{Partition, Rank, Turn, Window};
 use rate::TokenBucket;
 
@@ -38,18 +38,18 @@ pub struct QueueShape {
     pub durable: bool,
 }
 
-/// Where an item comes from, and so to whom its end is reported.
+/// Where an item comes from, and so where its end is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// An offer that somebody waits with.
+    /// An offer whose caller waits.
     Offer,
     /// The backlog of the item's partition.
-    Kept(Position),
+    Backlog(Position),
     /// A query.
     Query,
 }
 
-/// A poller and an item that have been brought together. Both are out of the line until the end is reported.
+/// A poller and an item that are matched. Both are out of the queue until the end is reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Match {
     /// The poller.
@@ -64,10 +64,10 @@ pub struct Match {
     pub task: Option<Arc<Task>>,
 }
 
-/// What is to be done now.
+/// The next thing to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Ask history, then hand it over.
+    /// Record the start with history, then hand it over.
     Deliver(Match),
     /// The item's time is over; it has left the queue.
     Expire(Settled),
@@ -80,7 +80,7 @@ pub struct Settled {
     pub item: ItemId,
     /// Its partition.
     pub partition: u32,
-    /// To whom to tell: an offer is answered, a kept task acknowledged.
+    /// Who is notified: an offer's caller gets an answer, a backlog an acknowledgement.
     pub origin: Origin,
 }
 
@@ -89,8 +89,8 @@ pub struct Settled {
 pub struct ReadRequest {
     /// Of which partition.
     pub partition: u32,
-    /// After which orders.
-    pub after: Levels<u64>,
+    /// After which sequences.
+    pub after: PerPriority<u64>,
     /// How many per level.
     pub limit: usize,
 }
@@ -106,7 +106,7 @@ pub enum Withdrawal {
     Gone,
 }
 
-/// What became of a poller that was parted from an item.
+/// What became of a poller that was separated from its item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separation {
     /// It waits again.
@@ -137,10 +137,10 @@ struct Item {
 
 impl Item {
     fn rank(&self, id: ItemId) -> Rank {
-        let level = self.task.as_ref().map_or(Level::DEFAULT, |task| task.level());
+        let level = self.task.as_ref().map_or(PriorityLevel::DEFAULT, |task| task.level());
         match self.origin {
             Origin::Query => Rank::Query(id),
-            Origin::Kept(position) => Rank::Task(position.level, Turn::Kept(position.order)),
+            Origin::Backlog(position) => Rank::Task(position.level, Turn::Backlog(position.sequence)),
             Origin::Offer => Rank::Task(level, Turn::Offered(id)),
         }
     }
@@ -164,7 +164,7 @@ pub struct Queue {
     last_id: u64,
     last_poll: Option<Timestamp>,
     /// When the limit last held something up.
-    last_held_up: Option<Timestamp>,
+    last_throttled: Option<Timestamp>,
 }
 
 /// Arrivals and departures.
@@ -181,7 +181,7 @@ impl Queue {
             closed: false,
             last_id: 0,
             last_poll: None,
-            last_held_up: None,
+            last_throttled: None,
         }
     }
 
@@ -219,8 +219,8 @@ impl Queue {
         self.add(partition, Origin::Offer, Some(task))
     }
 
-    /// A query is asked.
-    pub fn ask(&mut self, partition: u32) -> ItemId {
+    /// A query arrives.
+    pub fn query(&mut self, partition: u32) -> ItemId {
         self.add(partition, Origin::Query, None)
     }
 
@@ -235,7 +235,7 @@ impl Queue {
         Withdrawal::Withdrawn(item.task)
     }
 
-    /// The queue's worker is gone: nothing meets here any more.
+    /// The queue's worker has left: nothing is matched any more.
     pub fn close(&mut self) {
         self.closed = true;
     }
@@ -257,7 +257,7 @@ impl Queue {
         let item = self.items.remove(&id)?;
         let partition = &mut self.partitions[item.partition as usize];
         partition.waiting.remove(&item.rank(id));
-        if let (Origin::Kept(position), Some(window)) = (item.origin, &mut partition.window) {
+        if let (Origin::Backlog(position), Some(window)) = (item.origin, &mut partition.window) {
             window.held[position.level] -= 1;
         }
         Some(item)
@@ -279,7 +279,7 @@ impl Queue {
         for partition in 0..self.partitions() {
             let Some(poller) = self.partitions[partition as usize].pollers.first().copied() else { continue };
             let Some(item) = self.find_item_for(partition) else { continue };
-            return self.bring_together(poller, item, now);
+            return self.pair(poller, item, now);
         }
         None
     }
@@ -298,7 +298,7 @@ impl Queue {
         }
     }
 
-    fn bring_together(&mut self, poller: PollerId, id: ItemId, now: Timestamp) -> Option<Decision> {
+    fn pair(&mut self, poller: PollerId, id: ItemId, now: Timestamp) -> Option<Decision> {
         let item = self.items.get_mut(&id)?;
         if item.task.as_ref().is_some_and(|task| task.is_expired(now)) {
             return self.finish(id).map(Decision::Expire);
@@ -306,7 +306,7 @@ impl Queue {
         let paid = match (&item.task, &mut self.limit) {
             (Some(_), Some(limit)) => {
                 if !limit.take(now) {
-                    self.last_held_up = Some(now);
+                    self.last_throttled = Some(now);
                     return None;
                 }
                 true
@@ -342,7 +342,7 @@ impl Queue {
 /// Ends of deliveries.
 impl Queue {
     /// The poller has it.
-    pub fn handed(&mut self, item: ItemId) -> Option<Settled> {
+    pub fn delivered(&mut self, item: ItemId) -> Option<Settled> {
         if let Some(Stage::Delivering { poller: Some(poller), .. }) = self.items.get(&item).map(|item| item.stage) {
             self.pollers.remove(&poller);
         }
@@ -355,7 +355,7 @@ impl Queue {
         self.finish(item)
     }
 
-    /// Parts an item from its poller, which waits on in its old place, while the item rests until it is put back.
+    /// Separates an item from its poller, which waits on in its old place; the item waits until it is put back.
     pub fn separate(&mut self, item: ItemId) -> Separation {
         let Some(found) = self.items.get_mut(&item) else { return Separation::HadLeft };
         let Stage::Delivering { poller, paid } = found.stage else { return Separation::HadLeft };
@@ -371,7 +371,7 @@ impl Queue {
         Separation::Waits
     }
 
-    /// It could not be handed over: it waits again in its old place, to be asked for under `request_id`. A withdrawn item
+    /// It could not be handed over: it waits again in its old place, to be recorded under `request_id`. A withdrawn item
     /// leaves instead, and is returned.
     pub fn put_back(&mut self, id: ItemId, request_id: Option<String>) -> Option<(Settled, Option<Arc<Task>>)> {
         self.separate(id);
@@ -397,16 +397,16 @@ impl Queue {
 
 /// The windows over the backlogs.
 impl Queue {
-    /// A task was kept at this position: it enters the window if the window has all before it.
-    pub fn kept(&mut self, partition: u32, position: Position, task: Arc<Task>) {
+    /// A task was persisted at this position: it enters the window if the window has all before it.
+    pub fn persisted(&mut self, partition: u32, position: Position, task: Arc<Task>) {
         let Some(window) = &mut self.partitions[partition as usize].window else { return };
         let level = position.level;
-        window.last[level] = window.last[level].max(position.order);
-        let is_next = window.known && window.horizon[level] + 1 == position.order;
+        window.last[level] = window.last[level].max(position.sequence);
+        let is_next = window.known && window.horizon[level] + 1 == position.sequence;
         if is_next && window.held[level] < self.shape.window {
-            window.horizon[level] = position.order;
+            window.horizon[level] = position.sequence;
             window.held[level] += 1;
-            self.add(partition, Origin::Kept(position), Some(task));
+            self.add(partition, Origin::Backlog(position), Some(task));
         }
     }
 
@@ -425,35 +425,35 @@ impl Queue {
         let Some(window) = &mut self.partitions[partition as usize].window else { return };
         (window.reading, window.known) = (false, true);
         let mut entering = Vec::new();
-        let mut is_full = Levels::<bool>::default();
+        let mut is_full = PerPriority::<bool>::default();
         for (position, task) in reading.tasks {
             let level = position.level;
-            // What was kept while the reading was under way may have come, and even gone, before.
-            if position.order <= window.horizon[level] || is_full[level] {
+            // What was persisted while the reading was under way may have come, and even gone, before.
+            if position.sequence <= window.horizon[level] || is_full[level] {
                 continue;
             }
             if window.held[level] >= capacity {
                 is_full[level] = true;
                 continue;
             }
-            window.horizon[level] = position.order;
+            window.horizon[level] = position.sequence;
             window.held[level] += 1;
             entering.push((position, task));
         }
-        for level in Level::all() {
+        for level in PriorityLevel::all() {
             window.last[level] = window.last[level].max(reading.last[level]);
             if !reading.more[level] && !is_full[level] {
                 window.horizon[level] = window.horizon[level].max(reading.last[level]);
             }
         }
         for (position, task) in entering {
-            self.add(partition, Origin::Kept(position), Some(Arc::new(task)));
+            self.add(partition, Origin::Backlog(position), Some(Arc::new(task)));
         }
     }
 
     /// The backlog of a drained partition turns out to hold tasks all the same: it is read again from its beginning. A
     /// task that was delivered and whose acknowledgement was lost comes again, and history will not want it.
-    pub fn read_anew(&mut self, partition: u32) {
+    pub fn reread(&mut self, partition: u32) {
         let Some(partition) = self.partitions.get_mut(partition as usize) else { return };
         if partition.is_drained()
             && let Some(window) = &mut partition.window
@@ -472,7 +472,7 @@ impl Queue {
 
 /// Rate, and what can be seen from outside.
 impl Queue {
-    /// Sets how many tasks a second may be dispatched; the last who sets it wins.
+    /// Sets how many tasks a second may be dispatched; the last setting wins.
     pub fn set_rate(&mut self, per_second: f64, now: Timestamp) {
         match &mut self.limit {
             Some(limit) if limit.per_second() == per_second => {}
@@ -498,25 +498,25 @@ impl Queue {
     }
 
     /// When the rate limit last held a task up that a poller was waiting for.
-    pub fn last_held_up(&self) -> Option<Timestamp> {
-        self.last_held_up
+    pub fn last_throttled(&self) -> Option<Timestamp> {
+        self.last_throttled
     }
 
-    /// Whether anybody waits for a task.
+    /// Whether a poller waits for a task.
     pub fn has_pollers(&self) -> bool {
         self.partitions.iter().any(|partition| !partition.pollers.is_empty())
     }
 
     /// When the latest poll began or ended; a poll that goes on now counts as now.
-    pub fn last_attended(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn last_poll(&self, now: Timestamp) -> Option<Timestamp> {
         if self.pollers.is_empty() { self.last_poll } else { Some(now) }
     }
 
     /// Offers that wait in memory, per level.
-    pub fn offers_waiting(&self) -> Levels<u64> {
-        let mut count = Levels::default();
+    pub fn offers_waiting(&self) -> PerPriority<u64> {
+        let mut count = PerPriority::default();
         for item in self.items.values().filter(|item| item.origin == Origin::Offer) {
-            count[item.task.as_ref().map_or(Level::DEFAULT, |task| task.level())] += 1;
+            count[item.task.as_ref().map_or(PriorityLevel::DEFAULT, |task| task.level())] += 1;
         }
         count
     }
@@ -526,12 +526,12 @@ impl Queue {
         self.partitions[partition as usize].waiting.len()
     }
 
-    /// Whether an offer of this level could not be served before tasks that are kept already.
-    pub fn is_behind_backlog(&self, partition: u32, level: Level) -> bool {
+    /// Whether an offer of this level could not be served before tasks of the backlog.
+    pub fn is_behind_backlog(&self, partition: u32, level: PriorityLevel) -> bool {
         self.partitions[partition as usize].is_behind_backlog(level)
     }
 
-    /// Whether a partition's backlog is known to be empty, as far as this queue has heard.
+    /// Whether a partition's backlog is known to be empty, as far as this queue knows.
     pub fn is_drained(&self, partition: u32) -> bool {
         self.partitions.get(partition as usize).is_some_and(Partition::is_drained)
     }
@@ -563,7 +563,7 @@ impl Queue {
         self.partitions.iter_mut().for_each(Partition::shrink);
     }
 
-    /// Whether the queue could be forgotten: nobody waits, nothing is under way, no backlog is known of or unread.
+    /// Whether the queue could be forgotten: nothing waits, nothing is under way, no backlog is known of or unread.
     pub fn is_idle(&self) -> bool {
         self.pollers.is_empty() && self.items.is_empty() && self.partitions.iter().all(Partition::is_idle)
     }

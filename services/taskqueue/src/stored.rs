@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ids::Timestamp;
 use prost::Message;
 
-use crate::{Corrupt, Level, Position, Task};
+use crate::{Corrupt, Position, PriorityLevel, Task};
 
 /// A task.
 #[derive(Clone, PartialEq, Message)]
@@ -29,13 +29,13 @@ pub(crate) struct StoredTask {
     expires_at: Option<i64>,
     #[prost(string, optional, tag = "9")]
     request_id: Option<String>,
-    /// Its order within its level.
+    /// Its sequence within its level.
     #[prost(uint64, tag = "10")]
-    pub order: u64,
+    pub sequence: u64,
 }
 
 impl StoredTask {
-    pub fn from_task(order: u64, task: &Task) -> Self {
+    pub fn from_task(sequence: u64, task: &Task) -> Self {
         Self {
             workflow_id: task.workflow_id.as_str().to_owned(),
             run_id: task.run_id.as_str().to_owned(),
@@ -46,7 +46,7 @@ impl StoredTask {
             scheduled_at: task.scheduled_at.nanos(),
             expires_at: task.expires_at.map(Timestamp::nanos),
             request_id: task.request_id.clone(),
-            order,
+            sequence,
         }
     }
 
@@ -65,24 +65,24 @@ impl StoredTask {
     }
 }
 
-/// A place in line.
+/// A position.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct StoredPosition {
     #[prost(uint32, tag = "1")]
     pub level: u32,
     #[prost(uint64, tag = "2")]
-    pub order: u64,
+    pub sequence: u64,
 }
 
 impl StoredPosition {
     pub fn from_position(at: Position) -> Self {
-        Self { level: u32::from(at.level.number()), order: at.order }
+        Self { level: u32::from(at.level.number()), sequence: at.sequence }
     }
 
     pub fn into_position(self) -> Result<Position, Corrupt> {
-        let level = u8::try_from(self.level).ok().and_then(Level::numbered);
+        let level = u8::try_from(self.level).ok().and_then(PriorityLevel::numbered);
         let level = level.ok_or_else(|| Corrupt(format!("task queue level {}, known are 1 to 5", self.level)))?;
-        Ok(Position { level, order: self.order })
+        Ok(Position { level, sequence: self.sequence })
     }
 }
 

@@ -1,17 +1,17 @@
-//! A waiting task, and where it stands in line.
+//! A waiting task, and its position in its partition.
 
 use api::Held;
 use api::temporal::api::common::v1::Priority;
 use ids::{RunId, Timestamp, WorkflowId};
 
 /// How many priority levels there are.
-pub const LEVELS: usize = 5;
+pub const PRIORITY_LEVELS: usize = 5;
 
 /// A priority level: 1 is served first, 5 last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Level(u8);
+pub struct PriorityLevel(u8);
 
-impl Level {
+impl PriorityLevel {
     /// What a task without a priority gets.
     pub const DEFAULT: Self = Self(3);
 
@@ -19,13 +19,13 @@ impl Level {
     pub fn of(priority: Option<&Priority>) -> Self {
         match priority.map_or(0, |priority| priority.priority_key) {
             key if key <= 0 => Self::DEFAULT,
-            key => Self(u8::try_from(key).unwrap_or(u8::MAX).min(LEVELS as u8)),
+            key => Self(u8::try_from(key).unwrap_or(u8::MAX).min(PRIORITY_LEVELS as u8)),
         }
     }
 
     /// The level with this number, if it is one.
     pub fn numbered(number: u8) -> Option<Self> {
-        (1..=LEVELS as u8).contains(&number).then_some(Self(number))
+        (1..=PRIORITY_LEVELS as u8).contains(&number).then_some(Self(number))
     }
 
     /// 1 to 5.
@@ -35,35 +35,35 @@ impl Level {
 
     /// All levels, the first served first.
     pub fn all() -> impl Iterator<Item = Self> {
-        (1..=LEVELS as u8).map(Self)
+        (1..=PRIORITY_LEVELS as u8).map(Self)
     }
 }
 
 /// One value per level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Levels<T>([T; LEVELS]);
+pub struct PerPriority<T>([T; PRIORITY_LEVELS]);
 
-impl<T> std::ops::Index<Level> for Levels<T> {
+impl<T> std::ops::Index<PriorityLevel> for PerPriority<T> {
     type Output = T;
-    fn index(&self, level: Level) -> &T {
+    fn index(&self, level: PriorityLevel) -> &T {
         &self.0[usize::from(level.0) - 1]
     }
 }
 
-impl<T> std::ops::IndexMut<Level> for Levels<T> {
-    fn index_mut(&mut self, level: Level) -> &mut T {
+impl<T> std::ops::IndexMut<PriorityLevel> for PerPriority<T> {
+    fn index_mut(&mut self, level: PriorityLevel) -> &mut T {
         &mut self.0[usize::from(level.0) - 1]
     }
 }
 
-/// Where a kept task stands in its partition: by level, then by order. Orders of one level count from 1 without gaps and
+/// Where a persisted task stands in its partition: by level, then by sequence. Sequences of one level count from 1 without gaps and
 /// are never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The level.
-    pub level: Level,
-    /// The order within the level.
-    pub order: u64,
+    pub level: PriorityLevel,
+    /// The sequence within the level.
+    pub sequence: u64,
 }
 
 /// A task that wants a poller.
@@ -83,17 +83,17 @@ pub struct Task {
     pub priority: Option<Priority>,
     /// When history scheduled it.
     pub scheduled_at: Timestamp,
-    /// After this it is of no use.
+    /// After this it is stale.
     pub expires_at: Option<Timestamp>,
-    /// The request id under which history may have recorded its start for a poller that then got nothing. Whoever takes
-    /// the task next asks with the same id, so that history recognises it.
+    /// The request id under which history may have recorded its start for a poller that then got nothing. The delivery that takes
+    /// the task next uses the same id, so that history recognises it.
     pub request_id: Option<String>,
 }
 
 impl Task {
     /// Its level.
-    pub fn level(&self) -> Level {
-        Level::of(self.priority.as_ref())
+    pub fn level(&self) -> PriorityLevel {
+        PriorityLevel::of(self.priority.as_ref())
     }
 
     /// Whether its time is over at `now`.
@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn unset_means_three_and_beyond_five_means_five() {
-        let level = |key| Level::of(Some(&Priority { priority_key: key, ..Default::default() })).number();
-        assert_eq!(Level::of(None).number(), 3);
+        let level = |key| PriorityLevel::of(Some(&Priority { priority_key: key, ..Default::default() })).number();
+        assert_eq!(PriorityLevel::of(None).number(), 3);
         for (key, expected) in [(0, 3), (1, 1), (2, 2), (5, 5), (6, 5), (1000, 5), (-1, 3)] {
             assert_eq!(level(key), expected, "{key}");
         }

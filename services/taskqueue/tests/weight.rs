@@ -13,7 +13,7 @@ static ALLOCATOR: allocated::Counting = allocated::Counting;
 
 fn task(number: usize) -> Task {
     Task {
-        workflow_id: WorkflowId::new(format!("order-{number}")),
+        workflow_id: WorkflowId::new(format!("sequence-{number}")),
         run_id: RunId::new("018f2b1c-1111-7222-8333-444455556666"),
         scheduled_event_id: 5,
         attempt: 1,
@@ -25,18 +25,18 @@ fn task(number: usize) -> Task {
     }
 }
 
-fn kept(tasks: usize) -> Backlog {
+fn persisted(tasks: usize) -> Backlog {
     let mut backlog = Backlog::default();
     for number in 0..tasks {
-        backlog.step(Input::Keep(Box::new(task(number))), Timestamp::EPOCH).unwrap();
+        backlog.step(Input::Persist(Box::new(task(number))), Timestamp::EPOCH).unwrap();
     }
     backlog
 }
 
 fn stored(tasks: usize) -> (Backlog, BTreeMap<Bytes, Bytes>) {
-    let mut backlog = kept(tasks);
+    let mut backlog = persisted(tasks);
     let row = (Backlog::header_key(), backlog.encode_header());
-    backlog.leave_to_rows(|_| true);
+    backlog.evict_clean(|_| true);
     (backlog, BTreeMap::from([row]))
 }
 
@@ -51,9 +51,9 @@ fn what_is_said_to_be_held_is_within_a_quarter_of_what_is() {
     type Shape = (&'static str, fn() -> Backlog);
     let shapes: [Shape; 6] = [
         ("an empty partition", Backlog::default),
-        ("one task", || kept(1)),
-        ("a page of tasks", || kept(31)),
-        ("many pages of tasks", || kept(10_000)),
+        ("one task", || persisted(1)),
+        ("a page of tasks", || persisted(31)),
+        ("many pages of tasks", || persisted(10_000)),
         ("many pages, most of them in their rows", || stored(10_000).0),
         ("the same as a new owner finds it", || found(100_000)),
     ];

@@ -1,4 +1,4 @@
-//! Every metric of the process, in one list: what `/metrics` says of each is said here.
+//! Every metric of the process, in one list, with the descriptions that `/metrics` shows.
 //!
 //! A name that is counted somewhere and not listed here fails the tests of this crate, and so does the reverse.
 
@@ -24,7 +24,7 @@ pub struct Metric {
     pub kind: MetricKind,
     /// Of what it counts.
     pub unit: Unit,
-    /// What tells its series apart.
+    /// The labels of its series.
     pub labels: &'static [&'static str],
     /// What it says, in a sentence.
     pub help: &'static str,
@@ -98,7 +98,7 @@ pub const CATALOGUE: &[Metric] = &[
         "Bytes in the groups that were appended to the logs of shards.",
     )),
     counter("outlast_log_appends_total", &[], "Groups appended to the logs of shards."),
-    counter("outlast_matching_kept_total", &[], "Tasks kept durably because no poller was there."),
+    counter("outlast_matching_persisted_total", &[], "Tasks persisted because no poller was there."),
     gauge("outlast_matching_pollers", &[], "Polls that wait for a task."),
     counter("outlast_matching_polls_total", &[], "Polls begun."),
     counter("outlast_matching_sync_match_total", &[], "Tasks that met a poller at once."),
@@ -152,7 +152,7 @@ pub const CATALOGUE: &[Metric] = &[
         &["service"],
         "Appends to a log of which it was not known at first whether they took effect.",
     ),
-    gauge("outlast_shard_wake_ups", &["log"], "Entities that are to be looked at again at a certain time."),
+    gauge("outlast_shard_wake_ups", &["log"], "Entities with a wake-up."),
     gauge(
         "outlast_shards_corrupt",
         &["service"],
@@ -171,7 +171,7 @@ pub const CATALOGUE: &[Metric] = &[
     counter("outlast_table_rows_written_total", &[], "Rows written to the tables."),
 ];
 
-/// Tells the recorder of this process what the metrics mean.
+/// Registers the metrics' descriptions with the recorder of this process.
 pub(crate) fn describe() {
     for Metric { name, kind, unit, help, .. } in CATALOGUE {
         match kind {

@@ -1,4 +1,4 @@
-//! How a process tells an orchestrator how it is, over HTTP, and its metrics on the same listener.
+//! Liveness and readiness of a process for an orchestrator, over HTTP, and its metrics on the same listener.
 //!
 //! | path | 200 | otherwise 503 |
 //! | --- | --- | --- |
@@ -8,9 +8,9 @@
 //! | /metrics | always, if metrics are kept (404 otherwise) | |
 //!
 //! Bodies of the first three are JSON and name the parts that are in the way. Parts post their state on a
-//! [`HealthBoard`] or are asked for it; what makes a part ready is theirs to say.
+//! [`HealthBoard`] or are queried for it; each part decides what makes it ready.
 //!
-//! Absent on purpose: commands. Whoever reaches this listener can read and nothing else.
+//! Absent on purpose: commands. Any client that reaches this listener can read and nothing else.
 
 mod board;
 mod endpoints;

@@ -1,7 +1,7 @@
-//! How a process tells what it does and how it is: log lines, metrics, and [`health`].
+//! What operators see of a process: log lines, metrics, and [`health`].
 //!
 //! Absent on purpose: what is logged or counted; every crate does that through `tracing` and `metrics`. Only what the
-//! metrics mean is said here, in the [`CATALOGUE`]. Call both
+//! metrics mean is in the [`CATALOGUE`]. Call both
 //! functions once, before anything else starts, so that no counter is created against the recorder that forgets.
 
 mod catalogue;

@@ -38,7 +38,7 @@ impl fmt::Display for LogFormat {
 }
 
 /// Sends log lines to standard error. `level` is a level (`info`, `never`) or a filter (`info,frontend=debug`).
-/// Fails when the filter makes no sense or logging was set up before.
+/// Fails when the filter is invalid or logging was set up before.
 pub fn init_logging(level: &str, format: LogFormat) -> Result<()> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level)?)
@@ -68,7 +68,7 @@ fn filter(level: &str) -> Result<EnvFilter> {
             "log level is {word:?}, such as debug, info, warn, error or never is allowed, or a filter as in history=debug"
         ));
     }
-    // Raft tells at `info` what interests its developers.
+    // Raft logs at `info` what interests its developers.
     let quieter = if directives.contains("openraft") { String::new() } else { ",openraft=warn".to_owned() };
     let directives = if directives == "off" { directives.to_owned() } else { format!("{directives}{quieter}") };
     EnvFilter::try_new(directives)
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_are_told_as_they_are_read() {
+    fn formats_are_written_as_they_are_read() {
         for format in [LogFormat::Text, LogFormat::Json] {
             assert_eq!(format.to_string().parse(), Ok(format));
         }

@@ -141,7 +141,7 @@ fn may_use(layer: Layer) -> &'static [Layer] {
     }
 }
 
-/// Every arrow that points the wrong way, every crate without a layer or with a name that tells nothing.
+/// Every arrow that points the wrong way, every crate without a layer or with a name that says nothing.
 ///
 /// # Errors
 /// When cargo fails.

@@ -1,4 +1,4 @@
-//! The crates of the workspace and what they depend on, as `cargo metadata` tells it.
+//! The crates of the workspace and what they depend on, as `cargo metadata` reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -66,7 +66,7 @@ impl Graph {
 }
 
 impl Crate {
-    /// Asks cargo what is linked into this crate when it is built by itself. `cargo metadata` cannot tell: it lists
+    /// Asks cargo what is linked into this crate when it is built by itself. `cargo metadata` cannot show it: it lists
     /// optional dependencies that no feature turns on.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Names of files, folders and types say what a thing is. A name that would fit anything tells nothing, and what it
+//! Names of files, folders and types say what a thing is. A name that would fit anything says nothing, and what it
 //! names grows without an end.
 
 use crate::source::Tree;
@@ -17,7 +17,7 @@ pub(crate) fn is_vague(name: &str) -> bool {
     VAGUE.contains(&last) || (name.ends_with('2') && name != "http2")
 }
 
-/// Every name that tells nothing.
+/// Every name that says nothing.
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let code = |file: &&SourceFile| [".rs", ".py", ".go"].iter().any(|end| file.path.ends_with(end));
     let mut found: Vec<Finding> = tree.files.iter().filter(code).filter_map(path_name).collect();

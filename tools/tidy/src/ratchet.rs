@@ -94,7 +94,7 @@ pub fn check(sizes: &[Size], recorded: &Recorded) -> Vec<Finding> {
 /// Reads the committed list.
 ///
 /// # Errors
-/// When it is missing or a line of it makes no sense.
+/// When it is missing or a line of it is invalid.
 pub fn read(root: &Path) -> Result<Recorded> {
     let path = path(root);
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;

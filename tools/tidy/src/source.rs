@@ -1,4 +1,4 @@
-//! The files of the repository, as git knows them, with what is needed to judge their text.
+//! The files of the repository, as git knows them, with what is needed to check their text.
 
 use std::path::Path;
 use std::process::Command;

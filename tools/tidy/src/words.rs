@@ -1,5 +1,7 @@
 //! Words that belong to unfinished work, skipped tests or one person's machine.
 
+mod retired;
+
 use crate::source::Tree;
 use crate::{Finding, Rule, SourceFile};
 
@@ -39,6 +41,7 @@ pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
             found.extend(module_doc(file));
         }
     }
+    found.extend(retired::check(tree));
     found
 }
 
@@ -97,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_path_is_told_from_a_part_of_another() {
+    fn a_machine_path_is_not_a_part_of_another() {
         let rows = [
             (concat!("cd /wo", "rk/x"), true),
             (concat!("\"/ho", "me/me\""), true),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::control::{Modes, ProxyControl, key_of};
 use crate::frame::{Frame, Next, next};
@@ -20,6 +20,10 @@ use crate::proxy::Route;
 use crate::request::{Request, cas_write_unknown, is_unprepared, overloaded, prepared_id, unavailable};
 use crate::rule::{Class, Fault, Forward, NodeMode};
 use crate::source;
+
+/// One connection after the other is looked up: drivers that all connect anew would otherwise take the machine's
+/// processors from the very answers that they wait for.
+static LOOKUPS: Semaphore = Semaphore::const_new(1);
 
 /// What becomes of a reply when it comes.
 enum Fate {
@@ -30,7 +34,7 @@ enum Fate {
     Cut,
 }
 
-/// How the node can be reached by whoever made this connection.
+/// How the client of this connection reaches the node.
 #[derive(Clone)]
 struct Gate {
     node: usize,
@@ -70,7 +74,9 @@ pub async fn serve(client: TcpStream, node: usize, route: Route, control: ProxyC
     control.connected();
     let mut cuts = control.cuts(node);
     let (theirs, ours) = (client.peer_addr()?, client.local_addr()?);
+    let looking = LOOKUPS.acquire().await;
     let source = tokio::task::spawn_blocking(move || source::name_of(theirs, ours)).await.ok().flatten();
+    drop(looking);
     let gate = Gate { node, source: source.unwrap_or_default().into(), modes: control.modes() };
     let (mut opened, mut refused) = (gate.clone(), gate.clone());
     tokio::select! {
@@ -93,7 +99,7 @@ async fn converse(client: TcpStream, upstream: TcpStream, gate: Gate, control: P
     let (mut from_client, client_sink) = client.into_split();
     let (from_node, node_sink) = upstream.into_split();
     let mut beginning = BytesMut::new();
-    // The first frame tells the protocol version of all.
+    // The first frame has the protocol version of all.
     loop {
         match next(&mut beginning.clone()) {
             Next::Foreign => {
@@ -192,7 +198,7 @@ impl Link {
             }
             let fate = self.fates.lock().unwrap_or_else(PoisonError::into_inner).remove(&frame.stream());
             match fate {
-                // An event, which nobody asked for.
+                // An event, which answers no request.
                 None => self.answer(&frame),
                 Some(Fate::Pass { preparing, conditional }) => {
                     if let Some(key) = conditional.filter(|_| is_unprepared(&frame)) {

@@ -186,7 +186,7 @@ impl ProxyControl {
     }
 }
 
-/// Tells conditional requests with the same bytes.
+/// Identifies conditional requests with the same bytes.
 pub(crate) fn key_of(body: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     body.hash(&mut hasher);

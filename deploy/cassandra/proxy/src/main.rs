@@ -9,7 +9,7 @@ use cql_proxy::{Proxy, Route, serve_control};
 use tokio::net::TcpListener;
 
 #[derive(Parser)]
-#[command(about = "Stands between a CQL driver and its nodes, and injects faults when told to over --control")]
+#[command(about = "Stands between a CQL driver and its nodes, and injects faults as ordered over --control")]
 struct Cli {
     /// Where to listen and which node is behind it, as in `127.0.0.101:9042=127.0.0.1:9042`. Once per node.
     #[arg(long = "route", required = true, value_parser = route)]

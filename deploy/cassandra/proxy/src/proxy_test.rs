@@ -77,7 +77,7 @@ fn reply(request: &Frame) -> Frame {
     Frame::new(0x84, request.stream(), opcode::RESULT, body)
 }
 
-/// A node that answers everything and tells what it got, a proxy before it, and one client connected to that.
+/// A node that answers everything and records what it got, a proxy before it, and one client connected to that.
 struct Stage {
     client: End,
     node: mpsc::UnboundedReceiver<Frame>,
@@ -88,14 +88,14 @@ struct Stage {
 async fn stage() -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let upstream = listener.local_addr().expect("an address");
-    let (told, node) = mpsc::unbounded_channel();
+    let (received, node) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let told = told.clone();
+            let received = received.clone();
             tokio::spawn(async move {
                 let mut end = End::new(stream);
                 while let Some(frame) = end.receive().await {
-                    let _ = told.send(frame.clone());
+                    let _ = received.send(frame.clone());
                     end.send(&reply(&frame)).await;
                 }
             });
@@ -188,7 +188,7 @@ async fn a_timeout_may_stand_for_a_write_that_happened_or_did_not_or_happens_lat
             Forward::Never => assert_eq!(bodies, [read]),
             Forward::Late { .. } => assert_eq!(bodies, [read, lwt]),
         }
-        // The reply to the late request is nobody's.
+        // The reply to the late request is dropped.
         stage.client.nothing().await;
     }
 }
@@ -375,7 +375,7 @@ async fn one_process_can_be_cut_off_while_others_are_not() {
     })
     .await
     .expect("it connects");
-    stage.control.set_link("somebody", 0, NodeMode::Refuse);
+    stage.control.set_link("stranger", 0, NodeMode::Refuse);
     assert!(timeout(NEVER, other.wait()).await.is_err(), "it waits for a byte");
     stage.control.set_link("other", 0, NodeMode::Refuse);
     timeout(SOON, other.wait()).await.expect("its connection ends").expect("and so it does");

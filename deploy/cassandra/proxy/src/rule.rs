@@ -57,7 +57,7 @@ pub enum Fault {
     Timeout {
         /// Whether it is carried out.
         forward: Forward,
-        /// The write type to tell; by default CAS for a conditional write, SIMPLE or the batch's type for others.
+        /// The write type to report; by default CAS for a conditional write, SIMPLE or the batch's type for others.
         #[serde(default)]
         write_type: Option<String>,
     },

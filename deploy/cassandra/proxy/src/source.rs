@@ -11,14 +11,16 @@ use std::path::Path;
 /// The variable whose value names a process.
 pub const VARIABLE: &str = "PROXY_SOURCE";
 
-/// The name of the process that holds the socket `theirs`, which is connected to `ours`. Reads `/proc`: milliseconds.
+/// The name of the process that holds the socket `theirs`, which is connected to `ours`. Reads `/proc`: milliseconds for
+/// each process that has a name, and little for all others of the machine.
 pub fn name_of(theirs: SocketAddr, ours: SocketAddr) -> Option<String> {
     let inode = inode_of(&fs::read_to_string("/proc/net/tcp").ok()?, theirs, ours)?;
     let wanted = format!("socket:[{inode}]");
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let is_process =
             process.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
-        (is_process && holds(&process.path(), &wanted)).then(|| value_of(&process.path()))?
+        let name = is_process.then(|| value_of(&process.path()))??;
+        holds(&process.path(), &wanted).then_some(name)
     })
 }
 

@@ -1,4 +1,4 @@
-//! Processes that only remember what they were told, each with a listener of its own.
+//! Processes that only record their calls, each with a listener of its own.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -101,7 +101,7 @@ impl Fakes {
         Self { ring, fakes }
     }
 
-    /// Tells all nodes that another process runs as one.
+    /// Announces to all nodes that another process runs as one.
     pub fn restart(&self, id: &str, incarnation: u64) {
         self.ring.send_modify(|ring| {
             Arc::make_mut(ring).nodes.get_mut(&NodeId::new(id)).unwrap().incarnation = incarnation;
@@ -112,7 +112,7 @@ impl Fakes {
         self.fakes.iter().find(|fake| fake.process.id.as_str() == id).unwrap()
     }
 
-    /// Tells all nodes another address for one.
+    /// Announces to all nodes another address for one.
     pub fn point(&self, id: &str, address: &str) {
         self.ring.send_modify(|ring| {
             let node = Arc::make_mut(ring).nodes.get_mut(&NodeId::new(id)).unwrap();
@@ -139,14 +139,14 @@ impl Fake {
         let listener = TcpListener::bind((own_address(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stop, ended) = (watch::Sender::new(false), watch::Sender::new(false));
-        let (mut told, stopped) = (stop.subscribe(), ended.subscribe());
+        let (mut stopping, stopped) = (stop.subscribe(), ended.subscribe());
         let service = admin_server(Arc::clone(&process) as _, Runtime::system());
         let serving = tonic::transport::Server::builder().add_service(service);
         Runtime::system().spawn(async move {
-            let told = async move {
-                let _ = told.wait_for(|told| *told).await;
+            let stopping = async move {
+                let _ = stopping.wait_for(|stopping| *stopping).await;
             };
-            serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), told).await.unwrap();
+            serving.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopping).await.unwrap();
             ended.send_replace(true);
         });
         Self { address, process, stop, stopped }

@@ -16,7 +16,7 @@ async fn client(fake: &Fake) -> AdminClient {
     AdminClient::connect(&fake.address, WITHIN).await.unwrap()
 }
 
-/// What a node tells of all shards. Nodes are given seconds to answer, and these ones' machine may be slow, so it is asked
+/// What a node reports of all shards. Nodes are given seconds to answer, and these ones' machine may be slow, so it is asked
 /// again until it names just these as unreachable.
 async fn shards(fake: &Fake, only: Option<Sharded>, unreachable: &[&str]) -> ShardRows {
     const TIMES: usize = 10;
@@ -49,7 +49,7 @@ async fn what_is_stored_is_verified_page_by_page() {
 }
 
 #[tokio::test]
-async fn any_node_tells_of_all_shards() {
+async fn any_node_reports_all_shards() {
     let fakes = Fakes::start(&["a", "b", "c"], 6, 2).await;
     fakes.assign(Sharded::History, &["a", "a", "b", "b", "c", ""]);
     fakes.assign(Sharded::Matching, &["a", "b"]);
@@ -59,7 +59,7 @@ async fn any_node_tells_of_all_shards() {
     fakes.of("c").serve(vec![report(Sharded::History, 2, 6), report(Sharded::History, 4, 2)]);
     for asked in ["a", "b", "c"] {
         let rows = shards(fakes.of(asked), None, &[]).await;
-        let told: Vec<String> = rows
+        let rows_shown: Vec<String> = rows
             .shards
             .iter()
             .map(|row| {
@@ -79,7 +79,7 @@ async fn any_node_tells_of_all_shards() {
             "matching 0 a a@1",
             "matching 1 b -",
         ];
-        assert_eq!(told, expected, "asked {asked}");
+        assert_eq!(rows_shown, expected, "asked {asked}");
         let matching = shards(fakes.of(asked), Some(Sharded::Matching), &[]).await;
         assert_eq!(matching.shards.len(), 2);
     }
@@ -98,13 +98,13 @@ async fn any_node_tells_of_all_shards() {
 }
 
 #[tokio::test]
-async fn a_node_that_does_not_answer_is_named_and_the_rest_is_told() {
+async fn a_node_that_does_not_answer_is_named_and_the_rest_is_reported() {
     let fakes = Fakes::start(&["a", "b", "gone", "hanging"], 4, 1).await;
     fakes.assign(Sharded::History, &["a", "b", "gone", "hanging"]);
     fakes.of("a").serve(vec![report(Sharded::History, 0, 1)]);
     fakes.of("b").serve(vec![report(Sharded::History, 1, 1)]);
     fakes.of("gone").stop().await;
-    // Somebody who takes connections and never says a word.
+    // A listener that accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     fakes.point("hanging", &silent.local_addr().unwrap().to_string());
     let rows = shards(fakes.of("a"), Some(Sharded::History), &["gone", "hanging"]).await;
@@ -115,7 +115,7 @@ async fn a_node_that_does_not_answer_is_named_and_the_rest_is_told() {
 }
 
 #[tokio::test]
-async fn members_are_told_with_and_without_a_leader() {
+async fn members_are_reported_with_and_without_a_leader() {
     let fakes = Fakes::start(&["a", "b"], 3, 1).await;
     fakes.assign(Sharded::History, &["a", "b", "b"]);
     fakes.of("a").lead(vec![("a", true, Some(-5)), ("b", false, None)]);
@@ -130,7 +130,7 @@ async fn members_are_told_with_and_without_a_leader() {
 
     let members = client(fakes.of("b")).await.members().await.unwrap();
     assert_eq!(members.leader_unreachable.as_deref(), Some("no leader answers"));
-    assert_eq!((members.nodes.len(), members.voters.len()), (2, 0), "the ring is told all the same");
+    assert_eq!((members.nodes.len(), members.voters.len()), (2, 0), "the ring is reported all the same");
     let ring = client(fakes.of("b")).await.ring().await.unwrap();
     assert_eq!(ring.history, [Some("a".into()), Some("b".into()), Some("b".to_owned())]);
     assert_eq!(ring.matching, [None]);
@@ -155,7 +155,7 @@ async fn commands_reach_the_process_as_they_were_meant() {
 }
 
 #[tokio::test]
-async fn everybody_flushes_and_who_did_not_is_named() {
+async fn all_nodes_flush_and_those_that_did_not_are_named() {
     let fakes = Fakes::start(&["a", "b", "c"], 4, 2).await;
     let flushed = client(fakes.of("a")).await.flush(false).await.unwrap();
     assert_eq!((flushed.flushed.len(), flushed.unreachable.len()), (3, 0));
@@ -171,7 +171,7 @@ async fn everybody_flushes_and_who_did_not_is_named() {
 }
 
 #[tokio::test]
-async fn whoever_is_another_than_the_ring_means_is_not_asked_for_anything() {
+async fn a_process_other_than_the_callee_is_not_called() {
     let fakes = Fakes::start(&["a", "b", "c"], 4, 2).await;
     let others = Fakes::of_cluster("another", &["b"], 4, 2).await;
     others.of("b").serve(vec![report(Sharded::History, 0, 9)]);
@@ -196,9 +196,9 @@ async fn refusals_name_what_is_allowed() {
         a.move_shard(Sharded::History, 4, Some("b".into())).await,
         Err(refused("shard is 4, 0 to 3 are allowed"))
     );
-    let nobody = Err(refused("no node is called \"x\", there are a, b"));
-    assert_eq!(a.move_shard(Sharded::History, 3, Some("x".into())).await, nobody);
-    assert_eq!(a.drain("x".into()).await, nobody);
+    let unknown = Err(refused("no node is called \"x\", there are a, b"));
+    assert_eq!(a.move_shard(Sharded::History, 3, Some("x".into())).await, unknown);
+    assert_eq!(a.drain("x".into()).await, unknown);
     assert_eq!(a.drain(String::new()).await, Err(refused("no node is called \"\", there are a, b")));
     let needed = "id or address is not set, both are needed";
     assert_eq!(a.add_voter("c".into(), String::new()).await.unwrap_err(), refused(needed));

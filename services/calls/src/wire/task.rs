@@ -1,4 +1,4 @@
-//! Tasks, to whom they are given, and how an offer ended.
+//! Tasks, their pollers, and how an offer ended.
 
 use api::temporal::api::common::v1::Priority;
 use bytes::Bytes;
@@ -166,7 +166,7 @@ struct Outcome {
 enum Ending {
     Unspecified = 0,
     Taken = 1,
-    Kept = 2,
+    Persisted = 2,
     Refused = 3,
 }
 
@@ -174,7 +174,7 @@ impl Wire for OfferOutcome {
     fn to_bytes(&self) -> Bytes {
         let ending = match self {
             Self::Taken => Ending::Taken,
-            Self::Kept => Ending::Kept,
+            Self::Persisted => Ending::Persisted,
             Self::Refused => Ending::Refused,
         };
         Outcome { ending: ending.into() }.to_bytes()
@@ -183,7 +183,7 @@ impl Wire for OfferOutcome {
     fn from_bytes(bytes: Bytes) -> ServiceResult<Self> {
         match Outcome::from_bytes(bytes)?.ending() {
             Ending::Taken => Ok(Self::Taken),
-            Ending::Kept => Ok(Self::Kept),
+            Ending::Persisted => Ok(Self::Persisted),
             Ending::Refused => Ok(Self::Refused),
             Ending::Unspecified => Err(unknown("ending of an offer")),
         }

@@ -65,11 +65,11 @@ fn is_of(node: &str, row: &ShardRow) -> bool {
 }
 
 /// What is missing until a node is drained that had the shards `had`; `None` when nothing is. What becomes of shards that
-/// were others' all the time is not looked at.
+/// were others' all the time is ignored.
 fn left_to_do(node: &str, had: &BTreeSet<Name>, version: u64, rows: &ShardRows) -> Option<String> {
     if rows.ring_version < version {
         return Some(format!(
-            "the node that was asked knows of ring version {} only, not {version}",
+            "the node that was called knows of ring version {} only, not {version}",
             rows.ring_version
         ));
     }
@@ -121,7 +121,7 @@ mod tests {
         }
     }
 
-    /// History's shards from 0 on: who should own each, and who serves it, if anybody.
+    /// History's shards from 0 on: which node should own each, and which serves it, if any.
     fn rows(ring_version: u64, shards: &[(&str, &str)]) -> ShardRows {
         let row = |(shard, (owner, by)): (u32, &(&str, &str))| ShardRow {
             service: "history",
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_shard_of_others_that_nobody_serves_is_not_waited_for() {
+    async fn a_shard_of_others_that_no_node_serves_is_not_waited_for() {
         let before = rows(6, &[("a", "a"), ("b", "b"), ("c", "")]);
         let moving = rows(7, &[("b", "a"), ("b", "b"), ("c", "")]);
         let closed = rows(7, &[("b", ""), ("b", "b"), ("c", "")]);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_missing_in_the_end_is_told_of_whom_it_is() {
+    async fn what_is_missing_in_the_end_is_reported_with_its_node() {
         let before = || Ok(rows(6, &[("a", "a"), ("a", "a"), ("b", "b")]));
         let error = drained([before(), Ok(rows(7, &[("b", "b"), ("b", ""), ("b", "b")]))]).await.unwrap_err();
         assert_eq!(

@@ -110,7 +110,7 @@ fn shard(row: &ShardRow) -> Vec<String> {
     let owner = row.owner.clone().unwrap_or_else(|| NONE.to_owned());
     let mut cells = vec![row.service.to_owned(), row.shard.to_string(), owner];
     match &row.serving {
-        None => cells.push("nobody".to_owned()),
+        None => cells.push("none".to_owned()),
         Some(of) => cells.extend([
             of.node.clone(),
             of.epoch.to_string(),
@@ -166,7 +166,7 @@ ring version 9
 
 service  shard  owner      served by  epoch  position  log groups  log bytes   lag  dirty  dirty bytes  loaded  loaded bytes
 history      0  history-0  history-0      7       123           4    2.0 KiB  1.5s      3          100      50       3.0 MiB
-history      1  history-0  nobody
+history      1  history-0  none
 history-1: cannot connect";
         assert_eq!(shards(&rows), expected);
     }

@@ -89,7 +89,7 @@ pub struct Frontend {
     /// A ping without an answer ends the connection after this.
     #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
     pub keepalive_timeout: Span,
-    /// How long requests may go on once the process was told to stop and has no shards any more. At most
+    /// How long requests may go on once the process stops and has no shards any more. At most
     /// `node.drain_within`.
     #[schemars(extend("x-least" = "0s", "x-most" = "1h"))]
     pub shutdown_grace: Span,

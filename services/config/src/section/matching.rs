@@ -15,10 +15,10 @@ pub struct Matching {
     pub partitions: u32,
     /// How long a task waits in memory for a poller before it is stored.
     #[schemars(extend("x-least" = "0s", "x-most" = "10s"))]
-    pub offer_patience: Span,
+    pub sync_match_timeout: Span,
     /// A sticky queue without a poll for this long takes no tasks; they go to the normal queue.
     #[schemars(extend("x-least" = "1s", "x-most" = "10m"))]
-    pub sticky_patience: Span,
+    pub sticky_worker_timeout: Span,
     /// A partition with neither tasks nor polls leaves memory after this.
     #[schemars(extend("x-least" = "10s", "x-most" = "1d"))]
     pub idle_unload: Span,
@@ -32,8 +32,8 @@ impl Default for Matching {
         let settings = MatchingSettings::default();
         Self {
             partitions: settings.partitions,
-            offer_patience: settings.offer_patience.into(),
-            sticky_patience: settings.sticky_patience.into(),
+            sync_match_timeout: settings.sync_match_timeout.into(),
+            sticky_worker_timeout: settings.sticky_worker_timeout.into(),
             idle_unload: settings.idle_unload.into(),
             poller_history: settings.poller_history.into(),
         }
@@ -46,8 +46,8 @@ impl Matching {
     pub fn settings(&self) -> MatchingSettings {
         MatchingSettings {
             partitions: self.partitions,
-            offer_patience: self.offer_patience.into(),
-            sticky_patience: self.sticky_patience.into(),
+            sync_match_timeout: self.sync_match_timeout.into(),
+            sticky_worker_timeout: self.sticky_worker_timeout.into(),
             idle_unload: self.idle_unload.into(),
             poller_history: self.poller_history.into(),
             ..MatchingSettings::default()

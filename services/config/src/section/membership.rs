@@ -19,10 +19,10 @@ pub struct Membership {
     /// the node's id is.
     #[schemars(extend("minLength" = 1))]
     pub data_dir: Option<PathBuf>,
-    /// The voters that form the cluster: 1, 3 or 5, the same list for each of them. Not looked at again once the cluster
-    /// exists; `outlast admin voters` changes who votes.
+    /// The voters that form the cluster: 1, 3 or 5, the same list for each of them. Ignored once the cluster
+    /// exists; `outlast admin voters` changes the voters.
     pub initial_voters: Vec<InitialVoter>,
-    /// How often a process tells the leader that it is there. At most half of `lease`.
+    /// How often a process sends the leader a heartbeat. At most half of `lease`.
     #[schemars(extend("x-least" = "10ms", "x-most" = "10s"))]
     pub heartbeat: Span,
     /// A process that has been silent for this long loses its shards. The same in all voters.
@@ -37,10 +37,10 @@ pub struct Membership {
     /// At most `call_timeout`.
     #[schemars(extend("x-least" = "1ms", "x-most" = "1m"))]
     pub ring_interval: Span,
-    /// A process whose clock differs from the leader's by more is not let in.
+    /// A process whose clock differs from the leader's by more is rejected.
     #[schemars(extend("x-least" = "50ms", "x-most" = "10m"))]
     pub max_clock_difference: Span,
-    /// How long a process tries to join before it gives up and ends.
+    /// How long a process tries to join before it ends.
     #[schemars(extend("x-least" = "1s", "x-most" = "1h"))]
     pub join_timeout: Span,
     /// How long an attempt to connect to a voter may take.
@@ -49,7 +49,7 @@ pub struct Membership {
     /// How long one question to a voter may take.
     #[schemars(extend("x-least" = "50ms", "x-most" = "1m"))]
     pub call_timeout: Span,
-    /// How often the leader of the voters tells the others that it is there. At most half of `election_timeout_min` and a
+    /// How often the leader of the voters sends the others a heartbeat. At most half of `election_timeout_min` and a
     /// third of `leader_silence`. The same in all voters, as are the next three.
     #[schemars(extend("x-least" = "10ms", "x-most" = "10s"))]
     pub raft_heartbeat: Span,

@@ -7,7 +7,7 @@ use crate::ByteSize;
 
 /// Memory of this process. It is divided among requests (an eighth, `frontend.in_flight_bytes`), workflows and task queues
 /// (three eighths, `shards.memory_bytes`), what waits for the logs (a sixteenth, `shards.waiting_bytes`) and the caches of
-/// a SQLite store (a sixteenth); the rest is for what nobody counts. When a part is full, calls are refused with
+/// a SQLite store (a sixteenth); the rest is for what is not counted. When a part is full, calls are refused with
 /// RESOURCE_EXHAUSTED.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

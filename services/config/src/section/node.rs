@@ -48,9 +48,9 @@ pub struct Node {
     #[serde(default = "usual_weight")]
     #[schemars(range(min = 1, max = 10_000))]
     pub weight: u32,
-    /// How long a process that was told to stop may take for all of it. Six tenths are for handing its shards over; what
+    /// How long a process may take to stop. Six tenths are for handing its shards over; what
     /// comes after may use what is left: the requests of clients, at most `frontend.shutdown_grace`, what is not in the
-    /// tables yet, and telling the others. While the database is away a stop takes this long, and no longer. Give the
+    /// tables yet, and announcing that the node leaves. While the database is away a stop takes this long, and no longer. Give the
     /// orchestrator a few seconds more (`terminationGracePeriodSeconds` in Kubernetes).
     #[serde(default = "usual_drain_within")]
     #[schemars(extend("x-least" = "0s", "x-most" = "1h"))]
@@ -75,7 +75,7 @@ pub enum Role {
     History,
     /// Owns shards of task queues.
     Matching,
-    /// Votes on who owns what.
+    /// Votes on the ring.
     Membership,
 }
 
@@ -101,13 +101,13 @@ impl fmt::Display for Role {
     }
 }
 
-/// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: let nobody else in.
+/// Where other processes of the cluster, and `outlast admin`, reach this one. Not for users: admit no other clients.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Internal {
     /// Where to listen. Port 0 takes any free one.
     pub listen: ListenAddress,
-    /// What others are told to connect to. Without it, `listen`, which then must be an address of this machine and not
+    /// The address that others connect to. Without it, `listen`, which then must be an address of this machine and not
     /// 0.0.0.0.
     #[serde(default)]
     pub advertise: Option<HostPort>,

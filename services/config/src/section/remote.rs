@@ -38,7 +38,7 @@ impl Default for Remote {
             connect_timeout: settings.connect_timeout.into(),
             keepalive_interval: settings.keepalive_interval.into(),
             keepalive_timeout: settings.keepalive_timeout.into(),
-            call_timeout: settings.patience.into(),
+            call_timeout: settings.call_timeout.into(),
             connections_per_peer: count(settings.connections_per_peer),
             message_bytes: settings.message_bytes.into(),
         }
@@ -53,7 +53,7 @@ impl Remote {
             connect_timeout: self.connect_timeout.into(),
             keepalive_interval: self.keepalive_interval.into(),
             keepalive_timeout: self.keepalive_timeout.into(),
-            patience: self.call_timeout.into(),
+            call_timeout: self.call_timeout.into(),
             connections_per_peer: self.connections_per_peer as usize,
             message_bytes: self.message_bytes.in_memory(),
             ..RemoteSettings::default()

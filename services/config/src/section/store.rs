@@ -82,7 +82,7 @@ pub struct Cassandra {
     /// Whether a new keyspace uses ScyllaDB's tablets. Some of its releases cannot do conditional writes on them.
     #[serde(default)]
     pub tablets: bool,
-    /// Who to log in as. Goes with `password` or `password_file`.
+    /// The role to log in as. Goes with `password` or `password_file`.
     #[serde(default)]
     #[schemars(extend("minLength" = 1))]
     pub username: Option<String>,
@@ -155,7 +155,7 @@ fn usual_table_writes() -> u32 {
     128
 }
 
-/// How connections are encrypted, and who is trusted.
+/// How connections are encrypted, and which certificates are trusted.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
@@ -170,7 +170,7 @@ pub struct Tls {
     #[serde(default)]
     #[schemars(extend("minLength" = 1))]
     pub key_file: Option<PathBuf>,
-    /// The name that the certificate of every node must bear. Without it, the address by which it is connected to.
+    /// The name that the certificate of every node must have. Without it, the address by which it is connected to.
     #[serde(default)]
     #[schemars(extend("minLength" = 1))]
     pub server_name: Option<String>,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use storage::Seq;
 
 use super::ShardState;
-use crate::ObligationId;
 use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, SlotId};
 use crate::hosted::Opaque;
@@ -13,13 +12,14 @@ use crate::job::Job;
 use crate::log_writer::Start;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
+use crate::{ObligationId, OwedChanges};
 
 impl ShardState {
     /// Attaches what the entity has newly come to owe to the group at `seq`, and starts it if that is durable.
-    pub(super) fn reconcile_obligations(&mut self, id: SlotId, now_owed: Vec<(ObligationId, Opaque)>, seq: Seq) {
+    pub(super) fn reconcile_obligations(&mut self, id: SlotId, changes: OwedChanges<ObligationId>, seq: Seq) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        for (obligation_id, obligation) in slot.owed.reconcile(now_owed, seq) {
-            self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
+        for obligation in slot.owed.reconcile(changes, seq) {
+            self.start_when_durable(Start { slot: id, id: obligation, seq });
         }
     }
 
@@ -38,8 +38,16 @@ impl ShardState {
         if !slot.owed.may_start(&start.id, start.seq) {
             return;
         }
+        let Residence::Ready(entity) = &slot.residence else { return };
+        let obligation = match caught(|| entity.obligation(&slot.key, &start.id)) {
+            Ok(Some(obligation)) => obligation,
+            Ok(None) => return slot.owed.forget(&start.id),
+            Err(panic) => {
+                return self.accuse(start.slot, format!("panicked while computing an obligation: {panic}"), None);
+            }
+        };
         let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
-        let Start { slot, id, obligation, .. } = start;
+        let Start { slot, id, .. } = start;
         self.jobs.push(Job::CarryOut { slot, kind, key, id, obligation });
     }
 
@@ -68,21 +76,10 @@ impl ShardState {
     /// The rest is over: carries the obligation out again as the state has it now.
     pub(super) fn on_rested(&mut self, id: SlotId, obligation_id: ObligationId) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let Residence::Ready(entity) = &slot.residence else { return };
-        if !slot.owed.is_resting(&obligation_id) {
-            return;
-        }
-        let now_owed = match caught(|| entity.obligations(&slot.key)) {
-            Ok(now_owed) => now_owed,
-            Err(panic) => return self.accuse(id, format!("panicked while computing obligations: {panic}"), None),
-        };
-        match now_owed.into_iter().find(|(id, _)| *id == obligation_id) {
-            Some((_, obligation)) => {
-                let seq = slot.last_change;
-                slot.owed.wait_for(&obligation_id, seq);
-                self.start_when_durable(Start { slot: id, id: obligation_id, obligation, seq });
-            }
-            None => slot.owed.forget(&obligation_id),
+        if slot.owed.is_resting(&obligation_id) {
+            let seq = slot.last_change;
+            slot.owed.wait_for(&obligation_id, seq);
+            self.start_when_durable(Start { slot: id, id: obligation_id, seq });
         }
     }
 }

@@ -136,7 +136,7 @@ async fn a_log_with_a_kind_that_is_not_hosted_is_refused_and_nothing_is_lost() {
 async fn a_set_of_shards_gives_each_kind_a_handle_of_its_own() {
     let (world, leader) = (World::new(), Leader::new(4));
     let kinds = accounts(Arc::clone(&world.bank) as _).with(Arc::new(Tally), Arc::new(Listener::default()));
-    let shards = Shards::open(ShardOpener {
+    let shards = Shards::new(ShardOpener {
         kinds,
         store: world.store(),
         runtime: world.runtime.clone(),
@@ -147,6 +147,7 @@ async fn a_set_of_shards_gives_each_kind_a_handle_of_its_own() {
             node: NodeId::new("a"),
         },
     });
+    shards.serve();
     leader.turn(|_| Some("a"));
     shards.settled().await.unwrap();
     let (accounts, tallies): (KindHandle<Ledger>, KindHandle<Tally>) = (shards.of(), shards.of());

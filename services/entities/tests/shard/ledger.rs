@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use entities::{Corrupt, EntityKey, Env, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition};
+use entities::{Corrupt, EntityKey, Env, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition};
 use ids::{KindId, Timestamp};
 use prost::Message;
 use storage::{PartitionKey, RowKey};
@@ -222,6 +222,11 @@ impl State {
     }
 }
 
+/// Each once, though it may have been promised twice.
+fn owed_by(state: &State) -> Vec<u64> {
+    state.account.owed.iter().copied().collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 impl Kind for Ledger {
     type State = State;
     type Part = Part;
@@ -230,6 +235,7 @@ impl Kind for Ledger {
     type Reply = Reply;
     type Rejection = Overdrawn;
     type Obligation = u64;
+    type ObligationId = u64;
 
     const ID: KindId = KindId::of_test(0);
 
@@ -252,6 +258,7 @@ impl Kind for Ledger {
         input: Input,
         env: &Env,
     ) -> Result<Transition<Self>, Refusal<Self>> {
+        let before = owed_by(state);
         let mut release = Release::Durable;
         let mut reply = Reply::Done { repeated: false };
         let facts: Vec<Fact> = match input {
@@ -295,7 +302,8 @@ impl Kind for Ledger {
             state.apply_fact(fact).expect("what was just decided applies");
         }
         let changes = facts.into_iter().map(|fact| Change { fact: Some(fact) }).collect();
-        Ok(Transition { changes, reply, release })
+        let owed = OwedChanges::between(before, owed_by(state));
+        Ok(Transition { changes, reply, release, owed })
     }
 
     fn apply(
@@ -325,8 +333,12 @@ impl Kind for Ledger {
         Change::decode(bytes).map_err(|error| Corrupt(error.to_string()))
     }
 
-    fn obligations(&self, _: &EntityKey, state: &State) -> Vec<(ObligationId, u64)> {
-        state.account.owed.iter().map(|name| (format!("pay {name}"), *name)).collect()
+    fn obligations(&self, _: &EntityKey, state: &State) -> Vec<u64> {
+        owed_by(state)
+    }
+
+    fn obligation(&self, _: &EntityKey, state: &State, name: &u64) -> Option<u64> {
+        state.account.owed.contains(name).then_some(*name)
     }
 
     fn next_wake_up(&self, state: &State) -> Option<Timestamp> {

@@ -143,7 +143,8 @@ impl Node {
             settings,
             ownership: Ownership { membership, service: Sharded::History, node: NodeId::new(name) },
         };
-        let shards = Shards::open(opener);
+        let shards = Shards::new(opener);
+        shards.serve();
         Self { accounts: shards.of(), shards, view, door }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use entities::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Kinds, ObligationId, Refusal, Release, RowAddress, Shard, Touch,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, Kinds, OwedChanges, Refusal, Release, RowAddress, Shard, Touch,
     Transition,
 };
 use ids::{KindId, Timestamp};
@@ -46,6 +46,7 @@ impl Kind for Drawer {
     type Reply = Option<Timestamp>;
     type Rejection = ();
     type Obligation = ();
+    type ObligationId = u64;
 
     const ID: KindId = KindId::of_test(1);
 
@@ -76,7 +77,7 @@ impl Kind for Drawer {
             }
             _ => vec![],
         };
-        Ok(Transition { changes, reply: state.looked_at, release: Release::Durable })
+        Ok(Transition { changes, reply: state.looked_at, release: Release::Durable, owed: OwedChanges::default() })
     }
 
     fn apply(
@@ -99,8 +100,12 @@ impl Kind for Drawer {
         Ok(Timestamp::from_nanos(i64::from_be_bytes(nanos)))
     }
 
-    fn obligations(&self, _: &EntityKey, _: &State) -> Vec<(ObligationId, ())> {
+    fn obligations(&self, _: &EntityKey, _: &State) -> Vec<u64> {
         vec![]
+    }
+
+    fn obligation(&self, _: &EntityKey, _: &State, _: &u64) -> Option<()> {
+        None
     }
 
     fn next_wake_up(&self, state: &State) -> Option<Timestamp> {

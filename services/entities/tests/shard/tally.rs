@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use entities::{
-    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, ObligationId, Refusal, Release, RowAddress, Touch, Transition,
+    BoxFuture, Corrupt, EntityKey, Env, Host, Kind, OwedChanges, Refusal, Release, RowAddress, Touch, Transition,
 };
 use ids::{KindId, Timestamp};
 use storage::RowKey;
@@ -54,6 +54,11 @@ impl Count {
 const ROW: &[u8] = b"count";
 
 /// A change is the count as it is after it.
+/// The number, until it has been told.
+fn owed_by(count: Count) -> Vec<u64> {
+    if count.number == count.told { vec![] } else { vec![count.number] }
+}
+
 impl Kind for Tally {
     const ID: KindId = KindId::of_test(2);
 
@@ -64,6 +69,7 @@ impl Kind for Tally {
     type Reply = Count;
     type Rejection = ();
     type Obligation = u64;
+    type ObligationId = u64;
 
     fn entity_partitions(&self) -> &'static [u8] {
         b"tally/"
@@ -96,8 +102,10 @@ impl Kind for Tally {
             Input::TimeHasCome | Input::Read => {}
         }
         let changes = if count == *state { vec![] } else { vec![count] };
+        let before = owed_by(*state);
         *state = count;
-        Ok(Transition { changes, reply: count, release: Release::Durable })
+        let owed = OwedChanges::between(before, owed_by(count));
+        Ok(Transition { changes, reply: count, release: Release::Durable, owed })
     }
 
     fn apply(
@@ -122,10 +130,12 @@ impl Kind for Tally {
         Count::decode(&bytes)
     }
 
-    /// The number, until it has been told.
-    fn obligations(&self, _: &EntityKey, state: &Count) -> Vec<(ObligationId, u64)> {
-        let Count { number, told, .. } = *state;
-        if number == told { vec![] } else { vec![(format!("tell {number}"), number)] }
+    fn obligations(&self, _: &EntityKey, state: &Count) -> Vec<u64> {
+        owed_by(*state)
+    }
+
+    fn obligation(&self, _: &EntityKey, state: &Count, number: &u64) -> Option<u64> {
+        owed_by(*state).contains(number).then_some(*number)
     }
 
     fn next_wake_up(&self, state: &Count) -> Option<Timestamp> {

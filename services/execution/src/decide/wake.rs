@@ -63,11 +63,10 @@ fn time_out_run(run: &mut RunDraft<'_, '_>) -> bool {
 
 fn fire_timers(run: &mut RunDraft<'_, '_>) {
     let Env { now, wall, .. } = *run.env();
-    let is_due = |timer: &Timer| {
-        let fires_at = Timestamp::from_nanos(timer.fires_at);
-        fires_at <= now && wall.has_come_to(fires_at, Timestamp::from_nanos(timer.set_at))
-    };
-    let mut due: Vec<_> = run.timers.values().filter(|timer| is_due(timer)).cloned().collect();
+    let has_come =
+        |timer: &Timer| wall.has_come_to(Timestamp::from_nanos(timer.fires_at), Timestamp::from_nanos(timer.set_at));
+    let due = run.timers.due(now).into_iter();
+    let mut due: Vec<_> = due.filter(|timer| has_come(timer)).cloned().collect();
     due.sort_by_key(|timer| (timer.fires_at, timer.started_event_id));
     let news = !due.is_empty();
     for timer in due {
@@ -82,14 +81,9 @@ fn fire_timers(run: &mut RunDraft<'_, '_>) {
 
 fn wake_activities(run: &mut RunDraft<'_, '_>) {
     let now = run.env().now;
-    let due: Vec<(Arc<Activity>, ActivityDeadline)> = run
-        .activities
-        .values()
-        .filter_map(|activity| {
-            let (at, deadline) = activity_deadline(activity)?;
-            (at <= now).then(|| (activity.clone(), deadline))
-        })
-        .collect();
+    let due = run.activities.due(now).into_iter();
+    let due: Vec<(Arc<Activity>, ActivityDeadline)> =
+        due.filter_map(|activity| Some((activity.clone(), activity_deadline(activity)?.1))).collect();
     for (activity, deadline) in due {
         match deadline {
             ActivityDeadline::Due => {

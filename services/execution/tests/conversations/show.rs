@@ -1,6 +1,8 @@
 //! The state, in short: what is pending, what is owed, when to wake up.
 
-use execution::{Activity, ActivityState, Obligation, Run, Workflow, activity_state, next_wake_up, obligations};
+use execution::{
+    Activity, ActivityState, Obligation, Run, Workflow, activity_state, next_wake_up, obligation, obligations,
+};
 
 use crate::world::since_start;
 
@@ -8,7 +10,8 @@ use crate::world::since_start;
 pub fn everything(workflow: &Workflow, runs: &[String]) -> Vec<String> {
     let runs = runs.iter().filter_map(|run_id| workflow.runs.get(run_id));
     let mut lines: Vec<_> = runs.flat_map(|run| of_run(run)).collect();
-    lines.extend(obligations(workflow).into_iter().map(|(_, owed)| format!("owes: {}", obligation(&owed))));
+    let owed = obligations(workflow).into_iter().filter_map(|id| obligation(workflow, &id));
+    lines.extend(owed.map(|owed| format!("owes: {}", show(&owed))));
     let wake = next_wake_up(workflow).map_or("never".to_owned(), |wake| since_start(wake.nanos()));
     lines.push(format!("wakes up: {wake}"));
     lines
@@ -92,7 +95,7 @@ pub fn attempt(activity: &Activity) -> String {
     text
 }
 
-fn obligation(owed: &Obligation) -> String {
+fn show(owed: &Obligation) -> String {
     match owed {
         Obligation::OfferWorkflowTask(offer) => {
             let sticky = offer.sticky_of.as_ref().map(|of| format!(" (sticky of {of})")).unwrap_or_default();

@@ -147,8 +147,8 @@ impl World {
 
     fn meet_runs(&mut self) {
         for run_id in self.workflow.runs.keys() {
-            if !self.runs.contains(run_id) {
-                self.runs.push(run_id.clone());
+            if !self.runs.iter().any(|known| known == run_id) {
+                self.runs.push(run_id.to_owned());
             }
         }
     }
@@ -203,7 +203,7 @@ impl World {
         for run_id in self.runs.clone() {
             let Some(run) = self.workflow.runs.get(&run_id).cloned() else { continue };
             let shown = self.shown.insert(run_id.clone(), run.last_event_id()).unwrap_or(0);
-            let events = run.batches.iter().flat_map(|batch| batch.events());
+            let events = run.batches.values().flat_map(|batch| batch.events());
             let mut fresh = events.filter(|event| event.event_id > shown).peekable();
             if fresh.peek().is_some() && self.runs.len() > 1 {
                 lines.push(format!("in {run_id}:"));

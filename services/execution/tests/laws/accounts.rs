@@ -5,15 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use api::temporal::api::history::v1::history_event::Attributes as A;
-use execution::{Activity, ActivityState, Run, Workflow, activity_state, next_wake_up, obligations};
+use execution::{
+    Activity, ActivityState, Run, Workflow, activity_state, next_wake_up, obligation, obligations, owed_changes,
+};
 use ids::Timestamp;
 
 /// Checks every run in memory.
 pub fn balance(workflow: &Workflow) -> Result<(), String> {
     let owed = obligations(workflow);
-    let ids: BTreeSet<&str> = owed.iter().map(|(id, _)| id.as_str()).collect();
+    let ids: BTreeSet<String> = owed.iter().map(ToString::to_string).collect();
     if ids.len() != owed.len() {
         return Err(format!("two obligations have one id: {owed:?}"));
+    }
+    if let Some(id) = owed.iter().find(|id| obligation(workflow, id).is_none()) {
+        return Err(format!("{id} is owed, but nobody knows what it is"));
     }
     let accounts = Accounts { owed: ids, wake: next_wake_up(workflow) };
     for run in workflow.runs.values() {
@@ -22,12 +27,24 @@ pub fn balance(workflow: &Workflow) -> Result<(), String> {
     Ok(())
 }
 
-struct Accounts<'a> {
-    owed: BTreeSet<&'a str>,
+/// What a step says of what is owed is what all that is owed comes to.
+pub fn follow(before: &Workflow, after: &Workflow) -> Result<(), String> {
+    let changes = owed_changes(before, after);
+    let mut owed: BTreeSet<_> = obligations(before).into_iter().collect();
+    let settled = changes.settled.iter().all(|id| owed.remove(id));
+    let fresh = changes.fresh.iter().all(|id| owed.insert(id.clone()));
+    if settled && fresh && owed == obligations(after).into_iter().collect() {
+        return Ok(());
+    }
+    Err(format!("owed before: {:?}\nafter: {:?}\nbut {changes:?}", obligations(before), obligations(after)))
+}
+
+struct Accounts {
+    owed: BTreeSet<String>,
     wake: Option<Timestamp>,
 }
 
-impl Accounts<'_> {
+impl Accounts {
     fn of_run(&self, run: &Run) -> Result<(), String> {
         let id = &run.core.run_id;
         if run.is_open() {
@@ -147,7 +164,7 @@ impl Accounts<'_> {
 
 /// Without a task, everything since the last completed one is that worker's own doing.
 fn nothing_unheard(run: &Run) -> Result<(), String> {
-    let events = run.batches.iter().flat_map(|batch| batch.events()).rev();
+    let events = run.batches.values().flat_map(|batch| batch.events()).rev();
     for event in events {
         match &event.attributes {
             Some(A::WorkflowTaskCompletedEventAttributes(_)) => return Ok(()),

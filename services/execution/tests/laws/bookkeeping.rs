@@ -50,7 +50,7 @@ impl Histories {
     pub fn of(workflow: &Workflow) -> Result<Self, String> {
         let mut histories = Self::default();
         for (id, run) in &workflow.runs {
-            let events = run.batches.iter().flat_map(|batch| batch.events());
+            let events = run.batches.values().flat_map(|batch| batch.events());
             histories.add(id, events, Timestamp::MAX)?;
             if let Some(history) = histories.runs.get_mut(id) {
                 history.settled = history.closed;

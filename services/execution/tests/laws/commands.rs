@@ -144,7 +144,7 @@ fn open_command(dice: &mut Dice, run: &Run) -> A {
             start_to_fire_timeout: dice.maybe(99, duration),
         }),
         55..60 => A::CancelTimerCommandAttributes(CancelTimerCommandAttributes {
-            timer_id: match dice.any(run.timers.keys().cloned()) {
+            timer_id: match dice.any(run.timers.keys().map(str::to_owned)) {
                 Some(id) if dice.percent(90) => id,
                 _ if dice.percent(80) => return marker(dice),
                 _ => id(dice),

@@ -15,7 +15,7 @@ pub fn from_events_alone(run: &Run) -> Result<(), String> {
         return Ok(());
     }
     let mut workflow = Workflow::default();
-    for batch in run.batches.iter() {
+    for batch in run.batches.values() {
         let steps = (0..batch.count).map(|_| Step::Event).collect();
         let run_id = run.core.run_id.clone();
         workflow.apply(&Change::Run(RunChange { run_id, steps, batch: Some(batch.clone()) }))?;
@@ -49,11 +49,11 @@ fn known_from_events(run: &Run) -> Run {
         transitions: 0,
         ..core.clone()
     };
-    let scheduled = run.activities.iter().map(|(id, activity)| {
+    let scheduled = run.activities.values().map(|activity| {
         let mut activity = (**activity).clone();
         let cancel_requested_event_id = activity.progress.cancel_requested_event_id;
         activity.progress = execution::ActivityProgress { cancel_requested_event_id, ..Default::default() };
-        (*id, Arc::new(activity))
+        Arc::new(activity)
     });
     known.activities = scheduled.collect();
     if !run.is_open() {

@@ -18,7 +18,7 @@ use execution::{
     ChildClosed, ChildReleased, ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested,
     ExternalSignalled, FailActivity, FailWorkflowTask, Heartbeat, Input, Obligation, Offered, Parent, ParentNotified,
     Read, RequestCancel, ResetSticky, Run, RunRef, Signal, Start, StartActivity, StartTask, StartWorkflowTask, TaskId,
-    TaskOffer, TaskOffered, Terminate, WakeUp, Workflow, WorkflowTaskOffered, activity_state, obligations,
+    TaskOffer, TaskOffered, Terminate, WakeUp, Workflow, WorkflowTaskOffered, activity_state, obligation, obligations,
 };
 
 use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
@@ -99,7 +99,7 @@ fn signal(dice: &mut Dice) -> Signal {
 }
 
 fn run_id(workflow: &Workflow, dice: &mut Dice) -> String {
-    if dice.percent(70) { String::new() } else { dice.any(workflow.runs.keys().cloned()).unwrap_or_default() }
+    if dice.percent(70) { String::new() } else { dice.any(workflow.runs.keys().map(str::to_owned)).unwrap_or_default() }
 }
 
 fn cancel(workflow: &Workflow, dice: &mut Dice) -> Input {
@@ -125,8 +125,8 @@ fn answer(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     {
         return Some(kept);
     }
-    let (_, owed) = dice.any(obligations(workflow))?;
-    Some(answer_to(&owed, dice, 80))
+    let id = dice.any(obligations(workflow))?;
+    Some(answer_to(&obligation(workflow, &id)?, dice, 80))
 }
 
 /// How something owed ends: well, in so many of a hundred cases.

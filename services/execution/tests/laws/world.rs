@@ -11,7 +11,7 @@ use bytes::Bytes;
 use execution::{
     ActivitySelector, ActivityState, ActivityTaken, Ask, Chain, ChainRow, Change, CompleteActivity,
     CompleteWorkflowTask, Env, Input, Limits, Rejection, Reply, Run, RunRow, Started, TaskCompleted, TaskTaken,
-    Transition, WakeUp, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligations,
+    Transition, WakeUp, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligation, obligations,
 };
 use ids::{Timestamp, WallClock};
 use prost::Message;
@@ -186,7 +186,7 @@ impl World {
         let chain: Chain = chain.map_err(|error| error.to_string())?.into_chain()?;
         let mut reread = Workflow { chain: Arc::new(chain), ..Workflow::default() };
         for run in self.live.runs.values() {
-            reread.runs.insert(run.core.run_id.clone(), Arc::new(through_row(run)?));
+            reread.runs.insert(Arc::new(through_row(run)?));
         }
         self.live = reread;
         self.check_same()
@@ -196,11 +196,11 @@ impl World {
     fn evict(&mut self) {
         self.note("eviction");
         let live_runs = self.live.chain.live_runs.clone();
-        let (kept, gone) = std::mem::take(&mut self.live.runs).into_iter().partition(|(id, _)| live_runs.contains(id));
-        self.live.runs = kept;
-        for (id, run) in gone {
-            self.table.insert(id, RunRow::of(&run).encode_to_vec());
+        let is_live = |run: &Run| live_runs.contains(&run.core.run_id);
+        for run in self.live.runs.values().filter(|run| !is_live(run)) {
+            self.table.insert(run.core.run_id.clone(), RunRow::of(run).encode_to_vec());
         }
+        self.live.runs.retain(|run| is_live(run));
     }
 
     fn say(&mut self, input: Input) -> Result<(), String> {
@@ -228,7 +228,7 @@ impl World {
         match self.table.get(&run_id) {
             Some(row) => {
                 let row = RunRow::decode(row.as_slice()).map_err(|error| error.to_string())?;
-                self.live.runs.insert(run_id, Arc::new(row.into_run()?));
+                self.live.runs.insert(Arc::new(row.into_run()?));
             }
             None => drop(self.live.absent.insert(run_id)),
         }
@@ -247,6 +247,7 @@ impl World {
         let encoded: Vec<Bytes> = transition.changes.iter().map(Change::encode).collect();
         apply(&mut self.folded, &encoded)?;
         self.log.push(encoded);
+        accounts::follow(&self.live, &transition.next)?;
         self.live = transition.next;
         self.live.absent.clear();
         self.check_same()?;
@@ -293,8 +294,8 @@ impl World {
             if without_history(run) != without_history(folded) {
                 return Err(format!("run: {run:?}\nfrom the log: {folded:?}"));
             }
-            let tail = &folded.batches[folded.batches.len() - run.batches.len()..];
-            if tail != &run.batches[..] {
+            let tail = folded.batches.values().skip(folded.batches.len() - run.batches.len());
+            if !tail.eq(run.batches.values()) {
                 return Err("the history in memory is not the log's".to_owned());
             }
         }
@@ -351,8 +352,8 @@ impl World {
     }
 
     fn sensible(&self, run: &Run, dice: &mut Dice) -> Option<Input> {
-        if let Some((_, owed)) = obligations(&self.live).first() {
-            return Some(talk::answer_to(owed, dice, 100));
+        if let Some(id) = obligations(&self.live).first() {
+            return Some(talk::answer_to(&obligation(&self.live, id)?, dice, 100));
         }
         if let Some(task) = talk::held_task(run) {
             let request = RespondWorkflowTaskCompletedRequest::default();

@@ -1,4 +1,4 @@
-//! Which request is let in next: a weighted fair queue over namespaces, in front of a bounded number that are under way. Pure.
+//! Which request is admitted next: a weighted fair queue over namespaces, in front of a bounded number that are under way. Pure.
 //!
 //! A namespace with less under way than its share does not wait at all. The others take turns, each turn worth its weight in
 //! requests; a large request is worth several. Within a namespace, what finishes work goes before what begins some.
@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use ids::NamespaceId;
 
-/// What a request is for, in the order in which a namespace's requests are let in.
+/// What a request is for, in the order in which a namespace's requests are admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
     /// Completions, failures and heartbeats: work that is under way comes to an end by them.
@@ -29,7 +29,7 @@ struct Lane<W> {
     running: usize,
     waiting: [VecDeque<Waiting<W>>; CLASSES],
     weight: usize,
-    /// What it may still have let in during this turn; below zero after a request that was worth more.
+    /// What may still be admitted of it during this turn; below zero after a request that was worth more.
     credit: isize,
 }
 
@@ -86,7 +86,7 @@ impl<W> FairQueue<W> {
         self.lanes.get(namespace)?.waiting[class as usize].front().map(|waiting| &waiting.waiter)
     }
 
-    /// Puts a request into line that was not let in.
+    /// Enqueues a request that was not admitted.
     pub(crate) fn wait(&mut self, namespace: &NamespaceId, weight: usize, class: Class, cost: usize, waiter: W) {
         let lane = lane(&mut self.lanes, &mut self.weights, namespace, weight);
         if lane.len() == 0 {
@@ -111,8 +111,8 @@ impl<W> FairQueue<W> {
         self.limit = limit.max(1);
     }
 
-    /// Lets the next in line in, if there is room: who it is, of which namespace, and what it costs. To be called again
-    /// until there is none. One that is `gone` leaves the line without being let in.
+    /// Admits the next request, if there is room: its item, namespace and cost. To be called again
+    /// until there is none. One that is `gone` leaves the queue without being admitted.
     pub(crate) fn next(&mut self, gone: impl Fn(&W) -> bool) -> Option<(NamespaceId, usize, W)> {
         while self.running < self.limit {
             let namespace = self.ring.front()?.clone();

@@ -1,4 +1,4 @@
-//! The order in which namespaces are let in, one request at a time.
+//! The order in which namespaces are admitted, one request at a time.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn ask(queue: &mut Queue, namespace: &NamespaceId, class: Class, cost: usize, wa
     entered
 }
 
-/// Ends one request of `namespace` of cost 1, and says who is let in.
+/// Ends one request of `namespace` of cost 1, and returns which is admitted.
 fn end(queue: &mut Queue, namespace: &NamespaceId) -> Vec<&'static str> {
     queue.leave(namespace, 1);
     std::iter::from_fn(|| queue.next(|_| false)).map(|(_, _, waiter)| waiter).collect()
@@ -60,7 +60,7 @@ fn above_their_shares_namespaces_take_turns() {
     for _ in 0..3 {
         ask(&mut queue, &quiet(), Class::Beginning, 1, "quiet");
     }
-    // One of the quiet ones was let in at once, so three are under way: one must end before anybody comes in.
+    // One of the quiet ones was admitted at once, so three are under way: one must end before another is admitted.
     assert_eq!(end(&mut queue, &loud()), Vec::<&str>::new());
     let let_in: Vec<_> = (0..4).flat_map(|_| end(&mut queue, &loud())).collect();
     assert_eq!(let_in, ["loud", "quiet", "loud", "quiet"]);

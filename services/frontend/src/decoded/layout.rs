@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_told_from_descriptors_are_those_of_the_structs_or_a_little_more() {
+    fn sizes_estimated_from_descriptors_are_those_of_the_structs_or_a_little_more() {
         let files = FileDescriptorSet::decode(api::DESCRIPTORS).unwrap();
         let layout = Layout::of(&files);
         let table = [
@@ -192,8 +192,11 @@ mod tests {
             (".google.protobuf.Any", size_of::<prost_types::Any>()),
         ];
         for (name, real) in table {
-            let told = layout.struct_bytes(name);
-            assert!((real..=real + real / 5).contains(&told), "{name} takes {real} bytes, the layout says {told}");
+            let estimate = layout.struct_bytes(name);
+            assert!(
+                (real..=real + real / 5).contains(&estimate),
+                "{name} takes {real} bytes, the layout says {estimate}"
+            );
         }
     }
 }

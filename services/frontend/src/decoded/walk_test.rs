@@ -80,7 +80,7 @@ fn what_the_decoder_reads_before_it_finds_a_fault_is_counted() {
 #[test]
 fn unknown_fields_and_groups_are_passed_over() {
     let none = bound(b"");
-    // Numbers of all widths, text and a group with a group in it, all with field numbers that nobody has.
+    // Numbers of all widths, text and a group with a group in it, all with unknown field numbers.
     let unknown = b"\xf8\x3f\x01\xf9\x3f12345678\xfd\x3f1234\xfa\x3f\x02ab\xfb\x3f\x0b\x0a\x01x\x0c\xfc\x3f";
     assert_eq!(bound(unknown), none);
     let mut with_input = unknown.to_vec();

@@ -9,7 +9,7 @@ use crate::Frontend;
 use crate::deadline::Call;
 use crate::tokens::{Content, Kind};
 
-/// What `serve` is given of its caller and of whom the request concerns.
+/// What `serve` gets of its caller and its namespace.
 pub(crate) trait Context<Q>: Sized + Send + 'static {
     /// The namespace that the request waits its turn in; empty for requests to none, and from workers that are known by
     /// their token.

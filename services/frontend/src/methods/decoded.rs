@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tonic::Request;
 
-/// A decoded message. Goes along with a request as an extension, which must be `Clone`; the first to ask gets it.
+/// A decoded message. Goes along with a request as an extension, which must be `Clone`; the first taker gets it.
 #[derive(Clone)]
 pub(crate) struct Decoded(Arc<Mutex<Option<Box<dyn Any + Send>>>>);
 

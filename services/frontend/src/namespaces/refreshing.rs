@@ -1,4 +1,4 @@
-//! One listing for all who ask before it begins. At most one is under way, so that many who ask cost two.
+//! One listing for all callers that come before it begins. At most one is under way, so that many callers cost two.
 
 use calls::ServiceResult;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use calls::Namespace;
 use ids::NamespaceId;
 
-/// All namespaces, as far as they have been heard of.
+/// All namespaces, as far as they have been loaded.
 #[derive(Default)]
 pub(super) struct Snapshot(RwLock<Entries>);
 

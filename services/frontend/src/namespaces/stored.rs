@@ -94,7 +94,7 @@ impl Claim {
         id_row(&self.id)
     }
 
-    /// The second row, as the creator would write it: the same bytes, whoever writes them.
+    /// The second row, as the creator would write it: the same bytes from every writer.
     pub(super) fn created_bytes(&self) -> Bytes {
         self.created.as_ref().map(StoredNamespace::to_bytes).unwrap_or_default()
     }

@@ -87,7 +87,7 @@ impl Keys {
         }
         let mut all = BTreeMap::new();
         for StoredKey { id, secret } in stored.keys {
-            all.insert(id, super::key(&secret).ok_or_else(|| corrupt("holds a key of no use"))?);
+            all.insert(id, super::key(&secret).ok_or_else(|| corrupt("holds an invalid key"))?);
         }
         let current = all.get(&stored.current).cloned().ok_or_else(|| corrupt("lacks its current key"))?;
         Ok(Self { current: (stored.current, current), all })

@@ -57,7 +57,7 @@ pub(super) async fn unary(
         if data.len() > SMALL {
             room?;
         } else if room.is_err() {
-            // What it answers is done, and small: it leaves, and those who ask next are refused.
+            // What it answers is done, and small: it leaves, and later requests are refused.
             held.add(data.len());
         }
         Ok(held.split(usize::MAX))
@@ -103,7 +103,7 @@ impl http_body::Body for Answer {
             match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
                 Some(Ok(frame)) if frame.is_data() => {
                     this.data = frame.into_data().unwrap_or_default();
-                    // What is there is there. Those who ask next are refused.
+                    // What is there is there. Later requests are refused.
                     this.held.add(this.data.len());
                 }
                 other => return Poll::Ready(other),

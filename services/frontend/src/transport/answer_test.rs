@@ -65,7 +65,7 @@ async fn large_answers_need_room_and_small_ones_take_it() {
     let refused = unary(response(SMALL + 1), &large, Arc::default()).await.err().unwrap();
     assert_eq!(refused.to_string(), "requests in flight hold 0 bytes, at most 1000 are allowed, try again");
     let small = unary(response(SMALL), &account(&memory), Arc::default()).await.unwrap();
-    assert!(memory.request(ConnectionShare::default()).grow(1).is_err(), "nobody else begins meanwhile");
+    assert!(memory.request(ConnectionShare::default()).grow(1).is_err(), "no other request begins meanwhile");
     drop(small);
     memory.request(ConnectionShare::default()).grow(1000).unwrap();
 }

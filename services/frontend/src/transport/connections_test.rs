@@ -54,14 +54,14 @@ async fn without_descriptors_an_unused_connection_goes_and_one_line_in_ten_secon
     for _ in 0..299 {
         assert!(acceptor.accepted(failure()).await.is_none());
     }
-    let told = lines.text();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("failures=1"), "{told:?}");
+    let logged = lines.text();
+    assert_eq!(logged.len(), 1, "{logged:?}");
+    assert!(logged[0].contains("failures=1"), "{logged:?}");
     runtime.sleep(Duration::from_secs(10)).await;
     assert!(acceptor.accepted(failure()).await.is_none());
-    let told = lines.text();
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[1].contains("failures=300"), "{told:?}");
+    let logged = lines.text();
+    assert_eq!(logged.len(), 2, "{logged:?}");
+    assert!(logged[1].contains("failures=300"), "{logged:?}");
     let (_peer, stream) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     assert!(acceptor.accepted(stream).await.is_some(), "accepting goes on");
     drop(in_use);

@@ -1,4 +1,4 @@
-//! The layer in front of every handler: which service a path means, what an unknown one is told, the caller's deadline,
+//! The layer in front of every handler: which service a path means, the error for an unknown one, the caller's deadline,
 //! and what happens when a handler panics.
 
 use std::convert::Infallible;
@@ -33,8 +33,8 @@ use crate::errors::{mismatch_to_status, to_status};
 use crate::memory::{Account, ConnectionShare, RequestMemory};
 use crate::methods::{Handler, methods};
 
-/// An error should reach its caller before the caller's patience ends, since it says more than a deadline that passed.
-const LAST_MOMENT: Duration = Duration::from_millis(200);
+/// An error should reach its caller before the caller's deadline, since it says more than a deadline that passed.
+const DEADLINE_MARGIN: Duration = Duration::from_millis(200);
 
 /// Sends each request to the method, or to the small service, that its path names.
 #[derive(Clone)]
@@ -123,7 +123,7 @@ impl Routes {
         let account = Account::new(self.memory.request(charged.memory));
         // Dropped with what it holds in every case but one: there is a response, and a caller to write it to.
         let receipts = ReceiptSlot::default();
-        let deadline = timeout.map(|timeout| self.runtime.now() + timeout - LAST_MOMENT.min(timeout / 5));
+        let deadline = timeout.map(|timeout| self.runtime.now() + timeout - DEADLINE_MARGIN.min(timeout / 5));
         request.extensions_mut().insert(Received { deadline, receipts: receipts.clone() });
         let answer = async {
             match self.read(number, request, &account).await {
@@ -187,7 +187,7 @@ struct Charged {
 }
 
 impl Charged {
-    /// Leaves what the connection itself tells in the request.
+    /// Adds what is known of the connection to the request.
     fn take(request: &mut Request<Body>) -> Self {
         let extensions = request.extensions_mut();
         let Some(ConnectInfo { memory, unwritten, inner }) = extensions.remove::<ConnectInfo<ConnectionInfo>>() else {
@@ -198,7 +198,7 @@ impl Charged {
     }
 }
 
-/// A panic is a bug in us: its caller hears INTERNAL, other requests on the connection go on.
+/// A panic is a bug in us: its caller gets INTERNAL, other requests on the connection go on.
 async fn caught(answer: impl Future<Output = Result<Response<Body>, Infallible>>) -> Response<Body> {
     match AssertUnwindSafe(answer).catch_unwind().await {
         Ok(Ok(response)) => response,
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_handler_is_dropped_at_its_callers_deadline_and_the_caller_told_so() {
+    async fn a_handler_is_dropped_at_its_callers_deadline_and_the_caller_gets_deadline_exceeded() {
         let runtime = Runtime::virtual_from(Timestamp::from_millis(1_000_000));
         let stuck = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, Infallible>>());
         let mut dispatch = Dispatch::new(
@@ -283,15 +283,15 @@ mod tests {
         assert_eq!(status.code(), Code::DeadlineExceeded);
     }
 
-    struct Told(tokio::sync::mpsc::UnboundedSender<&'static str>);
+    struct Noted(tokio::sync::mpsc::UnboundedSender<&'static str>);
 
-    impl Receipt for Told {
+    impl Receipt for Noted {
         fn written(self: Box<Self>) {
             self.0.send("written").unwrap();
         }
     }
 
-    impl Drop for Told {
+    impl Drop for Noted {
         fn drop(&mut self) {
             self.0.send("dropped").unwrap();
         }
@@ -299,9 +299,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_handlers_receipt_hears_whether_its_response_was_written() {
-        let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
         let hands_out = tower::service_fn(move |request: Request<Body>| {
-            let receipt = Told(told.clone());
+            let receipt = Noted(sender.clone());
             async move {
                 request.extensions().get::<Received>().unwrap().receipts.put(Box::new(receipt));
                 Ok(Response::new(Body::new(Full::new(Bytes::from_static(b"a task")))))
@@ -320,10 +320,10 @@ mod tests {
             dispatch.call(Request::builder().uri(path).body(empty()).unwrap())
         };
         let response = call().await.unwrap();
-        assert!(hears.try_recv().is_err(), "neither, as yet");
+        assert!(receiver.try_recv().is_err(), "neither, as yet");
         drop(response);
-        assert_eq!(hears.recv().await, Some("dropped"));
+        assert_eq!(receiver.recv().await, Some("dropped"));
         call().await.unwrap().into_body().collect().await.unwrap();
-        assert_eq!(hears.recv().await, Some("written"));
+        assert_eq!(receiver.recv().await, Some("written"));
     }
 }

@@ -103,7 +103,7 @@ impl Reader {
         let job = move || {
             let Some(message) = plain(&framed, limit, &account)? else {
                 memory::refused("announced");
-                // Decompression stops at the limit, so that all there is to tell is "more".
+                // Decompression stops at the limit, so that the size is only known to be more.
                 return Err(Refused::Status(oversize::status(limit + 1, limit)));
             };
             charge(number, &message[PREFIX..], limits, &account)?;
@@ -112,7 +112,7 @@ impl Reader {
         self.apart(job, chars).await
     }
 
-    /// Runs `job` on a thread that serves nobody.
+    /// Runs `job` on a thread that serves no connection.
     async fn apart(
         &self,
         job: impl FnOnce() -> Result<Message, Refused> + Send + 'static,

@@ -1,7 +1,7 @@
 //! A response's body on its way out, when something depends on whether it goes out at all.
 //!
 //! The connection looks for a reset of the stream and then asks for the body; for a stream that was reset it drops the
-//! body unasked. So a body that is asked for leaves, as far as anybody on this side of the wire can tell.
+//! body unasked. So a body that is asked for leaves, as far as this side of the wire can know.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,7 +19,7 @@ struct NotifyOnWrite {
     receipt: Option<Box<dyn Receipt>>,
 }
 
-/// `response`, which tells `receipt` when it is written. One without a body is a refusal, and hands nothing out.
+/// `response`, which notifies `receipt` when it is written. One without a body is a refusal, and hands nothing out.
 pub(super) fn notify_on_write(response: Response<Body>, receipt: Option<Box<dyn Receipt>>) -> Response<Body> {
     match receipt {
         None => response,

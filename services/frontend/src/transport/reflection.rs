@@ -5,7 +5,7 @@ use tonic_reflection::server::{Builder, v1, v1alpha};
 use crate::frontend::StartError;
 use crate::methods::methods;
 
-/// The services that are told of; what is not served of them answers so.
+/// The services that reflection lists; methods that are not served answer so.
 fn builder() -> Builder<'static> {
     let builder = Builder::configure()
         .register_encoded_file_descriptor_set(api::DESCRIPTORS)

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::memory::Held;
 
-/// Periods that are told apart: this one, the one before, and all that came earlier.
+/// Periods that are counted separately: this one, the one before, and all that came earlier.
 const PERIODS: usize = 3;
 
 /// The parts of one connection, counted by the period they were given in.

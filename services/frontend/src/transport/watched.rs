@@ -22,7 +22,7 @@ pub(super) struct ConnectInfo<I> {
     pub(super) memory: ConnectionShare,
     /// What it was given and has not written.
     pub(super) unwritten: Arc<Unwritten>,
-    /// What the connection itself tells.
+    /// What is known of the connection itself.
     pub(super) inner: I,
 }
 

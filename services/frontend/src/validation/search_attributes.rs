@@ -119,7 +119,7 @@ fn has_type(payload: &Payload, expected: IndexedValueType) -> bool {
     }
 }
 
-/// `2006-01-02T15:04:05…`: enough to tell a date from other text; visibility parses it.
+/// `2006-01-02T15:04:05…`: enough to distinguish a date from other text; visibility parses it.
 fn looks_like_a_date(text: &str) -> bool {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00";
     text.len() > SHAPE.len()

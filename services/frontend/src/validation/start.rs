@@ -132,7 +132,7 @@ fn cron(schedule: &str, limits: &RequestLimits) -> ServiceResult<()> {
         return Ok(());
     }
     fields::length("cron_schedule", schedule, limits)?;
-    // The one place that knows who reads cron schedules.
+    // The one place that knows which crate reads cron schedules.
     execution::cron::validate(schedule).or_else(|reason| {
         invalid(format!("cron_schedule {:?} cannot be understood: {reason}", fields::beginning(schedule)))
     })

@@ -21,7 +21,7 @@ pub(crate) fn task_queue(queue: Option<&TaskQueue>, limits: &RequestLimits) -> S
     }
 }
 
-/// A task queue of Nexus tasks: anybody's, or the one on which the server would tell one worker what to do.
+/// A task queue of Nexus tasks: any worker's, or the one on which the server would send commands to one worker.
 pub(crate) fn nexus_task_queue(queue: Option<&TaskQueue>, limits: &RequestLimits) -> ServiceResult<()> {
     match named(queue, limits)? {
         TaskQueueKind::Unspecified | TaskQueueKind::Normal | TaskQueueKind::WorkerCommands => Ok(()),

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unversioned_workers_are_accepted_and_versioned_ones_told_why_not() {
+    fn unversioned_workers_are_accepted_and_versioned_ones_refused_with_the_reason() {
         let limits = RequestLimits::default();
         let options = |worker_versioning_mode| WorkerDeploymentOptions {
             deployment_name: "orders".to_owned(),

@@ -35,7 +35,7 @@ pub(super) async fn heartbeat(
     }
     let failure = too_large("heartbeat details", request.details.as_ref(), limits);
     fail_instead(frontend, ctx, activity, failure, request.identity).await?;
-    // Ends the work: nobody waits for its result any more.
+    // Ends the work: its result is not waited for any more.
     Ok(wire::RecordActivityTaskHeartbeatResponse { cancel_requested: true, ..Default::default() })
 }
 

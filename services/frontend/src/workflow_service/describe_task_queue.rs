@@ -1,4 +1,4 @@
-//! DescribeTaskQueue: who polls, and how much is waiting.
+//! DescribeTaskQueue: the pollers, and how much is waiting.
 
 use api::temporal::api::enums::v1::{DescribeTaskQueueMode, TaskQueueType};
 use api::temporal::api::workflowservice::v1 as wire;

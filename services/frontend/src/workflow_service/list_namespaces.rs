@@ -37,7 +37,7 @@ pub(crate) async fn serve(
         Ok(0) | Err(_) => DEFAULT_PAGE,
         Ok(size) => size,
     };
-    // One more than asked for tells whether there is another page.
+    // One more than asked for shows whether there is another page.
     let mut found = frontend.namespaces().page(after.as_deref(), size + 1);
     let more = found.len() > size;
     found.truncate(size);

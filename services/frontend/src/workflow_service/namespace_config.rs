@@ -66,7 +66,7 @@ pub(super) fn shown(namespace: &Namespace, settings: &FrontendSettings) -> wire:
     }
 }
 
-/// Its config. Clients look into `bad_binaries` without asking whether it is there.
+/// Its config. Clients look into `bad_binaries` without checking that it is there.
 pub(super) fn shown_config(namespace: &Namespace) -> NamespaceConfig {
     let bad_binaries = Some(namespace.config.bad_binaries.clone().unwrap_or_default());
     NamespaceConfig { bad_binaries, ..namespace.config.clone() }

@@ -25,7 +25,7 @@ pub(crate) async fn serve(
 ) -> ServiceResult<wire::QueryWorkflowResponse> {
     let long_polls = &frontend.settings().long_polls;
     let ctx = ctx.until(call.deadline(call.timeout.unwrap_or(long_polls.query), long_polls.margin));
-    // Its worker's polls end with the server, so nobody would answer.
+    // Its worker's polls end with the server, so no worker would answer.
     tokio::select! {
         response = frontend.history().query_workflow(&ctx, request) => response,
         () = frontend.stopping().cancelled() => {

@@ -1,4 +1,4 @@
-//! RecordActivityTaskHeartbeatById: an activity is alive, told by somebody who knows its id.
+//! RecordActivityTaskHeartbeatById: an activity is alive, reported by its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::{ActivityRef, ServiceResult};

@@ -1,4 +1,4 @@
-//! RespondActivityTaskCanceledById: an activity accepted its cancellation, told by somebody who knows its id.
+//! RespondActivityTaskCanceledById: an activity accepted its cancellation, reported by its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::{ActivityRef, ServiceResult};

@@ -1,4 +1,4 @@
-//! RespondActivityTaskCompletedById: an activity's result, told by somebody who knows its id.
+//! RespondActivityTaskCompletedById: an activity's result, reported by its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::{ActivityRef, ServiceResult};

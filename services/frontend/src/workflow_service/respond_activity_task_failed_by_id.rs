@@ -1,4 +1,4 @@
-//! RespondActivityTaskFailedById: an activity's failure, told by somebody who knows its id.
+//! RespondActivityTaskFailedById: an activity's failure, reported by its id.
 
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::{ActivityRef, ServiceResult};

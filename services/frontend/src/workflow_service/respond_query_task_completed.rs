@@ -13,7 +13,7 @@ use crate::validation::{failures, fields, payloads};
 pub(crate) fn check(request: &mut wire::RespondQueryTaskCompletedRequest, limits: &RequestLimits) -> ServiceResult<()> {
     fields::known::<QueryResultType>("completed_type", request.completed_type)?;
     failures::fit(request.failure.as_mut(), limits);
-    // Somebody waits for an answer: tell them that there is none, rather than the worker that it may not answer.
+    // The query's caller waits: it gets the error, not the worker.
     if !payloads::fit(request.query_result.as_ref(), limits) {
         request.completed_type = QueryResultType::Failed as i32;
         request.error_message = payloads::excess("query_result", request.query_result.take().as_ref(), limits);

@@ -36,7 +36,7 @@ pub(crate) fn check(
             "intermediate_page or page_number is set, but this server takes completions in one piece".to_owned(),
         ));
     }
-    // Deeper chains could not be read back; everything else about commands is the execution's to judge.
+    // Deeper chains could not be read back; everything else about commands is checked by the execution.
     for command in &mut request.commands {
         match &mut command.attributes {
             Some(Attributes::FailWorkflowExecutionCommandAttributes(fail)) => {
@@ -76,7 +76,7 @@ pub(crate) async fn serve(
 }
 
 /// The namespaces that commands name. One that does not exist is refused before anything happens, as in the public server;
-/// whether commands may reach those that do is the execution's to judge.
+/// whether commands may reach those that do is checked by the execution.
 fn namespaces_of(commands: &[Command]) -> impl Iterator<Item = &str> {
     let named = commands.iter().filter_map(|command| match command.attributes.as_ref()? {
         Attributes::StartChildWorkflowExecutionCommandAttributes(start) => Some(start.namespace.as_str()),

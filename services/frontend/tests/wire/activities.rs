@@ -86,12 +86,12 @@ async fn activities_are_found_by_their_ids_too() {
         workflow_id: "order-1".to_owned(),
         run_id: RUN.to_owned(),
         activity_id: "charge".to_owned(),
-        identity: "somebody".to_owned(),
+        identity: "a client".to_owned(),
         ..Default::default()
     };
     client.respond_activity_task_completed_by_id(request.clone()).await.unwrap();
     let seen = server.neighbours.last("complete_activity").request;
-    assert!(seen.contains("Id { workflow_id: \"order-1\"") && seen.contains("somebody"), "{seen}");
+    assert!(seen.contains("Id { workflow_id: \"order-1\"") && seen.contains("a client"), "{seen}");
     let status = client
         .respond_activity_task_completed_by_id(wire::RespondActivityTaskCompletedByIdRequest {
             activity_id: String::new(),

@@ -28,7 +28,7 @@ async fn refused(client: &mut Client, change: impl FnOnce(&mut wire::StartWorkfl
 }
 
 #[tokio::test]
-async fn starts_that_make_no_sense_reach_nobody() {
+async fn starts_that_make_no_sense_do_not_reach_history() {
     let server = Server::start().await;
     let client = &mut server.client().await;
     let invalid = |text: &str| (Code::InvalidArgument, text.to_owned());

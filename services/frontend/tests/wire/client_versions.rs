@@ -64,7 +64,7 @@ async fn a_client_that_does_not_know_this_server_hears_its_version() {
 }
 
 #[tokio::test]
-async fn other_services_of_the_socket_ask_the_same_and_what_nobody_knows_stays_unknown() {
+async fn other_services_of_the_socket_ask_the_same_and_unknown_services_stay_unknown() {
     let server = Server::start().await;
     let channel = server.channel().await;
     let check = from(HealthCheckRequest::default(), "2.0.0", "");

@@ -42,9 +42,9 @@ async fn is_closed(mut peer: TcpStream) -> bool {
 
 /// Whether the server answers a ping.
 async fn answers(peer: &mut TcpStream) -> bool {
-    peer.write_all(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00anybody?").await.unwrap();
+    peer.write_all(b"\x00\x00\x08\x06\x00\x00\x00\x00\x00waiting?").await.unwrap();
     let mut heard = Vec::new();
-    while !heard.windows(8).any(|heard| heard == b"anybody?") {
+    while !heard.windows(8).any(|heard| heard == b"waiting?") {
         if peer.read_buf(&mut heard).await.unwrap() == 0 {
             return false;
         }

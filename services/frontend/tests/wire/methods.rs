@@ -1,4 +1,4 @@
-//! Which methods are served, what the others say, and what the server tells of itself.
+//! Which methods are served, what the others answer, health and reflection.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +81,7 @@ async fn every_method_of_the_descriptors_is_served_or_says_that_it_is_not() {
 }
 
 #[tokio::test]
-async fn paths_and_services_that_nobody_knows_hear_the_same() {
+async fn unknown_paths_and_services_get_the_same_error() {
     let server = Server::start().await;
     let channel = server.channel().await;
     let paths = [
@@ -127,7 +127,7 @@ async fn the_cluster_keeps_its_id_across_restarts() {
 }
 
 #[tokio::test]
-async fn health_is_told_for_the_server_and_its_service() {
+async fn health_is_served_for_the_server_and_its_service() {
     use tonic_health::pb::health_client::HealthClient;
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
     let server = Server::start().await;
@@ -143,7 +143,7 @@ async fn health_is_told_for_the_server_and_its_service() {
 }
 
 #[tokio::test]
-async fn reflection_tells_services_and_files_with_their_http_routes() {
+async fn reflection_lists_services_and_files_with_their_http_routes() {
     use tokio_stream::StreamExt;
     use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;

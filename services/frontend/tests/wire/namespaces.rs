@@ -28,7 +28,7 @@ fn describe(name: &str, id: &str) -> wire::DescribeNamespaceRequest {
     wire::DescribeNamespaceRequest { namespace: name.to_owned(), id: id.to_owned(), ..Default::default() }
 }
 
-fn told(status: Status) -> (Code, String) {
+fn code_and_text(status: Status) -> (Code, String) {
     (status.code(), status.message().to_owned())
 }
 
@@ -56,22 +56,22 @@ async fn a_registered_namespace_is_described_by_name_and_by_id_and_survives_a_re
 async fn names_are_taken_once_and_retention_has_a_floor() {
     let server = Server::start().await;
     let client = &mut server.client().await;
-    let taken = told(client.register_namespace(register("default", DAY)).await.unwrap_err());
+    let taken = code_and_text(client.register_namespace(register("default", DAY)).await.unwrap_err());
     assert_eq!(taken, (Code::AlreadyExists, "Namespace \"default\" already exists".to_owned()));
-    let reserved = told(client.register_namespace(register("temporal-system", DAY)).await.unwrap_err());
+    let reserved = code_and_text(client.register_namespace(register("temporal-system", DAY)).await.unwrap_err());
     assert_eq!(reserved, (Code::AlreadyExists, "Namespace \"temporal-system\" already exists".to_owned()));
     let short = Some(Duration { seconds: 3599, nanos: 999_999_999 });
-    let (code, text) = told(client.register_namespace(register("orders", short)).await.unwrap_err());
+    let (code, text) = code_and_text(client.register_namespace(register("orders", short)).await.unwrap_err());
     assert_eq!(code, Code::InvalidArgument);
     let expected = "workflow_execution_retention_period is 3599.999999999s, at least 3600s is allowed";
     assert_eq!(text, expected);
-    let unset = told(client.register_namespace(register("orders", None)).await.unwrap_err()).1;
+    let unset = code_and_text(client.register_namespace(register("orders", None)).await.unwrap_err()).1;
     assert_eq!(unset, "workflow_execution_retention_period is not set, at least 3600s is allowed");
-    let nameless = told(client.register_namespace(register("", DAY)).await.unwrap_err());
+    let nameless = code_and_text(client.register_namespace(register("", DAY)).await.unwrap_err());
     assert_eq!(nameless, (Code::InvalidArgument, "namespace is not set".to_owned()));
     let global = wire::RegisterNamespaceRequest { is_global_namespace: true, ..register("orders", DAY) };
-    assert_eq!(told(client.register_namespace(global).await.unwrap_err()).0, Code::FailedPrecondition);
-    let missing = told(client.describe_namespace(describe("orders", "")).await.unwrap_err());
+    assert_eq!(code_and_text(client.register_namespace(global).await.unwrap_err()).0, Code::FailedPrecondition);
+    let missing = code_and_text(client.describe_namespace(describe("orders", "")).await.unwrap_err());
     assert_eq!(missing, (Code::NotFound, "Namespace orders is not found.".to_owned()));
 }
 
@@ -99,7 +99,7 @@ async fn updates_change_what_they_name_and_keep_the_rest() {
     assert_eq!(shown.namespace_info.unwrap().data["team"], "blue");
 
     let update = wire::UpdateNamespaceRequest { namespace: "nowhere".to_owned(), ..Default::default() };
-    assert_eq!(told(client.update_namespace(update).await.unwrap_err()).0, Code::NotFound);
+    assert_eq!(code_and_text(client.update_namespace(update).await.unwrap_err()).0, Code::NotFound);
 }
 
 #[tokio::test]
@@ -115,10 +115,10 @@ async fn few_binaries_are_bad_and_each_is_small() {
     client.update_namespace(update(0..10, "it leaks")).await.unwrap();
     // The same again are no more.
     client.update_namespace(update(5..10, "it leaks")).await.unwrap();
-    let (code, text) = told(client.update_namespace(update(10..11, "it leaks")).await.unwrap_err());
+    let (code, text) = code_and_text(client.update_namespace(update(10..11, "it leaks")).await.unwrap_err());
     let why = "config.bad_binaries would have 11 entries, at most 10 are allowed";
     assert_eq!((code, text.as_str()), (Code::InvalidArgument, why));
-    let (code, text) = told(client.update_namespace(update(0..1, &"x".repeat(3 << 20))).await.unwrap_err());
+    let (code, text) = code_and_text(client.update_namespace(update(0..1, &"x".repeat(3 << 20))).await.unwrap_err());
     assert_eq!(code, Code::InvalidArgument);
     assert!(text.starts_with("config.bad_binaries.binaries[].reason is "), "{text}");
     let shown = client.describe_namespace(describe("other", "")).await.unwrap().into_inner();
@@ -145,7 +145,7 @@ async fn namespaces_are_listed_page_by_page() {
     }
     assert_eq!(names, ["a", "default", "other", "z"]);
     let forged = wire::ListNamespacesRequest { next_page_token: "default".into(), ..Default::default() };
-    let (code, text) = told(client.list_namespaces(forged).await.unwrap_err());
+    let (code, text) = code_and_text(client.list_namespaces(forged).await.unwrap_err());
     assert_eq!((code, text.as_str()), (Code::InvalidArgument, "next_page_token is malformed: 7 bytes"));
 }
 
@@ -193,7 +193,7 @@ async fn a_deprecated_namespace_starts_nothing_new() {
         task_queue: Some(TaskQueue { name: "orders".to_owned(), ..TaskQueue::default() }),
         ..Default::default()
     };
-    let (code, text) = told(client.start_workflow_execution(start).await.unwrap_err());
+    let (code, text) = code_and_text(client.start_workflow_execution(start).await.unwrap_err());
     assert_eq!(code, Code::FailedPrecondition);
     let expected = "namespace \"default\" is NAMESPACE_STATE_DEPRECATED, new workflows start in registered ones only";
     assert_eq!(text, expected);
@@ -219,7 +219,7 @@ async fn registrations_above_their_rate_are_refused_with_a_time_to_retry() {
     let names: Vec<_> = details.iter().map(|any| any.type_url.rsplit('.').next().unwrap()).collect();
     assert_eq!(names, ["ResourceExhaustedFailure", "RetryInfo"]);
     let text = "this frontend registers or updates 0.01 namespaces per second, 2 in a burst, try again";
-    assert_eq!(told(status), (Code::ResourceExhausted, text.to_owned()));
-    let taken = told(client.register_namespace(register("a", DAY)).await.unwrap_err());
+    assert_eq!(code_and_text(status), (Code::ResourceExhausted, text.to_owned()));
+    let taken = code_and_text(client.register_namespace(register("a", DAY)).await.unwrap_err());
     assert_eq!(taken.0, Code::ResourceExhausted, "whatever the name");
 }

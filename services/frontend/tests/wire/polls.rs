@@ -31,8 +31,8 @@ fn within(
     request
 }
 
-/// How long matching was told to wait, counted from before the call.
-fn told(server: &Server, before: Timestamp) -> Duration {
+/// How long matching may wait, counted from before the call.
+fn poll_time(server: &Server, before: Timestamp) -> Duration {
     server.neighbours.last("poll_workflow_task_queue").deadline.unwrap().since(before)
 }
 
@@ -42,15 +42,15 @@ fn about(waited: Duration, expected: u64) -> bool {
 }
 
 #[tokio::test]
-async fn matching_is_told_to_answer_a_second_before_the_caller_leaves() {
+async fn matchings_deadline_is_a_second_before_the_callers() {
     let server = Server::start().await;
     let client = &mut server.client().await;
     let before = Runtime::system().now();
     client.poll_workflow_task_queue(within(Duration::from_secs(40), poll("empty"))).await.unwrap();
-    assert!(about(told(&server, before), 39));
+    assert!(about(poll_time(&server, before), 39));
     let before = Runtime::system().now();
     client.poll_workflow_task_queue(within(Duration::from_secs(400), poll("empty"))).await.unwrap();
-    assert!(about(told(&server, before), 60));
+    assert!(about(poll_time(&server, before), 60));
     let mut status = tonic::Status::ok("");
     // The client, too, gives such a call up after its time, which may be before it hears of the answer.
     for _ in 0..20 {
@@ -164,8 +164,8 @@ async fn polls_for_nexus_tasks_wait_are_bounded_and_end_with_the_server() {
     };
     let before = Runtime::system().now();
     client.poll_nexus_task_queue(poll("empty", 40_000)).await.unwrap();
-    let told = server.neighbours.last("poll_nexus_task_queue").deadline.unwrap().since(before);
-    assert!(about(told, 39), "{told:?}");
+    let poll_time = server.neighbours.last("poll_nexus_task_queue").deadline.unwrap().since(before);
+    assert!(about(poll_time, 39), "{poll_time:?}");
     let mut waits = client.clone();
     let waiting = poll("waits", 300_000);
     let waiting = Runtime::system().spawn(async move { waits.poll_nexus_task_queue(waiting).await });
@@ -180,7 +180,7 @@ async fn polls_for_nexus_tasks_wait_are_bounded_and_end_with_the_server() {
 }
 
 #[tokio::test]
-async fn a_namespace_above_its_rate_is_told_so() {
+async fn a_namespace_above_its_rate_gets_resource_exhausted() {
     let quotas = QuotaSettings { namespace_rps: 1.0, ..QuotaSettings::default() };
     let server = Server::on(MemoryStore::new(), FrontendSettings { quotas, ..FrontendSettings::default() }).await;
     let client = &mut server.client().await;

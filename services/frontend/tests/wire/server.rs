@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use frontend::{Frontend, StartError};
+use frontend::{Directory, Frontend, StartError};
 use grpc::workflow_service_client::WorkflowServiceClient;
 use runtime::Runtime;
 use settings::FrontendSettings;
@@ -42,8 +42,9 @@ impl Server {
     pub async fn on(store: MemoryStore, settings: FrontendSettings) -> Self {
         let neighbours = Arc::new(Neighbours::default());
         let (history, matching) = (Arc::clone(&neighbours), Arc::clone(&neighbours));
-        let registry = store.store().registry;
-        let frontend = Frontend::new(settings, history, matching, registry, Runtime::system()).await.unwrap();
+        let directory = Arc::new(Directory::new(store.store().registry, Runtime::system()));
+        directory.follow().await.unwrap();
+        let frontend = Frontend::new(settings, history, matching, directory, Runtime::system()).await.unwrap();
         frontend.ensure_namespace("default").await.unwrap();
         frontend.ensure_namespace("other").await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -83,7 +83,7 @@ async fn gzip_is_taken_and_given_to_those_who_accept_it() {
     let mut zipping = server.client().await.send_compressed(gzip).accept_compressed(gzip);
     for kind in ["small", "large"] {
         let expected = plain.query_workflow(query(kind)).await.unwrap();
-        assert!(expected.metadata().get("grpc-encoding").is_none(), "nobody asked for it");
+        assert!(expected.metadata().get("grpc-encoding").is_none(), "it was not asked for");
         let answer = zipping.query_workflow(query(kind)).await.unwrap();
         assert_eq!(answer.metadata().get("grpc-encoding").unwrap(), "gzip");
         assert_eq!(answer.into_inner(), expected.into_inner());

@@ -40,9 +40,9 @@ async fn offer(
         scheduled_at: offer.scheduled_at,
         expires_at: offer.expires_at,
     };
-    let outcome = match service.matching().ok()?.offer(&CallContext::internal(&key.namespace), task).await {
+    let outcome = match service.matching.offer(&CallContext::internal(&key.namespace), task).await {
         Ok(OfferOutcome::Taken) => Offered::Taken,
-        Ok(OfferOutcome::Kept) => Offered::Kept,
+        Ok(OfferOutcome::Persisted) => Offered::Kept,
         Ok(OfferOutcome::Refused) => Offered::Refused,
         Err(error) => {
             put_off(key, "offering a task", &error);

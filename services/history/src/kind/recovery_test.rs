@@ -271,9 +271,9 @@ impl Model {
             let out = self.replica();
             let mut events = self.table.history(out, &rows::run_partition(&self.key, run_id));
             events.retain(|event| event.event_id < run.first_event_in_memory());
-            events.extend(run.batches.iter().flat_map(|batch| batch.events()));
+            events.extend(run.batches.values().flat_map(|batch| batch.events()));
             assert_eq!(&events, truth, "the history of run {run_id}");
-            assert!(run.batches.iter().all(|batch| batch.first_event_id < run.core.next_event_id));
+            assert!(run.batches.values().all(|batch| batch.first_event_id < run.core.next_event_id));
             assert_eq!(run.last_event_id(), truth.len() as i64);
         }
     }

@@ -174,7 +174,7 @@ async fn ask_on(
         query: query.clone(),
         response: Relayed::new(query_task(service, key, run, shipped).await?),
     };
-    service.matching()?.query(ctx, offered).await
+    service.matching.query(ctx, offered).await
 }
 
 fn settled(outcome: QueryOutcome) -> ServiceResult<QueryWorkflowResponse> {

@@ -10,7 +10,7 @@ use api::temporal::api::enums::v1::{CommandType, ParentClosePolicy};
 use api::temporal::api::history::v1::history_event::Attributes as Event;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use bytes::Bytes;
-use calls::{History, ServiceError, TellWorkflow};
+use calls::{History, SendToWorkflow, ServiceError};
 
 use crate::world::{World, command, execution, secret};
 
@@ -139,13 +139,13 @@ async fn what_is_owed_to_a_workflow_without_an_owner_waits_for_one() {
 async fn a_message_that_cannot_be_read_is_refused_and_one_to_a_foreign_shard_is_sent_on() {
     let world = World::new().await;
     let (here, elsewhere) = (world.id_in(0, "here"), world.id_in(1, "elsewhere"));
-    let tell = |workflow_id: &str, message| TellWorkflow { workflow_id: workflow_id.into(), message };
-    let told = world.a.tell_workflow(&world.ctx, tell(&here, Bytes::from_static(b"\xff"))).await;
+    let tell = |workflow_id: &str, message| SendToWorkflow { workflow_id: workflow_id.into(), message };
+    let told = world.a.send_to_workflow(&world.ctx, tell(&here, Bytes::from_static(b"\xff"))).await;
     assert!(matches!(told, Err(ServiceError::InvalidArgument(_))), "{told:?}");
     // Field 3 is a signal, and an empty one.
     let signal = Bytes::from_static(&[0x08, 0x02, 0x1a, 0x00]);
-    let told = world.a.tell_workflow(&world.ctx, tell(&elsewhere, signal.clone())).await;
+    let told = world.a.send_to_workflow(&world.ctx, tell(&elsewhere, signal.clone())).await;
     assert!(matches!(told, Err(ServiceError::NotOwner(_))), "{told:?}");
-    assert!(world.a.tell_workflow(&world.ctx, tell(&here, signal)).await.is_ok(), "an answer: not found");
+    assert!(world.a.send_to_workflow(&world.ctx, tell(&here, signal)).await.is_ok(), "an answer: not found");
     world.close().await;
 }

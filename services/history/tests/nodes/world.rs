@@ -1,6 +1,6 @@
 //! Two history services whose ring the test turns, and a matching service that keeps every task for the test.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use api::temporal::api::command::v1::Command;
@@ -11,14 +11,15 @@ use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
+use bytes::Bytes;
 use calls::token::WorkflowTaskToken;
 use calls::{
     CallContext, GetHistory, History, Matching, Namespace, OfferOutcome, OfferedTask, Opened, RecordStart,
-    RecordedStart, ServiceError, ServiceResult, TaskStart, UnwrittenEvents,
+    RecordedStart, SendToWorkflow, ServiceError, ServiceResult, TaskStart, UnwrittenEvents,
 };
 use cluster::{Membership, NoLeader, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
-use history::HistoryService;
+use history::{HistoryService, Neighbours};
 use ids::{Slot, Timestamp};
 use prost::Message;
 use runtime::Runtime;
@@ -50,7 +51,19 @@ struct Keep(mpsc::UnboundedSender<OfferedTask>);
 impl Matching for Keep {
     async fn offer(&self, _: &CallContext, task: OfferedTask) -> ServiceResult<OfferOutcome> {
         self.0.send(task).map_err(|_| ServiceError::Unavailable("the test is over".to_owned()))?;
-        Ok(OfferOutcome::Kept)
+        Ok(OfferOutcome::Persisted)
+    }
+}
+
+/// The way to a node that is opened later.
+#[derive(Default)]
+struct Peer(OnceLock<Weak<HistoryService>>);
+
+#[async_trait]
+impl History for Peer {
+    async fn send_to_workflow(&self, ctx: &CallContext, tell: SendToWorkflow) -> ServiceResult<Bytes> {
+        let node = self.0.get().and_then(Weak::upgrade);
+        node.ok_or_else(|| ServiceError::Unavailable("the node is gone".to_owned()))?.send_to_workflow(ctx, tell).await
     }
 }
 
@@ -79,16 +92,24 @@ impl World {
         let runtime = Runtime::virtual_from(at_a);
         let ring = Arc::new(Turned(watch::Sender::new(Arc::default())));
         let (sender, tasks) = mpsc::unbounded_channel();
-        let open = |name, runtime| {
+        let matching: Arc<dyn Matching> = Arc::new(Keep(sender));
+        let (to_a, to_b) = (Arc::<Peer>::default(), Arc::<Peer>::default());
+        let open = |name, runtime, peers: &Arc<Peer>| {
             let membership = Arc::clone(&ring) as Arc<dyn Membership>;
             let ownership = Ownership { membership, service: Sharded::History, node: NodeId::new(name) };
             let settings = HistorySettings::default();
-            HistoryService::open(settings, ShardSettings::default(), ownership, store.clone(), runtime)
+            let neighbours = Neighbours {
+                matching: Arc::clone(&matching),
+                peers: Arc::clone(peers) as _,
+                names: Arc::new(|_| None),
+            };
+            HistoryService::new(settings, ShardSettings::default(), ownership, store.clone(), runtime, neighbours)
         };
-        let (a, b) = (open("a", runtime.clone()), open("b", Runtime::virtual_from(at_b)));
-        let matching: Arc<dyn Matching> = Arc::new(Keep(sender));
-        a.connect(Arc::clone(&matching), Arc::clone(&b) as _);
-        b.connect(matching, Arc::clone(&a) as _);
+        let (a, b) = (open("a", runtime.clone(), &to_b), open("b", Runtime::virtual_from(at_b), &to_a));
+        for (way, node) in [(to_a, &a), (to_b, &b)] {
+            way.0.set(Arc::downgrade(node)).expect("set once");
+            node.serve();
+        }
         let namespace = Namespace {
             id: "2f7b1a58-5c1e-4f0e-9a49-0d7c2d9c9a11".into(),
             name: "default".to_owned(),

@@ -8,7 +8,7 @@ use entities::Resident;
 use ids::WallClock;
 use proptest::prelude::*;
 use storage::{Row, Seq};
-use taskqueue::{Level, Levels, Position, Task};
+use taskqueue::{PerPriority, Position, PriorityLevel, Task};
 
 use super::*;
 
@@ -85,10 +85,12 @@ impl World {
         }
     }
 
-    fn keep(&mut self, level: u8, expires_in: Option<i64>) {
+    fn persist(&mut self, level: u8, expires_in: Option<i64>) {
         self.number += 1;
         let task = task(self.number, level, expires_in.map(|millis| self.now + millis));
-        let Reply::Kept(position) = self.ask(Input::Keep(Box::new(task.clone()))) else { panic!("not kept") };
+        let Reply::Persisted(position) = self.ask(Input::Persist(Box::new(task.clone()))) else {
+            panic!("not persisted")
+        };
         assert_eq!(self.expected.insert(position, task), None, "positions are used once");
         self.order.push_back(position);
     }
@@ -106,7 +108,7 @@ impl World {
     }
 
     fn recover(&mut self) {
-        for page in self.backlog.state().pages_away() {
+        for page in self.backlog.state().evicted_pages() {
             assert_eq!(PageId::of_row_key(&page.row_key()), Some(page));
         }
         let find = |address: &RowAddress| self.rows.get(&address.key).cloned();
@@ -116,10 +118,12 @@ impl World {
     fn check(&mut self) {
         assert_eq!(self.backlog.state().invariants(), Ok(()));
         let limit = usize::MAX;
-        let Reply::Read(read) = self.ask(Input::Read { after: Levels::default(), limit }) else { panic!("not read") };
+        let Reply::Read(read) = self.ask(Input::Read { after: PerPriority::default(), limit }) else {
+            panic!("not read")
+        };
         let expected: Vec<_> = self.expected.iter().map(|(position, task)| (*position, task.clone())).collect();
         assert_eq!(read.tasks, expected);
-        assert_eq!(self.backlog.state().standing().total(), expected.len() as u64);
+        assert_eq!(self.backlog.state().stats().total(), expected.len() as u64);
         assert_eq!(self.backlog.state().owed().is_some(), !expected.is_empty());
         assert_eq!(self.backlog.state().invariants(), Ok(()));
     }
@@ -127,8 +131,8 @@ impl World {
 
 #[derive(Clone, Debug)]
 enum Op {
-    Keep(u8, u16),
-    KeepExpiring(u8, i64),
+    Persist(u8, u16),
+    PersistExpiring(u8, i64),
     AcknowledgeFirst(u16),
     AcknowledgeAny(prop::sample::Index),
     Advance(i64),
@@ -139,8 +143,8 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        3 => (1u8..=5, 1u16..300).prop_map(|(level, count)| Op::Keep(level, count)),
-        2 => (1u8..=5, 1i64..50).prop_map(|(level, millis)| Op::KeepExpiring(level, millis)),
+        3 => (1u8..=5, 1u16..300).prop_map(|(level, count)| Op::Persist(level, count)),
+        2 => (1u8..=5, 1i64..50).prop_map(|(level, millis)| Op::PersistExpiring(level, millis)),
         2 => (1u16..400).prop_map(Op::AcknowledgeFirst),
         3 => any::<prop::sample::Index>().prop_map(Op::AcknowledgeAny),
         1 => (1i64..40).prop_map(Op::Advance),
@@ -158,8 +162,8 @@ proptest! {
         let mut world = World::default();
         for op in ops {
             match op {
-                Op::Keep(level, count) => (0..count).for_each(|_| world.keep(level, None)),
-                Op::KeepExpiring(level, millis) => world.keep(level, Some(millis)),
+                Op::Persist(level, count) => (0..count).for_each(|_| world.persist(level, None)),
+                Op::PersistExpiring(level, millis) => world.persist(level, Some(millis)),
                 Op::AcknowledgeFirst(count) => {
                     let count = usize::from(count).min(world.order.len());
                     let first: Vec<_> = world.order.drain(..count).collect();
@@ -177,7 +181,7 @@ proptest! {
                 Op::Advance(millis) => {
                     world.now += millis;
                     let now = Timestamp::from_millis(world.now);
-                    // Tasks in pages that are away expire once they are brought in.
+                    // Tasks in evicted pages expire once they are loaded.
                     world.check_in_everything();
                     while world.backlog.state().next_wake_up().is_some_and(|at| at <= now) {
                         world.ask(Input::WakeUp);
@@ -202,7 +206,7 @@ proptest! {
 
 impl World {
     fn check_in_everything(&mut self) {
-        self.ask(Input::Read { after: Levels::default(), limit: usize::MAX });
+        self.ask(Input::Read { after: PerPriority::default(), limit: usize::MAX });
     }
 }
 
@@ -210,7 +214,7 @@ impl World {
 fn a_long_backlog_takes_little_memory_once_it_is_in_its_rows() {
     let mut world = World::default();
     for _ in 0..20_000 {
-        world.keep(3, None);
+        world.persist(3, None);
     }
     let full = world.backlog.state().weight();
     world.checkpoint();
@@ -225,19 +229,19 @@ fn a_long_backlog_takes_little_memory_once_it_is_in_its_rows() {
 fn reading_goes_on_where_the_last_reading_ended() {
     let mut world = World::default();
     for number in 0..1_000 {
-        world.keep(1 + (number % 2) as u8, None);
+        world.persist(1 + (number % 2) as u8, None);
     }
     world.checkpoint();
-    let mut after = Levels::default();
+    let mut after = PerPriority::default();
     let mut seen = 0;
     loop {
         let Reply::Read(read) = world.ask(Input::Read { after, limit: 64 }) else { panic!("not read") };
         for (position, _) in &read.tasks {
-            assert_eq!(position.order, after[position.level] + 1);
-            after[position.level] = position.order;
+            assert_eq!(position.sequence, after[position.level] + 1);
+            after[position.level] = position.sequence;
             seen += 1;
         }
-        if Level::all().all(|level| !read.more[level]) {
+        if PriorityLevel::all().all(|level| !read.more[level]) {
             break;
         }
     }
@@ -247,8 +251,8 @@ fn reading_goes_on_where_the_last_reading_ended() {
 #[test]
 fn a_change_applied_twice_makes_no_difference() {
     let mut world = World::default();
-    world.keep(3, Some(5));
-    world.keep(2, None);
+    world.persist(3, Some(5));
+    world.persist(2, None);
     let mut again = Backlog::default();
     for (_, change) in world.tail.iter().chain(&world.tail) {
         again.apply(&Change::decode(change).expect("a sound change")).expect("an applicable change");

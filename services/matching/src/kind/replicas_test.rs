@@ -9,7 +9,7 @@ use entities::Resident;
 use ids::WallClock;
 use proptest::prelude::*;
 use storage::{Row, Seq};
-use taskqueue::{Levels, Position};
+use taskqueue::{PerPriority, Position};
 
 use super::backlog_test::{task, vacant};
 use super::*;
@@ -108,10 +108,10 @@ impl World {
         }
     }
 
-    fn keep(&mut self, level: u8) {
+    fn persist(&mut self, level: u8) {
         self.number += 1;
-        let Reply::Kept(at) = self.ask(Input::Keep(Box::new(task(self.number, level, None)))) else {
-            panic!("not kept")
+        let Reply::Persisted(at) = self.ask(Input::Persist(Box::new(task(self.number, level, None)))) else {
+            panic!("not persisted")
         };
         self.expected.insert(at, self.number);
     }
@@ -152,7 +152,7 @@ impl World {
         };
         self.backlog = Resident::load(Arc::new(PartitionKind), &self.key, &self.tail, found).expect("sound rows");
         self.luck = luck.by_ref().take(8).collect();
-        // Whoever finds a tail writes at positions of its own.
+        // A new owner writes at positions of its own.
         self.last += 1;
         self.first = self.last;
         assert_eq!(self.backlog.state().invariants(), Ok(()));
@@ -165,17 +165,17 @@ impl World {
     }
 
     fn check(&mut self) {
-        let input = Input::Read { after: Levels::default(), limit: usize::MAX };
+        let input = Input::Read { after: PerPriority::default(), limit: usize::MAX };
         let Reply::Read(read) = self.ask(input) else { panic!("not read") };
         let found: BTreeMap<_, _> = read.tasks.iter().map(|(at, task)| (*at, task.scheduled_event_id)).collect();
         assert_eq!(found, self.expected);
-        assert_eq!(self.backlog.state().standing().total(), self.expected.len() as u64);
+        assert_eq!(self.backlog.state().stats().total(), self.expected.len() as u64);
     }
 }
 
 #[derive(Clone, Debug)]
 enum Op {
-    Keep(u8, u16),
+    Persist(u8, u16),
     Acknowledge(usize, usize, usize),
     Checkpoint {
         is_trimmed: bool,
@@ -190,7 +190,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let luck = || prop::collection::vec(0usize..6, 1..8);
     prop_oneof![
-        4 => (2u8..=3, 1u16..120).prop_map(|(level, count)| Op::Keep(level, count)),
+        4 => (2u8..=3, 1u16..120).prop_map(|(level, count)| Op::Persist(level, count)),
         4 => (0usize..80, 1usize..9, 1usize..150).prop_map(|(first, step, count)| Op::Acknowledge(first, step, count)),
         2 => any::<bool>().prop_map(|is_trimmed| Op::Checkpoint { is_trimmed }),
         3 => (any::<bool>(), luck()).prop_map(|(is_writing, luck)| Op::Die { is_writing, luck }),
@@ -205,7 +205,7 @@ proptest! {
         let mut world = World::default();
         for op in ops {
             match op {
-                Op::Keep(level, count) => (0..count).for_each(|_| world.keep(level)),
+                Op::Persist(level, count) => (0..count).for_each(|_| world.persist(level)),
                 Op::Acknowledge(first, step, count) => world.acknowledge(first, step, count),
                 Op::Checkpoint { is_trimmed } => world.checkpoint(true, is_trimmed),
                 Op::Die { is_writing, luck } => {
@@ -228,9 +228,9 @@ proptest! {
 #[test]
 fn taking_over_writes_again_what_the_tail_touched_and_no_more() {
     let mut world = World::default();
-    (0..1_000).for_each(|_| world.keep(3));
+    (0..1_000).for_each(|_| world.persist(3));
     world.checkpoint(true, true);
-    world.keep(3);
+    world.persist(3);
     world.acknowledge(0, 1, 1);
     world.take_over(&[0]);
     assert_eq!(world.read, 3, "the header, the first page, and the last one");
@@ -242,17 +242,17 @@ fn taking_over_writes_again_what_the_tail_touched_and_no_more() {
 #[test]
 fn a_long_tail_whose_pages_were_written_makes_no_large_header() {
     let mut world = World::default();
-    (0..50).for_each(|_| world.keep(3));
+    (0..50).for_each(|_| world.persist(3));
     world.checkpoint(true, true);
-    (0..10_000).for_each(|_| world.keep(3));
+    (0..10_000).for_each(|_| world.persist(3));
     world.acknowledge(2_000, 2, 4_000);
     world.checkpoint(true, false);
-    let told: usize = world.tail.iter().map(|(_, change)| change.len()).sum();
+    let total: usize = world.tail.iter().map(|(_, change)| change.len()).sum();
     world.take_over(&[0]);
     assert_eq!(world.read, 2, "the header, and the page that was there before: all others begin in the tail");
     let rows = world.puts();
     let (_, header) = rows.iter().find(|(key, _)| *key == Backlog::header_key()).expect("a header");
-    assert!(header.len() < 4_000 && told > 250_000, "a header of {} bytes, after a tail of {told}", header.len());
+    assert!(header.len() < 4_000 && total > 250_000, "a header of {} bytes, after a tail of {total}", header.len());
     assert!(rows.iter().all(|(_, row)| row.len() < 4_000));
     world.check();
 }

@@ -1,4 +1,4 @@
-//! Nothing is lost and nothing is given twice, whoever fails.
+//! Nothing is lost and nothing is given twice, whichever component fails.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use crate::dice::Dice;
 use crate::world::{World, poll_activity};
 
 #[tokio::test(start_paused = true)]
-async fn after_a_restart_a_backlog_is_in_memory_within_seconds_though_nobody_polls() {
+async fn after_a_restart_a_backlog_is_in_memory_within_seconds_without_any_poll() {
     let mut world = World::new().await;
     for number in 1..=3 {
         world.keep(&world.activity(number)).await;
@@ -53,8 +53,8 @@ async fn work(world: World, given: Given, mut dice: Dice) {
     loop {
         let request = world.activity_poll(&format!("worker-{}", dice.0), None);
         let poll = poll_activity(&world.service, &world.ctx, request, world.in_a(Duration::from_secs(5)));
-        let patience = Duration::from_millis(if dice.below(4) == 0 { dice.below(40) } else { 60_000 });
-        match world.runtime.timeout(patience, poll).await {
+        let timeout = Duration::from_millis(if dice.below(4) == 0 { dice.below(40) } else { 60_000 });
+        match world.runtime.timeout(timeout, poll).await {
             Some(Ok(response)) if !response.activity_id.is_empty() => {
                 let number = response.activity_id.parse().expect("a number");
                 *given.lock().expect("no panics").entry(number).or_default() += 1;
@@ -121,7 +121,7 @@ async fn run(seed: u64, partitions: u32, faults: Faults, crashes: u32) {
     let torn: Vec<_> = offered.iter().filter(|number| !given.contains_key(number)).collect();
     for number in &torn {
         let task = world.activity(**number).task;
-        assert!(world.history.start_of(&task).is_some(), "{number} is lost: nobody was ever asked to start it");
+        assert!(world.history.start_of(&task).is_some(), "{number} is lost: history was never asked to start it");
     }
     assert!(crashes > 0 || torn.is_empty(), "never given, though started: {torn:?}");
     assert_eq!(world.stats().await.approximate_backlog_count, 0);

@@ -19,7 +19,7 @@ async fn a_poll_dropped_while_the_start_is_recorded_leaves_the_task_to_the_next_
     assert!(world.history.start_of(&task.task).is_some(), "recorded, and the answer is on its way");
     poll.abort();
     world.runtime.sleep(Duration::from_millis(60)).await;
-    assert!(!offer.is_finished(), "nobody has it yet");
+    assert!(!offer.is_finished(), "no poller has it yet");
     assert_eq!(world.next().await, 1);
     assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
     assert_eq!(world.history.request_ids(&task.task).len(), 1);
@@ -35,7 +35,7 @@ async fn a_task_started_for_a_poller_that_went_is_kept_with_its_request_and_surv
     let offer = world.offer_later(&task);
     world.runtime.sleep(Duration::from_millis(60)).await;
     poll.abort();
-    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Kept));
+    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Persisted));
     world.crash().await;
     assert_eq!(world.next().await, 1);
     assert_eq!(world.history.request_ids(&task.task).len(), 1);
@@ -114,7 +114,7 @@ async fn a_shard_of_history_that_moves_is_asked_under_the_same_request_for_polle
     world.history.arrange(std::iter::once(Answer::LostAfter).chain([Answer::NotOwner; 12]));
     let first = world.poll_for(Duration::from_secs(1));
     let (first, offer) = tokio::join!(first, world.offer(&task));
-    assert_eq!((first.activity_id.as_str(), offer), ("", OfferOutcome::Kept));
+    assert_eq!((first.activity_id.as_str(), offer), ("", OfferOutcome::Persisted));
     assert_eq!(world.poll_for(Duration::from_secs(1)).await.activity_id, "");
     assert_eq!(world.poll().await.activity_id, "1");
     assert_eq!(world.history.request_ids(&task.task).len(), 1);
@@ -186,7 +186,7 @@ async fn a_dropped_poll_leaves_at_once() {
     world.settle().await;
     let task = world.activity(1);
     world.keep(&task).await;
-    assert!(world.history.request_ids(&task.task).is_empty(), "nobody was there to start it for");
+    assert!(world.history.request_ids(&task.task).is_empty(), "there was no poller to start it for");
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +222,7 @@ async fn a_task_in_an_answer_that_was_not_written_goes_to_the_next_poll_under_th
         let before = world.runtime.now();
         let receipt = receipts.take().expect("a receipt");
         world.settle().await;
-        assert!(offer.as_ref().is_none_or(|offer| !offer.is_finished()), "nobody has it yet");
+        assert!(offer.as_ref().is_none_or(|offer| !offer.is_finished()), "no poller has it yet");
         drop(receipt);
         let request = world.activity_poll("second", None);
         let answer = poll_activity(&world.service, &ctx, request, deadline).await.expect("an answer");

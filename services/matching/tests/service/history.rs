@@ -65,7 +65,7 @@ impl StartRecorder {
         self.records().delay = delay;
     }
 
-    /// For whom a task was started.
+    /// The poller that a task was started for.
     pub fn start_of(&self, task: &TaskKey) -> Option<TaskStart> {
         self.records().started.get(task).map(|(_, start)| start.clone())
     }

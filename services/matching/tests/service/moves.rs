@@ -1,4 +1,4 @@
-//! Queues that move between nodes: who asks the wrong one is told so, who waits is sent on, and nothing is lost.
+//! Queues that move between nodes: calls to the wrong node are refused, waiting ones go on, and nothing is lost.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::history::Answer;
 use crate::nodes::Cluster;
 use crate::world::{World, poll_activity, poll_workflow, tenant};
 
-/// Soon enough for nobody to notice.
+/// Too soon to be noticed.
 const AT_ONCE: Duration = Duration::from_millis(5);
 
 /// A node that serves no queue has its upkeep, and nothing else.
@@ -44,7 +44,7 @@ fn description() -> wire::DescribeTaskQueueRequest {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_asks_another_node_than_the_owner_is_told_so_at_once_and_leaves_no_trace() {
+async fn a_node_that_is_not_the_owner_refuses_calls_at_once_and_keeps_nothing_of_them() {
     let cluster = Cluster::new(2, &[0]).await;
     let other = cluster.at(1);
     let (before, deadline) = (cluster.runtime.now(), other.in_a(Duration::from_secs(9)));
@@ -69,12 +69,12 @@ async fn whoever_asks_another_node_than_the_owner_is_told_so_at_once_and_leaves_
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_when_a_queue_moves_is_sent_on_at_once_and_nothing_of_it_stays() {
+async fn calls_that_wait_when_a_queue_moves_end_at_once_as_not_owner_and_leave_nothing() {
     let cluster = Cluster::new(2, &[0, 0, 0, 0]).await;
     let former = cluster.at(0);
     let polls: Vec<_> = (0..50).map(|_| former.poll_later("worker")).collect();
     let workflow_poll = former.poll_workflow_later("other", "worker", false);
-    // The worker is away for a moment: what is meant for it alone waits, as does a query on a queue that nobody polls.
+    // The worker is away for a moment: what is meant for it alone waits, as does a query on a queue without pollers.
     let sticky_poll = former.workflow_poll("mine", "me", true);
     let soon = former.in_a(Duration::from_millis(200));
     poll_workflow(&former.service, &former.ctx, sticky_poll, soon).await.expect("an empty answer");
@@ -201,7 +201,7 @@ async fn a_delivery_whose_poller_has_gone_ends_with_the_queue() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backlog_is_delivered_by_whoever_owns_it_polled_or_not() {
+async fn a_backlog_is_delivered_by_its_owner_polled_or_not() {
     let cluster = Cluster::new(3, &[0]).await;
     for number in 1..=500 {
         cluster.at(0).keep(&cluster.at(0).activity(number)).await;
@@ -219,7 +219,7 @@ async fn a_backlog_is_delivered_by_whoever_owns_it_polled_or_not() {
         cluster.settled().await;
         let owner = cluster.at(owner);
         owner.settle().await;
-        assert_eq!(owner.service.in_memory().queues, 1, "though nobody has polled");
+        assert_eq!(owner.service.in_memory().queues, 1, "without a poll");
         assert_eq!(cluster.at(former).service.in_memory(), NOTHING);
         let before = cluster.runtime.now();
         for _ in 0..100 {
@@ -277,7 +277,7 @@ async fn at_its_new_owner_a_sticky_queue_is_deserted_until_its_worker_polls_ther
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_former_owner_that_is_cut_off_from_the_ring_finds_out_by_itself_while_somebody_waits() {
+async fn a_former_owner_that_is_cut_off_from_the_ring_finds_out_by_itself_while_a_call_waits() {
     let cluster = Cluster::new(2, &[0]).await;
     let former = cluster.at(0);
     // Nothing is written, from which it would learn.

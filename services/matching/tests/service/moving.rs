@@ -102,7 +102,7 @@ async fn run(seed: u64, trouble: Trouble) {
         .filter(|queue| queue % QUEUES != 0)
         .map(|queue| cluster.runtime.spawn(work(Arc::clone(&cluster), queue, Arc::clone(&given))))
         .collect();
-    let offering = {
+    let pending = {
         let (cluster, mut dice) = (Arc::clone(&cluster), Dice(seed * 77 + 5));
         cluster.clone().runtime.spawn(async move {
             let mut offers = Vec::new();
@@ -120,7 +120,7 @@ async fn run(seed: u64, trouble: Trouble) {
     store.control().heal();
     cluster.give(&[0; SHARDS]);
     workers.push(cluster.runtime.spawn(work(Arc::clone(&cluster), 0, Arc::clone(&given))));
-    offering.await.expect("offers");
+    pending.await.expect("offers");
     cluster.runtime.sleep(Duration::from_secs(30)).await;
 
     let given = given.lock().expect("no panics").clone();

@@ -124,14 +124,15 @@ impl Cluster {
     pub async fn crash(&self, node: usize) {
         self.service(node).abandon().await;
         let place = &self.nodes[node];
-        let service = MatchingService::open(
+        let service = MatchingService::new(
             self.settings.clone(),
             ShardSettings::default(),
             place.ownership.clone(),
             self.store.clone(),
             self.runtime.clone(),
+            Arc::clone(&self.history) as _,
         );
-        service.connect(Arc::clone(&self.history) as _);
+        service.serve();
         *place.service.lock().expect("no panics") = service;
     }
 

@@ -65,7 +65,7 @@ async fn backlogs_of_partitions_that_are_no_longer_used_are_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn queues_that_nobody_uses_leave_memory_and_their_backlogs_do_not() {
+async fn idle_queues_leave_memory_and_their_backlogs_do_not() {
     let world = World::new().await;
     for number in 0..3_000 {
         let queue = format!("queue-{number}");

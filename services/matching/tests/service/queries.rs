@@ -62,7 +62,7 @@ async fn a_query_goes_before_tasks_and_its_answer_comes_back() {
     assert!(matches!(outcome, QueryOutcome::Answered(answer) if answer.error_message == "an answer"));
     let again = world.service.respond_query_task_completed(&world.ctx, Opened { token, request }).await;
     assert!(matches!(again, Err(ServiceError::NotFound(_))), "{again:?}");
-    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Kept));
+    assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Persisted));
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ async fn a_query_in_an_answer_that_was_not_written_goes_to_the_next_poll() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_answers_for_another_namespace() {
+async fn a_query_cannot_be_answered_from_another_namespace() {
     let world = World::new().await;
     let asked = ask(&world, query(&world, TaskQueueKind::Workflow, "q"));
     let response = world.poll_workflow_later("q", "worker", false).await.expect("a poll").expect("an answer");

@@ -33,7 +33,7 @@ async fn an_offer_waits_a_moment_for_a_poller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_nobody_takes_is_kept_and_delivered_and_then_gone() {
+async fn a_task_without_a_poller_is_persisted_and_delivered_and_then_gone() {
     let mut world = World::new().await;
     let before = world.runtime.now();
     world.keep(&world.activity(1)).await;
@@ -92,7 +92,7 @@ async fn a_task_whose_time_is_over_is_not_delivered_and_does_not_stay() {
     assert_eq!(world.stats().await.approximate_backlog_count, 1);
     assert_eq!(world.next().await, 2);
     let late = OfferedTask { expires_at, ..world.activity(3) };
-    assert_eq!(world.offer(&late).await, OfferOutcome::Taken, "nobody wants it");
+    assert_eq!(world.offer(&late).await, OfferOutcome::Taken, "it is expired");
     assert_eq!(world.history.started(), 1);
 }
 
@@ -156,8 +156,8 @@ async fn a_rate_limit_is_forgotten_with_the_worker_that_asked_for_it() {
         }
         let deadline = world.in_a(Duration::from_secs(5));
         let request = world.activity_poll("another", None);
-        let held_up = poll_activity(&world.service, &world.ctx, request.clone(), deadline).await;
-        assert_eq!(held_up.expect("an answer").activity_id, "", "the rate still holds");
+        let throttled = poll_activity(&world.service, &world.ctx, request.clone(), deadline).await;
+        assert_eq!(throttled.expect("an answer").activity_id, "", "the rate still holds");
         if leaves {
             let (service, ctx, deadline) =
                 (world.service.clone(), world.ctx.clone(), world.in_a(Duration::from_secs(60)));

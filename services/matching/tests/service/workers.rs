@@ -168,7 +168,7 @@ async fn a_shutdown_for_nexus_tasks_leaves_the_workers_other_polls_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_is_told_apart_by_its_namespace() {
+async fn workers_of_different_namespaces_are_different() {
     let world = World::new().await;
     let poll = world.poll_later("worker");
     world.settle().await;

@@ -116,7 +116,7 @@ impl World {
     }
 
     pub async fn keep(&self, task: &OfferedTask) {
-        assert_eq!(self.offer(task).await, OfferOutcome::Kept, "{task:?}");
+        assert_eq!(self.offer(task).await, OfferOutcome::Persisted, "{task:?}");
     }
 
     pub fn activity_poll(&self, worker: &str, rate: Option<f64>) -> wire::PollActivityTaskQueueRequest {
@@ -237,9 +237,10 @@ pub async fn open(
     runtime: &Runtime,
     history: &Arc<StartRecorder>,
 ) -> Arc<MatchingService> {
-    let shards = ShardSettings::default();
-    let service = MatchingService::open(settings.clone(), shards, ownership.clone(), store.clone(), runtime.clone());
+    let (settings, shards) = (settings.clone(), ShardSettings::default());
+    let (ownership, store, runtime) = (ownership.clone(), store.clone(), runtime.clone());
+    let service = MatchingService::new(settings, shards, ownership, store, runtime, Arc::clone(history) as _);
+    service.serve();
     service.settled().await.expect("a sound store");
-    service.connect(Arc::clone(history) as _);
     service
 }

@@ -47,7 +47,7 @@ fn bounds_follow_weights_and_allow_one_more_than_the_floor_when_shards_are_few()
 }
 
 #[test]
-fn without_candidates_nobody_owns_anything() {
+fn without_candidates_no_shard_has_an_owner() {
     assert_eq!(fresh(3, &[]), [None, None, None]);
 }
 

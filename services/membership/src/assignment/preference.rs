@@ -1,4 +1,4 @@
-//! The line of nodes for a shard, by consistent hashing: `hashring` behind one fixed hasher.
+//! The order of nodes for a shard, by consistent hashing: `hashring` behind one fixed hasher.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::Candidate;
 
-/// Points on the ring for a node of weight 100. More make shares evener and lines slower to compute.
+/// Points on the ring for a node of weight 100. More make shares evener and orders slower to compute.
 const POINTS: u32 = 40;
 /// The most points a node gets.
 const MOST_POINTS: u32 = 400;
@@ -56,7 +56,7 @@ impl Hash for ShardKey<'_> {
     }
 }
 
-/// Who would like which shard, and how much.
+/// Each shard's nodes, in order of preference.
 pub(super) struct Preference<'a> {
     service: &'a str,
     nodes: usize,
@@ -65,11 +65,11 @@ pub(super) struct Preference<'a> {
     points: Vec<usize>,
     position: BTreeMap<(usize, u32), usize>,
     /// By shard, as far as they have been asked for.
-    lines: RefCell<Vec<Option<Rc<Line>>>>,
+    orders: RefCell<Vec<Option<Rc<Order>>>>,
 }
 
 /// All nodes, those first that come first; and the place of each node in that order.
-struct Line {
+struct Order {
     nodes: Vec<usize>,
     ranks: Vec<usize>,
 }
@@ -91,29 +91,29 @@ impl<'a> Preference<'a> {
             position: ordered.iter().map(|point| (point.node, point.replica)).zip(0..).collect(),
             points: ordered.iter().map(|point| point.node).collect(),
             ring,
-            lines: RefCell::default(),
+            orders: RefCell::default(),
         }
     }
 
     /// All nodes in the order in which they come for this shard.
-    pub(super) fn line(&self, shard: usize) -> Vec<usize> {
+    pub(super) fn order(&self, shard: usize) -> Vec<usize> {
         self.computed(shard).nodes.clone()
     }
 
-    /// How far back in the line a node stands.
+    /// How far back in the order a node stands.
     pub(super) fn rank(&self, shard: usize, node: usize) -> usize {
         self.computed(shard).ranks.get(node).copied().unwrap_or(usize::MAX)
     }
 
-    fn computed(&self, shard: usize) -> Rc<Line> {
-        let mut lines = self.lines.borrow_mut();
-        if lines.len() <= shard {
-            lines.resize(shard + 1, None);
+    fn computed(&self, shard: usize) -> Rc<Order> {
+        let mut orders = self.orders.borrow_mut();
+        if orders.len() <= shard {
+            orders.resize(shard + 1, None);
         }
-        Rc::clone(lines[shard].get_or_insert_with(|| Rc::new(self.compute(shard))))
+        Rc::clone(orders[shard].get_or_insert_with(|| Rc::new(self.compute(shard))))
     }
 
-    fn compute(&self, shard: usize) -> Line {
+    fn compute(&self, shard: usize) -> Order {
         let first = self.ring.get(&ShardKey { service: self.service, shard });
         let start = first.and_then(|point| self.position.get(&(point.node, point.replica))).copied().unwrap_or(0);
         let mut nodes = Vec::with_capacity(self.nodes);
@@ -127,7 +127,7 @@ impl<'a> Preference<'a> {
                 break;
             }
         }
-        Line { nodes, ranks }
+        Order { nodes, ranks }
     }
 }
 
@@ -141,9 +141,9 @@ mod tests {
         assert_eq!(FixedHasher.hash_one(&point), xxhash_rust::xxh3::xxh3_64(b"history-0\0\x07\0\0\0"));
         let candidates = ["a", "b", "c", "d"].map(|id| Candidate { id: id.into(), weight: 100 });
         let preference = Preference::new("history", &candidates);
-        let lines: Vec<Vec<usize>> = (0..4).map(|shard| preference.line(shard)).collect();
+        let orders: Vec<Vec<usize>> = (0..4).map(|shard| preference.order(shard)).collect();
         // Recorded once: another answer would move shards when a cluster is upgraded.
-        assert_eq!(lines, [[3, 2, 1, 0], [1, 2, 3, 0], [0, 3, 2, 1], [0, 2, 3, 1]]);
+        assert_eq!(orders, [[3, 2, 1, 0], [1, 2, 3, 0], [0, 3, 2, 1], [0, 2, 3, 1]]);
     }
 
     #[test]
@@ -151,10 +151,10 @@ mod tests {
         let candidates: Vec<_> = (0..7).map(|n| Candidate { id: format!("n{n}"), weight: n * 50 }).collect();
         let preference = Preference::new("matching", &candidates);
         for shard in 0..100 {
-            let mut line = preference.line(shard);
-            assert_eq!(preference.rank(shard, line[3]), 3);
-            line.sort_unstable();
-            assert_eq!(line, (0..7).collect::<Vec<_>>());
+            let mut order = preference.order(shard);
+            assert_eq!(preference.rank(shard, order[3]), 3);
+            order.sort_unstable();
+            assert_eq!(order, (0..7).collect::<Vec<_>>());
         }
     }
 }

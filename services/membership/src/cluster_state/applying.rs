@@ -78,7 +78,7 @@ impl ClusterState {
     }
 
     fn drain(&mut self, node: &str, incarnation: Option<u64>) -> Reply {
-        // A process that ends takes its shards with it whatever is said here; an operator may think again.
+        // A process that ends loses its shards in any case; an operator may change the decision.
         if incarnation.is_none()
             && let Some(service) = self.left_without(node)
         {
@@ -161,7 +161,7 @@ impl ClusterState {
         Reply::Done
     }
 
-    /// What a node of an old release is told.
+    /// The refusal of a node of an old release.
     pub(crate) fn too_old(&self, id: &str, level: u32) -> String {
         format!(
             "node {id:?} is at feature level {level}, the cluster at {}: its release is too old for this cluster",

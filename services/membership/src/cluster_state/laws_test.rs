@@ -1,4 +1,4 @@
-//! What holds whatever is asked of the state, in whatever order.
+//! What holds after any commands, in any order.
 
 use std::collections::BTreeSet;
 

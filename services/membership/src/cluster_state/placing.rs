@@ -1,4 +1,4 @@
-//! When shards are placed anew, and by what.
+//! When shards are placed again, and by what.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ impl ClusterState {
         PlacedBy { services: SERVICES.into_iter().map(of).collect() }
     }
 
-    /// Finds an owner for every shard, and remembers who lost which by going away.
+    /// Finds an owner for every shard, and remembers which node lost which by going away.
     pub(super) fn place(&mut self) {
         for service in SERVICES {
             let candidates = self.candidates(service);

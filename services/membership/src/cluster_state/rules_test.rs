@@ -194,7 +194,7 @@ fn a_moved_shard_stays_until_its_node_leaves() {
         (Command::Pin { service: "history".into(), shard: 12, node: Some("a".into()) }, "0 to 11"),
         (Command::Pin { service: "frontend".into(), shard: 0, node: Some("a".into()) }, "history and matching"),
         (to(Some("b")), "those that can are a, c"),
-        (to(Some("nobody")), "those that can are a, c"),
+        (to(Some("unknown")), "those that can are a, c"),
     ] {
         match one(&mut state, wrong) {
             Reply::Refused { why: Why::Invalid, message } => assert!(message.contains(says), "{message}"),

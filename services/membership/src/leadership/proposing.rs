@@ -37,8 +37,8 @@ pub(super) async fn propose_all(
                     drop(proposal.reply.send(reply));
                 }
             }
-            // Dropping the senders tells the askers that nobody knows.
-            Err(error) => tracing::debug!(%error, "a proposal was not carried out"),
+            // Dropping the senders gives their callers an unknown outcome.
+            Err(error) => tracing::debug!(%error, "a Raft proposal failed"),
         }
         let (pause, interval) = (runtime.clone(), timings.ring_interval);
         gap = Some(runtime.spawn(async move { pause.sleep(interval).await }));

@@ -14,25 +14,25 @@ use crate::settings::FEATURE_LEVEL;
 use crate::voter::Shared;
 
 /// How often the leader looks whether it still leads.
-const LOOK: Duration = Duration::from_millis(100);
-/// How often the leader looks whom the state should name, or name no more.
+const LEADERSHIP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often the leader checks which voters the state should name.
 const NAMING: Duration = Duration::from_secs(1);
 /// A new leader's first leases are this many times as long: everyone has to find it first.
 const FIRST_LEASES: u32 = 2;
 
-/// Serves a term whenever Raft makes this voter the leader, for ever.
+/// Runs a term of leadership each time Raft elects this voter. Never returns.
 pub(crate) async fn run_leader(shared: Arc<Shared>, leadership: watch::Sender<Option<Leadership>>) {
     let mut last_term = 0;
     while !shared.stopped.is_cancelled() {
         let metrics = shared.raft.metrics().borrow().clone();
         if let Err(error) = &metrics.running_state {
-            tracing::error!(%error, "this voter cannot go on");
+            tracing::error!(%error, "this voter has stopped");
             shared.broken.send_replace(Some(error.to_string()));
             return;
         }
         report(&shared, &metrics);
         if !leads(&shared, &metrics) || shared.raft.ensure_linearizable().await.is_err() {
-            shared.runtime.sleep(LOOK / 2).await;
+            shared.runtime.sleep(LEADERSHIP_CHECK_INTERVAL / 2).await;
             continue;
         }
         if metrics.current_term != last_term {
@@ -43,13 +43,13 @@ pub(crate) async fn run_leader(shared: Arc<Shared>, leadership: watch::Sender<Op
     }
 }
 
-/// Whether this voter leads, and a quorum has said so lately, by what Raft told last.
+/// Whether this voter leads and has lately heard from a quorum, by Raft's last metrics.
 fn leads(shared: &Shared, metrics: &Metrics) -> bool {
     let silence = u64::try_from(shared.timings.leader_silence.as_millis()).unwrap_or(u64::MAX);
     metrics.state == ServerState::Leader && metrics.millis_since_quorum_ack.is_some_and(|millis| millis < silence)
 }
 
-/// Whether Raft still does anything. While its disk hangs it tells nothing new, and so seems to lead for ever.
+/// Whether Raft still does anything. While its disk hangs it reports nothing new, and so seems to lead for ever.
 async fn is_alive(shared: &Shared) -> bool {
     let answer = shared.raft.with_raft_state(|_| ());
     matches!(shared.runtime.timeout(shared.timings.leader_silence, answer).await, Some(Ok(())))
@@ -77,7 +77,7 @@ async fn serve_term(shared: &Arc<Shared>, place: &watch::Sender<Option<Leadershi
     shared.runtime.spawn(async move { opening.run_until_cancelled(open(by, of, place_taken)).await });
 
     loop {
-        shared.runtime.sleep(LOOK).await;
+        shared.runtime.sleep(LEADERSHIP_CHECK_INTERVAL).await;
         let alive = is_alive(shared).await;
         let metrics = shared.raft.metrics().borrow().clone();
         report(shared, &metrics);
@@ -125,10 +125,10 @@ async fn open(shared: Arc<Shared>, leadership: Leadership, place: watch::Sender<
     }
 }
 
-/// Has the state name the voters that it does not know yet, and forget those that are gone: whoever removed one may not
+/// Names new voters in the state, and removes those that are gone: the leader that removed one may not
 /// have come to that.
 async fn name_voters(shared: &Shared, leadership: &Leadership) {
-    // Who is being added is named before Raft has it, and who is being removed is forgotten after.
+    // A voter that is being added is named before Raft has it, and one that is being removed is dropped after.
     let Ok(_unchanging) = shared.changing_voters.try_lock() else { return };
     let membership = shared.raft.metrics().borrow().membership_config.clone();
     let named: Vec<String> = shared.machine.look(|state| state.voters.keys().cloned().collect());

@@ -18,29 +18,29 @@ use crate::session::now_ms;
 use crate::settings::FEATURE_LEVEL;
 
 /// For so many leases a node waits for another process under its name to be found dead.
-const TAKEN_PATIENCE: u32 = 3;
+const TAKEN_GRACE_LEASES: u32 = 3;
 
 /// How a session ended.
 enum End {
     /// Look for the leader again.
     Again(String),
-    /// The leader said no.
+    /// The leader rejected it.
     Refused(Refused),
 }
 
-/// Has a session, again and again. Returns when that makes no sense any more.
-pub(super) async fn keep(inner: Arc<Inner>) {
+/// Keeps a session open, reconnecting after each failure. Returns when the node cannot have one any more.
+pub(super) async fn maintain_session(inner: Arc<Inner>) {
     let timings = &inner.settings.timings;
-    let patience = inner.runtime.clone();
-    let lease = timings.lease * TAKEN_PATIENCE;
+    let runtime = inner.runtime.clone();
+    let lease = timings.lease * TAKEN_GRACE_LEASES;
     let mut taken = None;
     let mut warned = None;
-    let mut backoff = Backoff::new(timings.retry_pause, timings.retry_pause * 5);
+    let mut backoff = Backoff::new(timings.retry_backoff, timings.retry_backoff * 5);
     loop {
         let found = find_leader(&inner.runtime, timings, &inner.settings.seeds, &inner.calls.voters()).await;
         let end = match found {
-            Ok(leader) => have(&inner, leader).await,
-            Err(said) => End::Again(said.join("; ")),
+            Ok(leader) => run_session(&inner, leader).await,
+            Err(errors) => End::Again(errors.join("; ")),
         };
         inner.calls.note_leader(None);
         let joined = inner.incarnation.load(Ordering::Relaxed) > 0;
@@ -49,18 +49,18 @@ pub(super) async fn keep(inner: Arc<Inner>) {
         match end {
             End::Again(why) => {
                 taken = None;
-                apart(&inner, joined, why);
+                disconnected(&inner, joined, why);
             }
             End::Refused(refused) => match refused.reason() {
                 // The leader sees the old process's death within its lease.
                 RefusalReason::NodeIdTaken if !joined => {
-                    let (timer, wait) = (patience.clone(), lease);
-                    let since = taken.get_or_insert_with(|| patience.spawn(async move { timer.sleep(wait).await }));
+                    let (timer, wait) = (runtime.clone(), lease);
+                    let since = taken.get_or_insert_with(|| runtime.spawn(async move { timer.sleep(wait).await }));
                     if since.is_finished() {
                         inner.progress.send_replace(failed(JoinRefusal::NodeIdTaken, refused.message));
                         return;
                     }
-                    apart(&inner, joined, refused.message);
+                    disconnected(&inner, joined, refused.message);
                 }
                 RefusalReason::NodeIdTaken => return inner.replaced(refused.message),
                 reason => match fatal(reason) {
@@ -69,11 +69,11 @@ pub(super) async fn keep(inner: Arc<Inner>) {
                         return;
                     }
                     reason => {
-                        if is_news(reason, &mut warned) {
+                        if should_log(reason, &mut warned) {
                             let (node, why) = (inner.settings.node.as_str(), &refused.message);
                             tracing::warn!(node, why, "the cluster rejected this node");
                         }
-                        apart(&inner, joined, refused.message);
+                        disconnected(&inner, joined, refused.message);
                     }
                 },
             },
@@ -86,12 +86,12 @@ pub(super) async fn keep(inner: Arc<Inner>) {
     }
 }
 
-/// Whether it should be said aloud that a member is kept out: once for each reason.
-fn is_news(reason: Option<JoinRefusal>, warned: &mut Option<JoinRefusal>) -> bool {
+/// Whether to log that a member is rejected: once for each reason.
+fn should_log(reason: Option<JoinRefusal>, warned: &mut Option<JoinRefusal>) -> bool {
     reason.is_some() && std::mem::replace(warned, reason) != reason
 }
 
-fn apart(inner: &Inner, joined: bool, why: String) {
+fn disconnected(inner: &Inner, joined: bool, why: String) {
     tracing::debug!(node = inner.settings.node.as_str(), why, "no session with membership's leader");
     inner.progress.send_replace(if joined { Progress::Disconnected(why) } else { Progress::Joining(why) });
 }
@@ -143,7 +143,7 @@ fn hello(inner: &Inner, leader: &Leader) -> Hello {
 }
 
 /// One session, from hello to its end.
-async fn have(inner: &Inner, leader: Leader) -> End {
+async fn run_session(inner: &Inner, leader: Leader) -> End {
     let timings = &inner.settings.timings;
     let (out, stream) = mpsc::channel(4);
     let first = FromNode { message: Some(from_node::Message::Hello(hello(inner, &leader))) };
@@ -161,16 +161,16 @@ async fn have(inner: &Inner, leader: Leader) -> End {
     let answer = inner.runtime.timeout(timings.call_timeout * 3, inbound.message()).await;
     match answer {
         Some(Ok(Some(ToNode { message: Some(to_node::Message::Welcome(welcome)) }))) => {
-            enter(inner, &leader, &welcome);
+            accept_welcome(inner, &leader, &welcome);
         }
         Some(Ok(Some(ToNode { message: Some(to_node::Message::Refused(refused)) }))) => return End::Refused(refused),
         Some(Err(status)) => return End::Again(format!("{}: {}", leader.address, status.message())),
         Some(Ok(_)) | None => return End::Again(format!("{}: the hello had no answer", leader.address)),
     }
-    live(inner, &mut inbound, &out).await
+    serve_session(inner, &mut inbound, &out).await
 }
 
-fn enter(inner: &Inner, leader: &Leader, welcome: &Welcome) {
+fn accept_welcome(inner: &Inner, leader: &Leader, welcome: &Welcome) {
     let node = inner.settings.node.as_str();
     tracing::info!(node, incarnation = welcome.incarnation, leader = leader.address, "joined membership's leader");
     inner.incarnation.store(welcome.incarnation, Ordering::Relaxed);
@@ -182,7 +182,7 @@ fn enter(inner: &Inner, leader: &Leader, welcome: &Welcome) {
 }
 
 /// Heartbeats out, rings in.
-async fn live(inner: &Inner, inbound: &mut Streaming<ToNode>, out: &mpsc::Sender<FromNode>) -> End {
+async fn serve_session(inner: &Inner, inbound: &mut Streaming<ToNode>, out: &mpsc::Sender<FromNode>) -> End {
     let offset = std::sync::Mutex::new(ClockOffset::default());
     let asked = std::sync::Mutex::new((0u64, 0i64));
     let locked = |offset: &std::sync::Mutex<ClockOffset>| {
@@ -239,10 +239,10 @@ mod tests {
     #[test]
     fn a_member_that_is_kept_out_says_so_once_for_each_reason() {
         let mut warned = None;
-        let mut news = |reason| is_news(reason, &mut warned);
-        assert!(news(Some(JoinRefusal::ClockDiffers)));
-        assert!(!news(Some(JoinRefusal::ClockDiffers)), "it has been said");
-        assert!(!news(None), "what passes by itself is not worth a warning");
-        assert!(news(Some(JoinRefusal::WrongCluster)));
+        let mut logs = |reason| should_log(reason, &mut warned);
+        assert!(logs(Some(JoinRefusal::ClockDiffers)));
+        assert!(!logs(Some(JoinRefusal::ClockDiffers)), "it has been logged");
+        assert!(!logs(None), "what passes by itself is not worth a warning");
+        assert!(logs(Some(JoinRefusal::WrongCluster)));
     }
 }

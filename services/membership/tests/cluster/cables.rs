@@ -32,7 +32,7 @@ impl Cable {
         Self { address, cut, relay }
     }
 
-    /// As if packets were dropped: nobody learns anything, nothing arrives.
+    /// As if packets were dropped: neither side gets an error, nothing arrives.
     pub fn cut(&self) {
         self.cut.send_replace(true);
     }

@@ -24,7 +24,7 @@ pub const SOON: Duration = Duration::from_secs(60);
 /// Longer than any test: what happens without its end has another reason.
 pub const NEVER: Duration = Duration::from_secs(600);
 
-/// What most tests go by: nobody is taken for dead because the machine stood still for a moment, and no clock is wrong.
+/// What most tests go by: no node is taken for dead because the machine stood still for a moment, and no clock is wrong.
 pub fn patient() -> MembershipSettings {
     MembershipSettings {
         lease: NEVER,
@@ -37,13 +37,13 @@ pub fn patient() -> MembershipSettings {
     }
 }
 
-/// The same, for a leader that has nobody to lose its leadership to: it does not let its nodes go.
+/// The same, for a leader that cannot lose its leadership: it does not let its nodes go.
 pub fn steady() -> MembershipSettings {
     MembershipSettings { leader_silence: NEVER, ..patient() }
 }
 
 /// A loopback address that no other test uses: who was killed there finds its port free when it starts again, and the port
-/// of a dead node is nobody else's.
+/// of a dead node is not reused.
 fn own_host() -> Ipv4Addr {
     static LAST: AtomicU8 = AtomicU8::new(0);
     let [_, _, high, low] = std::process::id().to_be_bytes();
@@ -131,7 +131,8 @@ impl Cluster {
         Self::with(1, steady(), Ipv4Addr::LOCALHOST, false).await
     }
 
-    /// Voters that reach each other through cables; members reach voters directly.
+    /// Voters that advertise cables and reach each other through them. The seeds of members are the voters themselves; a
+    /// voter that does not lead sends a member through the leader's cable.
     pub async fn with_cables(voters: usize, timings: MembershipSettings) -> Self {
         Self::with(voters, timings, own_host(), true).await
     }
@@ -181,7 +182,7 @@ impl Cluster {
         self.folder.path().join(format!("voter-{number}"))
     }
 
-    /// A voter that nobody expects: it has to be added.
+    /// A voter that the group does not know: it has to be added.
     pub async fn run_extra_voter(&mut self, number: usize) -> SocketAddr {
         let listener = listen(self.host).await;
         let address = listener.local_addr().expect("bound");

@@ -42,12 +42,12 @@ async fn refusal(settings: MemberSettings, runtime: Runtime) -> (JoinRefusal, St
     match Member::join(settings, runtime).await {
         Err(JoinError::Refused { reason, message }) => (reason, message),
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it was let in"),
+        Ok(_) => panic!("it was accepted"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_belong_is_told_so() {
+async fn who_does_not_belong_is_refused() {
     let limit = Duration::from_secs(100);
     let cluster = Cluster::with_timings(1, MembershipSettings { max_clock_difference: limit, ..steady() }).await;
     let _a = cluster.member("a").await;
@@ -95,13 +95,17 @@ async fn settings_that_make_no_sense_are_refused_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_nobody_answers_the_member_says_whom_it_asked() {
+async fn without_an_answer_the_member_names_the_addresses_that_it_tried() {
     let cluster = Cluster::of(1).await;
     let timings = MembershipSettings { join_timeout: Duration::from_millis(300), ..cluster.timings.clone() };
     let address = "127.0.0.1:9".parse().expect("an address");
     let seeds = vec!["127.0.0.1:1".to_owned(), "no-such-name.invalid:1".to_owned()];
     let settings = MemberSettings { seeds, timings, ..cluster.member_settings("a", address) };
-    let said = Member::join(settings, Runtime::system()).await.err().map(|error| error.to_string()).expect("nobody");
+    let said = Member::join(settings, Runtime::system())
+        .await
+        .err()
+        .map(|error| error.to_string())
+        .expect("no voter is there");
     assert!(said.contains("did not join within 300ms"), "{said}");
 }
 
@@ -138,8 +142,8 @@ async fn a_process_that_was_taken_for_dead_learns_that_another_has_its_place() {
     let second = cluster.member("a").await;
     assert_eq!(first.ring(), known, "the first knows nothing of it");
     cable.mend();
-    let told = Runtime::system().timeout(SOON, first.member.replaced()).await;
-    assert!(told.expect("it is told").contains("is taken by"));
+    let replaced = Runtime::system().timeout(SOON, first.member.replaced()).await;
+    assert!(replaced.expect("it is replaced").contains("is taken by"));
     second.sees("the second owns all", |ring| ring.owned(Sharded::History, &NodeId::new("a")).len() == 12).await;
     assert_eq!(first.owned("a"), 0, "and the first nothing");
     assert!(first.member.confirm().await.is_err());
@@ -182,5 +186,5 @@ async fn a_voter_process_is_a_member_too() {
     let member = Member::join(settings, Runtime::system()).await.expect("it joins through itself");
     let ring = member.take_part().await.expect("it leads itself");
     assert_eq!(ring.nodes_of(Role::Frontend).count(), 1);
-    assert_eq!(ring.owner(Sharded::History, 0), None, "nobody has that role");
+    assert_eq!(ring.owner(Sharded::History, 0), None, "no node has that role");
 }

@@ -63,14 +63,14 @@ async fn no_voter_is_removed_that_the_others_could_not_decide_without() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_cannot_become_a_voter_is_told_why() {
+async fn who_cannot_become_a_voter_is_refused_with_the_reason() {
     let mut cluster = Cluster::of(1).await;
     let a = cluster.member("a").await;
     let admin = a.member.admin();
     let brief = MembershipSettings { leader_timeout: Duration::ZERO, ..cluster.timings.clone() };
     let impatient = Admin::with_seeds(cluster.seeds(), brief, Runtime::system());
-    let nobody = impatient.add_voter(&voter_id(1), "127.0.0.1:1").await.expect_err("nobody is there");
-    assert!(matches!(nobody, CallError::Unavailable(_)), "{nobody}");
+    let missing = impatient.add_voter(&voter_id(1), "127.0.0.1:1").await.expect_err("no voter is there");
+    assert!(matches!(missing, CallError::Unavailable(_)), "{missing}");
     let address = cluster.run_extra_voter(1).await.to_string();
     let other_name = admin.add_voter(&NodeId::new("voter-9"), &address).await.expect_err("it is another");
     assert!(other_name.to_string().contains(r#"is "voter-1", not "voter-9""#), "{other_name}");

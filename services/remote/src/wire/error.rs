@@ -9,33 +9,33 @@ use proto::error::Kind;
 /// As it travels.
 pub(crate) fn to_error(error: ServiceError) -> proto::Error {
     let is_retryable = matches!(error, ServiceError::NotOwner(_) | ServiceError::Unavailable(_));
-    let said = |kind: Kind, text| proto::Error { kind: kind.into(), text, is_retryable, ..proto::Error::default() };
+    let reply = |kind: Kind, text| proto::Error { kind: kind.into(), text, is_retryable, ..proto::Error::default() };
     match error {
-        ServiceError::InvalidArgument(text) => said(Kind::InvalidArgument, text),
-        ServiceError::NotFound(text) => said(Kind::NotFound, text),
-        ServiceError::NamespaceNotFound(name) => said(Kind::NamespaceNotFound, name),
-        ServiceError::NamespaceAlreadyExists(text) => said(Kind::NamespaceAlreadyExists, text),
+        ServiceError::InvalidArgument(text) => reply(Kind::InvalidArgument, text),
+        ServiceError::NotFound(text) => reply(Kind::NotFound, text),
+        ServiceError::NamespaceNotFound(name) => reply(Kind::NamespaceNotFound, name),
+        ServiceError::NamespaceAlreadyExists(text) => reply(Kind::NamespaceAlreadyExists, text),
         ServiceError::WorkflowAlreadyStarted { message, start_request_id, run_id, first_execution_run_id } => {
-            let told = said(Kind::WorkflowAlreadyStarted, message);
-            proto::Error { start_request_id, run_id, first_execution_run_id, ..told }
+            let error_reply = reply(Kind::WorkflowAlreadyStarted, message);
+            proto::Error { start_request_id, run_id, first_execution_run_id, ..error_reply }
         }
-        ServiceError::CancellationAlreadyRequested(text) => said(Kind::CancellationAlreadyRequested, text),
+        ServiceError::CancellationAlreadyRequested(text) => reply(Kind::CancellationAlreadyRequested, text),
         ServiceError::QueryFailed { message, failure } => {
-            proto::Error { failure: failure.map(|failure| *failure), ..said(Kind::QueryFailed, message) }
+            proto::Error { failure: failure.map(|failure| *failure), ..reply(Kind::QueryFailed, message) }
         }
-        ServiceError::WorkflowNotReady(text) => said(Kind::WorkflowNotReady, text),
-        ServiceError::FailedPrecondition(text) => said(Kind::FailedPrecondition, text),
+        ServiceError::WorkflowNotReady(text) => reply(Kind::WorkflowNotReady, text),
+        ServiceError::FailedPrecondition(text) => reply(Kind::FailedPrecondition, text),
         ServiceError::ResourceExhausted { cause, message, retry_after } => {
             let retry_after = retry_after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-            proto::Error { cause: cause.into(), retry_after, ..said(Kind::ResourceExhausted, message) }
+            proto::Error { cause: cause.into(), retry_after, ..reply(Kind::ResourceExhausted, message) }
         }
-        ServiceError::PermissionDenied(text) => said(Kind::PermissionDenied, text),
-        ServiceError::NotOwner(text) => said(Kind::NotOwner, text),
-        ServiceError::Unavailable(text) => said(Kind::Unavailable, text),
-        ServiceError::DeadlineExceeded(text) => said(Kind::DeadlineExceeded, text),
-        ServiceError::DataLoss(text) => said(Kind::DataLoss, text),
-        ServiceError::Unimplemented(text) => said(Kind::Unimplemented, text),
-        ServiceError::Internal(text) => said(Kind::Internal, text),
+        ServiceError::PermissionDenied(text) => reply(Kind::PermissionDenied, text),
+        ServiceError::NotOwner(text) => reply(Kind::NotOwner, text),
+        ServiceError::Unavailable(text) => reply(Kind::Unavailable, text),
+        ServiceError::DeadlineExceeded(text) => reply(Kind::DeadlineExceeded, text),
+        ServiceError::DataLoss(text) => reply(Kind::DataLoss, text),
+        ServiceError::Unimplemented(text) => reply(Kind::Unimplemented, text),
+        ServiceError::Internal(text) => reply(Kind::Internal, text),
     }
 }
 

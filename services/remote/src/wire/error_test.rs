@@ -52,7 +52,7 @@ fn variant(number: usize, text: String, id: String, failure: Option<Box<Failure>
     }
 }
 
-/// Exhaustive on purpose: whoever adds a variant is led here, and to [`VARIANTS`].
+/// Exhaustive on purpose: a new variant fails to compile here, and belongs in [`VARIANTS`].
 fn number(error: &ServiceError) -> usize {
     match error {
         ServiceError::InvalidArgument(_) => 0,

@@ -26,12 +26,12 @@ use crate::fake::Fake;
 pub fn steady() -> RemoteSettings {
     let long = Duration::from_secs(60);
     RemoteSettings {
-        patience: long,
+        call_timeout: long,
         connect_timeout: long / 6,
         keepalive_interval: long,
         keepalive_timeout: long,
         server_keepalive_timeout: long,
-        receipt_within: long,
+        receipt_timeout: long,
         ..RemoteSettings::default()
     }
 }
@@ -207,21 +207,15 @@ impl Cluster {
         let (local, here) = (Fake::new(), NodeId::new("here"));
         let published = Arc::clone(&membership) as Arc<dyn Membership>;
         let channels = Channels::new(&published, settings.clone(), runtime.clone());
-        let history = Router::<dyn History>::new(
-            &published,
-            here.clone(),
-            Some(Arc::clone(&local) as Arc<dyn History>),
-            channels.clone(),
-            runtime.clone(),
-            settings.clone(),
-        );
-        let local_matching = Some(Arc::clone(&local) as Arc<dyn Matching>);
-        let matching =
-            Router::<dyn Matching>::new(&published, here, local_matching, channels, runtime.clone(), settings.clone());
+        let history =
+            Router::<dyn History>::new(&published, here.clone(), channels.clone(), runtime.clone(), settings.clone());
+        history.serve_here(&(Arc::clone(&local) as _));
+        let matching = Router::<dyn Matching>::new(&published, here, channels, runtime.clone(), settings.clone());
+        matching.serve_here(&(Arc::clone(&local) as _));
         Self { id, membership, settings, runtime, local, history: Arc::new(history), matching: Arc::new(matching) }
     }
 
-    /// The next version of the ring: these nodes, and one of them (or nobody) owns everything.
+    /// The next version of the ring: these nodes, and one of them (or none) owns everything.
     pub fn publish(&self, nodes: &[Node], owner: Option<&str>) {
         let owner = owner.map(NodeId::new);
         let version = self.membership.0.borrow().version + 1;
@@ -258,7 +252,7 @@ impl Cluster {
                 self.runtime.sleep(Duration::from_millis(2)).await;
             }
         };
-        let patience = Duration::from_secs(60);
-        assert!(self.runtime.timeout(patience, waiting).await.is_some(), "not within {patience:?}: {what}");
+        let timeout = Duration::from_secs(60);
+        assert!(self.runtime.timeout(timeout, waiting).await.is_some(), "not within {timeout:?}: {what}");
     }
 }

@@ -11,8 +11,8 @@ use api::temporal::api::workflowservice::v1 as wire;
 use calls::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
 use calls::{
     ActivityRef, ActivityReport, DumpWorkflow, GetHistory, History, Matching, OfferedQuery, OfferedTask, Opened,
-    QueueName, RecordStart, Relayed, ResourceExhaustedCause, Service, ServiceError, TaskKey, TaskQueueKind, TaskStart,
-    TellWorkflow, UnwrittenEvents,
+    QueueName, RecordStart, Relayed, ResourceExhaustedCause, SendToWorkflow, Service, ServiceError, TaskKey,
+    TaskQueueKind, TaskStart, UnwrittenEvents,
 };
 use ids::Timestamp;
 
@@ -167,8 +167,8 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
             start: start()
         }));
     }
-    ask!(tell_workflow(TellWorkflow { workflow_id: "order 7".into(), message: "a message".into() }));
-    ask!(tell_workflow(TellWorkflow { workflow_id: "order 7".into(), message: "".into() }));
+    ask!(send_to_workflow(SendToWorkflow { workflow_id: "order 7".into(), message: "a message".into() }));
+    ask!(send_to_workflow(SendToWorkflow { workflow_id: "order 7".into(), message: "".into() }));
     ask!(dump_workflow(DumpWorkflow { workflow_id: "order 7".into() }));
     answers.iter().map(|answer| format!("{answer:?}")).collect()
 }

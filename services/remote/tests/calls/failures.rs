@@ -13,7 +13,7 @@ use crate::fake::Step;
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
 fn impatient() -> RemoteSettings {
-    RemoteSettings { patience: MS(300), ..steady() }
+    RemoteSettings { call_timeout: MS(300), ..steady() }
 }
 
 async fn describe(cluster: &Cluster) -> Result<wire::DescribeWorkflowExecutionResponse, ServiceError> {
@@ -61,7 +61,7 @@ async fn a_deadline_of_the_trait_travels_as_what_is_left_of_it() {
 }
 
 #[tokio::test]
-async fn without_a_deadline_patience_ends_after_its_usual_time_and_that_is_no_deadline_of_the_callers() {
+async fn without_a_deadline_a_call_ends_unavailable_after_the_call_timeout() {
     let cluster = Cluster::new(impatient());
     let process = cluster.process("there").await;
     cluster.publish(&[node("there", 1, &process.address)], Some("there"));
@@ -71,23 +71,23 @@ async fn without_a_deadline_patience_ends_after_its_usual_time_and_that_is_no_de
 }
 
 #[tokio::test]
-async fn nobody_to_ask_is_not_owner_in_the_end() {
+async fn without_an_owner_to_ask_the_call_ends_as_not_owner() {
     let cluster = Cluster::new(RemoteSettings { connect_timeout: MS(50), ..impatient() });
     let not_owner = |answer| matches!(answer, Err(ServiceError::NotOwner(_)));
-    // On a slow machine patience ends while the connection is being tried.
-    let nobody = |answer| matches!(answer, Err(ServiceError::NotOwner(_) | ServiceError::Unavailable(_)));
+    // On a slow machine call_timeout ends while the connection is being tried.
+    let no_one_there = |answer| matches!(answer, Err(ServiceError::NotOwner(_) | ServiceError::Unavailable(_)));
     assert!(not_owner(describe(&cluster).await), "no ring");
     cluster.publish(&[], None);
     assert!(not_owner(describe(&cluster).await), "no owner");
     cluster.publish(&[node("there", 1, "127.0.0.1:1")], Some("there"));
-    assert!(nobody(describe(&cluster).await), "nobody listens there");
+    assert!(no_one_there(describe(&cluster).await), "nothing listens there");
     cluster.publish(&[node("there", 2, "no-such-host.invalid:7240")], Some("there"));
-    assert!(nobody(describe(&cluster).await), "no such host");
+    assert!(no_one_there(describe(&cluster).await), "no such host");
 }
 
 #[tokio::test]
 async fn a_busy_owner_is_asked_a_few_times_and_then_believed() {
-    let cluster = Cluster::new(RemoteSettings { unavailable_pause: MS(5), ..steady() });
+    let cluster = Cluster::new(RemoteSettings { unavailable_backoff: MS(5), ..steady() });
     let process = cluster.process("there").await;
     cluster.publish(&[node("there", 1, &process.address)], Some("there"));
     let busy = ServiceError::Unavailable("shedding".to_owned());
@@ -130,7 +130,7 @@ async fn pings_find_out_that_a_peer_fell_silent() {
     relay.swallow();
     let (calls, connections) = (process.fake.calls(), relay.connections());
     tokio::select! {
-        answer = describe(&cluster) => panic!("nobody heard the question: {answer:?}"),
+        answer = describe(&cluster) => panic!("the call reached no peer: {answer:?}"),
         () = cluster.until("another connection is made", || relay.connections() > connections) => {}
     }
     assert_eq!(process.fake.calls(), calls);
@@ -157,13 +157,13 @@ async fn one_failure_to_connect_serves_all_who_wait_for_it() {
     let pause = Duration::from_secs(60);
     let cluster = Cluster::new(RemoteSettings {
         connect_timeout: MS(100),
-        first_reconnect_pause: pause,
-        longest_reconnect_pause: pause,
+        initial_reconnect_backoff: pause,
+        max_reconnect_backoff: pause,
         ..steady()
     });
     let (address, _full) = black_hole(&cluster).await;
     cluster.publish(&[node("there", 1, &address)], Some("there"));
-    // Told one after the other, two hundred callers would not hear in their time that nobody is there, but run
+    // One after the other, two hundred callers would not learn in their time that the connection fails, but run
     // out of time while they wait for their turn.
     let ctx = ctx();
     let call = async || {

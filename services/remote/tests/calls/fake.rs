@@ -1,4 +1,4 @@
-//! A history and a matching that note what they are asked and answer as they are told.
+//! A history and a matching that record their calls and give prepared answers.
 
 use std::collections::VecDeque;
 use std::fmt::{Debug, Write};
@@ -125,11 +125,11 @@ impl Fake {
     /// Leaves a receipt as matching does.
     pub fn hand_out(&self, ctx: &CallContext) {
         let (written, taken_back) = (Arc::clone(&self.written), Arc::clone(&self.taken_back));
-        ctx.leave(Box::new(Noted { written, taken_back: Some(taken_back) }));
+        ctx.attach_receipt(Box::new(Noted { written, taken_back: Some(taken_back) }));
     }
 }
 
-/// Method and arguments, as far as anybody would read them.
+/// Method and arguments, as far as is readable.
 fn described(method: &str, arguments: &dyn Debug) -> String {
     struct Beginning(String);
     impl Write for Beginning {

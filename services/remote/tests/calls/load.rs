@@ -51,7 +51,7 @@ async fn thousands_of_polls_wait_on_one_connection_and_all_can_be_given_up_at_on
     let mut polls: FuturesUnordered<_> =
         (0..POLLS).map(|_| cluster.matching.poll_workflow_task_queue(&waiting, Default::default())).collect();
     tokio::select! {
-        answer = polls.next() => panic!("nobody answers polls: {answer:?}"),
+        answer = polls.next() => panic!("polls get no answer: {answer:?}"),
         () = cluster.until("all polls wait", || process.fake.calls() >= POLLS) => {}
     }
     process.fake.answer_all();

@@ -1,4 +1,4 @@
-//! Calls that arrive at another process than they are meant for: nobody carries them out, and they go on.
+//! Calls that arrive at another process than they are meant for: none is carried out, and all go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ async fn one_of_each(cluster: &Cluster) {
 }
 
 fn quickly_connected() -> RemoteSettings {
-    RemoteSettings { longest_reconnect_pause: Duration::from_millis(50), ..steady() }
+    RemoteSettings { max_reconnect_backoff: Duration::from_millis(50), ..steady() }
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn what_arrives_in_another_cluster_is_not_carried_out_there() {
     assert_eq!(a.fake.calls(), 3);
     assert_eq!(stranger.fake.asked(), Vec::<String>::new());
 
-    // All nodes are told that a worker leaves, and this one is not of ours.
+    // All nodes are called when a worker leaves, and this one is not of ours.
     ours.publish(&[node("a", 2, &stranger.address)], None);
     ours.matching.shutdown_worker(&ctx(), Default::default()).await.unwrap_err();
     assert_eq!(stranger.fake.asked(), Vec::<String>::new());

@@ -39,7 +39,7 @@ async fn a_call_follows_its_shard_under_the_same_request_id() {
 async fn a_call_waits_for_an_owner_and_goes_there_as_soon_as_there_is_one() {
     let lazy = Duration::from_secs(60);
     let cluster =
-        Cluster::new(RemoteSettings { first_pause: lazy, longest_pause: lazy, patience: lazy * 3, ..steady() });
+        Cluster::new(RemoteSettings { initial_backoff: lazy, max_backoff: lazy, call_timeout: lazy * 3, ..steady() });
     let a = cluster.process("a").await;
     let nodes = [node("a", 1, &a.address)];
     let began = cluster.runtime.now();
@@ -55,7 +55,7 @@ async fn a_call_waits_for_an_owner_and_goes_there_as_soon_as_there_is_one() {
 
 #[tokio::test]
 async fn a_call_to_a_process_that_stands_still_ends_when_the_ring_no_longer_has_it() {
-    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_secs(60), ..steady() });
+    let cluster = Cluster::new(RemoteSettings { moved_grace: Duration::from_secs(60), ..steady() });
     let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let relay = Relay::to(&a).await;
     let (there, other) = (node("a", 1, &relay.address), node("b", 1, &b.address));
@@ -74,8 +74,8 @@ async fn a_call_to_a_process_that_stands_still_ends_when_the_ring_no_longer_has_
 }
 
 /// A call to the owner `a`, which does as `step` says and loses its shard to `b` meanwhile.
-async fn asked_while_the_shard_moves(moved_patience: Duration, step: Step) -> (Process, Process) {
-    let cluster = Cluster::new(RemoteSettings { moved_patience, ..steady() });
+async fn asked_while_the_shard_moves(moved_grace: Duration, step: Step) -> (Process, Process) {
+    let cluster = Cluster::new(RemoteSettings { moved_grace, ..steady() });
     let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("a"));
@@ -160,7 +160,7 @@ async fn a_local_call_does_not_wait_for_a_shard_that_has_long_moved() {
 
 #[tokio::test]
 async fn a_process_that_stops_in_order_fails_no_call() {
-    let cluster = Cluster::new(RemoteSettings { moved_patience: Duration::from_secs(60), ..steady() });
+    let cluster = Cluster::new(RemoteSettings { moved_grace: Duration::from_secs(60), ..steady() });
     let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let nodes = [node("a", 1, &a.address), node("b", 1, &b.address)];
     cluster.publish(&nodes, Some("a"));
@@ -184,8 +184,8 @@ async fn a_process_that_stops_in_order_fails_no_call() {
 
 #[tokio::test]
 async fn every_matching_node_that_is_there_hears_that_a_worker_leaves() {
-    let patience = Duration::from_secs(3);
-    let cluster = Cluster::new(RemoteSettings { shutdown_worker_patience: patience, ..steady() });
+    let call_timeout = Duration::from_secs(3);
+    let cluster = Cluster::new(RemoteSettings { shutdown_worker_timeout: call_timeout, ..steady() });
     let (a, b) = (cluster.process("a").await, cluster.process("b").await);
     let relay = Relay::to(&a).await;
     relay.swallow();
@@ -199,7 +199,7 @@ async fn every_matching_node_that_is_there_hears_that_a_worker_leaves() {
 
     cluster.publish(&[silent, dead], None);
     let answer = cluster.matching.shutdown_worker(&ctx(), Default::default()).await;
-    assert!(answer.is_err(), "nobody was told");
+    assert!(answer.is_err(), "no node got it");
     cluster.publish(&[], None);
     let answer = cluster.matching.shutdown_worker(&ctx(), Default::default()).await;
     assert!(matches!(answer, Err(ServiceError::NotOwner(_))), "{answer:?}");

@@ -76,22 +76,22 @@ async fn a_poll_whose_owner_dies_goes_on_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_poll_that_nobody_serves_ends_empty_at_its_deadline() {
-    let cluster = Cluster::new(RemoteSettings { late: MS(50), ..steady() });
+async fn a_poll_that_no_node_serves_ends_empty_at_its_deadline() {
+    let cluster = Cluster::new(RemoteSettings { deadline_grace: MS(50), ..steady() });
     cluster.publish(&[], None);
     let began = cluster.runtime.now();
     assert_eq!(poll(&cluster, MS(500)).await, Ok(Default::default()));
     let took = cluster.runtime.now().since(began);
     assert!(took >= MS(250) && took < Duration::from_secs(10), "{took:?}");
 
-    let (cluster, process) = one_process(RemoteSettings { late: MS(50), ..steady() }).await;
+    let (cluster, process) = one_process(RemoteSettings { deadline_grace: MS(50), ..steady() }).await;
     process.fake.arrange([Step::Hang]);
     assert_eq!(poll(&cluster, MS(3000)).await, Ok(Default::default()));
     cluster.until("the owner has given the poll up", || process.fake.dropped.get() == 1).await;
 }
 
 #[tokio::test]
-async fn a_wait_for_history_that_nobody_serves_can_be_gone_on_with() {
+async fn a_wait_for_history_that_no_node_serves_can_be_continued() {
     let cluster = Cluster::new(steady());
     cluster.publish(&[], None);
     let ctx = || ctx().until(cluster.runtime.now() + MS(200));
@@ -116,7 +116,7 @@ async fn a_poll_that_is_dropped_is_given_up_by_its_owner_at_once() {
         let poll = poll(&cluster, Duration::from_secs(60));
         let arrived = cluster.until("the poll is there", || process.fake.calls() == 1);
         tokio::select! {
-            _ = poll => panic!("nobody answers it"),
+            _ = poll => panic!("it has no answer"),
             () = arrived => {}
         }
     }
@@ -163,7 +163,7 @@ async fn what_was_written_to_a_worker_counts_as_written_with_its_owner() {
     cluster.until("the owner has heard it", || process.fake.written.get() == 1).await;
     assert_eq!(process.fake.taken_back.get(), 0);
 
-    // Nobody looks at receipts: then an answer counts as written when it is returned.
+    // Without a receipt slot, an answer counts as written when it is returned.
     poll_activity(&cluster, Duration::from_secs(60)).await.unwrap();
     cluster.until("the owner has heard it", || process.fake.written.get() == 2).await;
 }
@@ -197,11 +197,11 @@ async fn what_was_with_a_frontend_that_died_is_taken_back() {
 
 #[tokio::test]
 async fn what_was_with_a_frontend_that_says_nothing_is_taken_back_after_a_while() {
-    let (cluster, process) = one_process(RemoteSettings { receipt_within: MS(150), ..steady() }).await;
+    let (cluster, process) = one_process(RemoteSettings { receipt_timeout: MS(150), ..steady() }).await;
     let receipts = ReceiptSlot::default();
     let began = cluster.runtime.now();
     poll_in(&cluster, &ctx().receipts_to(&receipts), Duration::from_secs(60)).await.unwrap();
-    cluster.until("the owner has lost patience", || process.fake.taken_back.get() == 1).await;
+    cluster.until("the owner has lost timeout", || process.fake.taken_back.get() == 1).await;
     assert!(cluster.runtime.now().since(began) >= MS(150));
 }
 

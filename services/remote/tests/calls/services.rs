@@ -10,7 +10,7 @@ use bytes::Bytes;
 use calls::token::{QueryTaskToken, WorkflowTaskToken};
 use calls::{
     ActivityReport, CallContext, DumpWorkflow, GetHistory, History, Matching, OfferOutcome, OfferedQuery, OfferedTask,
-    Opened, QueryOutcome, RecordStart, RecordedStart, Relayed, ServiceResult, TaskQueueKind, TellWorkflow,
+    Opened, QueryOutcome, RecordStart, RecordedStart, Relayed, SendToWorkflow, ServiceResult, TaskQueueKind,
 };
 
 use crate::fake::Fake;
@@ -232,10 +232,10 @@ impl History for Fake {
         self.answer("record_activity_task_started", ctx, &request, answer).await
     }
 
-    async fn tell_workflow(&self, ctx: &CallContext, request: TellWorkflow) -> ServiceResult<Bytes> {
+    async fn send_to_workflow(&self, ctx: &CallContext, request: SendToWorkflow) -> ServiceResult<Bytes> {
         // An empty answer is one as well.
         let answer = if request.message.is_empty() { Bytes::new() } else { "heard".into() };
-        self.answer("tell_workflow", ctx, &request, answer).await
+        self.answer("send_to_workflow", ctx, &request, answer).await
     }
 
     async fn dump_workflow(&self, ctx: &CallContext, request: DumpWorkflow) -> ServiceResult<String> {
@@ -249,7 +249,7 @@ impl Matching for Fake {
         let answer = match task.queue.kind {
             TaskQueueKind::Workflow => OfferOutcome::Taken,
             TaskQueueKind::StickyWorkflow => OfferOutcome::Refused,
-            TaskQueueKind::Activity | TaskQueueKind::Nexus => OfferOutcome::Kept,
+            TaskQueueKind::Activity | TaskQueueKind::Nexus => OfferOutcome::Persisted,
         };
         self.answer("offer", ctx, &task, answer).await
     }

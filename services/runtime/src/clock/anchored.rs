@@ -86,7 +86,7 @@ impl<S: Source> AnchoredClock<S> {
         }
         let is_back = offset < before;
         if is_back {
-            // Before the offset, so that whoever finds that noticed finds this too.
+            // Before the offset, so that a reader that finds that noticed finds this too.
             self.set_back_at.fetch_max(now, Ordering::AcqRel);
         }
         let noticed = self.offset.compare_exchange(before, offset, Ordering::AcqRel, Ordering::Acquire).is_ok();
@@ -130,7 +130,7 @@ impl<S: Source> Clock for AnchoredClock<S> {
         self.anchor.fetch_max(now.nanos().saturating_sub(reading.monotonic), Ordering::AcqRel);
     }
 
-    fn longest_nap(&self) -> Duration {
+    fn max_sleep(&self) -> Duration {
         Duration::from_secs(1)
     }
 }

@@ -66,7 +66,7 @@ async fn a_retry_after_three_days_comes_after_three_days() {
     assert_eq!(pending.current_retry_interval, seconds(interval));
     assert!(pending.next_attempt_schedule_time.is_some());
 
-    // A process that starts anew keeps the time.
+    // A restarted process keeps the time.
     let rig = rig.crash().await;
     let second = rig.poll_activity(4 * 24 * 3600).await.unwrap();
     let waited = rig.runtime.now().since(failed_at);
@@ -82,7 +82,7 @@ async fn a_retry_after_three_days_comes_after_three_days() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_activity_that_nobody_takes_up_waits_durably() {
+async fn an_activity_without_a_worker_waits_durably() {
     let rig = Rig::new().await;
     rig.start("w", "one").await;
     let task = rig.poll().await.unwrap();

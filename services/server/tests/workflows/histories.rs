@@ -40,7 +40,7 @@ async fn long_workflow(rig: &Rig) -> String {
 async fn all_events(rig: &Rig, task: &wire::PollWorkflowTaskQueueResponse) -> Vec<HistoryEvent> {
     let mut events = task.history.clone().unwrap().events;
     if !task.next_page_token.is_empty() {
-        // An SDK names the workflow and lets the token tell the run.
+        // An SDK names the workflow and takes the run from the token.
         let pages = rig.pages("w", "", 0, task.next_page_token.clone()).await;
         assert!(pages.iter().all(|page| page.len() <= 258), "at most 256 events and the task's own two");
         events.extend(pages.into_iter().flatten());

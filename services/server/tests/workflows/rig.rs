@@ -1,6 +1,6 @@
 //! History and matching on one store, a tenant, and raw calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use api::temporal::api::command::v1::Command;
@@ -12,12 +12,12 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::token::{ActivityTaskToken, WorkflowTaskToken};
 use calls::{
-    ActivityRef, ActivityReport, CallContext, GetHistory, History, Matching, Namespace, Opened, ServiceResult,
-    UnwrittenEvents,
+    ActivityRef, ActivityReport, Call, CallContext, Carrier, GetHistory, History, Matching, Namespace, Opened, Service,
+    ServiceError, ServiceResult, UnwrittenEvents,
 };
 use cluster::{FixedRing, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
-use history::HistoryService;
+use history::{HistoryService, Neighbours};
 use ids::Timestamp;
 use matching::MatchingService;
 use prost::Message;
@@ -29,6 +29,28 @@ use storage::Store;
 pub const QUEUE: &str = "work";
 /// Noon on some day.
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// The way to a service of this process that is made later.
+struct Direct<S: ?Sized>(OnceLock<Weak<S>>);
+
+impl<S: Service + ?Sized> Direct<S> {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(OnceLock::new()))
+    }
+
+    fn lead_to(&self, service: &Arc<S>) {
+        assert!(self.0.set(Arc::downgrade(service)).is_ok(), "it leads somewhere already");
+    }
+}
+
+impl<S: Service + ?Sized> Carrier<S> for Direct<S> {
+    async fn carry<C: Call<Service = S>>(&self, ctx: &CallContext, request: C::Request) -> ServiceResult<C::Reply> {
+        match self.0.get().and_then(Weak::upgrade) {
+            Some(service) => C::serve(&*service, ctx, request).await,
+            None => Err(ServiceError::Unavailable("the process is gone".to_owned())),
+        }
+    }
+}
 
 /// One process with all that is behind the frontend.
 pub struct Rig {
@@ -56,13 +78,19 @@ impl Rig {
         let membership = Arc::new(FixedRing::new(Ring::alone(&node, 4, 1)));
         let own = |service| Ownership { membership: Arc::clone(&membership) as _, service, node: node.clone() };
         let queues = (MatchingSettings::default(), shards.clone());
-        let matching =
-            MatchingService::open(queues.0, queues.1, own(Sharded::Matching), store.clone(), runtime.clone());
-        let history = HistoryService::open(settings, shards, own(Sharded::History), store.clone(), runtime.clone());
+        let (to_history, to_matching) = (Direct::<dyn History>::new(), Direct::<dyn Matching>::new());
+        let recorder = Arc::clone(&to_history) as _;
+        let (of_matching, of_history) = (own(Sharded::Matching), own(Sharded::History));
+        let matching = MatchingService::new(queues.0, queues.1, of_matching, store.clone(), runtime.clone(), recorder);
+        let peers = Arc::clone(&to_history) as _;
+        let neighbours = Neighbours { matching: Arc::clone(&to_matching) as _, peers, names: Arc::new(|_| None) };
+        let history = HistoryService::new(settings, shards, of_history, store.clone(), runtime.clone(), neighbours);
+        to_history.lead_to(&(Arc::clone(&history) as _));
+        to_matching.lead_to(&(Arc::clone(&matching) as _));
+        history.serve();
+        matching.serve();
         history.settled().await.unwrap();
         matching.settled().await.unwrap();
-        matching.connect(Arc::clone(&history) as _);
-        history.connect(Arc::clone(&matching) as _, Arc::clone(&history) as _);
         let namespace = Namespace {
             id: "2f7b1a58-5c1e-4f0e-9a49-0d7c2d9c9a11".into(),
             name: "default".to_owned(),

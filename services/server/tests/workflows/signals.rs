@@ -80,7 +80,7 @@ async fn a_workflow_signals_another_and_learns_how_it_went() {
     rig.start_with(target).await.unwrap();
     rig.start("w", "s").await;
     let task = rig.poll().await.unwrap();
-    let commands = vec![commands::signal_external("target", "go"), commands::signal_external("nobody", "go")];
+    let commands = vec![commands::signal_external("target", "go"), commands::signal_external("missing", "go")];
     rig.complete(&task, commands).await;
     let mut task = rig.poll_on(normal(QUEUE), 60).await.unwrap();
     loop {
@@ -99,10 +99,10 @@ async fn a_workflow_signals_another_and_learns_how_it_went() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_and_the_dead_cannot_be_signalled() {
+async fn missing_and_closed_workflows_cannot_be_signalled() {
     let rig = Rig::new().await;
-    let refused = rig.signal("nobody", "go", "").await.unwrap_err();
-    assert_eq!(refused, ServiceError::NotFound("workflow not found for ID: nobody".to_owned()));
+    let refused = rig.signal("missing", "go", "").await.unwrap_err();
+    assert_eq!(refused, ServiceError::NotFound("workflow not found for ID: missing".to_owned()));
     rig.start("w", "s").await;
     let task = rig.poll().await.unwrap();
     rig.complete(&task, vec![commands::complete("")]).await;
@@ -151,9 +151,9 @@ async fn a_signal_of_another_workflow_waits_until_the_close_has_failed() {
     let sent = count(&rig.events("sender", "").await, EventType::ExternalWorkflowExecutionSignaled);
     assert_eq!(sent, 0, "neither sent nor failed");
     rig.complete(&closing, vec![commands::timer("t", 3600)]).await;
-    let told = rig.poll().await.unwrap();
-    let told = [told, rig.poll().await.unwrap()];
-    assert!(told.iter().all(|task| !task.task_token.is_empty()), "the target has its signal, the sender knows");
+    let answers = rig.poll().await.unwrap();
+    let answers = [answers, rig.poll().await.unwrap()];
+    assert!(answers.iter().all(|task| !task.task_token.is_empty()), "the target has its signal, the sender knows");
     assert_eq!(count(&rig.events("w", "").await, EventType::WorkflowExecutionSignaled), 2);
     let sent = count(&rig.events("sender", "").await, EventType::ExternalWorkflowExecutionSignaled);
     assert_eq!(sent, 1);

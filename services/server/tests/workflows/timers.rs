@@ -1,4 +1,4 @@
-//! Timers: never early, however long, whoever owns the shard.
+//! Timers: never early, however long, under every owner of the shard.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::settings::CqlSettings;
 
 const LOGIN: &str = "look at username and password (or password_file)";
 
-/// What went wrong with a new session: whether we were not let in, or nobody was there to let us in.
+/// What went wrong with a new session: whether login was refused, or no node answered.
 pub(super) fn explain(error: &NewSessionError, settings: &CqlSettings) -> ConnectError {
     let contact_points = settings.contact_points.clone();
     let unreachable =
@@ -46,11 +46,13 @@ fn refused_login(error: &ConnectionError, settings: &CqlSettings) -> Option<Stri
     };
     let name = settings.credentials.as_ref().map(|credentials| credentials.username.as_str());
     match (error, name) {
-        (Setup::MissingAuthentication, _) => Some(format!("it wants a user and a password, and none are set: {LOGIN}")),
+        (Setup::MissingAuthentication, _) => {
+            Some(format!("it requires a user and a password, and none are set: {LOGIN}"))
+        }
         // What it says when it could not look the user up: nothing about whether the password is right.
-        (Setup::DbError(DbError::AuthenticationError, told), _) if told.starts_with("Unable to perform") => None,
-        (Setup::DbError(DbError::AuthenticationError, told), Some(name)) => {
-            Some(format!("it does not log {name:?} in ({told}): {LOGIN}"))
+        (Setup::DbError(DbError::AuthenticationError, reply), _) if reply.starts_with("Unable to perform") => None,
+        (Setup::DbError(DbError::AuthenticationError, reply), Some(name)) => {
+            Some(format!("it does not log {name:?} in ({reply}): {LOGIN}"))
         }
         _ => None,
     }
@@ -76,7 +78,7 @@ fn refused_encryption(error: &rustls::Error, settings: &CqlSettings) -> String {
              tls.key_file"
         ),
         rustls::Error::AlertReceived(_) => format!(
-            "it did not accept the handshake ({error}), perhaps because it wants a certificate of us: look at \
+            "it did not accept the handshake ({error}), perhaps because it requires a certificate of us: look at \
              tls.certificate_file and tls.key_file"
         ),
         rustls::Error::InvalidMessage(_) => {
@@ -88,7 +90,7 @@ fn refused_encryption(error: &rustls::Error, settings: &CqlSettings) -> String {
     }
 }
 
-/// What the socket said when the connection broke.
+/// The socket's error when the connection broke.
 fn broken_by(error: &ConnectionError) -> Option<&std::io::Error> {
     let broken: &BrokenConnectionError = match error {
         ConnectionError::IoError(io) => return Some(Arc::as_ref(io)),

@@ -42,11 +42,11 @@ impl CqlLog {
     }
 
     async fn append_to(&self, log: &LogId, place: &Place, seq: Seq, id: GroupId, bytes: Bytes) -> Append {
-        // Only opening the log again tells where to go on.
+        // Only opening the log again shows where to go on.
         let Some(segment) = place.segment() else { return Append::Unknown };
         let name = self.names.log(log);
         let (epoch, at) = (stored(place.epoch.0), stored(seq.0));
-        // Before position 0 there is none, which no segment has as its last: a deposed owner still hears of it.
+        // Before position 0 there is none, which no segment has as its last: a deposed owner still gets an error.
         let position = (at, &name, segment, epoch, at - 1);
         let sum = checksum::of_group(log, seq, id, place.epoch, &bytes);
         let answered = if bytes.len() > self.limits.inline_bytes {
@@ -54,7 +54,7 @@ impl CqlLog {
                 Ok(beside) => beside,
                 Err(failure) => {
                     // The group itself was never sent, but there is no outcome that would say so.
-                    tracing::warn!(log = %log.0, seq = seq.0, %failure, "the chunks of a group were not all written");
+                    tracing::warn!(log = %log.0, seq = seq.0, %failure, "writing the chunks of a group failed");
                     return Append::Unknown;
                 }
             };
@@ -68,7 +68,7 @@ impl CqlLog {
         match answered {
             Ok(answer) => answer.owner_outcome(place.epoch),
             Err(failure) => {
-                tracing::warn!(log = %log.0, seq = seq.0, epoch, %failure, "an append was not answered");
+                tracing::warn!(log = %log.0, seq = seq.0, epoch, %failure, "an append has an unknown outcome");
                 Append::Unknown
             }
         }

@@ -62,7 +62,7 @@ impl CqlLog {
         Ok(reference)
     }
 
-    /// Puts the content of a group together again. Its checksum is still to be looked at.
+    /// Puts the content of a group together again. Its checksum is still to be checked.
     pub(super) async fn read_chunks(&self, log: &LogId, segment: Uuid, reference: Reference) -> StorageResult<Bytes> {
         let corrupt =
             |what: String| StorageError::Corrupt(format!("log {}, chunks {}: {what}", log.0, reference.beside));

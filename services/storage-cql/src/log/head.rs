@@ -1,4 +1,4 @@
-//! The row that says who owns a log.
+//! The row that says which process owns a log.
 
 use ids::Timestamp;
 use scylla::DeserializeRow;
@@ -55,7 +55,7 @@ impl HeadRow {
 }
 
 impl Head {
-    /// Of a log that nobody has opened yet.
+    /// Of a log that has never been opened.
     pub(super) fn first(datacenter: &str, owner: OwnerNonce, segment: Uuid) -> Self {
         Self {
             datacenter: datacenter.to_owned(),

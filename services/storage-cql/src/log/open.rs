@@ -14,7 +14,7 @@ use super::segment::{Content, SegmentState};
 use crate::answer::Verdict;
 use crate::failure::{Failure, unavailable};
 
-/// How often the head may change between our reading and our raising it before we ask the caller to come again. A busy
+/// How often the head may change between our reading and our raising it before the caller has to retry. A busy
 /// owner changes it a few times a second.
 const ATTEMPTS: usize = 10;
 /// How many segments a tail may have. Only a loop among them would have more.
@@ -22,7 +22,7 @@ const SEGMENTS: usize = 100_000;
 
 /// Why a log whose head we raised could not be taken over.
 enum Obstacle {
-    /// Somebody raised it again.
+    /// Another process raised it again.
     Deposed,
     /// A step was not answered.
     Unanswered(Failure),
@@ -89,7 +89,7 @@ impl CqlLog {
         Ok(Reopen::Unknown)
     }
 
-    /// Creates a log: a first segment, then a head that names it. `None` if somebody else was quicker.
+    /// Creates a log: a first segment, then a head that names it. `None` if another process was quicker.
     async fn create_log(&self, log: &LogId, owner: OwnerNonce) -> StorageResult<Option<Head>> {
         let head = Head::first(&self.datacenter, owner, self.new_name());
         let created = self.create_segment(log, head.segment, head.epoch, Seq(1), None).await;
@@ -116,7 +116,7 @@ impl CqlLog {
     async fn take_over(&self, log: &LogId, ours: &Head) -> Result<Opened, Obstacle> {
         self.fence_segment(log, ours).await?;
         let tail = self.read_tail(log, ours).await;
-        // Whoever raised the head after us may have trimmed what we were reading.
+        // The process that raised the head after us may have trimmed what we were reading.
         let still_ours = self.read_epoch(log).await? == Some(ours.epoch);
         if !still_ours {
             return Err(Obstacle::Deposed);
@@ -198,7 +198,7 @@ impl CqlLog {
     }
 }
 
-/// What was asked for, if it was granted; `None` if it was not; an error if that is not known.
+/// The result, if the write was applied; `None` if it was not; an error if that is not known.
 fn if_applied(verdict: Verdict, head: Head) -> Result<Option<Head>, ()> {
     match verdict {
         Verdict::Applied => Ok(Some(head)),
@@ -208,5 +208,5 @@ fn if_applied(verdict: Verdict, head: Head) -> Result<Option<Head>, ()> {
 }
 
 fn unclear(log: &LogId) -> StorageError {
-    StorageError::Unknown(format!("the database did not say whether log {} was opened", log.0))
+    StorageError::Unknown(format!("opening log {} has an unknown outcome", log.0))
 }

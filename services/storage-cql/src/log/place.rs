@@ -91,7 +91,7 @@ impl Place {
         state.bytes = 0;
     }
 
-    /// An outcome is not known: only opening the log again tells where it ends.
+    /// An outcome is not known: only opening the log again shows where it ends.
     pub(super) fn doubt(&self) {
         self.state().is_certain = false;
     }

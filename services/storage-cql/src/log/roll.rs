@@ -1,8 +1,8 @@
 //! Going on in a new segment: first it is created, under our epoch and with its first position, then the head names it,
-//! then it is appended to. In any other order a head could name what does not exist, or groups lie where nobody looks.
+//! then it is appended to. In any other order a head could name what does not exist, or groups lie where no reader looks.
 //!
 //! Each attempt takes a new random name. So a creation that was not answered, and lands long after its segment would have
-//! been trimmed and deleted, brings back nothing that anybody has ever written to.
+//! been trimmed and deleted, brings back nothing that has ever been written to.
 
 use storage::{Append, LogId, Seq};
 use uuid::Uuid;
@@ -22,14 +22,14 @@ impl CqlLog {
             // The segment is not used, whether it is there or not.
             Ok(_) => return Append::Unknown,
             Err(failure) => {
-                tracing::warn!(log = %log.0, %failure, "creating a segment was not answered");
+                tracing::warn!(log = %log.0, %failure, "creating a segment has an unknown outcome");
                 return Append::Unknown;
             }
         }
         let outcome = match self.move_head(log, place.epoch, from, to).await {
             Ok(answer) => answer.owner_outcome(place.epoch),
             Err(failure) => {
-                tracing::warn!(log = %log.0, %failure, "moving to a new segment was not answered");
+                tracing::warn!(log = %log.0, %failure, "moving to a new segment has an unknown outcome");
                 Append::Unknown
             }
         };

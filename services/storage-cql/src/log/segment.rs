@@ -58,7 +58,7 @@ pub(super) enum Content {
 }
 
 impl CqlLog {
-    /// Creates a segment. Its name must be new: whoever may have sent this statement before, with the same name, must not
+    /// Creates a segment. Its name must be new: an earlier sender of this statement, with the same name, must not
     /// send it again.
     pub(super) async fn create_segment(
         &self,
@@ -103,7 +103,7 @@ impl CqlLog {
         let row = rows.and_then(|rows| rows.maybe_first_row::<SegmentRow>().map_err(Failure::unreadable));
         let Some(row) = row.map_err(Failure::of_read)? else { return Ok(None) };
         // If the clocks of the database's nodes differ, a deletion may leave the values that were written last. What is not
-        // whole is no segment: were it one that is still needed, the gap in the tail would tell.
+        // whole is no segment: were it one that is still needed, the gap in the tail would show it.
         let (Some(epoch), Some(last), Some(first)) = (row.epoch, row.last_seq, row.first_seq) else { return Ok(None) };
         Ok(Some(SegmentState {
             epoch: Epoch(number(log, "epoch", epoch)?),

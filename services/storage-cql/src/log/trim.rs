@@ -62,13 +62,13 @@ impl CqlLog {
                 outcome => outcome,
             },
             Err(failure) => {
-                tracing::warn!(log = %log.0, column, %failure, "moving the head forward was not answered");
+                tracing::warn!(log = %log.0, column, %failure, "moving the head has an unknown outcome");
                 Append::Unknown
             }
         }
     }
 
-    /// Deletes what lies below a trim point that is durable: nobody, whatever its epoch, reads there any more. Oldest
+    /// Deletes what lies below a trim point that is durable: no process, whatever its epoch, reads there any more. Oldest
     /// first, since a segment that is left behind is found through the next one. What cannot be deleted now is
     /// tried again with the next trim, or by the next opener's.
     async fn delete_passed(&self, log: &LogId, place: &Place, below: Seq) {

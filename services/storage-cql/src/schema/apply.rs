@@ -1,7 +1,7 @@
 //! Brings a keyspace to this release's version.
 //!
 //! Two nodes that create the same table at the same moment give it two identities, which Cassandra does not mend. So all
-//! who apply send their statements to one and the same node, which takes them one after another; a lease, held by
+//! processes send their statements to one and the same node, which takes them one after another; a lease, held by
 //! conditional writes, keeps later versions' changes from interleaving. Every statement can be repeated, so a process
 //! that dies half-way leaves nothing that the next one cannot finish.
 
@@ -25,7 +25,7 @@ use crate::settings::CqlSettings;
 
 /// How long a process that died while applying keeps the others waiting, in seconds.
 const LEASE_SECONDS: u32 = 120;
-/// How often those who wait look again.
+/// How often waiting processes check again.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What [`apply`] did.
@@ -67,7 +67,7 @@ pub async fn apply(settings: &CqlSettings, runtime: &Runtime) -> Result<Applied,
     applied
 }
 
-/// The node that everyone who sees the same nodes chooses.
+/// The node that every process with the same view chooses.
 fn one_node(session: &Session, datacenter: &str) -> Result<Arc<dyn LoadBalancingPolicy>, SchemaError> {
     let nodes = session.get_cluster_state();
     let nearby = nodes
@@ -92,7 +92,7 @@ struct Applier<'a> {
     profile: ExecutionProfileHandle,
     settings: &'a CqlSettings,
     runtime: &'a Runtime,
-    /// Who we are, to the others.
+    /// The identity of this process.
     name: Uuid,
 }
 
@@ -112,7 +112,7 @@ impl Applier<'_> {
             statement.push_str(&format!(" AND tablets = {{'enabled': {}}}", self.settings.tablets));
         }
         match self.change(&statement).await {
-            // Who may not create keyspaces may be given one.
+            // A role that may not create keyspaces may be given one.
             Err(denied @ SchemaError::Denied { .. }) => self.keyspace_exists().await?.then_some(()).ok_or(denied),
             changed => changed,
         }
@@ -138,7 +138,7 @@ impl Applier<'_> {
         statement.set_execution_profile_handle(Some(self.profile.clone()));
         match self.session.query_unpaged(statement, ()).await {
             Ok(_) => {}
-            // Somebody else was quicker, although we asked for it not to matter.
+            // Another process was quicker, although the statement says IF NOT EXISTS.
             Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::AlreadyExists { .. }, _))) => {}
             Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, reason))) => {
                 return Err(SchemaError::Denied { doing: cql.to_owned(), reason });
@@ -177,7 +177,7 @@ impl Applier<'_> {
     async fn leave_lease(&self) {
         let leave = format!("UPDATE {} SET applier = null WHERE id = ? IF applier = ?", self.versions());
         if self.conditional(&leave, (tables::ID, self.name)).await != Verdict::Applied {
-            tracing::debug!("the lease on the schema was not given back, and runs out");
+            tracing::debug!("the schema lease was not released and will expire");
         }
     }
 
@@ -224,7 +224,7 @@ impl Applier<'_> {
         match self.session.query_unpaged(statement, values).await {
             Ok(result) => Answer::read(result).map_or(Verdict::Unclear, |answer| answer.verdict()),
             Err(error) => {
-                tracing::debug!(%error, "a conditional write to the schema version is unanswered");
+                tracing::debug!(%error, "a schema version write has an unknown outcome");
                 Verdict::Unclear
             }
         }

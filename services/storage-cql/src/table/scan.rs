@@ -56,7 +56,7 @@ impl Scans {
         if range.to.as_ref().is_some_and(|to| *to <= range.from) {
             return Ok(ScanPage::default());
         }
-        // One row beyond the page tells whether there are more.
+        // One row beyond the page shows whether there are more.
         let wanted = limit.saturating_add(1);
         let mut read = Read { rows: Vec::new(), bytes: 0 };
         let mut next = Some(PagingState::start());

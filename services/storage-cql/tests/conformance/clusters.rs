@@ -40,10 +40,10 @@ fn run(filters: &[&str], contact_points: &[String], what: &str) {
         .env("OUTLAST_CASSANDRA", contact_points.join(","))
         .env("STORM_ROUNDS", "600");
     let output = suite.output().expect("this binary can be run again");
-    let told = String::from_utf8_lossy(&output.stdout);
-    let summary = told.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("no result").to_owned();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let summary = stdout.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("no result").to_owned();
     let failures: String =
-        told.lines().filter(|line| line.contains("FAILED")).map(|line| format!("{line}\n")).collect();
+        stdout.lines().filter(|line| line.contains("FAILED")).map(|line| format!("{line}\n")).collect();
     assert!(output.status.success(), "{what}: {summary}\n{failures}");
     let _ = writeln!(std::io::stderr(), "{what}: {summary}");
 }
@@ -125,7 +125,7 @@ fn three_nodes_of_which_one_fails() {
     database.stop();
 }
 
-/// As nodes in containers do: each comes back under another address, until nobody is left where the store has first asked.
+/// As nodes in containers do: each comes back under another address, until no node is left where the store has first asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_that_all_move() {
     if !is_wanted("a store whose nodes come back under other addresses") {

@@ -25,7 +25,7 @@ pub struct Start {
     pub name: &'static str,
     pub nodes: u32,
     pub paxos: &'static str,
-    /// Whatever else the launcher is told.
+    /// More arguments of the launcher.
     pub more: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ pub async fn settings() -> CqlSettings {
 }
 
 impl Database {
-    /// One that somebody else started.
+    /// One that was started elsewhere.
     pub fn running(nodes: &str) -> Self {
         let datacenter = std::env::var("OUTLAST_CASSANDRA_DATACENTER").unwrap_or_else(|_| "datacenter1".to_owned());
         let contact_points: Vec<String> = nodes.split(',').map(str::to_owned).collect();
@@ -71,16 +71,16 @@ impl Database {
             .args(&start.more)
             .output()
             .expect("deploy/cassandra/cassandra can be run");
-        let (told, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "no Cassandra started (logs in {}): {complaint}{told}", directory.display());
-        let told: serde_json::Value =
-            serde_json::from_str(told.lines().last().unwrap_or_default()).expect("the launcher tells in JSON");
+        let (stdout, complaint) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "no Cassandra started (logs in {}): {complaint}{stdout}", directory.display());
+        let started: serde_json::Value =
+            serde_json::from_str(stdout.lines().last().unwrap_or_default()).expect("the launcher prints JSON");
         let texts = |value: &serde_json::Value| -> Vec<String> {
             value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
         };
         Self {
-            contact_points: texts(&told["contact_points"]),
-            datacenter: told["datacenter"].as_str().expect("a datacenter").to_owned(),
+            contact_points: texts(&started["contact_points"]),
+            datacenter: started["datacenter"].as_str().expect("a datacenter").to_owned(),
             replicas: start.nodes,
             directory: Some(directory),
         }

@@ -92,7 +92,7 @@ async fn what_a_dead_owner_left_undeleted_goes_with_the_next_trim() {
 /// A deletion whose coordinator's clock is behind takes only what was written before its time: the values that came last
 /// stay, and are no segment.
 #[tokio::test]
-async fn traces_of_a_deleted_segment_are_in_nobodys_way() {
+async fn traces_of_a_deleted_segment_do_no_harm() {
     let settings = settings().await;
     let (store, session) = (connect(&settings).await, session(&settings).await);
     let log = store.store().log;
@@ -121,7 +121,7 @@ async fn segment_from(session: &Session, settings: &CqlSettings, log: &str, firs
     segments.iter().find(|(_, begins)| *begins == first).unwrap().0
 }
 
-/// Whatever is missing of the tail is noticed, and is nobody's but an operator's to mend.
+/// Whatever is missing of the tail is noticed, and only an operator can repair it.
 #[tokio::test]
 async fn a_hole_is_corrupt() {
     let settings = settings().await;
@@ -230,7 +230,7 @@ async fn a_log_that_is_at_home_elsewhere_is_not_opened() {
     assert_eq!(log.epoch(&id).await.unwrap(), epoch, "a refused opener changes nothing");
 }
 
-/// Nobody has opened the log yet, and four processes do at once: each that gets it has an epoch of its own, and only the
+/// The log has never been opened, and four processes do so at once: each that gets it has an epoch of its own, and only the
 /// highest can append.
 #[tokio::test]
 async fn openers_of_a_new_log_get_different_epochs() {
@@ -267,7 +267,7 @@ async fn openers_of_a_new_log_get_different_epochs() {
     }
 }
 
-/// A change that another process made is heard of within two seconds, and no polling goes on for nobody.
+/// A change that another process made is heard of within two seconds, and polling ends with the last listener.
 #[tokio::test]
 async fn a_watcher_hears_of_changes_by_others() {
     let settings = settings().await;
@@ -280,7 +280,7 @@ async fn a_watcher_hears_of_changes_by_others() {
         let outcome = theirs.store().registry.compare_and_set("k", version, Some("new".into())).await;
         assert_eq!(outcome, CompareAndSet::Applied);
         let heard = Runtime::system().timeout(Duration::from_secs(2), watcher.changed()).await;
-        heard.expect("heard of within two seconds").expect("the registry is still there");
+        heard.expect("noticed within two seconds").expect("the registry is still there");
         assert_eq!(ours.store().registry.get("k").await.unwrap().map(|entry| entry.version), Some(version + 1));
     }
     drop(watcher);

@@ -33,7 +33,7 @@ async fn fill_cache(session: &Session, keyspace: &str) {
 }
 
 #[tokio::test]
-async fn what_the_database_has_forgotten_is_prepared_again_and_nobody_notices() {
+async fn what_the_database_has_forgotten_is_prepared_again_unnoticed() {
     let more = ["--set", "prepared_statements_cache_size=1MiB"].map(str::to_owned).to_vec();
     let database = Database::start(Start { name: "forgetful", more, ..Start::ONE });
     database.apply_schema().await;

@@ -1,4 +1,4 @@
-//! A store behind a proxy of its own, so that each test harms nobody else's requests.
+//! A store behind a proxy of its own, so that each test disturbs its own requests only.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
@@ -14,12 +14,12 @@ pub struct Behind {
     _proxy: Proxy,
 }
 
-/// A store that reaches the shared node through a proxy, and waits no longer than `patience` for an answer.
-pub async fn behind_proxy(settings: &CqlSettings, seed: u64, patience: Duration) -> Behind {
+/// A store that reaches the shared node through a proxy, and waits no longer than `timeout` for an answer.
+pub async fn behind_proxy(settings: &CqlSettings, seed: u64, timeout: Duration) -> Behind {
     let proxy = proxy_before(&settings.contact_points, seed).await;
     let settings = CqlSettings {
         contact_points: proxy.addresses().iter().map(ToString::to_string).collect(),
-        timeouts: Timeouts { conditional: patience, read: patience, write: patience, ..settings.timeouts },
+        timeouts: Timeouts { conditional: timeout, read: timeout, write: timeout, ..settings.timeouts },
         ..settings.clone()
     };
     let store = CqlStore::connect(settings, Runtime::system()).await.expect("a store can be connected to");
@@ -39,7 +39,7 @@ pub async fn proxy_before(nodes: &[String], seed: u64) -> Proxy {
         drop(free);
         let routes: Vec<Route> =
             nodes.iter().map(|&upstream| Route { listen: (upstream.ip(), port).into(), upstream }).collect();
-        // Somebody else may have taken the port meanwhile.
+        // Another process may have taken the port meanwhile.
         if let Ok(proxy) = Proxy::start(&routes, seed).await {
             return proxy;
         }
@@ -47,7 +47,7 @@ pub async fn proxy_before(nodes: &[String], seed: u64) -> Proxy {
 }
 
 impl Behind {
-    /// Conditional writes that came twice, but for those that raise an epoch: whoever opens a log again after an unknown
+    /// Conditional writes that came twice, but for those that raise an epoch: a process that opens a log again after an unknown
     /// outcome sends the same raise as before, and means to.
     pub fn sent_twice(&self) -> Vec<String> {
         let resent = self.control.counts().resent.into_iter().map(|resent| resent.statement);

@@ -10,7 +10,7 @@ use storage_cql::{ConnectError, CqlSettings, CqlStore};
 
 use crate::database;
 
-/// Settings for a keyspace that nobody has used.
+/// Settings for a keyspace that has never been used.
 async fn in_new_keyspace(name: &str) -> CqlSettings {
     let settings = database::settings().await;
     let unique: String = settings.within.chars().filter(char::is_ascii_alphanumeric).take(12).collect();
@@ -100,23 +100,23 @@ async fn a_datacenter_that_is_not_there_is_refused() {
     assert!(refused.contains("\"nowhere\"") && refused.contains(&there), "{refused}");
 }
 
-/// Nothing listens, something listens and says nothing, or a name is nobody's: each is told within the time to connect.
+/// Nothing listens, something listens and says nothing, or a name does not resolve: each is reported within the time to connect.
 #[tokio::test]
-async fn an_unreachable_database_is_told_in_time() {
+async fn an_unreachable_database_is_reported_in_time() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
     };
-    for node in [silent.local_addr().unwrap().to_string(), closed.to_string(), "nobody.invalid:9042".to_owned()] {
+    for node in [silent.local_addr().unwrap().to_string(), closed.to_string(), "unknown.invalid:9042".to_owned()] {
         let mut settings = CqlSettings { contact_points: vec![node.clone()], ..CqlSettings::default() };
         settings.timeouts.connect = Duration::from_secs(2);
         let runtime = Runtime::system();
         let began = runtime.now();
-        let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("nobody is there");
+        let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("no node is there");
         assert!(matches!(refused, ConnectError::Unreachable { .. }), "{refused}");
         assert!(refused.to_string().contains(&node), "{refused}");
-        assert!(runtime.now().since(began) < Duration::from_secs(4), "{node}: told late");
+        assert!(runtime.now().since(began) < Duration::from_secs(4), "{node}: reported late");
         let refused = schema::apply(&settings, &runtime).await.unwrap_err();
         assert!(refused.to_string().contains(&node), "{refused}");
     }

@@ -1,4 +1,4 @@
-//! A node that asks for a password and for certificates: who is let in can do everything, and who is not is told why.
+//! A node that asks for a password and for certificates: a client whose login succeeds can do everything, any other gets the reason.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ async fn node() -> &'static RwLock<Database> {
     .await
 }
 
-/// At the address that is in the node's certificate, and hence at a port that nobody has.
+/// At the address that is in the node's certificate, and hence at a port that is free.
 fn start(name: &'static str, tls: &str) -> Database {
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
     let any = u16::try_from(std::process::id() % 5000).expect("less than 5000");
@@ -97,7 +97,7 @@ async fn superuser(database: &Database) -> Session {
         .unwrap()
 }
 
-/// Those with which one is let in. Long timeouts: what is told, is told without waiting for them.
+/// Those with which a login succeeds. Long timeouts: errors come without waiting for them.
 fn settings(database: &Database) -> CqlSettings {
     let mut settings = CqlSettings {
         credentials: login("outlast", PASSWORD),
@@ -151,7 +151,7 @@ async fn a_role_of_its_own_does_everything_over_tls() {
     }
 }
 
-/// As docs/configuration.md says: somebody else creates the keyspace, and the servers' role cannot change tables.
+/// As docs/configuration.md says: an administrator creates the keyspace, and the servers' role cannot change tables.
 #[tokio::test]
 async fn a_role_may_be_given_a_keyspace_and_no_more() {
     let node = node().await.read().await;
@@ -215,27 +215,27 @@ impl Logged {
 }
 
 /// Whether a text has a password in it, as text or as a list of bytes.
-fn tells(text: &str, password: &str) -> bool {
+fn contains_password(text: &str, password: &str) -> bool {
     let bytes = format!("{:?}", password.as_bytes());
     text.contains(password) || text.contains(bytes.trim_matches(['[', ']']))
 }
 
-/// Connecting fails before any timeout, and so does looking at the schema. What it says; nothing tells the password.
+/// Connecting fails before any timeout, and so does looking at the schema. What it says; nothing contains the password.
 async fn refusal(settings: &CqlSettings) -> ConnectError {
     let runtime = Runtime::system();
     let began = runtime.now();
-    let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("not let in");
+    let refused = CqlStore::connect(settings.clone(), runtime.clone()).await.err().expect("refused");
     let checked = schema::check(settings, &runtime).await.unwrap_err().to_string();
-    assert!(runtime.now().since(began) < settings.timeouts.connect / 2, "told late: {refused}");
+    assert!(runtime.now().since(began) < settings.timeouts.connect / 2, "reported late: {refused}");
     assert_eq!(checked, refused.to_string());
     if let Some(Credentials { password, .. }) = &settings.credentials {
-        assert!(!tells(&format!("{refused} {refused:?}"), &password.0), "{refused:?}");
+        assert!(!contains_password(&format!("{refused} {refused:?}"), &password.0), "{refused:?}");
     }
     refused
 }
 
 #[tokio::test]
-async fn who_is_not_let_in_is_told_why() {
+async fn a_refused_login_has_its_reason() {
     // Its first session makes roles, and the driver logs statements. This one has a password in it.
     let node = node().await.read().await;
     let logged = Logged::default();
@@ -260,8 +260,8 @@ async fn who_is_not_let_in_is_told_why() {
             as_role(login("outlast", "marlin-at-dawn")),
             &["does not log \"outlast\" in", "incorrect", "username and password"],
         ),
-        (as_role(login("nobody", PASSWORD)), &["does not log \"nobody\" in", "username and password"]),
-        (as_role(None), &["wants a user and a password", "username and password"]),
+        (as_role(login("stranger", PASSWORD)), &["does not log \"stranger\" in", "username and password"]),
+        (as_role(None), &["requires a user and a password", "username and password"]),
         (with(TlsSettings { ca_file: file("stranger.pem"), ..tls() }), &["look at tls.ca_file"]),
         (with(other_name), &["\"other.test\"", "node.test", "look at tls.server_name"]),
         (with(tls_alone()), &["wants a certificate of us", "look at tls.certificate_file and tls.key_file"]),
@@ -270,9 +270,9 @@ async fn who_is_not_let_in_is_told_why() {
     for (settings, expected) in cases {
         let refused = refusal(&settings).await;
         assert!(matches!(refused, ConnectError::Refused { .. }), "{refused:?}");
-        let told = refused.to_string();
+        let text = refused.to_string();
         for piece in [&settings.contact_points[0].as_str()].into_iter().chain(expected) {
-            assert!(told.contains(piece), "{piece} is not in: {told}");
+            assert!(text.contains(piece), "{piece} is not in: {text}");
         }
     }
     // That it wants encryption is a guess: a node that ends hangs up too.
@@ -284,11 +284,14 @@ async fn who_is_not_let_in_is_told_why() {
     let log = logged.text();
     assert!(log.contains("scylla") && log.contains("TRACE"), "the driver's log was seen");
     assert!(log.contains("GRANT SELECT ON system_views.settings"), "what cannot be checked is said");
-    assert!(!tells(&log, PASSWORD) && !tells(&log, "marlin-at-dawn"), "a password is in the log");
+    assert!(
+        !contains_password(&log, PASSWORD) && !contains_password(&log, "marlin-at-dawn"),
+        "a password is in the log"
+    );
 }
 
 #[tokio::test]
-async fn a_node_without_tls_is_told_from_one_that_is_away() {
+async fn a_node_without_tls_and_an_unreachable_one_are_different_errors() {
     let settings = CqlSettings { tls: Some(tls_alone()), ..database::settings().await };
     let refused = refusal(&settings).await;
     assert!(matches!(refused, ConnectError::Refused { .. }), "{refused:?}");
@@ -317,7 +320,7 @@ async fn a_store_comes_back_after_the_node_did() {
     append(&ports, &log, opened.head.epoch, 2).await;
 }
 
-/// The node takes whoever has the password, with TLS or without, and asks nobody for a certificate.
+/// The node accepts every client with the password, with TLS or without, and asks for no certificate.
 #[tokio::test]
 async fn tls_may_be_optional() {
     if !is_wanted("a node where TLS is optional") {

@@ -18,7 +18,7 @@ const RIVAL: OwnerNonce = OwnerNonce(0xB0B);
 
 /// Long enough for an idle node, short enough to lose many answers in a test.
 const IMPATIENT: Duration = Duration::from_millis(600);
-/// Longer than anybody is held up here.
+/// Longer than any request is delayed here.
 const PATIENT: Duration = Duration::from_secs(5);
 
 /// A new segment after every two groups, and all but the smallest beside the log.
@@ -76,10 +76,10 @@ impl<'a> Writer<'a> {
 
     /// Appends a group, whatever it takes.
     async fn append(&mut self) {
-        assert!(self.append_unless_fenced().await, "nobody else opened the log");
+        assert!(self.append_unless_fenced().await, "no other process opened the log");
     }
 
-    /// Appends a group, unless somebody else has opened the log.
+    /// Appends a group, unless another process has opened the log.
     async fn append_unless_fenced(&mut self) -> bool {
         let (seq, id) = (self.next_seq(), GroupId(self.next_id));
         self.next_id += 1;
@@ -98,7 +98,7 @@ impl<'a> Writer<'a> {
         true
     }
 
-    /// Opens the log again, whatever it takes, and tells what its tail holds.
+    /// Opens the log again, whatever it takes, and returns what its tail holds.
     async fn reopen(&mut self) -> Vec<(Seq, GroupId)> {
         loop {
             match self.log.reopen(&self.id, self.epoch, OWNER).await {
@@ -106,7 +106,7 @@ impl<'a> Writer<'a> {
                     self.epoch = opened.head.epoch;
                     return opened.tail.iter().map(|group| (group.seq, group.id)).collect();
                 }
-                Ok(Reopen::Fenced) => panic!("nobody else opened the log"),
+                Ok(Reopen::Fenced) => panic!("no other process opened the log"),
                 Ok(Reopen::Unknown) | Err(StorageError::Unavailable { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
@@ -170,7 +170,7 @@ async fn every_step_of_an_owner_may_be_unknown() {
     assert_eq!(behind.control.counts().unknown_prepared, 0);
 }
 
-/// An opener is held up at each of its steps, while another opens the log, appends, rolls and trims. One of them has the
+/// An opener is delayed at each of its steps, while another opens the log, appends, rolls and trims. One of them has the
 /// log in the end, and everything that was acknowledged is in it, whichever it is.
 #[tokio::test]
 async fn a_slow_opener_gets_the_log_whole_or_not_at_all() {
@@ -218,7 +218,7 @@ async fn a_slow_opener_gets_the_log_whole_or_not_at_all() {
     }
 }
 
-/// An owner is held up at each step of an append with a roll, and of a trim, while another opens the log and goes on. The
+/// An owner is delayed at each step of an append with a roll, and of a trim, while another opens the log and goes on. The
 /// first is fenced, and nothing that the second acknowledged is lost.
 #[tokio::test]
 async fn a_slow_owner_is_fenced_at_every_step() {
@@ -248,7 +248,7 @@ async fn a_slow_owner_is_fenced_at_every_step() {
         };
         let meanwhile = async {
             Runtime::system().sleep(Duration::from_millis(100)).await;
-            // Nobody opens it after this one.
+            // It is not opened after this one.
             let mut owner = Writer::open(&*quick_log, &id).await;
             for _ in 0..5 {
                 owner.append().await;
@@ -260,7 +260,7 @@ async fn a_slow_owner_is_fenced_at_every_step() {
         // On a slow machine it may have been through before the other began; then the other has seen it.
         let was_seen = owner.acknowledged.contains(&GroupId(77)) || step == "SET trimmed_below = ?";
         assert!(late != Append::Appended || was_seen, "{step}: acknowledged and lost");
-        assert!(slow_log.epoch(&id).await.unwrap() > zombie.epoch, "{step}: a fence check tells");
+        assert!(slow_log.epoch(&id).await.unwrap() > zombie.epoch, "{step}: a fence check shows it");
         assert_eq!(slow_log.reopen(&id, zombie.epoch, OwnerNonce(3)).await.unwrap(), Reopen::Fenced, "{step}");
         let again = slow_log.append(&id, zombie.epoch, Seq(5), GroupId(78), content(5)).await;
         assert_ne!(again, Append::Appended, "{step}");
@@ -268,7 +268,7 @@ async fn a_slow_owner_is_fenced_at_every_step() {
     }
 }
 
-/// Reads until somebody answers: a connection may just have broken.
+/// Reads until a node answers: a connection may just have broken.
 async fn read(registry: &dyn Registry, key: &str) -> Option<RegistryEntry> {
     loop {
         match registry.get(key).await {

@@ -39,7 +39,7 @@ fn rules() -> Vec<Rule> {
     rules
 }
 
-/// One owner of a log, who never gives up, and what it was told.
+/// One owner of a log, who never gives up, and the answers that it got.
 struct Owner {
     store: Store,
     id: LogId,
@@ -72,7 +72,7 @@ impl Owner {
         loop {
             match self.store.log.append(&self.id, self.epoch, seq, id, bytes.clone()).await {
                 Append::Appended => break,
-                Append::Fenced => panic!("nobody else opened the log"),
+                Append::Fenced => panic!("no other process opened the log"),
                 Append::Unknown if self.landed(seq, id).await => break,
                 Append::Unknown => {}
             }
@@ -87,7 +87,7 @@ impl Owner {
                     self.epoch = opened.head.epoch;
                     return opened.tail.iter().any(|group| (group.seq, group.id) == (seq, id));
                 }
-                Ok(Reopen::Fenced) => panic!("nobody else opened the log"),
+                Ok(Reopen::Fenced) => panic!("no other process opened the log"),
                 Err(StorageError::Corrupt(what) | StorageError::Invalid(what)) => panic!("{what}"),
                 Ok(Reopen::Unknown) | Err(_) => {}
             }
@@ -173,7 +173,7 @@ async fn raise_entry(store: &Store, version: u64) -> u64 {
     }
 }
 
-/// Asks until somebody answers.
+/// Asks until a node answers.
 async fn until_answered<T>(ask: impl AsyncFn() -> StorageResult<T>) -> T {
     loop {
         if let Ok(answer) = ask().await {

@@ -214,7 +214,7 @@ fn a_repeated_raise_of_a_segments_epoch_lets_it_come_back_from_the_dead() {
     let world = follow(&repeats, &path).expect("every step is possible");
     assert!(world.wrong.two_acknowledged);
 
-    // The protocol takes a new epoch instead. The same late writes bring back a segment that nobody can use.
+    // The protocol takes a new epoch instead. The same late writes bring back a segment that cannot be used.
     let path = [before.concat(), go_on(1, 6), third(6).concat(), late].concat();
     let world = follow(&bounds, &path).expect("every step is possible");
     assert!(!world.wrong.two_acknowledged && world.everything_acknowledged_is_stored());

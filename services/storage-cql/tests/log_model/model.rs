@@ -26,7 +26,7 @@ pub struct LogModel {
     pub checkpoints: u8,
     /// Whether all owners are tasks of one process, and so have one nonce.
     pub one_process: bool,
-    /// Whether the log exists, or is created by whoever opens it first.
+    /// Whether the log exists, or is created by the first opener.
     pub log_exists: bool,
 }
 
@@ -49,7 +49,7 @@ pub enum Action {
     Checkpoint(usize, Fate),
     /// A serving owner trims what it has checkpointed.
     Trim(usize, Fate),
-    /// A write that somebody stopped waiting for happens.
+    /// A write whose sender stopped waiting happens.
     Land(usize),
     /// A trimmed segment is deleted.
     Delete(u8),
@@ -128,7 +128,7 @@ impl LogModel {
         }
         if owner.checkpointed < owner.last && world.checkpoints_left > 0 {
             actions.push(Action::Checkpoint(at, Fate::Answered));
-            // A write that nobody acknowledges changes something only for whoever believes what the table shows.
+            // An unacknowledged write changes something only for an owner that believes what the table shows.
             if world.unknowns_left > 0 && self.has(Mutant::TrimOnShownRows) {
                 actions.push(Action::Checkpoint(at, Fate::Unknown));
             }

@@ -1,6 +1,6 @@
 //! The protocol's rules, each taken away on its own. The model must find what every one of them is for.
 
-/// A mistake that somebody could make.
+/// A mistake that an implementation could make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     /// A roll moves the head first and creates the segment afterwards. Openers refuse a head whose segment is missing.
@@ -23,7 +23,7 @@ pub enum Mutant {
     AppendWithoutEpoch,
     /// Reopen takes any head that its process's nonce stands in.
     ReopenByNonceAlone,
-    /// Reopen takes the next epoch for its own raise, whoever's nonce stands there.
+    /// Reopen takes the next epoch for its own raise, without comparing the nonce.
     ReopenByEpochAlone,
     /// Reopen goes on with the segment that the owner remembers.
     ReopenRemembersSegment,
@@ -33,7 +33,7 @@ pub enum Mutant {
     CreateRepeated,
     /// An unknown raise of a segment's epoch is repeated, and a segment that shows our own epoch is fenced.
     FenceRepeated,
-    /// An orphaned segment of somebody else's is used as it is.
+    /// An orphaned segment of another process is used as it is.
     OrphanUsed,
     /// An orphaned segment is deleted and its number used again.
     NumberReused,
@@ -43,7 +43,7 @@ pub enum Mutant {
     OldFenceCheck,
     /// The fence check reads the epoch of the owner's segment, and a missing row counts as epoch 0.
     FenceCheckOnSegment,
-    /// A row that the table shows counts as checkpointed, whoever wrote it.
+    /// A row that the table shows counts as checkpointed, without regard to its writer.
     TrimOnShownRows,
     /// Trim is conditional on the epoch alone.
     TrimByEpochAlone,

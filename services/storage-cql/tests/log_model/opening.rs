@@ -3,7 +3,7 @@
 use crate::model::{LogModel, World};
 use crate::mutant::Mutant;
 use crate::owner::Phase;
-use crate::store::{Head, Lwt, NOBODY, POSITIONS};
+use crate::store::{Head, Lwt, NO_OWNER, POSITIONS};
 use crate::world::Fate;
 
 impl LogModel {
@@ -32,13 +32,13 @@ impl LogModel {
         head.nonce == nonce && (head.epoch == epoch || head.reopened_from == epoch)
     }
 
-    /// Creates the head of a log that was never used. It is the same whoever creates it, and whoever did, the head is read again.
+    /// Creates the head of a log that was never used. It is the same for every creator, and the head is read again in any case.
     pub fn create_head(&self, world: &mut World, at: usize, fate: Fate) {
         self.attempt(world, Lwt::CreateHead, fate);
         world.owners[at].phase = Phase::ReadingHead;
     }
 
-    /// Raises the head's epoch. Only an applied answer gives an epoch to anybody; after any other one starts over, and an epoch of
+    /// Raises the head's epoch. Only an applied answer gives an epoch; after any other the process starts over, and an epoch of
     /// one's own that landed unseen is simply raised again.
     pub fn raise_head(&self, world: &mut World, at: usize, read: Head, fate: Fate) {
         let reopened_from = world.owners[at].reopening;
@@ -66,7 +66,7 @@ impl LogModel {
 
     /// Raises the epoch of the segment that the head names. An epoch counts only if the very statement that brought it into the
     /// segment was answered as applied. After any other answer the owner starts over and gets a new one: what is still in flight
-    /// must not carry an epoch that somebody serves under.
+    /// must not carry an epoch that an owner serves under.
     pub fn fence_segment(&self, world: &mut World, at: usize, fate: Fate) {
         let owner = world.owners[at];
         let lwt = Lwt::FenceSegment { segment: owner.segment, epoch: owner.epoch };
@@ -90,13 +90,13 @@ impl LogModel {
         };
     }
 
-    /// Reads one segment. A number without a partition, or without rows, is no hole: it may be somebody's orphan, never named by a head.
+    /// Reads one segment. A number without a partition, or without rows, is no hole: it may be an orphan, never named by a head.
     pub fn read_segment(&self, world: &mut World, at: usize, number: u8) {
         let segment = world.store.segment(number).copied();
         let owner = &mut world.owners[at];
         for position in 0..POSITIONS {
-            let group = segment.map_or(NOBODY, |segment| segment.rows[position]);
-            if group != NOBODY {
+            let group = segment.map_or(NO_OWNER, |segment| segment.rows[position]);
+            if group != NO_OWNER {
                 owner.tail[position] = group;
             }
         }
@@ -108,7 +108,7 @@ impl LogModel {
         let last_seq = match segment {
             Some(segment) => Some(segment.last),
             None if missing_is_empty => {
-                owner.tail.iter().rposition(|group| *group != NOBODY).map(|last| last as u8 + 1).or(Some(0))
+                owner.tail.iter().rposition(|group| *group != NO_OWNER).map(|last| last as u8 + 1).or(Some(0))
             }
             None => None,
         };
@@ -124,7 +124,7 @@ impl LogModel {
         }
     }
 
-    /// Reads the head a last time. Whoever is not its owner any more was fenced; for whoever is, a hole means that the log is corrupt.
+    /// Reads the head a last time. A former owner was fenced; for the owner, a hole means that the log is corrupt.
     pub fn check_head(&self, world: &mut World, at: usize, hole: bool) {
         let owner = world.owners[at];
         let epoch = world.store.head.unwrap_or_default().epoch;
@@ -142,20 +142,20 @@ impl LogModel {
             return;
         }
         let owner = &mut world.owners[at];
-        owner.tail = [NOBODY; POSITIONS];
+        owner.tail = [NO_OWNER; POSITIONS];
         owner.reopening = 0;
         owner.phase = Phase::Serving;
     }
 }
 
-/// Nobody came between, so the position after our memory holds our group, which is acknowledged now, or nothing: then the group is
+/// No other owner came between, so the position after our memory holds our group, which is acknowledged now, or nothing: then the group is
 /// appended again. Returns whether that is so.
 fn look_for_own_group(world: &mut World, at: usize) -> bool {
     let owner = &mut world.owners[at];
-    let row = owner.tail.get(usize::from(owner.last)).copied().unwrap_or(NOBODY);
+    let row = owner.tail.get(usize::from(owner.last)).copied().unwrap_or(NO_OWNER);
     if row == at as u8 + 1 {
         owner.last += 1;
         world.acknowledge(at);
     }
-    row == NOBODY || row == at as u8 + 1
+    row == NO_OWNER || row == at as u8 + 1
 }

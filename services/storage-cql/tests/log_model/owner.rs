@@ -2,7 +2,7 @@
 //!
 //! Between any two of its steps an owner may be paused for as long as you like, or for ever: that is all that a crash is here.
 
-use crate::store::{Head, NOBODY, POSITIONS, Rows};
+use crate::store::{Head, NO_OWNER, POSITIONS, Rows};
 
 /// What an owner will do next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,7 +16,7 @@ pub enum Phase {
     ReadingHead,
     /// Raises the head's epoch, on the condition that it still is what was read.
     RaisingHead { read: Head },
-    /// Raises the epoch of the segment that the head names. From then on nobody with a lower epoch can append.
+    /// Raises the epoch of the segment that the head names. From then on no process with a lower epoch can append.
     Fencing,
     /// Reads the segments from the one that holds the trim point to the one that the head names.
     ReadingTail { segment: u8 },
@@ -83,13 +83,13 @@ impl Owner {
         self.segment = head.segment;
         self.trim = head.trim;
         self.first_segment = head.first_segment;
-        self.tail = [NOBODY; POSITIONS];
+        self.tail = [NO_OWNER; POSITIONS];
     }
 
     /// The end of what was read, if the tail has no hole between the trim point and `last_seq`, and nothing beyond.
     pub fn contiguous_tail(&self, last_seq: u8) -> Option<u8> {
         let whole = (1..=POSITIONS as u8).all(|position| {
-            let there = self.tail[usize::from(position) - 1] != NOBODY;
+            let there = self.tail[usize::from(position) - 1] != NO_OWNER;
             position < self.trim || there == (position <= last_seq)
         });
         (whole && last_seq + 1 >= self.trim).then_some(last_seq)

@@ -4,21 +4,21 @@ use stateright::Property;
 
 use crate::model::LogModel;
 use crate::owner::{Owner, Phase};
-use crate::store::{Head, NOBODY};
+use crate::store::{Head, NO_OWNER};
 use crate::world::World;
 
 /// An acknowledged group, and every group before it, can be read until the tables hold it.
 pub const STORED: &str = "what was acknowledged is stored, in order, at its position";
-/// Two owners are never both told that their group has a position.
+/// Two owners never both get the acknowledgement that their group has a position.
 pub const ONE_ACKNOWLEDGEMENT: &str = "no position is acknowledged to two owners";
-/// Whoever begins to serve has every group that was acknowledged before.
-pub const READ_BY_LATER_OWNERS: &str = "whoever begins to serve has read all that was acknowledged";
+/// An owner that begins to serve has every group that was acknowledged before.
+pub const READ_BY_LATER_OWNERS: &str = "an owner that begins to serve has read all that was acknowledged";
 /// Reads are linearizable.
 pub const FRESH_ANSWERS: &str = "an answer reflects all that was acknowledged before its request";
 /// No step of any owner makes the log look corrupt to another.
-pub const NEVER_CORRUPT: &str = "a log that nobody damaged is never called corrupt";
+pub const NEVER_CORRUPT: &str = "an undamaged log is never called corrupt";
 /// `Fenced` is only said to owners that were overtaken.
-pub const FENCED_WITH_CAUSE: &str = "only the overtaken are told that they are fenced";
+pub const FENCED_WITH_CAUSE: &str = "only overtaken owners get the answer that they are fenced";
 /// The head, the segment and the owner's memory agree.
 pub const IN_OFFICE: &str = "an owner that serves and that the head names can append";
 
@@ -79,7 +79,7 @@ fn milestones_of_unknowns() -> Vec<Property<LogModel>> {
     ]
 }
 
-/// Nobody but its own earlier self could have moved the head that a reopener has just read.
+/// Only its own earlier request could have moved the head that a reopener has just read.
 fn was_moved_by_earlier_self(world: &World, owner: &Owner) -> bool {
     let head = world.store.head.unwrap_or_default();
     let moved = |read: Head| read.epoch == head.epoch && read.segment < head.segment;
@@ -93,8 +93,8 @@ fn passes_over(owner: &Owner) -> bool {
 /// Whether a reopener that has read the tail has found a group at its position.
 fn finds_at_its_position(owner: &Owner) -> Option<bool> {
     let looks = owner.reopening != 0 && owner.phase == Phase::CheckingHead { hole: false };
-    let row = owner.tail.get(usize::from(owner.last)).copied().unwrap_or(NOBODY);
-    looks.then_some(row != NOBODY)
+    let row = owner.tail.get(usize::from(owner.last)).copied().unwrap_or(NO_OWNER);
+    looks.then_some(row != NO_OWNER)
 }
 
 fn any(model: &LogModel, world: &World, is: impl Fn(&Owner) -> bool) -> bool {

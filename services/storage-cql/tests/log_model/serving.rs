@@ -3,7 +3,7 @@
 use crate::model::{LogModel, World};
 use crate::mutant::Mutant;
 use crate::owner::Phase;
-use crate::store::{Lwt, NOBODY};
+use crate::store::{Lwt, NO_OWNER};
 use crate::world::Fate;
 
 impl LogModel {
@@ -41,9 +41,9 @@ impl LogModel {
     /// Only in a mutant: takes whatever stands at our position for our group.
     pub fn peek(&self, world: &mut World, at: usize) {
         let owner = &mut world.owners[at];
-        let row = world.store.segment(owner.segment).map_or(NOBODY, |segment| segment.rows[usize::from(owner.last)]);
+        let row = world.store.segment(owner.segment).map_or(NO_OWNER, |segment| segment.rows[usize::from(owner.last)]);
         owner.phase = Phase::Serving;
-        if row != NOBODY {
+        if row != NO_OWNER {
             owner.last += 1;
             world.acknowledge(at);
         }
@@ -146,7 +146,7 @@ impl LogModel {
         owner.phase = if head_first { Phase::CreatingSegment { to, uncertain: false } } else { Phase::Serving };
     }
 
-    /// Writes everything in memory to the tables. Only an acknowledged write counts, and only for whoever made it.
+    /// Writes everything in memory to the tables. Only an acknowledged write counts, and only for its writer.
     pub fn checkpoint(&self, world: &mut World, at: usize, fate: Fate) {
         world.checkpoints_left -= 1;
         let owner = &mut world.owners[at];
@@ -181,7 +181,7 @@ impl LogModel {
             None if self.has(Mutant::DeleteOnUnknownTrim) => {
                 world.store.deletable = world.store.deletable.max(first_segment)
             }
-            None => {} // Nothing is deleted; a later trim will tell.
+            None => {} // Nothing is deleted; a later trim will show.
             Some(false) if head.epoch > owner.epoch => self.fenced(world, at),
             Some(_) => {
                 world.store.deletable = world.store.deletable.max(head.first_segment);

@@ -1,4 +1,4 @@
-//! The tables as the database holds them, the conditional writes that change them, and the writes whose outcome nobody knows yet.
+//! The tables as the database holds them, the conditional writes that change them, and the writes whose outcome is not known yet.
 //!
 //! A conditional write (LWT) happens at one instant: its condition is looked at and its change made together. What makes it hard is
 //! only that its sender may not hear of it. See [`Store::in_flight`].
@@ -14,7 +14,7 @@ pub const IN_FLIGHT: usize = 4;
 pub type OwnerId = u8;
 
 /// No group, no owner.
-pub const NOBODY: OwnerId = 0;
+pub const NO_OWNER: OwnerId = 0;
 
 /// The groups of a stretch of the log; the group of position `p` is at `p - 1`.
 pub type Rows = [OwnerId; POSITIONS];
@@ -24,7 +24,7 @@ pub type Rows = [OwnerId; POSITIONS];
 pub struct Head {
     /// Rises with every open and reopen.
     pub epoch: u8,
-    /// Names the process of whoever raised the epoch last.
+    /// Names the process that raised the epoch last.
     pub nonce: u8,
     /// If the epoch was raised by a reopen: the epoch that the reopener held. 0 after an open.
     pub reopened_from: u8,
@@ -80,14 +80,14 @@ pub struct Store {
     pub in_flight: [Option<Lwt>; IN_FLIGHT],
     /// Checkpoints: everything up to here is in the entities' tables, on a quorum.
     pub durable: u8,
-    /// Up to here the tables may *show* rows, from checkpoints that nobody acknowledged and that may vanish with a replica.
+    /// Up to here the tables may *show* rows, from checkpoints that were not acknowledged and that may vanish with a replica.
     pub shown: u8,
-    /// Segments before this are known to be trimmed by somebody, whose deletes may come at any time.
+    /// Segments before this are known to be trimmed by some owner, whose deletes may come at any time.
     pub deletable: u8,
 }
 
 impl Store {
-    /// An empty log, with its first segment, that somebody opened under epoch 1 and left.
+    /// An empty log, with its first segment, that was opened under epoch 1 and left.
     pub fn with_empty_log() -> Self {
         let mut store = Self::nothing();
         store.head = Some(Head { epoch: 1, segment: 1, trim: 1, first_segment: 1, ..Head::default() });

@@ -1,7 +1,7 @@
-//! Everything that exists in the model: the store, the owners, what clients were told; and the ways in which it can be wrong.
+//! Everything that exists in the model: the store, the owners, what clients were answered; and the ways in which it can be wrong.
 
 use crate::owner::Owner;
-use crate::store::{NOBODY, POSITIONS, Rows, Store};
+use crate::store::{NO_OWNER, POSITIONS, Rows, Store};
 
 /// How many owners there may be.
 pub const OWNERS: usize = 3;
@@ -20,15 +20,15 @@ pub enum Fate {
 /// What must never be. Each is set where it is seen, and stays.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Wrong {
-    /// Two owners were both told that their group has the same position.
+    /// Two owners both got the acknowledgement that their group has the same position.
     pub two_acknowledged: bool,
     /// An owner began to serve without a group that had been acknowledged, or with another in its place.
     pub served_without: bool,
     /// An answer left that did not reflect a group acknowledged before its request arrived.
     pub stale_answer: bool,
-    /// A log was called corrupt by an owner that nobody has fenced.
+    /// A log was called corrupt by an owner that is not fenced.
     pub called_corrupt: bool,
-    /// An owner was told that it is fenced and was not.
+    /// An owner got the answer that it is fenced and was not.
     pub fenced_without_cause: bool,
 }
 
@@ -65,15 +65,15 @@ impl World {
     pub fn acknowledge(&mut self, at: usize) {
         let position = usize::from(self.owners[at].last) - 1;
         let before = &mut self.acknowledged[position];
-        if *before != NOBODY && *before != at as u8 + 1 {
+        if *before != NO_OWNER && *before != at as u8 + 1 {
             self.wrong.two_acknowledged = true;
         }
         *before = at as u8 + 1;
     }
 
-    /// The last position that was acknowledged to anybody.
+    /// The last position that was acknowledged to any owner.
     pub fn last_acknowledged(&self) -> u8 {
-        self.acknowledged.iter().rposition(|group| *group != NOBODY).map_or(0, |position| position as u8 + 1)
+        self.acknowledged.iter().rposition(|group| *group != NO_OWNER).map_or(0, |position| position as u8 + 1)
     }
 
     /// An owner begins to serve from the tables below the trim point and from the tail that it has read.
@@ -85,7 +85,7 @@ impl World {
             let has = if position < owner.trim {
                 position <= self.store.durable
             } else {
-                position <= owner.last && read != NOBODY && (acknowledged == NOBODY || acknowledged == read)
+                position <= owner.last && read != NO_OWNER && (acknowledged == NO_OWNER || acknowledged == read)
             };
             self.wrong.served_without |= !has;
         }
@@ -104,7 +104,7 @@ impl World {
             let in_log = || {
                 (head.first_segment..=head.segment).filter_map(|number| self.store.segment(number)).any(|segment| {
                     let row = segment.rows[index];
-                    row != NOBODY && (self.acknowledged[index] == NOBODY || self.acknowledged[index] == row)
+                    row != NO_OWNER && (self.acknowledged[index] == NO_OWNER || self.acknowledged[index] == row)
                 })
             };
             position <= self.store.durable || position >= head.trim && in_log()
@@ -113,4 +113,4 @@ impl World {
 }
 
 /// Nothing acknowledged.
-pub const NONE: Rows = [NOBODY; POSITIONS];
+pub const NONE: Rows = [NO_OWNER; POSITIONS];

@@ -26,7 +26,7 @@ pub(crate) fn take_mismatch() -> Option<u64> {
 /// The name of the VFS that adds sums to pages on top of the one of this name (of SQLite's default, without one).
 /// `None` if there is no such VFS.
 pub(crate) fn vfs_over(below: Option<&str>) -> Option<String> {
-    // There are one or two in a process, and SQLite never lets go of them.
+    // There are one or two in a process, and SQLite never frees them.
     static MADE: Mutex<Option<HashMap<String, String>>> = Mutex::new(None);
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let made = made.get_or_insert_default();
@@ -133,7 +133,7 @@ unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, to: *mut c_void, length:
         let Some(number) = page_at(offset, length.unsigned_abs() as usize) else { return code };
         let matches = match code {
             ffi::SQLITE_OK => is_intact(number, &*to.cast::<Page>()),
-            // SQLite would take what is missing for zeros. It reads no page that nobody has written.
+            // SQLite would take what is missing for zeros. It reads no page that was never written.
             ffi::SQLITE_IOERR_SHORT_READ => false,
             _ => return code,
         };
@@ -203,7 +203,7 @@ unsafe extern "C" fn device_characteristics(file: *mut ffi::sqlite3_file) -> c_i
     }
 }
 
-/// Functions that only pass the call on to the file below, with what SQLite gets to hear should that lack it.
+/// Functions that only pass the call on to the file below, with what SQLite gets should that lack it.
 macro_rules! pass_on {
     ($($function:ident = $method:ident($($argument:ident: $kind:ty),*) else $lacking:ident;)*) => {
         $(

@@ -16,7 +16,7 @@ use crate::command::{OpenedHead, ReopenedHead};
 use crate::error::Cause;
 use crate::schema::{position, seq_of};
 
-/// The durable epochs of all logs, for whoever wants to check a fence.
+/// The durable epochs of all logs, to check a fence.
 #[derive(Default)]
 pub(crate) struct Epochs(RwLock<HashMap<LogId, Epoch>>);
 
@@ -143,7 +143,7 @@ impl Logs {
         Ok(Self { logs, raised: Vec::new() })
     }
 
-    /// Tells everyone the epochs that the transaction, now durable, has raised.
+    /// Publishes the epochs that the transaction, now durable, has raised.
     pub(super) fn publish(&mut self, epochs: &Epochs) {
         if !self.raised.is_empty() {
             epochs.raise(self.raised.drain(..));

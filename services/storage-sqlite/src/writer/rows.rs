@@ -17,7 +17,7 @@ WHERE excluded.version >= row.version";
 const DELETE: &str = "DELETE FROM row WHERE partition = ?1 AND key = ?2 AND version < ?3";
 
 /// Follows `DELETE`: a row that is still there has the same version or a higher one, and needs no tombstone beside it.
-const BURY: &str = "
+const INSERT_TOMBSTONE: &str = "
 INSERT INTO tombstone (partition, key, version, written)
 SELECT ?1, ?2, ?3, ?4
 WHERE NOT EXISTS (SELECT 1 FROM row WHERE partition = ?1 AND key = ?2)
@@ -49,7 +49,7 @@ pub(super) fn write(session: &mut Session<'_>, write: &PartitionWrite) -> rusqli
     for key in &write.deletes {
         session.execute(DELETE, params![partition, &key[..], write.version], 0)?;
         let written = session.now()?;
-        session.execute(BURY, params![partition, &key[..], write.version, written], key.len())?;
+        session.execute(INSERT_TOMBSTONE, params![partition, &key[..], write.version, written], key.len())?;
     }
     session.tally.table_rows_written += write.puts.len() as u64;
     session.tally.table_rows_deleted += write.deletes.len() as u64;

@@ -25,7 +25,7 @@ impl<'a> Session<'a> {
         Ok(Self { connection, on_step, changes_before, written_bytes: 0, now: None, tally: Tally::default() })
     }
 
-    /// Runs a statement that writes `bytes` bytes, and tells how many rows it changed.
+    /// Runs a statement that writes `bytes` bytes, and returns how many rows it changed.
     pub(super) fn execute(&mut self, sql: &'static str, params: impl Params, bytes: usize) -> rusqlite::Result<usize> {
         self.step(Step::BeforeStatement);
         let changed = self.connection.prepare_cached(sql)?.execute(params)?;

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::session::Session;
 
-/// A stretch of tombstones is looked at whenever so many rows have been deleted…
+/// A stretch of tombstones is scanned whenever so many rows have been deleted…
 const DELETES_PER_SWEEP: u64 = 512;
 /// …and is so long. Since it is longer, the sweep comes round faster than tombstones accumulate.
 const SWEEP_LENGTH: u64 = 2048;

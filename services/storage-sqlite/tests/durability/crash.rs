@@ -67,8 +67,8 @@ async fn dies_and_comes_back(fatal: u64) -> bool {
         .env(POINT, fatal.to_string())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
-    assert!(child.status.success() || child.status.code().is_none(), "the child failed by itself: {told}");
+    let output = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success() || child.status.code().is_none(), "the child failed by itself: {output}");
 
     let mut acknowledged = [0; SHARDS];
     let lines = std::fs::read_to_string(path.join("acknowledged")).unwrap_or_default();

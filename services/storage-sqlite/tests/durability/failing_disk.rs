@@ -26,9 +26,9 @@ async fn after_a_failed_commit_nothing_is_acknowledged() {
         let armed = Arc::new(AtomicBool::new(false));
         vfs::watch(&path, fails_once(armed.clone(), event, file));
         let failures = Arc::new(Mutex::new(Vec::new()));
-        let told = failures.clone();
+        let notified = failures.clone();
         let options = SqliteOptions::default().vfs(vfs::NAME);
-        let options = options.on_failure(move |failure| told.lock().unwrap().push(failure.to_string()));
+        let options = options.on_failure(move |failure| notified.lock().unwrap().push(failure.to_string()));
         let store = options.open(&path.join("store.db")).unwrap();
         let ports = store.store();
         let log = LogId("history/0".to_owned());
@@ -62,12 +62,12 @@ async fn a_failed_checkpoint_ends_writing_too() {
     let path = directory.path().canonicalize().unwrap();
     vfs::watch(&path, fails_once(Arc::new(AtomicBool::new(true)), Event::Sync, "store.db"));
     let failures = Arc::new(AtomicU64::new(0));
-    let told = failures.clone();
+    let notified = failures.clone();
     // The set-up of a new file syncs it once, before the store is open; so the file is made without the shim.
     SqliteStore::open(&path.join("store.db")).unwrap().close().await;
     let options = SqliteOptions::default().vfs(vfs::NAME).checkpoint_after_bytes(10 << 12);
     let options = options.on_failure(move |_| {
-        told.fetch_add(1, Ordering::SeqCst);
+        notified.fetch_add(1, Ordering::SeqCst);
     });
     let store = options.open(&path.join("store.db")).unwrap();
     let acknowledged = Mutex::new([0; SHARDS]);

@@ -39,7 +39,7 @@ async fn run_watched(synchronous: Synchronous) -> Vec<Moment> {
             let moment = loop {
                 let before = *acknowledged.lock().unwrap();
                 let files = vfs::files_in(&directory).into_iter().collect();
-                // The thread that checkpoints may have been held up in between, while the others went on.
+                // The thread that checkpoints may have been delayed in between, while the others went on.
                 if *acknowledged.lock().unwrap() == before {
                     break Moment { acknowledged: before, files };
                 }

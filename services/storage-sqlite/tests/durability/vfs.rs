@@ -1,5 +1,5 @@
 //! A shim below SQLite: passes everything on to the real file system, knows what has been fsynced and what has not, and
-//! tells a watcher of each write, fsync and truncation before it happens.
+//! notifies a watcher of each write, fsync and truncation before it happens.
 
 #![allow(unsafe_code, reason = "a VFS is a table of C functions")]
 

@@ -49,7 +49,7 @@ fn content(shard: usize, round: u64) -> Bytes {
     format!("shard {shard} round {round} ").into_bytes().into_iter().cycle().take(length).collect()
 }
 
-/// Runs the workload. Each acknowledged deed is told to `acknowledged` (shard, deeds of it so far) at once; a shard ends
+/// Runs the workload. Each acknowledged deed is passed to `acknowledged` (shard, deeds of it so far) at once; a shard ends
 /// at the first deed that is not acknowledged.
 pub async fn run(store: &Store, rounds: u64, acknowledged: impl Fn(usize, usize)) {
     let shards = (0..SHARDS).map(|shard| run_shard(store, shard, rounds, &acknowledged));

@@ -48,7 +48,7 @@ pub async fn appends_are_found_by_the_next_opener(subject: &mut dyn Subject) {
     assert_eq!(third.tail, expected);
 }
 
-/// Whoever opens last wins, and the deposed owner's append leaves nothing behind.
+/// The last opener wins, and the deposed owner's append leaves nothing behind.
 pub async fn a_second_opener_fences_the_first(subject: &mut dyn Subject) {
     let (log, id) = (subject.store().log, log_id("history/0"));
     let first = log.open(&id, FIRST).await.unwrap().head.epoch;

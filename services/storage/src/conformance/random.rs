@@ -92,7 +92,7 @@ impl Call {
         }
     }
 
-    /// Makes the call and tells its outcome.
+    /// Makes the call and returns its outcome.
     async fn on(&self, store: &Store) -> String {
         match self {
             Self::Open(log, owner) => format!("{:?}", store.log.open(&name(*log), *owner).await),

@@ -28,7 +28,7 @@ pub async fn a_value_is_set_on_its_version(subject: &mut dyn Subject) {
     assert_eq!(registry.get("k").await.unwrap(), Some(entry));
 }
 
-/// Removing needs the version too; afterwards the key starts anew.
+/// Removing needs the version too; afterwards the key starts again.
 pub async fn an_entry_can_be_removed(subject: &mut dyn Subject) {
     let registry = subject.store().registry;
     assert_eq!(set(&*registry, "k", 0, "one").await, CompareAndSet::Applied);
@@ -62,7 +62,7 @@ pub async fn a_watcher_hears_of_changes(subject: &mut dyn Subject) {
         watcher.mark_unchanged();
         assert_eq!(registry.compare_and_set("k", expected, value.map(text)).await, CompareAndSet::Applied);
         let heard = Runtime::system().timeout(Duration::from_secs(2), watcher.changed()).await;
-        heard.expect("heard of within two seconds").expect("the registry is still there");
+        heard.expect("noticed within two seconds").expect("the registry is still there");
         assert_eq!(registry.get("k").await.unwrap().map(|entry| entry.value), value.map(text));
     }
 }

@@ -1,4 +1,4 @@
-//! What a caller does after an outcome it was not told, with and without the effect.
+//! What a caller does after an unknown outcome, with and without the effect.
 
 use super::{FIRST, Subject, group_id, log_id, text};
 use crate::fault::{Fate, FaultPlan, FaultyStore, Method};

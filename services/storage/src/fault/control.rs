@@ -71,7 +71,7 @@ impl FaultControl {
         self.lock().plan.hides_local_epoch
     }
 
-    /// Counts the call, holds it up if the plan says so, and tells its fate.
+    /// Counts the call, delays it if the plan says so, and returns its fate.
     pub(super) async fn meet(&self, method: Method) -> Drawn {
         let faults = self.lock().plan.faults_of(method);
         self.meet_faults(method, faults).await

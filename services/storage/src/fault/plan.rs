@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::PartitionKey;
 
 /// The methods that can fail, named like those of the ports.
-#[allow(missing_docs, reason = "the ports tell what they are")]
+#[allow(missing_docs, reason = "the ports document them")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
     Open,
@@ -49,7 +49,7 @@ pub enum Fate {
     /// Nothing: it is passed on.
     Passes,
     /// It fails and nothing happens. An append, trim, watermark, reopen or compare-and-set answers `Unknown`, as a real
-    /// store does when it cannot tell; the others answer `Unavailable`.
+    /// store does when it does not know; the others answer `Unavailable`.
     Fails,
     /// It happens and then fails with `Unknown`. A table write happens wholly or for some of its partitions; a read, which
     /// has no effect, answers `Unavailable`.
@@ -64,9 +64,9 @@ pub struct Faults {
     pub fail: f64,
     /// How often a call takes effect and fails.
     pub fail_after_effect: f64,
-    /// How often a call is held up before it starts.
+    /// How often a call is delayed before it starts.
     pub stall: f64,
-    /// For how long it is then held up.
+    /// For how long it is then delayed.
     pub stall_for: Duration,
 }
 

@@ -94,7 +94,7 @@ impl Table for MemoryTable {
             return Ok(ScanPage::default());
         };
         let live = rows.range((Bound::Included(range.from), to)).filter_map(live_row);
-        // One row beyond the page tells whether there are more.
+        // One row beyond the page shows whether there are more.
         let wanted = limit.saturating_add(1);
         let mut rows: Vec<Row> = match order {
             ScanOrder::Ascending => live.take(wanted).collect(),

@@ -11,15 +11,15 @@ use crate::{Corrupt, Position, Task};
 pub enum Change {
     /// A task waits.
     Added {
-        /// Its order within its level: the next one.
-        order: u64,
+        /// Its sequence within its level: the next one.
+        sequence: u64,
         /// The task.
         task: Box<Task>,
     },
     /// More is known of a task that waits.
     Replaced {
-        /// Its order within its level.
-        order: u64,
+        /// Its sequence within its level.
+        sequence: u64,
         /// The task as it is now.
         task: Box<Task>,
     },
@@ -40,12 +40,12 @@ impl Change {
     /// The pages that it touches, each once.
     pub fn touches(&self) -> Vec<Touched> {
         match self {
-            Self::Added { order, task } => {
-                let page = PageId::of(Position { level: task.level(), order: *order });
-                vec![Touched { page, begins: PageId::is_first(*order) }]
+            Self::Added { sequence, task } => {
+                let page = PageId::of(Position { level: task.level(), sequence: *sequence });
+                vec![Touched { page, begins: PageId::is_first(*sequence) }]
             }
-            Self::Replaced { order, task } => {
-                let page = PageId::of(Position { level: task.level(), order: *order });
+            Self::Replaced { sequence, task } => {
+                let page = PageId::of(Position { level: task.level(), sequence: *sequence });
                 vec![Touched { page, begins: false }]
             }
             Self::Removed(positions) => {
@@ -60,11 +60,11 @@ impl Change {
     /// As the log holds it.
     pub fn encode(&self) -> Bytes {
         let stored = match self {
-            Self::Added { order, task } => {
-                StoredChange { added: Some(StoredTask::from_task(*order, task)), ..Default::default() }
+            Self::Added { sequence, task } => {
+                StoredChange { added: Some(StoredTask::from_task(*sequence, task)), ..Default::default() }
             }
-            Self::Replaced { order, task } => {
-                StoredChange { replaced: Some(StoredTask::from_task(*order, task)), ..Default::default() }
+            Self::Replaced { sequence, task } => {
+                StoredChange { replaced: Some(StoredTask::from_task(*sequence, task)), ..Default::default() }
             }
             Self::Removed(positions) => {
                 let removed = positions.iter().copied().map(StoredPosition::from_position);
@@ -78,10 +78,10 @@ impl Change {
     pub fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         let stored = StoredChange::from_bytes(bytes)?;
         if let Some(added) = stored.added {
-            return Ok(Self::Added { order: added.order, task: Box::new(added.into_task()) });
+            return Ok(Self::Added { sequence: added.sequence, task: Box::new(added.into_task()) });
         }
         if let Some(replaced) = stored.replaced {
-            return Ok(Self::Replaced { order: replaced.order, task: Box::new(replaced.into_task()) });
+            return Ok(Self::Replaced { sequence: replaced.sequence, task: Box::new(replaced.into_task()) });
         }
         let positions = stored.removed.into_iter().map(StoredPosition::into_position);
         Ok(Self::Removed(positions.collect::<Result<_, _>>()?))

@@ -24,8 +24,8 @@ fn task(number: i64, level: i32) -> Task {
     }
 }
 
-fn position(level: u8, order: u64) -> Position {
-    Position { level: Level::numbered(level).expect("1 to 5"), order }
+fn position(level: u8, sequence: u64) -> Position {
+    Position { level: PriorityLevel::numbered(level).expect("1 to 5"), sequence }
 }
 
 fn queue(partitions: u32) -> Queue {
@@ -65,12 +65,12 @@ fn levels_go_before_age_and_age_decides_within_a_level() {
     for (index, level) in [5, 3, 1, 3, 2, 1].into_iter().enumerate() {
         queue.offer(0, Arc::new(task(index as i64, level)));
     }
-    let order: Vec<_> = std::iter::from_fn(|| {
+    let sequence: Vec<_> = std::iter::from_fn(|| {
         queue.poll(0, NOW);
         delivered(&mut queue).map(|matched| number(&matched))
     })
     .collect();
-    assert_eq!(order, [2, 5, 4, 1, 3, 0]);
+    assert_eq!(sequence, [2, 5, 4, 1, 3, 0]);
 }
 
 #[test]
@@ -78,13 +78,13 @@ fn what_was_kept_comes_before_what_is_offered_in_its_level_only() {
     let mut queue = queue(1);
     queue.offer(0, Arc::new(task(1, 3)));
     queue.offer(0, Arc::new(task(2, 2)));
-    queue.kept(0, position(3, 1), Arc::new(task(3, 3)));
-    let order: Vec<_> = std::iter::from_fn(|| {
+    queue.persisted(0, position(3, 1), Arc::new(task(3, 3)));
+    let sequence: Vec<_> = std::iter::from_fn(|| {
         queue.poll(0, NOW);
         delivered(&mut queue).map(|matched| number(&matched))
     })
     .collect();
-    assert_eq!(order, [2, 3, 1]);
+    assert_eq!(sequence, [2, 3, 1]);
 }
 
 #[test]
@@ -105,11 +105,11 @@ fn until_the_backlog_has_been_read_nothing_overtakes_it() {
 fn a_task_kept_during_a_reading_is_neither_missed_nor_taken_twice() {
     let mut queue = queue(1);
     let level = position(3, 1).level;
-    // Order 2 is heard of before order 1: the window is behind and reads.
-    queue.kept(0, position(3, 2), Arc::new(task(2, 3)));
+    // Sequence 2 arrives before sequence 1: the window is behind and reads.
+    queue.persisted(0, position(3, 2), Arc::new(task(2, 3)));
     let request = queue.next_read().expect("it is behind");
     assert_eq!(request.after[level], 0);
-    queue.kept(0, position(3, 1), Arc::new(task(1, 3)));
+    queue.persisted(0, position(3, 1), Arc::new(task(1, 3)));
     let mut reading =
         Reading { tasks: vec![(position(3, 1), task(1, 3)), (position(3, 2), task(2, 3))], ..Reading::default() };
     reading.last[level] = 2;
@@ -206,7 +206,7 @@ fn queries_go_first_and_need_no_token() {
     let mut queue = queue(1);
     queue.set_rate(0.0, NOW);
     queue.offer(0, Arc::new(task(1, 1)));
-    let query = queue.ask(0);
+    let query = queue.query(0);
     queue.poll(0, NOW);
     queue.poll(0, NOW);
     assert_eq!(delivered(&mut queue).map(|matched| matched.item), Some(query));
@@ -237,7 +237,7 @@ fn a_partition_serves_its_own_before_what_is_forwarded() {
 }
 
 #[test]
-fn a_closed_queue_brings_nobody_together() {
+fn a_closed_queue_matches_nothing() {
     let mut queue = queue(1);
     queue.poll(0, NOW);
     let item = queue.offer(0, Arc::new(task(1, 3)));
@@ -247,13 +247,13 @@ fn a_closed_queue_brings_nobody_together() {
 }
 
 #[test]
-fn attendance_lasts_while_somebody_polls_and_is_dated_afterwards() {
+fn the_last_poll_is_now_while_a_poller_waits_and_dated_afterwards() {
     let mut queue = queue(1);
     let later = NOW + Duration::from_secs(7);
-    assert_eq!(queue.last_attended(NOW), None);
+    assert_eq!(queue.last_poll(NOW), None);
     let poller = queue.poll(0, NOW);
-    assert_eq!(queue.last_attended(later), Some(later));
+    assert_eq!(queue.last_poll(later), Some(later));
     queue.leave(poller, later);
-    assert_eq!(queue.last_attended(later + Duration::from_secs(1)), Some(later));
+    assert_eq!(queue.last_poll(later + Duration::from_secs(1)), Some(later));
     assert!(queue.is_idle());
 }

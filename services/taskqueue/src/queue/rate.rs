@@ -57,7 +57,7 @@ impl TokenBucket {
         }
         // A day is as good as never, and keeps the arithmetic in range; a rate so low is asked again then.
         let wait = (missing / self.per_second).min(86_400.0);
-        // A nanosecond more, so that rounding never wakes anybody in vain.
+        // A nanosecond more, so that rounding never wakes a waiter too early.
         Some(self.at + Duration::from_secs_f64(wait) + Duration::from_nanos(1))
     }
 

@@ -30,7 +30,7 @@ struct Posted {
 enum Part {
     /// It says when it changes.
     Posted(PartState),
-    /// It is asked whenever somebody wants to know.
+    /// It is queried for each request.
     Asked(Box<dyn Fn() -> PartState + Send>),
 }
 
@@ -54,12 +54,12 @@ impl HealthBoard {
         self.posted().parts.insert(part, Part::Posted(state));
     }
 
-    /// Has a part asked how it is at each look at the board. `state` must return at once, and not use the board.
+    /// Registers a part that is queried at each reading of the board. `state` must return at once, and not use the board.
     pub fn ask(&self, part: &'static str, state: impl Fn() -> PartState + Send + 'static) {
         self.posted().parts.insert(part, Part::Asked(Box::new(state)));
     }
 
-    /// The process has started: said once, when everything has been ready for the first time.
+    /// The process has started: logged once, when everything has been ready for the first time.
     pub fn started(&self) {
         self.posted().started = true;
     }

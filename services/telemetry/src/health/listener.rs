@@ -1,4 +1,4 @@
-//! The listener: plain HTTP/1.1, within bounds that keep a stranger from holding the process up.
+//! The listener: plain HTTP/1.1, within bounds, so that no client can stall the process.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use super::{HealthBoard, Metrics};
 
 /// Connections at a time; more wait to be accepted.
 const CONNECTIONS: usize = 256;
-/// A connection that asks nothing for so long is ended.
-const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// A connection without requests for so long is ended.
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(30);
 /// The headers of one request. Bytes.
 const HEADER_BYTES: usize = 16 * 1024;
 /// When accepting fails, as it does without file descriptors, it is tried again after this.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Answers on `listener` until `shutdown`, and then lets the requests that have begun finish. Cancel it last: a process
-/// that drains goes on saying so.
+/// that drains keeps answering.
 pub async fn serve(
     listener: TcpListener,
     board: HealthBoard,
@@ -52,7 +52,7 @@ pub async fn serve(
             }
             Err(error) => {
                 tracing::warn!(%error, "the health listener cannot accept");
-                runtime.sleep(ACCEPT_PAUSE).await;
+                runtime.sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
@@ -78,7 +78,7 @@ async fn converse(stream: TcpStream, board: HealthBoard, metrics: Option<Metrics
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        .header_read_timeout(HEADERS_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
@@ -90,6 +90,6 @@ async fn converse(stream: TcpStream, board: HealthBoard, metrics: Option<Metrics
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a health connection has broken off");
+        tracing::debug!(%error, "a health connection broke");
     }
 }

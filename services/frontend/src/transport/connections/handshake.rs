@@ -5,7 +5,7 @@ const PREFACE: usize = 24;
 /// Bytes of a frame's head: length (3), type, flags, stream (4).
 const HEAD: usize = 9;
 
-/// Counts what arrives until the handshake is whole. It judges nothing: HTTP/2 itself refuses bytes that make no sense.
+/// Counts what arrives until the handshake is whole. It checks nothing: HTTP/2 itself refuses bytes that make no sense.
 #[derive(Default)]
 pub(super) struct Handshake {
     arrived: usize,

@@ -1,7 +1,7 @@
-//! What somebody does who wants to use a partition again that was dropped: another name.
+//! How a dropped partition is used again: under another name.
 //!
 //! A partition is dropped by a tombstone that also hides what arrives later, as the port allows ("only for partitions that
-//! nobody will write again"). The conformance suite writes to dropped partitions all the same, to see that nothing of
+//! is never written again"). The conformance suite writes to dropped partitions all the same, to see that nothing of
 //! them is left. Here those writes go to a partition of a new name, so that the suite's question (is the dropped content
 //! gone, is everything else still there?) is asked of the adapter, and its reuse of the name is not.
 

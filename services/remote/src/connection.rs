@@ -21,13 +21,13 @@ const REMEMBERED_RESETS: usize = 4096;
 
 /// A connection, as generated clients use it. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     requests: SendRequest<Body>,
-    leads_elsewhere: Arc<AtomicBool>,
+    is_misdirected: Arc<AtomicBool>,
 }
 
-impl Link {
-    /// Connects to `address`, which is looked up anew: a name may mean another machine than the last time.
+impl Connection {
+    /// Connects to `address`, which is looked up each time: a name may mean another machine than the last time.
     ///
     /// This is the place where TLS would wrap the stream, with the certificate by which peers know each other.
     pub(crate) async fn connect(address: &str, settings: &RemoteSettings, runtime: &Runtime) -> Result<Self, String> {
@@ -56,7 +56,7 @@ impl Link {
                 tracing::debug!(address, %error, "a connection to a peer ended");
             }
         });
-        Ok(Self { requests, leads_elsewhere: Arc::default() })
+        Ok(Self { requests, is_misdirected: Arc::default() })
     }
 
     /// Whether it ended, whatever ended it.
@@ -65,17 +65,17 @@ impl Link {
     }
 
     /// Whether another process was found at its other end.
-    pub(crate) fn leads_elsewhere(&self) -> bool {
-        self.leads_elsewhere.load(Ordering::Relaxed)
+    pub(crate) fn is_misdirected(&self) -> bool {
+        self.is_misdirected.load(Ordering::Relaxed)
     }
 
-    /// Another process is at its other end than was meant. True the first time that this is said.
-    pub(crate) fn note_elsewhere(&self) -> bool {
-        !self.leads_elsewhere.swap(true, Ordering::Relaxed)
+    /// Another process is at its other end than was meant. True the first time.
+    pub(crate) fn mark_misdirected(&self) -> bool {
+        !self.is_misdirected.swap(true, Ordering::Relaxed)
     }
 }
 
-impl Service<Request<Body>> for Link {
+impl Service<Request<Body>> for Connection {
     type Response = Response<Incoming>;
     type Error = hyper::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
