@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError};
 
 use ids::Timestamp;
 use runtime::Runtime;
-use storage::{LogId, OwnerNonce, StorageError, StorageResult, Store};
+use storage::{Epoch, LogId, OwnerNonce, StorageError, StorageResult, Store};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
@@ -75,13 +75,14 @@ impl Shard {
             retry_after: settings.shed_age / 4,
         };
         let outside = Outside::new(store, log.clone(), nonce, runtime.clone());
-        let moment = moment(&runtime, &outside);
+        let moment = moment(&runtime, outside.local_epoch());
         let task = ShardTask {
             state: ShardState::new(log.clone(), place, kinds, settings, found, moment),
             log,
             runtime: runtime.clone(),
             outside,
-            taken_in: Vec::new(),
+            requests: Vec::new(),
+            arrivals: Vec::new(),
             alarm: Alarm::default(),
             control: Arc::clone(&handle.control),
             stats: Arc::clone(&handle.stats),
@@ -139,7 +140,9 @@ struct ShardTask {
     log: LogId,
     runtime: Runtime,
     outside: Outside,
-    taken_in: Vec<Request>,
+    /// Room for what one turn takes in.
+    requests: Vec<Request>,
+    arrivals: Vec<Arrival>,
     alarm: Alarm,
     control: Arc<ControlRequests>,
     stats: Arc<StatsBoard>,
@@ -148,9 +151,9 @@ struct ShardTask {
     lifeline: Lifeline,
 }
 
-fn moment(runtime: &Runtime, outside: &Outside) -> Moment {
+fn moment(runtime: &Runtime, local_epoch: Option<Epoch>) -> Moment {
     let (now, wall) = runtime.clocks();
-    Moment { now, wall, seed: runtime.seed(), local_epoch: outside.local_epoch() }
+    Moment { now, wall, seed: runtime.seed(), local_epoch }
 }
 
 impl ShardTask {
@@ -176,8 +179,8 @@ impl ShardTask {
                 () = self.lifeline.inbox.wait() => None,
                 () = self.alarm.ring() => None,
             };
-            if let Some(arrival) = arrival {
-                self.accept(arrival);
+            if let Some(arrival) = arrival.and_then(|arrival| self.accepted(arrival)) {
+                self.give(arrival);
             }
         }
     }
@@ -187,7 +190,7 @@ impl ShardTask {
         self.take_control_requests();
         let mut more = self.take_arrivals();
         more |= self.take_requests();
-        let moment = moment(&self.runtime, &self.outside);
+        let moment = moment(&self.runtime, self.outside.local_epoch());
         more |= self.state.turn(moment);
         self.start_jobs();
         self.lifeline.inbox.set_shedding(self.state.is_shedding());
@@ -196,12 +199,21 @@ impl ShardTask {
     }
 
     fn give(&mut self, arrival: Arrival) {
-        let moment = moment(&self.runtime, &self.outside);
-        self.state.on(arrival, moment);
-        self.start_jobs();
+        self.give_under(arrival, self.outside.local_epoch());
+    }
+
+    /// `local_epoch` was read after the arrival had come.
+    fn give_under(&mut self, arrival: Arrival, local_epoch: Option<Epoch>) {
+        if self.state.stopped().is_none() {
+            self.state.on(arrival, moment(&self.runtime, local_epoch));
+            self.start_jobs();
+        }
     }
 
     fn start_jobs(&mut self) {
+        if self.state.jobs.is_empty() {
+            return;
+        }
         for job in self.state.jobs.drain(..) {
             self.outside.start(job);
         }
@@ -227,36 +239,40 @@ impl ShardTask {
     }
 
     fn take_arrivals(&mut self) -> bool {
-        for _ in 0..PER_TURN {
-            if self.state.stopped().is_some() {
-                return false;
-            }
-            let Some(arrival) = self.outside.try_next() else { return false };
-            self.accept(arrival);
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        while arrivals.len() < PER_TURN
+            && let Some(arrival) = self.outside.try_next()
+        {
+            arrivals.extend(self.accepted(arrival));
         }
-        true
-    }
-
-    fn take_requests(&mut self) -> bool {
-        let mut requests = std::mem::take(&mut self.taken_in);
-        let more = self.lifeline.inbox.drain(PER_TURN, &mut requests);
-        for request in requests.drain(..) {
-            if self.state.stopped().is_none() {
-                self.give(Arrival::Request(request));
-            }
+        let more = arrivals.len() == PER_TURN;
+        let local_epoch = self.outside.local_epoch();
+        for arrival in arrivals.drain(..) {
+            self.give_under(arrival, local_epoch);
         }
-        self.taken_in = requests;
+        self.arrivals = arrivals;
         more
     }
 
-    fn accept(&mut self, arrival: Result<Arrival, JoinError>) {
+    fn take_requests(&mut self) -> bool {
+        let mut requests = std::mem::take(&mut self.requests);
+        let more = self.lifeline.inbox.drain(PER_TURN, &mut requests);
+        let local_epoch = self.outside.local_epoch();
+        for request in requests.drain(..) {
+            self.give_under(Arrival::Request(request), local_epoch);
+        }
+        self.requests = requests;
+        more
+    }
+
+    fn accepted(&self, arrival: Result<Arrival, JoinError>) -> Option<Arrival> {
         match arrival {
-            Ok(arrival) => self.give(arrival),
+            Ok(arrival) => Some(arrival),
             // Every job catches the panics of what it calls, so only a job of a closing shard ends like this.
-            Err(error) if error.is_cancelled() => {}
+            Err(error) if error.is_cancelled() => None,
             Err(error) => {
                 tracing::error!(log = %self.log.0, %error, "a job of the shard panicked");
-                self.give(Arrival::Abandon);
+                Some(Arrival::Abandon)
             }
         }
     }

@@ -8,8 +8,9 @@ mod world;
 
 use storage::{Append, Epoch, Reopen, Seq};
 
+use self::store::Fault;
 use self::tally::Input;
-use self::world::{Fault, World};
+use self::world::World;
 use crate::arrival::Arrival;
 use crate::job::Job;
 use crate::stop::Stop;
@@ -97,7 +98,7 @@ fn a_fenced_shard_stops_and_answers_nothing() {
     let mut world = World::loaded("a");
     let calls = [world.call("a", Input::Add(1)), world.call("a", Input::Read)];
     world.turn();
-    world.store.steal();
+    world.steal();
     world.finish("append");
     assert_eq!(world.state.stopped(), Some(Stop::Fenced));
     assert_eq!(calls.map(|call| world.answer(call)), [None, None]);
@@ -143,6 +144,40 @@ fn a_wake_up_comes_when_it_is_due_and_not_before() {
     assert_eq!(world.read("a"), 0);
     world.advance_to(at);
     assert_eq!(world.read("a"), 1);
+}
+
+#[test]
+fn entities_do_not_wait_for_each_other() {
+    let mut world = World::new();
+    let calls = [world.call("a", Input::Add(1)), world.call("b", Input::Add(1))];
+    world.turn();
+    world.perform("load", Fault::None);
+    world.perform("load", Fault::None);
+    world.deliver_at(1);
+    world.turn();
+    world.perform("append", Fault::None);
+    world.deliver_at(1);
+    assert_eq!(calls.map(|call| world.answer(call)), [None, Some(1)], "a is still on its way");
+    world.settle();
+    assert_eq!(calls.map(|call| world.answer(call)), [Some(1), Some(1)]);
+}
+
+#[test]
+fn an_owner_that_crashes_leaves_what_it_acknowledged_and_does_nothing_more() {
+    let mut world = World::loaded("a");
+    let acknowledged = world.call("a", Input::Add(1));
+    world.turn();
+    world.finish("append");
+    assert_eq!(world.answer(acknowledged), Some(1));
+    let unfinished = world.call("a", Input::Add(1));
+    world.turn();
+    world.crash();
+    assert_eq!(world.read("a"), 1);
+    while !world.late.is_empty() {
+        world.perform_late(0);
+    }
+    world.crash();
+    assert_eq!((world.read("a"), world.answer(unfinished)), (1, None), "its append was fenced");
 }
 
 #[test]

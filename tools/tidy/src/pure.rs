@@ -1,4 +1,4 @@
-//! Code that is pure though its crate is not: it is told the time, and asks nobody.
+//! Code that is pure though its crate is not: it reads no clock, draws no randomness, waits for nothing and knows no store.
 
 use crate::source::Tree;
 use crate::{Finding, Rule, SourceFile};

@@ -1,5 +1,6 @@
 //! Rounds of checkpoints: what is taken of which entity, and what follows from what became of it.
 
+use ids::Timestamp;
 use storage::{Append, Epoch, GroupId, Seq};
 
 use super::ShardState;
@@ -14,12 +15,12 @@ use crate::stop::Stop;
 const BATCH_BYTES: usize = 1 << 20;
 
 impl ShardState {
-    fn oldest_dirty(&self) -> Option<(Seq, ids::Timestamp)> {
+    fn oldest_dirty(&self) -> Option<(Seq, Timestamp)> {
         self.entities.get(self.checkpoints.first_dirty()?)?.dirty_since
     }
 
     /// When a round is due by age.
-    pub(super) fn next_checkpoint(&self) -> Option<ids::Timestamp> {
+    pub(super) fn next_checkpoint(&self) -> Option<Timestamp> {
         if self.checkpoints.is_in_round() {
             return None;
         }
@@ -75,7 +76,7 @@ impl ShardState {
                 return None;
             }
         };
-        let is_stored = |at: &ids::Timestamp| slot.stored_wake_up == Some(*at) && self.wake_ups.is_kept(*at);
+        let is_stored = |at: &Timestamp| slot.stored_wake_up == Some(*at) && self.wake_ups.is_kept(*at);
         let wake_up = slot.next_wake_up.filter(|at| !is_stored(at));
         let wake_up_rows = self.wake_ups.rows_of(&slot.key, wake_up, !slot.owed.is_empty());
         let taken = Taken { since, version };

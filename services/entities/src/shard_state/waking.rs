@@ -1,5 +1,7 @@
 //! Wake-ups that are due, and the upkeep of their rows.
 
+use std::time::Duration;
+
 use storage::{Append, Epoch, PartitionPage, StorageResult};
 
 use super::ShardState;
@@ -119,7 +121,7 @@ impl ShardState {
             return;
         }
         if let Some(target) = self.wake_ups.advance(self.moment.now, self.checkpoints.next_batch()) {
-            self.rewrite_and_move(target, std::time::Duration::ZERO);
+            self.rewrite_and_move(target, Duration::ZERO);
         }
     }
 
@@ -127,7 +129,7 @@ impl ShardState {
     /// whoever has changes that are not durable: they may come to nothing, and what a row in that bucket says is then true again.
     /// And for whoever is set aside: the next owner may be able to serve it. Looks at every slot; the watermark moves a few
     /// times an hour.
-    fn rewrite_and_move(&mut self, target: Bucket, delay: std::time::Duration) {
+    fn rewrite_and_move(&mut self, target: Bucket, delay: Duration) {
         let durable = self.writer.durable();
         let standing = self.entities.iter().filter(|slot| {
             let is_due = slot.next_wake_up.is_some_and(|at| Bucket::of(at) < target);

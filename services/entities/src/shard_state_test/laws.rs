@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::store::Fault;
 use super::tally::{Input, Tally};
-use super::world::{Fault, World};
+use super::world::World;
 use crate::Kind;
 use crate::arrival::Arrival;
 use crate::stop::Stop;
@@ -96,6 +97,22 @@ fn check(memory_bytes: usize, events: Vec<Event>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Of all that happens, a crash is left out: it would open the log again.
+fn check_deposed(before: Vec<Event>, after: Vec<Event>) -> Result<(), TestCaseError> {
+    let mut world = World::new();
+    before.into_iter().for_each(|event| happen(&mut world, event));
+    world.steal();
+    for event in after.into_iter().filter(|event| !matches!(event, Event::Crash)) {
+        happen(&mut world, event);
+    }
+    let logged = ENTITIES.map(|entity| world.store.logged(entity));
+    world.call(ENTITIES[0], Input::Add(1));
+    world.settle();
+    prop_assert_eq!(world.state.stopped(), Some(Stop::Fenced));
+    prop_assert_eq!(ENTITIES.map(|entity| world.store.logged(entity)), logged);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -105,5 +122,13 @@ proptest! {
         events in prop::collection::vec(event(), 0..200),
     ) {
         check(memory_bytes, events)?;
+    }
+
+    #[test]
+    fn an_owner_that_was_deposed_answers_nothing_from_the_past(
+        before in prop::collection::vec(event(), 0..60),
+        after in prop::collection::vec(event(), 0..60),
+    ) {
+        check_deposed(before, after)?;
     }
 }

@@ -11,7 +11,6 @@ use storage::{
 };
 
 use super::tally::{Count, Tally};
-use super::world::{Fault, key};
 use crate::arrival::Arrival;
 use crate::checkpoint::batch::{Batch, Fate, Part, Written, writes_of};
 use crate::group::decode_group;
@@ -23,6 +22,20 @@ use crate::tail::read_tail;
 use crate::wake_ups::buckets::{Bucket, Index};
 use crate::wake_ups::rows::{WakeUpPage, WakeUpsRead};
 use crate::{EntityKey, Kind, RowAddress, quarantine};
+
+/// What goes wrong with a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// It happens, and nobody learns of it.
+    Unheard,
+    /// It does not happen, and nobody knows.
+    Lost,
+}
+
+pub fn key(entity: &str) -> EntityKey {
+    EntityKey::of::<Tally>("n", entity)
+}
 
 /// Put, or deleted.
 type Versioned = (Version, Option<Bytes>);

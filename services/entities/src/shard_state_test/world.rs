@@ -6,7 +6,7 @@ use ids::{Timestamp, WallClock};
 use storage::{Append, LogId, Reopen};
 use tokio::sync::oneshot;
 
-use super::store::Store;
+use super::store::{Fault, Store, key};
 use super::tally::{Count, Input, Listener, Tally};
 use crate::arrival::Arrival;
 use crate::hosted::own;
@@ -15,19 +15,9 @@ use crate::moment::Moment;
 use crate::place::Place;
 use crate::request::{HeldReply, Origin, Outcome, Request};
 use crate::shard_state::ShardState;
-use crate::{EntityKey, Kinds, ShardSettings};
+use crate::{Kinds, ShardSettings};
 
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-/// What goes wrong with a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    None,
-    /// It happens, and nobody learns of it.
-    Unheard,
-    /// It does not happen, and nobody knows.
-    Lost,
-}
 
 /// A job of one of the shard's owners, and the step in which it was asked for.
 pub struct Pending {
@@ -48,6 +38,10 @@ pub struct World {
     pub state: ShardState,
     pub store: Store,
     memory_bytes: usize,
+    /// Who the shard is for the store.
+    owner: u64,
+    /// The step after which the log was somebody else's.
+    stolen: Option<u64>,
     pub jobs: Vec<Pending>,
     /// Jobs of owners that are gone, which may still happen.
     pub late: Vec<Pending>,
@@ -57,10 +51,6 @@ pub struct World {
     step: u64,
     /// The latest step after which the shard was still ours, as far as it can know.
     proven: u64,
-}
-
-pub fn key(entity: &str) -> EntityKey {
-    EntityKey::of::<Tally>("n", entity)
 }
 
 fn moment(now: Timestamp, step: u64) -> Moment {
@@ -92,7 +82,20 @@ impl World {
         let mut store = Store::new(START);
         let state = open(&mut store, memory_bytes, START, 0);
         let (jobs, late, arrivals, calls) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { state, store, memory_bytes, jobs, late, arrivals, calls, now: START, step: 1, proven: 0 }
+        Self {
+            owner: store.owner(),
+            stolen: None,
+            state,
+            store,
+            memory_bytes,
+            jobs,
+            late,
+            arrivals,
+            calls,
+            now: START,
+            step: 1,
+            proven: 0,
+        }
     }
 
     /// A world in which this entity is in memory, and nothing is to be done.
@@ -111,9 +114,16 @@ impl World {
         self.late.append(&mut self.jobs);
         self.arrivals.clear();
         self.state = open(&mut self.store, self.memory_bytes, self.now, self.step);
+        self.owner = self.store.owner();
         for call in &mut self.calls {
             call.waiting = None;
         }
+    }
+
+    /// Another owner opens the log, of which this one is not told.
+    pub fn steal(&mut self) {
+        self.store.steal();
+        self.stolen = Some(self.step);
     }
 
     pub fn give(&mut self, arrival: Arrival) {
@@ -144,7 +154,7 @@ impl World {
                 Job::Flushed(waiter) => drop(waiter.send(())),
                 Job::Committed { .. } => {}
                 Job::AbortObligations => self.jobs.retain(|pending| !matches!(pending.job, Job::CarryOut { .. })),
-                job => self.jobs.push(Pending { job, owner: self.store.owner(), began: self.step }),
+                job => self.jobs.push(Pending { job, owner: self.owner, began: self.step }),
             }
         }
         self.listen();
@@ -161,6 +171,8 @@ impl World {
                     let logged = self.store.logged(&call.entity).number;
                     assert!(number <= logged, "{number} is answered for {}, and {logged} is durable", call.entity);
                     assert!(!call.is_read || self.proven > call.began, "a read is answered without a fence check");
+                    let from_the_past = call.is_read && self.stolen.is_some_and(|stolen| call.began > stolen);
+                    assert!(!from_the_past, "a read is answered by an owner that was deposed before it came");
                     call.number = Some(number);
                 }
                 Ok(Err(_)) => {}
