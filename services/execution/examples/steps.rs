@@ -169,6 +169,10 @@ fn least(from: impl Fn() -> Steps, count: u32, mut act: impl FnMut(&mut Steps)) 
 }
 
 fn main() {
+    // For a count of instructions: `valgrind --tool=callgrind steps whole`.
+    if std::env::args().nth(1).as_deref() == Some("whole") {
+        return (0..500).for_each(|_| drop(black_box(Steps::whole())));
+    }
     for pending in [10, 2_000] {
         let heartbeat = |steps: &mut Steps| steps.say(Input::new(steps.run_id(), Heartbeat(result())));
         println!("a heartbeat, {pending} activities pending: {:?}", least(|| Steps::waiting(pending), 200, heartbeat));

@@ -42,6 +42,9 @@ enum Step<'a, V: Entry> {
 
 impl<'a, V: Entry> Differences<'a, V> {
     pub(super) fn between(former: &'a Branch<V>, now: &'a Branch<V>) -> Self {
+        if is_shared(former, now) {
+            return Self { former: Walk::new(), now: Walk::new(), visited: 0 };
+        }
         Self { former: begin(former), now: begin(now), visited: 0 }
     }
 
