@@ -2,7 +2,7 @@
 //!
 //! A page holds tasks of neighbouring sequences; a page is a row, and a header row lists the pages, so a partition is loaded
 //! without a scan and one old task pins nothing but its page. A page is loaded when it is needed
-//! ([`Rejected::Needs`]); one that is safe in its row and far from the front is left to it again ([`Backlog::evict_clean`]).
+//! ([`Rejected::Needs`]); one that is safe in its row and far from the front is evicted ([`Backlog::evict_clean`]).
 //!
 //! Which rows are dirty is not known here: the caller asks each change for what it touches ([`Change::touches`]).
 
@@ -421,7 +421,7 @@ impl Backlog {
         StoredHeader { levels: levels.collect(), generation: self.generation, ..Default::default() }.to_bytes()
     }
 
-    /// Leaves pages that are safe in their rows to these, except those at the front and the last, to which tasks are added.
+    /// Evicts pages that are safe in their rows, except those at the front and the last, to which tasks are added.
     pub fn evict_clean(&mut self, is_safe: impl Fn(PageId) -> bool) {
         for level in PriorityLevel::all() {
             let at_level = &mut self.levels[level];
