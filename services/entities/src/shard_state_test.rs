@@ -146,7 +146,7 @@ fn a_wake_up_comes_when_it_is_due_and_not_before() {
 }
 
 #[test]
-fn what_cannot_be_applied_is_set_aside_after_a_fence_check() {
+fn what_cannot_be_applied_is_quarantined_after_a_fence_check() {
     let mut world = World::loaded("a");
     world.call("a", Input::Poison);
     world.settle();

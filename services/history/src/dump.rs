@@ -21,7 +21,7 @@ use crate::kind::{WorkflowKind, WorkflowPart};
 /// JSON, with indentation. Brings the workflow to memory if it is not there; that is also what says that there is none.
 pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceResult<String> {
     let mut value = look(service, key).await?;
-    if value["in_memory"] == false && value["set_aside"].is_null() {
+    if value["in_memory"] == false && value["quarantined"].is_null() {
         service.ask(key, RunRef::Current, Read).await?;
         value = look(service, key).await?;
     }
@@ -41,7 +41,7 @@ fn show(view: &EntityView<'_>) -> Value {
         "log": view.log,
         "epoch": view.epoch.0,
         "last_position": view.last.0,
-        "set_aside": view.set_aside.as_deref(),
+        "quarantined": view.quarantined.as_deref(),
         "in_memory": view.slot.is_some(),
     });
     let Some(slot) = &view.slot else { return value };

@@ -143,7 +143,7 @@ impl HistoryService {
 
     /// Gives a worker's answer, or another workflow's, to a workflow.
     pub(crate) async fn tell(&self, key: &EntityKey, input: Input) -> Result<Answer, CallError<Rejection>> {
-        self.workflows.tell(key, input).await
+        self.workflows.call_unshed(key, input).await
     }
 
     /// Asks a workflow on a user's behalf.

@@ -132,7 +132,7 @@ impl Core {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
         loop {
-            match self.partitions.tell(&key, Input::Acknowledge(vec![position])).await {
+            match self.partitions.call_unshed(&key, Input::Acknowledge(vec![position])).await {
                 Ok(_) | Err(ShardError::Quarantined(_)) => return true,
                 Err(_) if queue.is_lost() || self.closing.is_cancelled() => return false,
                 Err(error) => tracing::debug!(?key, %error, "cannot acknowledge a task yet, retrying"),

@@ -23,9 +23,9 @@ pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// It happens, and nobody learns of it.
+    /// It happens, and its outcome is unknown.
     Unheard,
-    /// It does not happen, and nobody knows.
+    /// It does not happen, and its outcome is unknown.
     Lost,
 }
 
