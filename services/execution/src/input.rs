@@ -395,9 +395,9 @@ pub struct TaskOffered {
 pub enum Offered {
     /// A poller took it, or it was found stale.
     Taken,
-    /// It waits durably in matching.
-    Kept,
-    /// Sticky only: nobody is there.
+    /// It is persisted in matching.
+    Persisted,
+    /// Sticky only: no worker polls the queue.
     Refused,
 }
 

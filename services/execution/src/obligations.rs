@@ -53,7 +53,7 @@ pub enum Owed {
     Cancel(i64),
     /// To carry out the parent close policy on the child of this initiating event.
     ReleaseChild(i64),
-    /// To tell the parent of the close.
+    /// To notify the parent of the close.
     NotifyParent,
 }
 
@@ -136,7 +136,7 @@ pub enum Obligation {
         /// Terminate, or request cancel.
         policy: ParentClosePolicy,
     },
-    /// Tell the parent that this chain has closed; answered by `ParentNotified`.
+    /// Notify the parent that this chain has closed; answered by `ParentNotified`.
     NotifyParent {
         /// The last run.
         run_id: String,
@@ -216,7 +216,7 @@ fn task_owed(run: &Run) -> Option<Owed> {
 }
 
 fn activity_owed(activity: &Activity) -> Option<Owed> {
-    let is_owed = activity_state(activity).is_waiting_for_poller() && !activity.progress.kept;
+    let is_owed = activity_state(activity).is_waiting_for_poller() && !activity.progress.persisted;
     let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
     is_owed.then_some(Owed::Activity { scheduled_event_id, attempt })
 }

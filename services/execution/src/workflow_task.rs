@@ -22,7 +22,7 @@ pub struct WorkflowTask {
     pub first_scheduled_at: i64,
     /// Start to close.
     pub timeout_nanos: i64,
-    /// The task before it wanted to close the run and was refused for news: while this one is started, signals wait
+    /// The task before it wanted to close the run and was refused for new events: while this one is started, signals wait
     /// outside, or a workflow that gets them faster than it decides could never close.
     pub keeps_signals_out: bool,
     /// Where its events are, and where it stands.

@@ -144,7 +144,7 @@ fn show_task(task: &WorkflowTask) -> Value {
         "started_at": task.start().and_then(|start| nanos(start.at)),
         "not_before": task.backoff_until().map(time),
         "sticky": task.sticky_until().is_some(),
-        "kept_by_matching": task.is_backlogged(),
+        "persisted_by_matching": task.is_backlogged(),
         "identity": task.start().map(|start| &start.identity),
     })
 }
@@ -162,7 +162,7 @@ fn show_activity(activity: &Activity) -> Value {
         "started_at": nanos(progress.started_at),
         "heartbeat_at": nanos(progress.heartbeat_at),
         "cancel_requested": activity.cancel_requested(),
-        "kept_by_matching": progress.kept,
+        "persisted_by_matching": progress.persisted,
         "has_failed_before": progress.last_failure.is_some(),
     })
 }

@@ -24,7 +24,7 @@ use execution::{
 use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
 use crate::dice::Dice;
 
-/// Something to say; `None` where nobody has anything sensible to say on the chosen matter.
+/// Something to say; `None` where no input makes sense on the chosen matter.
 pub fn next(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let current = workflow.current().filter(|run| run.is_open());
     let input = match dice.below(100) {
@@ -121,9 +121,9 @@ fn terminate(workflow: &Workflow, dice: &mut Dice) -> Input {
 /// The answer to something owed; or a task that matching keeps is taken at last.
 fn answer(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     if dice.percent(30)
-        && let Some(kept) = kept(workflow, dice)
+        && let Some(persisted) = persisted(workflow, dice)
     {
-        return Some(kept);
+        return Some(persisted);
     }
     let id = dice.any(obligations(workflow))?;
     Some(answer_to(&obligation(workflow, &id)?, dice, 80))
@@ -137,14 +137,14 @@ pub fn answer_to(owed: &Obligation, dice: &mut Dice, well: usize) -> Input {
             Input::new(offer.run_id.as_str(), StartWorkflowTask(take(offer, dice)))
         }
         Obligation::OfferWorkflowTask(offer) => {
-            let outcome = if offer.sticky_of.is_some() { Offered::Refused } else { Offered::Kept };
+            let outcome = if offer.sticky_of.is_some() { Offered::Refused } else { Offered::Persisted };
             Input::new(offer.run_id.as_str(), WorkflowTaskOffered(offered(offer, outcome)))
         }
         Obligation::OfferActivity(offer) if dice.percent(well) => {
             Input::new(offer.run_id.as_str(), StartActivity(take(offer, dice)))
         }
         Obligation::OfferActivity(offer) => {
-            Input::new(offer.run_id.as_str(), ActivityOffered(offered(offer, Offered::Kept)))
+            Input::new(offer.run_id.as_str(), ActivityOffered(offered(offer, Offered::Persisted)))
         }
         Obligation::StartChild { run, child } => {
             let failed = StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists;
@@ -188,8 +188,8 @@ fn take(offer: &TaskOffer, dice: &mut Dice) -> StartTask {
     }
 }
 
-/// A poller takes what matching kept.
-pub fn kept(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
+/// A poller takes what matching persisted.
+pub fn persisted(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let run = workflow.current().filter(|run| run.is_open())?;
     let start = |task, dice: &mut Dice| StartTask {
         task,
@@ -204,7 +204,7 @@ pub fn kept(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let waiting = run
         .activities
         .values()
-        .filter(|activity| activity.progress.kept && activity_state(activity) == ActivityState::Waiting);
+        .filter(|activity| activity.progress.persisted && activity_state(activity) == ActivityState::Waiting);
     let activity = dice.any(waiting)?;
     let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
     let task = TaskId { scheduled_event_id, attempt, stamp: 0 };
@@ -250,7 +250,7 @@ pub fn held_task(run: &Run) -> Option<TaskId> {
     Some(run.task.as_ref().filter(|task| task.is_started())?.id())
 }
 
-/// A worker reports on an activity that it runs, or somebody else does by id.
+/// A worker reports on an activity that it runs, or another client does by id.
 fn activity_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
     let by_id = dice.percent(10);
     let started = |started: &ActivityState| *started == ActivityState::Started;

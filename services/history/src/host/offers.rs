@@ -42,7 +42,7 @@ async fn offer(
     };
     let outcome = match service.matching.offer(&CallContext::internal(&key.namespace), task).await {
         Ok(OfferOutcome::Taken) => Offered::Taken,
-        Ok(OfferOutcome::Persisted) => Offered::Kept,
+        Ok(OfferOutcome::Persisted) => Offered::Persisted,
         Ok(OfferOutcome::Refused) => Offered::Refused,
         Err(error) => {
             put_off(key, "offering a task", &error);
