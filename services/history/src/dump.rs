@@ -22,7 +22,7 @@ use crate::kind::{WorkflowKind, WorkflowPart};
 pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceResult<String> {
     let mut value = look(service, key).await?;
     if value["in_memory"] == false && value["quarantined"].is_null() {
-        service.ask(key, RunRef::Current, Read).await?;
+        service.call(key, RunRef::Current, Read).await?;
         value = look(service, key).await?;
     }
     value["kind"] = json!(key.kind.name());

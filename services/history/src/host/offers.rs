@@ -4,7 +4,7 @@ use calls::{CallContext, OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueu
 use entities::EntityKey;
 use execution::{ActivityOffered, Input, Offered, TaskId, TaskOffer, TaskOffered, WorkflowTaskOffered};
 
-use super::put_off;
+use super::log_delay;
 use crate::HistoryService;
 
 pub(super) async fn offer_workflow_task(service: &HistoryService, key: &EntityKey, offer: TaskOffer) -> Option<Input> {
@@ -45,7 +45,7 @@ async fn offer(
         Ok(OfferOutcome::Persisted) => Offered::Persisted,
         Ok(OfferOutcome::Refused) => Offered::Refused,
         Err(error) => {
-            put_off(key, "offering a task", &error);
+            log_delay(key, "offering a task", &error);
             return None;
         }
     };

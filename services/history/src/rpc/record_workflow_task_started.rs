@@ -24,7 +24,7 @@ pub(super) async fn record_workflow_task_started(
         TaskQueueKind::Workflow | TaskQueueKind::Activity | TaskQueueKind::Nexus => Shipped::Whole,
     };
     let run_id = task.task.run_id.to_string();
-    match service.give(&key, run_id, StartWorkflowTask(start_of(ctx, task, start))).await {
+    match service.call_unshed(&key, run_id, StartWorkflowTask(start_of(ctx, task, start))).await {
         Ok(TaskTaken::Started(run)) => {
             Ok(RecordedStart::Started(Relayed::new(workflow_task(service, &key, &run, shipped).await?)))
         }

@@ -61,9 +61,9 @@ struct Peer(OnceLock<Weak<HistoryService>>);
 
 #[async_trait]
 impl History for Peer {
-    async fn send_to_workflow(&self, ctx: &CallContext, tell: SendToWorkflow) -> ServiceResult<Bytes> {
+    async fn send_to_workflow(&self, ctx: &CallContext, sent: SendToWorkflow) -> ServiceResult<Bytes> {
         let node = self.0.get().and_then(Weak::upgrade);
-        node.ok_or_else(|| ServiceError::Unavailable("the node is gone".to_owned()))?.send_to_workflow(ctx, tell).await
+        node.ok_or_else(|| ServiceError::Unavailable("the node is gone".to_owned()))?.send_to_workflow(ctx, sent).await
     }
 }
 
