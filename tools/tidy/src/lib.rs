@@ -50,7 +50,7 @@ pub enum Rule {
     Word,
     /// What documents point at exists.
     Link,
-    /// Code that is pure asks nobody.
+    /// Code that is pure asks nothing.
     Pure,
     /// Files stay within 800 lines.
     FileLength,

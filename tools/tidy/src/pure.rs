@@ -1,4 +1,4 @@
-//! Code that is pure though its crate is not: it is told the time, and asks nobody.
+//! Code that is pure though its crate is not: the time comes as an argument, and it asks nothing.
 
 use crate::source::Tree;
 use crate::{Finding, Rule, SourceFile};

@@ -38,7 +38,7 @@ fn every_file_says_first_what_it_is() {
 }
 
 #[test]
-fn pure_code_asks_nobody() {
+fn pure_code_asks_nothing() {
     holds(Rule::Pure);
 }
 
