@@ -85,7 +85,7 @@ impl Checkpoints {
         self.flushes.push((end, waiter));
     }
 
-    /// Those for whom enough is written. What has never been logged holds nothing, so it does not count.
+    /// Callers for which enough is written. What has never been logged holds nothing, so it does not count.
     pub(crate) fn finished_flushes(&mut self) -> impl Iterator<Item = Waiter> {
         let written = self.holds.first_key_value().map(|(&seq, _)| seq);
         let finished = self.flushes.extract_if(.., move |(end, _)| written.is_none_or(|seq| seq >= *end));

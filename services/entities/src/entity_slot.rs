@@ -71,7 +71,7 @@ pub(crate) struct Slot {
     /// Bytes of these.
     recent_bytes: usize,
     pub(crate) owed: Owed,
-    /// When the state wants to be looked at.
+    /// When the entity is due to wake up.
     pub(crate) next_wake_up: Option<Timestamp>,
     /// When it will be: the entry in the shard's wake-ups.
     pub(crate) scheduled: Option<Timestamp>,

@@ -31,7 +31,7 @@ pub(crate) struct FenceChecks {
     /// Entities that the running check confirms, and those for the next.
     checked_suspects: Vec<Suspect>,
     suspects: Vec<Suspect>,
-    /// Whether the shard itself wants to know.
+    /// Whether the shard wants a check for itself.
     suspected: bool,
 }
 

@@ -114,7 +114,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Refuses everything from now on, and drops what waits, by which its senders learn of it.
+    /// Refuses everything from now on, and drops what waits, which its senders get as an error.
     pub(crate) fn close(&self) {
         let mut lanes = self.lock();
         lanes.closed = true;

@@ -35,7 +35,7 @@ pub struct SlotView<'a> {
     pub dirty_since: Option<Seq>,
     /// The newest change in the checkpoint that is being written.
     pub being_written: Option<Seq>,
-    /// When the state wants to be looked at.
+    /// When the entity is due to wake up.
     pub next_wake_up: Option<Timestamp>,
     /// When it will be.
     pub scheduled: Option<Timestamp>,

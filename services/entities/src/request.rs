@@ -1,4 +1,4 @@
-//! An input on its way to an entity, and who waits for the answer.
+//! An input on its way to an entity, and where its answer goes.
 
 use tokio::sync::oneshot;
 
@@ -15,20 +15,20 @@ pub(crate) type ReplyTo = oneshot::Sender<Outcome>;
 /// Where a caller waits until something is done, with no other answer.
 pub(crate) type Waiter = oneshot::Sender<()>;
 
-/// An answer and who waits for it.
+/// An answer and where it goes.
 pub(crate) struct HeldReply {
     pub(crate) to: ReplyTo,
     pub(crate) outcome: Outcome,
 }
 
 impl HeldReply {
-    /// Lets it go. A caller that is gone needs no answer.
+    /// Sends it. A caller that is gone needs no answer.
     pub(crate) fn send(self) {
         let _ = self.to.send(self.outcome);
     }
 }
 
-/// What a caller of kind `K` makes of it.
+/// The same with the types of kind `K`.
 pub(crate) type OutcomeOf<K> = Result<<K as Kind>::Reply, CallError<<K as Kind>::Rejection>>;
 
 /// Where an input comes from.
@@ -58,7 +58,7 @@ pub(crate) struct Request {
     pub(crate) key: EntityKey,
     /// What is asked: an input of the entity's kind.
     pub(crate) input: Opaque,
-    /// By whom.
+    /// Where it comes from.
     pub(crate) origin: Origin,
 }
 

@@ -113,7 +113,7 @@ asks! {
     ChildClosed -> ();
     /// The parent close policy has been carried out on a child (or it was gone already).
     ChildReleased -> ();
-    /// The parent knows that this run's chain has closed (or is gone itself).
+    /// The parent has been notified that this run's chain has closed (or is gone itself).
     ParentNotified -> ();
     /// How signalling another workflow ended.
     ExternalSignalled -> ();

@@ -1,5 +1,5 @@
 //! A workflow execution as a value: what a workflow ID's chain of runs is, how an input changes it, what it owes to the
-//! outside and when it wants to be looked at again.
+//! outside and when it is due to wake up.
 //!
 //! Absent on purpose: tokio, clocks, randomness, I/O, logging. Everything a decision needs comes in [`Env`] or [`Input`].
 //!

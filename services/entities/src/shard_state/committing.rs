@@ -116,7 +116,7 @@ impl ShardState {
         }
     }
 
-    /// Starts a fence check for those who wait for one.
+    /// Starts a fence check for what waits for one.
     pub(super) fn check_fence(&mut self) {
         if !self.fences.is_wanted() {
             return;

@@ -22,7 +22,7 @@ impl ShardState {
         self.fences.add_suspect(Suspect { slot: id, reason, origin });
     }
 
-    /// The shard is ours, so the entities are at fault.
+    /// The fence check has passed: the shard is ours, so these entities are corrupt.
     pub(super) fn confirm_corrupt(&mut self, suspects: Vec<Suspect>) {
         for Suspect { slot, reason, origin } in suspects {
             self.quarantine(slot, reason, origin);

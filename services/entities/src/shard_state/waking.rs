@@ -124,7 +124,7 @@ impl ShardState {
     }
 
     /// Writes rows for entities that must be looked at although the bucket that says so is about to be passed. That is so too for
-    /// those with changes that are not durable: they may come to nothing, and what a row in that bucket says is then true again.
+    /// those with changes that are not durable: they may be lost, and what a row in that bucket says is then true again.
     /// And for the quarantined: the next owner may be able to serve them. Looks at every slot; the watermark moves a few
     /// times an hour.
     fn rewrite_and_move(&mut self, target: Bucket, delay: std::time::Duration) {

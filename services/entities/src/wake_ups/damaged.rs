@@ -15,7 +15,7 @@ use super::rows::READ_BACKOFF;
 use crate::job::Job;
 use crate::kinds::Kinds;
 
-/// How long to wait before looking again at what does not match its checksums: only an operator mends it.
+/// How long to wait before looking again at what does not match its checksums: only an operator repairs it.
 const CORRUPT_REST: Duration = Duration::from_secs(60);
 
 /// The damaged buckets, and the walk over all entities on their account.

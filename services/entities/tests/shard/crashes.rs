@@ -133,7 +133,7 @@ impl Run {
                 0 => self.owner().abandon().await,
                 // Handed over.
                 1 => self.owner().close().await,
-                // Taken over: the former owner finds out for itself.
+                // Taken over: the former owner finds out by being fenced.
                 _ => {}
             }
             let next = self.world.open_patiently().await;

@@ -304,7 +304,7 @@ async fn callers_of_a_shard_that_is_lost_are_sent_away_and_get_no_success() {
     };
     let waiting = [ask(deposit(1, 1)), ask(deposit(2, 1)), ask(Input::Read)];
     runtime.sleep(MOMENT).await;
-    // Another process opens the log: what is on its way comes too late.
+    // Another process opens the log: what is in flight is fenced.
     memory.store().log.open(&LogId("history/0".to_owned()), OwnerNonce(7)).await.unwrap();
     for caller in waiting {
         assert_eq!(caller.await.unwrap(), Err(CallError::NotOwner));

@@ -39,7 +39,7 @@ fn offer(rows: &mut Rows, at: &(PartitionKey, RowKey), cell: &Cell) {
     }
 }
 
-/// Three replicas. Reads ask two, in turns, and mend what they read; writes reach two, or one and fail.
+/// Three replicas. Reads ask two, in turns, and repair what they read; writes reach two, or one and fail.
 struct Replicas {
     replicas: Mutex<[Rows; 3]>,
     reads: AtomicUsize,

@@ -65,7 +65,7 @@ fn bucket_of(at: Timestamp) -> Bytes {
     Bytes::from(format!("wake-ups/test/0/{}", at.nanos() / 600_000_000_000))
 }
 
-/// Whose timers they are cannot be read either: every entity is asked when it wants to be woken.
+/// Whose timers they are cannot be read either: every entity is loaded to find out when it is due.
 #[tokio::test(start_paused = true)]
 async fn timers_of_a_damaged_bucket_ring_on_time_and_those_behind_it_too() {
     let world = World::new();

@@ -94,7 +94,7 @@ async fn a_paused_owner_rings_no_alarm_and_soon_stops_carrying_out_what_is_owed(
         let owner = Node::start("b", &leader, memory.store(), &runtime);
         leader.turn(|_| Some("b"));
         owner.shards.settled().await.unwrap();
-        // Its next attempt in vain makes it look whether it is still the owner.
+        // Its next attempt without success starts a fence check.
         runtime.sleep(15 * SECOND).await;
         let asked = former.door.bank.asked("x", 7);
         assert_eq!(former.open_shards(), 0, "hiding {hiding}");

@@ -43,7 +43,7 @@ pub(super) struct Commands<'d, 'a> {
     pub(super) identity: String,
     /// The namespace by name, as the worker's request gave it and the frontend checked it.
     pub(super) namespace: String,
-    /// Activities that the worker wants to take along, by scheduled event id.
+    /// Activities that the worker wants eagerly, by scheduled event id.
     eager: Vec<i64>,
     /// Activities that were cancelled before they were started: scheduled event id, and that of the request.
     cancelled: Vec<(i64, i64)>,

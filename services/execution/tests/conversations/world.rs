@@ -98,7 +98,7 @@ impl World {
         self.now = Timestamp::from_nanos(self.now.nanos() + by.seconds * 1_000_000_000 + i64::from(by.nanos));
     }
 
-    /// Lets time pass, and wakes the workflow whenever it wants to be woken.
+    /// Lets time pass, and wakes the workflow whenever it is due to wake up.
     fn wait(&mut self, by: &prost_types::Duration) -> Vec<String> {
         let from = self.now;
         self.move_clock(by);
