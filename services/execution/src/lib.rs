@@ -52,7 +52,7 @@ pub use pending::{
     Activity, ActivityProgress, ActivityState, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer,
     activity_state,
 };
-pub use refs::{RunRef, TaskId};
+pub use refs::RunRef;
 pub use reply::{
     ActivityTaken, HeartbeatNoted, Rejection, Reply, Signalled, Started, TaskCompleted, TaskTaken, Transition,
 };

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use api::temporal::api::common::v1::WorkerVersionStamp;
-use ids::Timestamp;
-
-use crate::refs::TaskId;
+use ids::{TaskRef, Timestamp};
 
 /// A workflow task that is scheduled or started. Times in nanoseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,8 +100,8 @@ pub struct TaskStart {
 
 impl WorkflowTask {
     /// Names it within its run.
-    pub fn id(&self) -> TaskId {
-        TaskId { scheduled_event_id: self.scheduled_event_id, attempt: self.attempt, stamp: self.stamp }
+    pub fn id(&self) -> TaskRef {
+        TaskRef { scheduled_event_id: self.scheduled_event_id, attempt: self.attempt, stamp: self.stamp }
     }
 
     /// Whether its events are not in the history yet.

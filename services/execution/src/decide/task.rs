@@ -1,5 +1,6 @@
 //! The workflow task: schedule, start, fail, time out, and the sticky queue.
 
+use ids::TaskRef;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use crate::change::{Empty, Fact, Sticky, TransientScheduled};
 use crate::draft::RunDraft;
 use crate::duration::{nanos, to_wire};
 use crate::input::{FailWorkflowTask, StartTask};
-use crate::refs::TaskId;
 use crate::reply::{Rejection, TaskTaken};
 use crate::run::Run;
 use crate::transient::transient_events;
@@ -149,7 +149,7 @@ pub(super) fn take_task(run: &mut RunDraft<'_, '_>, taker: Taker) {
 }
 
 /// The started task that a token speaks of, and its run.
-pub(super) fn started_task(on: Target<'_>, id: TaskId) -> Result<(&Arc<Run>, &WorkflowTask), Rejection> {
+pub(super) fn started_task(on: Target<'_>, id: TaskRef) -> Result<(&Arc<Run>, &WorkflowTask), Rejection> {
     let run = on.resolve_open()?;
     let task = run.task.as_ref().filter(|task| task.is_started() && task.id() == id);
     let gone = || Rejection::NotFound(texts::WORKFLOW_TASK_NOT_FOUND.to_owned());

@@ -99,10 +99,13 @@ fn show(owed: &Obligation) -> String {
     match owed {
         Obligation::OfferWorkflowTask(offer) => {
             let sticky = offer.sticky_of.as_ref().map(|of| format!(" (sticky of {of})")).unwrap_or_default();
-            format!("offer workflow task {} on {}{sticky}", offer.scheduled_event_id, offer.task_queue)
+            format!("offer workflow task {} on {}{sticky}", offer.task.scheduled_event_id, offer.task_queue)
         }
         Obligation::OfferActivity(offer) => {
-            format!("offer activity {} attempt {} on {}", offer.scheduled_event_id, offer.attempt, offer.task_queue)
+            format!(
+                "offer activity {} attempt {} on {}",
+                offer.task.scheduled_event_id, offer.task.attempt, offer.task_queue
+            )
         }
         Obligation::StartChild { child, .. } => {
             let summary = child.user_metadata.as_ref().and_then(|metadata| metadata.summary.as_ref());

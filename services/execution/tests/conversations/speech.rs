@@ -33,8 +33,9 @@ use execution::{
     ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, CancelActivity, ChildClosed, ChildReleased,
     ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested, ExternalSignalled, FailActivity,
     FailWorkflowTask, Heartbeat, Input, Offered, Parent, ParentNotified, Read, RequestCancel, ResetSticky, Signal,
-    Start, StartActivity, StartTask, StartWorkflowTask, TaskId, TaskOffered, Terminate, WorkflowTaskOffered,
+    Start, StartActivity, StartTask, StartWorkflowTask, TaskOffered, Terminate, WorkflowTaskOffered,
 };
+use ids::TaskRef;
 
 use crate::commands::{command, failure};
 use crate::words::Words;
@@ -159,7 +160,7 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
         "poll" | "persisted" | "refused" => {
             let run = world.run(words)?;
             let task = run.task.as_ref().map(|task| task.id()).unwrap_or_default();
-            let task = TaskId {
+            let task = TaskRef {
                 stamp: words.number("stamp")?.unwrap_or(task.stamp),
                 scheduled_event_id: words.number("event")?.unwrap_or(task.scheduled_event_id),
                 ..task
@@ -230,9 +231,9 @@ fn build(words: &Words) -> Option<WorkerVersionStamp> {
     Some(WorkerVersionStamp { build_id, use_versioning: false })
 }
 
-fn token(world: &World, words: &Words) -> Result<(String, TaskId), String> {
+fn token(world: &World, words: &Words) -> Result<(String, TaskRef), String> {
     let (run_id, held) = world.task.clone();
-    Ok((run_id, TaskId { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held }))
+    Ok((run_id, TaskRef { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held }))
 }
 
 fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
@@ -249,7 +250,7 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
         ActivitySelector::Attempt { scheduled_event_id, attempt }
     };
     let details = || words.payloads("details");
-    let task = TaskId { scheduled_event_id, attempt, stamp: 0 };
+    let task = TaskRef { scheduled_event_id, attempt, stamp: 0 };
     let worker_version = build(words);
     let detailed = |activity, outcome| ActivityResult {
         activity,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use execution::{
     ActivityTaken, Change, Env, HeartbeatNoted, Input, Limits, Rejection, Reply, Run, Signalled, Started,
-    TaskCompleted, TaskId, TaskTaken, WakeUp, Workflow, decide, invariants, needs, next_wake_up,
+    TaskCompleted, TaskTaken, WakeUp, Workflow, decide, invariants, needs, next_wake_up,
 };
-use ids::{Timestamp, WallClock};
+use ids::{TaskRef, Timestamp, WallClock};
 
 use crate::words::{self, Words};
 use crate::{render, show, speech};
@@ -34,7 +34,7 @@ pub struct World {
     runs: Vec<String>,
     others: Vec<String>,
     /// The workflow task that the worker has, and its run.
-    pub task: (String, TaskId),
+    pub task: (String, TaskRef),
 }
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
             shown: BTreeMap::new(),
             runs: Vec::new(),
             others: Vec::new(),
-            task: (String::new(), TaskId::default()),
+            task: (String::new(), TaskRef::default()),
         }
     }
 

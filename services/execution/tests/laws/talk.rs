@@ -17,9 +17,10 @@ use execution::{
     ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, ActivityState, Ask, CancelActivity,
     ChildClosed, ChildReleased, ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested,
     ExternalSignalled, FailActivity, FailWorkflowTask, Heartbeat, Input, Obligation, Offered, Parent, ParentNotified,
-    Read, RequestCancel, ResetSticky, Run, RunRef, Signal, Start, StartActivity, StartTask, StartWorkflowTask, TaskId,
+    Read, RequestCancel, ResetSticky, Run, RunRef, Signal, Start, StartActivity, StartTask, StartWorkflowTask,
     TaskOffer, TaskOffered, Terminate, WakeUp, Workflow, WorkflowTaskOffered, activity_state, obligation, obligations,
 };
+use ids::TaskRef;
 
 use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
 use crate::dice::Dice;
@@ -131,7 +132,7 @@ fn answer(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
 
 /// How something owed ends: well, in so many of a hundred cases.
 pub fn answer_to(owed: &Obligation, dice: &mut Dice, well: usize) -> Input {
-    let offered = |offer: &TaskOffer, outcome| TaskOffered { task: task_of(offer), outcome };
+    let offered = |offer: &TaskOffer, outcome| TaskOffered { task: offer.task, outcome };
     match owed {
         Obligation::OfferWorkflowTask(offer) if dice.percent(well) => {
             Input::new(offer.run_id.as_str(), StartWorkflowTask(take(offer, dice)))
@@ -171,17 +172,13 @@ pub fn answer_to(owed: &Obligation, dice: &mut Dice, well: usize) -> Input {
     }
 }
 
-fn task_of(offer: &TaskOffer) -> TaskId {
-    TaskId { scheduled_event_id: offer.scheduled_event_id, attempt: offer.attempt, stamp: offer.stamp }
-}
-
 fn child_run(initiated_event_id: i64) -> String {
     format!("child-run-{initiated_event_id}")
 }
 
 fn take(offer: &TaskOffer, dice: &mut Dice) -> StartTask {
     StartTask {
-        task: task_of(offer),
+        task: offer.task,
         request_id: format!("poll-{}", dice.number()),
         identity: (*dice.pick(&["worker-1", "worker-2", ""])).to_owned(),
         ..StartTask::default()
@@ -207,7 +204,7 @@ pub fn persisted(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
         .filter(|activity| activity.progress.persisted && activity_state(activity) == ActivityState::Waiting);
     let activity = dice.any(waiting)?;
     let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
-    let task = TaskId { scheduled_event_id, attempt, stamp: 0 };
+    let task = TaskRef { scheduled_event_id, attempt, stamp: 0 };
     Some(Input::new(run_id, StartActivity(start(task, dice))))
 }
 
@@ -246,7 +243,7 @@ fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
     Some(Input::new(run.core.run_id.as_str(), CompleteWorkflowTask { task, request, more_wanted }))
 }
 
-pub fn held_task(run: &Run) -> Option<TaskId> {
+pub fn held_task(run: &Run) -> Option<TaskRef> {
     Some(run.task.as_ref().filter(|task| task.is_started())?.id())
 }
 
@@ -311,7 +308,7 @@ fn distorted(mut input: Input, dice: &mut Dice) -> Input {
     let attempt = |activity: &mut ActivitySelector| {
         *activity = ActivitySelector::Attempt { scheduled_event_id: event, attempt: 1 };
     };
-    let start_of_another = |task: &mut TaskId| match which {
+    let start_of_another = |task: &mut TaskRef| match which {
         1 => task.scheduled_event_id = event,
         _ => task.stamp += 1,
     };
