@@ -95,12 +95,12 @@ calls! {
         /// on behalf of the same poller and task. The response's token is not yet sealed.
         RecordWorkflowTaskStarted: record_workflow_task_started(RecordStart)
             -> RecordedStart<wire::PollWorkflowTaskQueueResponse>,
-            AtOnce, |record| record.task.task.workflow_id.as_str();
+            AtOnce, |record| record.task.key.workflow_id.as_str();
 
         /// From matching: a poller is about to be given this activity task; likewise.
         RecordActivityTaskStarted: record_activity_task_started(RecordStart)
             -> RecordedStart<wire::PollActivityTaskQueueResponse>,
-            AtOnce, |record| record.task.task.workflow_id.as_str();
+            AtOnce, |record| record.task.key.workflow_id.as_str();
 
         /// From another workflow, perhaps of another node: what it owes to this one. Message and answer are in history's own
         /// encoding. Idempotent, and never refused as overload.

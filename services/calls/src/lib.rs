@@ -28,9 +28,7 @@ pub use history::{
     ActivityRef, ActivityReport, DumpWorkflow, GetHistory, History, Opened, RecordStart, RecordedStart, SendToWorkflow,
     TaskStart, UnwrittenEvents,
 };
-pub use matching::{
-    Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, TaskKey, TaskQueueKind,
-};
+pub use matching::{Matching, OfferOutcome, OfferedQuery, OfferedTask, QueryOutcome, QueueName, TaskQueueKind};
 pub use receipt::{Receipt, ReceiptSlot};
 pub use relayed::Relayed;
 pub use wire::Wire;

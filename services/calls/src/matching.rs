@@ -4,7 +4,7 @@ use api::temporal::api::common::v1::Priority;
 use api::temporal::api::query::v1::{QueryRejected, WorkflowQuery};
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1 as wire;
-use ids::{NamespaceId, RunId, Slot, Timestamp, WorkflowId};
+use ids::{NamespaceId, RunId, Slot, TaskKey, Timestamp, WorkflowId};
 use prost::Message;
 
 use crate::history::Opened;
@@ -113,28 +113,13 @@ impl QueueName {
     }
 }
 
-/// Names a task within history; also what history checks staleness by.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskKey {
-    /// The workflow.
-    pub workflow_id: WorkflowId,
-    /// The run.
-    pub run_id: RunId,
-    /// The event that scheduled it.
-    pub scheduled_event_id: i64,
-    /// The attempt, from 1.
-    pub attempt: i32,
-    /// Rises with each dispatch of the same attempt.
-    pub stamp: i64,
-}
-
 /// A task that history wants a poller to take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OfferedTask {
     /// The queue.
     pub queue: QueueName,
     /// The task.
-    pub task: TaskKey,
+    pub key: TaskKey,
     /// For a sticky queue, the normal queue's name; else empty.
     pub normal_name: String,
     /// Level 1 (first) to 5; unset means 3.

@@ -43,9 +43,9 @@ pub(crate) enum Arrival {
     BucketsDropped,
     /// The host is done with an obligation.
     CarriedOut { slot: SlotId, id: ObligationId, input: Option<Opaque> },
-    /// An obligation carried out in vain may be tried again.
-    Rested { slot: SlotId, id: ObligationId },
-    /// Somebody waits until all that is decided by now is in the tables: [`Job::Flushed`](crate::job::Job::Flushed).
+    /// The backoff of an obligation has ended: it is to be retried.
+    RetryDue { slot: SlotId, id: ObligationId },
+    /// A caller waits until all that is decided by now is in the tables: [`Job::Flushed`](crate::job::Job::Flushed).
     Flush(Waiter),
     /// Write everything, then stop.
     Close,

@@ -7,18 +7,18 @@
 
 pub(crate) mod batch;
 mod log_tail;
-mod out_of_reach;
+mod retry_queue;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ids::Timestamp;
 use storage::{PartitionWrite, Seq};
 
-use self::batch::{Batch, Fate, Part, Written};
+use self::batch::{Batch, Part, WriteOutcome, Written};
 use self::log_tail::LogTail;
-use self::out_of_reach::{BACKOFF, OutOfReach};
+use self::retry_queue::{BACKOFF, RetryQueue};
 use crate::ShardSettings;
-use crate::entity_slot::{Residence, Slot, SlotId, Taken};
+use crate::entity_slot::{Residence, Slot, SlotId, Snapshot};
 use crate::job::Job;
 use crate::memory_use::Share;
 use crate::request::Waiter;
@@ -35,7 +35,7 @@ pub(crate) struct Checkpoints {
     round: Option<Seq>,
     waiting: VecDeque<Batch>,
     running: BTreeSet<u64>,
-    out_of_reach: OutOfReach,
+    retry_queue: RetryQueue,
     next_batch: u64,
     tail: LogTail,
     /// Who waits until everything below a position is written.
@@ -52,7 +52,7 @@ impl Checkpoints {
             round: None,
             waiting: VecDeque::new(),
             running: BTreeSet::new(),
-            out_of_reach: OutOfReach::default(),
+            retry_queue: RetryQueue::default(),
             next_batch: 0,
             tail: LogTail::new(trimmed_below),
             flushes: Vec::new(),
@@ -85,7 +85,7 @@ impl Checkpoints {
         self.flushes.push((end, waiter));
     }
 
-    /// Those for whom enough is written. What has never been logged holds nothing, so it does not count.
+    /// Callers for which enough is written. What has never been logged holds nothing, so it does not count.
     pub(crate) fn finished_flushes(&mut self) -> impl Iterator<Item = Waiter> {
         let written = self.holds.first_key_value().map(|(&seq, _)| seq);
         let finished = self.flushes.extract_if(.., move |(end, _)| written.is_none_or(|seq| seq >= *end));
@@ -113,14 +113,14 @@ impl Checkpoints {
         let unfinished = [
             self.running.first().copied(),
             self.waiting.front().map(|waiting| waiting.id),
-            self.out_of_reach.oldest_batch(),
+            self.retry_queue.oldest_batch(),
         ];
         unfinished.into_iter().flatten().all(|oldest| oldest >= batch)
     }
 
     /// A group is durable.
-    pub(crate) fn group_landed(&mut self, seq: Seq, bytes: usize, at: Timestamp) {
-        self.tail.landed(seq, bytes, at);
+    pub(crate) fn group_committed(&mut self, seq: Seq, bytes: usize, at: Timestamp) {
+        self.tail.committed(seq, bytes, at);
     }
 
     /// The entity has changed at `seq`.
@@ -171,7 +171,7 @@ impl Checkpoints {
             self.hold(since);
             let part = Part {
                 slot: None,
-                taken: Taken { since, version: Seq(copy.version) },
+                taken: Snapshot { since, version: Seq(copy.version) },
                 wake_up: None,
                 writes: vec![copy],
                 wake_up_rows: Vec::new(),
@@ -195,7 +195,7 @@ impl Checkpoints {
     }
 
     /// What was taken is dirty again, together with what has changed since; the hold that `taken` has goes with it.
-    pub(crate) fn give_back(&mut self, id: SlotId, slot: &mut Slot, taken: Taken, now: Timestamp) {
+    pub(crate) fn give_back(&mut self, id: SlotId, slot: &mut Slot, taken: Snapshot, now: Timestamp) {
         slot.taken = None;
         if let Some((since, _)) = slot.dirty_since.replace((taken.since, now)) {
             self.dirty.remove(&(since, id));
@@ -269,7 +269,7 @@ impl Checkpoints {
     pub(crate) fn has_room(&self, settings: &ShardSettings) -> bool {
         self.round.is_some()
             && self.waiting.len() + self.running.len() < settings.concurrent_checkpoints
-            && self.out_of_reach.bytes() <= settings.dirty_bytes / 2
+            && self.retry_queue.bytes() <= settings.dirty_bytes / 2
     }
 
     /// The next entity that the round takes; ends the round when nothing is left for it.
@@ -304,34 +304,34 @@ impl Checkpoints {
         Some(Job::WriteBatch(batch))
     }
 
-    /// Parts could not be written together, as far as anybody knows: each by itself.
+    /// Parts that were perhaps not written together are written each by itself.
     pub(crate) fn write_apart(&self, Batch { id, parts, .. }: Batch) -> Job {
         Job::WriteParts { batch: Some(id), parts, delay: BACKOFF.delay() }
     }
 
     /// Tries again to write what was out of reach, if there is anything, after a delay.
     pub(crate) fn write_again(&mut self, most: usize) -> Option<Job> {
-        let (parts, delay) = self.out_of_reach.next_try(most)?;
+        let (parts, delay) = self.retry_queue.next_try(most)?;
         Some(Job::WriteParts { batch: None, parts, delay })
     }
 
-    /// Writes have ended. What was written is no reason to hold the log any more, nor is what was refused of what is copied aside;
-    /// what is out of reach will be tried again. Returns the others, of which somebody must hear.
-    pub(crate) fn end_writes(&mut self, Written { batch, parts }: Written) -> Vec<(Part, Fate)> {
+    /// Writes have ended. What was written is no reason to hold the log any more, nor is what was refused of a quarantine's copy;
+    /// what may not be written will be retried. Returns the others, which the shard must act on.
+    pub(crate) fn end_writes(&mut self, Written { batch, parts }: Written) -> Vec<(Part, WriteOutcome)> {
         let parts = if let Some(id) = batch {
             self.running.remove(&id);
             parts
         } else {
-            self.out_of_reach.tried(parts)
+            self.retry_queue.tried(parts)
         };
         let (unwritten, ended): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|(_, fate)| matches!(fate, Fate::OutOfReach));
-        unwritten.into_iter().for_each(|(part, _)| self.out_of_reach.add(part));
+            parts.into_iter().partition(|(_, fate)| matches!(fate, WriteOutcome::Unknown));
+        unwritten.into_iter().for_each(|(part, _)| self.retry_queue.add(part));
         ended
     }
 
     /// What a part covers is in the tables.
-    pub(crate) fn part_written(&mut self, id: SlotId, slot: &mut Slot, taken: Taken, wake_up: Option<Timestamp>) {
+    pub(crate) fn part_written(&mut self, id: SlotId, slot: &mut Slot, taken: Snapshot, wake_up: Option<Timestamp>) {
         slot.taken = None;
         slot.stored_wake_up = wake_up.or(slot.stored_wake_up);
         slot.forget_recent(taken.version);

@@ -17,7 +17,7 @@ use crate::request::{Origin, Request};
 /// What a slot needs around it: its place, its entry by key, its key in the list of wake-ups.
 const AROUND_BYTES: usize = 192;
 
-/// How many requests wait in a mailbox before it is looked through for those that nobody waits for any more.
+/// How many requests wait in a mailbox before it is searched for those whose callers have gone.
 pub(crate) const FIRST_SWEEP: usize = 64;
 
 /// Names a slot; a slot that was vacated and used again has another name.
@@ -37,7 +37,7 @@ pub(crate) enum Residence {
 
 /// What a checkpoint has taken of an entity and not yet seen acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Taken {
+pub(crate) struct Snapshot {
     /// The oldest change that the write covers: the log is held from here.
     pub(crate) since: Seq,
     /// The newest change that the write covers, and its version.
@@ -59,19 +59,19 @@ pub(crate) struct Slot {
     /// How often in a row the stalled step asked for rows.
     pub(crate) stalls: u32,
     pub(crate) mailbox: VecDeque<Request>,
-    /// How long the mailbox may grow before it is looked through for calls that nobody waits for any more.
+    /// How long the mailbox may grow before it is searched for calls whose callers have gone.
     pub(crate) sweep_at: usize,
     /// The position of the latest change since the entity is in memory; 0 if there was none.
     pub(crate) last_change: Seq,
     /// The oldest change that no checkpoint has taken yet, and when it was made.
     pub(crate) dirty_since: Option<(Seq, Timestamp)>,
-    pub(crate) taken: Option<Taken>,
-    /// The changes that the tables may not show yet, encoded: recovery applies them, quarantine copies them aside.
+    pub(crate) taken: Option<Snapshot>,
+    /// The changes that the tables may not show yet, encoded: recovery applies them, quarantine copies them.
     pub(crate) recent: Vec<(Seq, Bytes)>,
     /// Bytes of these.
     recent_bytes: usize,
     pub(crate) owed: Owed,
-    /// When the state wants to be looked at.
+    /// When the entity is due to wake up.
     pub(crate) next_wake_up: Option<Timestamp>,
     /// When it will be: the entry in the shard's wake-ups.
     pub(crate) scheduled: Option<Timestamp>,
@@ -151,8 +151,8 @@ impl Slot {
         }
     }
 
-    /// Whether nobody needs an entity that is not in memory: no caller, no wake-up, nothing that must be written.
-    pub(crate) fn is_forsaken(&self) -> bool {
+    /// Whether an entity that is not in memory is not needed: no caller, no wake-up, nothing that must be written.
+    pub(crate) fn is_unneeded(&self) -> bool {
         self.mailbox.is_empty() && !self.waking && !self.is_dirty()
     }
 
@@ -302,7 +302,7 @@ impl Entities {
         self.next_rest += 1;
     }
 
-    /// The next slot to evict of those that have come to their end: the first that nobody wants and that was not used since
+    /// The next slot to evict of those that have come to their end: the first that nothing needs and that was not used since
     /// it was last looked at. Looks at no more than `most`.
     pub(crate) fn next_at_rest(&mut self, most: usize) -> Option<SlotId> {
         for _ in 0..most {
@@ -320,7 +320,7 @@ impl Entities {
         None
     }
 
-    /// The next slot to evict: clean, owing nothing, wanted by nobody, and not looked at since the hand last passed. Looks
+    /// The next slot to evict: clean, owing nothing, needed by nothing, and not looked at since the hand last passed. Looks
     /// at no more than `most` places.
     pub(crate) fn next_evictable(&mut self, most: usize) -> Option<SlotId> {
         for _ in 0..most.min(self.places.len() * 2) {

@@ -12,32 +12,32 @@ pub(crate) struct HeldRead {
     pub(crate) reply: HeldReply,
 }
 
-/// An entity that cannot be served, before it is known whether that is its fault.
-pub(crate) struct Accusation {
+/// An entity that cannot be served, before it is known whether its bytes are corrupt or its owner has changed.
+pub(crate) struct Suspect {
     pub(crate) slot: SlotId,
     pub(crate) reason: String,
-    /// Whose input brought it to light.
+    /// The input that failed on it.
     pub(crate) origin: Option<Origin>,
 }
 
 /// What waits for a quorum read of the log's epoch, shared by all that came before it began.
 #[derive(Default)]
 pub(crate) struct FenceChecks {
-    /// Those whom the check that runs now serves.
+    /// Those that the running check serves.
     checking: Vec<HeldRead>,
     running: bool,
-    /// Those who came since it began.
+    /// Those that came since it began.
     next: Vec<HeldRead>,
-    /// Entities to be judged by the check that runs now, and by the next.
-    judged: Vec<Accusation>,
-    accused: Vec<Accusation>,
-    /// Whether the shard itself wants to know.
+    /// Entities that the running check confirms, and those for the next.
+    checked_suspects: Vec<Suspect>,
+    suspects: Vec<Suspect>,
+    /// Whether the shard wants a check for itself.
     suspected: bool,
 }
 
 impl FenceChecks {
     pub(crate) fn is_idle(&self) -> bool {
-        !self.running && self.next.is_empty() && self.accused.is_empty()
+        !self.running && self.next.is_empty() && self.suspects.is_empty()
     }
 
     /// Holds an answer until a check that begins from now on has passed.
@@ -45,9 +45,9 @@ impl FenceChecks {
         self.next.push(HeldRead { position, reply });
     }
 
-    /// Has an entity judged by the next check.
-    pub(crate) fn accuse(&mut self, accusation: Accusation) {
-        self.accused.push(accusation);
+    /// Has the next check confirm whether an entity is corrupt.
+    pub(crate) fn add_suspect(&mut self, suspect: Suspect) {
+        self.suspects.push(suspect);
     }
 
     /// A check is wanted though nothing waits for it.
@@ -57,7 +57,7 @@ impl FenceChecks {
 
     /// Whether a check is to begin.
     pub(crate) fn is_wanted(&self) -> bool {
-        !self.running && (self.suspected || !self.next.is_empty() || !self.accused.is_empty())
+        !self.running && (self.suspected || !self.next.is_empty() || !self.suspects.is_empty())
     }
 
     /// A check begins, for all that came so far.
@@ -65,17 +65,17 @@ impl FenceChecks {
         self.running = true;
         self.suspected = false;
         std::mem::swap(&mut self.checking, &mut self.next);
-        std::mem::swap(&mut self.judged, &mut self.accused);
+        std::mem::swap(&mut self.checked_suspects, &mut self.suspects);
     }
 
     /// The check that ran has passed: what it served.
-    pub(crate) fn passed(&mut self) -> (Vec<HeldRead>, Vec<Accusation>) {
+    pub(crate) fn passed(&mut self) -> (Vec<HeldRead>, Vec<Suspect>) {
         self.running = false;
-        (std::mem::take(&mut self.checking), std::mem::take(&mut self.judged))
+        (std::mem::take(&mut self.checking), std::mem::take(&mut self.checked_suspects))
     }
 
-    /// Takes those that are to be judged by the next check, which was no matter of asking.
-    pub(crate) fn take_accused(&mut self) -> Vec<Accusation> {
-        std::mem::take(&mut self.accused)
+    /// Takes those for the next check, whose outcome is known without asking the store.
+    pub(crate) fn take_suspects(&mut self) -> Vec<Suspect> {
+        std::mem::take(&mut self.suspects)
     }
 }

@@ -18,7 +18,7 @@ const TAG_ENTRIES: u32 = 2;
 const TAG_NAMESPACE: u32 = 1;
 const TAG_ID: u32 = 2;
 const TAG_CHANGES: u32 = 3;
-const TAG_SET_ASIDE: u32 = 4;
+const TAG_QUARANTINED: u32 = 4;
 const TAG_KIND: u32 = 5;
 
 /// What one append carries.
@@ -32,7 +32,7 @@ pub(crate) struct GroupRecord {
     pub(crate) entries: Vec<EntryRecord>,
 }
 
-/// The changes of one transition; or that an entity is set aside.
+/// The changes of one transition; or that an entity is quarantined.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct EntryRecord {
     /// The entity's namespace id.
@@ -46,7 +46,7 @@ pub(crate) struct EntryRecord {
     pub(crate) changes: Vec<Bytes>,
     /// Why the entity cannot be served from here on; empty for a transition.
     #[prost(string, tag = "4")]
-    pub(crate) set_aside: String,
+    pub(crate) quarantined: String,
     /// The number of the entity's kind.
     #[prost(uint32, tag = "5")]
     pub(crate) kind: u32,
@@ -70,7 +70,7 @@ pub(crate) fn decode_group(bytes: Bytes) -> Result<GroupRecord, String> {
     }
 }
 
-/// The bytes of a group while it forms.
+/// The bytes of a group while it is open.
 #[derive(Default)]
 pub(crate) struct GroupBuffer(BytesMut);
 
@@ -89,24 +89,24 @@ impl GroupBuffer {
     }
 
     /// How many bytes [`GroupBuffer::push`] would add for this entry, beyond the group's beginning.
-    pub(crate) fn cost(key: &EntityKey, changes: &[Bytes], set_aside: &str) -> usize {
-        let body = entry_len(key, changes, set_aside);
+    pub(crate) fn cost(key: &EntityKey, changes: &[Bytes], quarantined: &str) -> usize {
+        let body = entry_len(key, changes, quarantined);
         key_len(TAG_ENTRIES) + encoded_len_varint(body as u64) + body
     }
 
-    /// Adds a transition, or, with a reason that is not empty, that the entity is set aside.
-    pub(crate) fn push(&mut self, key: &EntityKey, changes: &[Bytes], set_aside: &str) {
+    /// Adds a transition, or, with a reason that is not empty, that the entity is quarantined.
+    pub(crate) fn push(&mut self, key: &EntityKey, changes: &[Bytes], quarantined: &str) {
         self.begin();
-        self.0.reserve(Self::cost(key, changes, set_aside));
+        self.0.reserve(Self::cost(key, changes, quarantined));
         encode_key(TAG_ENTRIES, WireType::LengthDelimited, &mut self.0);
-        encode_varint(entry_len(key, changes, set_aside) as u64, &mut self.0);
+        encode_varint(entry_len(key, changes, quarantined) as u64, &mut self.0);
         push_field(TAG_NAMESPACE, key.namespace.as_str().as_bytes(), &mut self.0);
         push_field(TAG_ID, key.id.as_bytes(), &mut self.0);
         for change in changes {
             // An element of a repeated field is written even when it is empty.
             push_element(TAG_CHANGES, change, &mut self.0);
         }
-        push_field(TAG_SET_ASIDE, set_aside.as_bytes(), &mut self.0);
+        push_field(TAG_QUARANTINED, quarantined.as_bytes(), &mut self.0);
         encode_key(TAG_KIND, WireType::Varint, &mut self.0);
         encode_varint(u64::from(key.kind.number()), &mut self.0);
     }
@@ -117,10 +117,10 @@ impl GroupBuffer {
     }
 }
 
-fn entry_len(key: &EntityKey, changes: &[Bytes], set_aside: &str) -> usize {
+fn entry_len(key: &EntityKey, changes: &[Bytes], quarantined: &str) -> usize {
     let named = field_len(TAG_NAMESPACE, key.namespace.as_str().len()) + field_len(TAG_ID, key.id.len());
     let kind = key_len(TAG_KIND) + encoded_len_varint(u64::from(key.kind.number()));
-    let rest = field_len(TAG_SET_ASIDE, set_aside.len()) + kind;
+    let rest = field_len(TAG_QUARANTINED, quarantined.len()) + kind;
     named + rest + changes.iter().map(|change| element_len(TAG_CHANGES, change.len())).sum::<usize>()
 }
 
@@ -158,14 +158,14 @@ mod tests {
         {
             let mut buffer = GroupBuffer::default();
             let mut record = GroupRecord { format: FORMAT, entries: Vec::new() };
-            for (kind, namespace, id, changes, set_aside) in entries {
+            for (kind, namespace, id, changes, quarantined) in entries {
                 let changes: Vec<Bytes> = changes.into_iter().map(Bytes::from).collect();
-                let entry = EntryRecord { namespace, id, changes, set_aside, kind };
+                let entry = EntryRecord { namespace, id, changes, quarantined, kind };
                 let key = entry.key().unwrap();
                 let before = buffer.len();
-                buffer.push(&key, &entry.changes, &entry.set_aside);
+                buffer.push(&key, &entry.changes, &entry.quarantined);
                 let first = if before == 0 { 2 } else { 0 };
-                let cost = GroupBuffer::cost(&key, &entry.changes, &entry.set_aside);
+                let cost = GroupBuffer::cost(&key, &entry.changes, &entry.quarantined);
                 prop_assert_eq!(buffer.len() - before - first, cost);
                 record.entries.push(entry);
             }

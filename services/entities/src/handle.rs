@@ -1,4 +1,4 @@
-//! How the rest of the process talks to a shard.
+//! How the rest of the process calls a shard.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -147,19 +147,23 @@ impl ShardHandle {
 
     /// A completion or an answer that the shard itself waits for: has room of its own and is never refused as overload,
     /// though it may have to wait. Once let in it is decided even if the returned future is dropped.
-    pub async fn tell<K: Kind>(&self, key: EntityKey, input: K::Input) -> Result<K::Reply, CallError<K::Rejection>> {
+    pub async fn call_unshed<K: Kind>(
+        &self,
+        key: EntityKey,
+        input: K::Input,
+    ) -> Result<K::Reply, CallError<K::Rejection>> {
         let (to, answer) = oneshot::channel();
         let namespace = key.namespace.clone();
-        let request = |room| Request::of::<K>(key, input, Origin::Tell(to, room));
-        self.inbox.push_tell(&namespace, request).await.map_err(|refused| self.not_admitted(refused))?;
+        let request = |room| Request::of::<K>(key, input, Origin::Unshed(to, room));
+        self.inbox.push_unshed(&namespace, request).await.map_err(|refused| self.not_admitted(refused))?;
         outcome_of::<K>(answer.await.unwrap_or(Err(CallError::NotOwner)))
     }
 
     /// Writes what is dirty to the tables, trims the log, and stops. Later requests get [`CallError::NotOwner`], as do those
-    /// not yet decided. Returns when the shard has stopped, whoever stopped it.
+    /// not yet decided. Returns when the shard has stopped, whatever stopped it.
     pub async fn close(&self) {
         self.control.close.cancel();
-        self.inbox.nudge();
+        self.inbox.wake();
         self.stopped.cancelled().await;
     }
 
@@ -167,7 +171,7 @@ impl ShardHandle {
     pub async fn flush(&self) {
         let (to, done) = oneshot::channel();
         self.control.flushes.lock().unwrap_or_else(PoisonError::into_inner).push(to);
-        self.inbox.nudge();
+        self.inbox.wake();
         tokio::select! {
             _ = done => {}
             () = self.stopped.cancelled() => {}
@@ -182,11 +186,11 @@ impl ShardHandle {
     ) -> Option<T> {
         let (to, seen) = oneshot::channel();
         let look = Box::new(move |view: EntityView<'_>| {
-            // Whoever is gone need not see.
+            // A caller that is gone needs no answer.
             let _ = to.send(look(view));
         });
         self.control.inspections.lock().unwrap_or_else(PoisonError::into_inner).push(Inspection { key, look });
-        self.inbox.nudge();
+        self.inbox.wake();
         tokio::select! {
             seen = seen => seen.ok(),
             () = self.stopped.cancelled() => None,
@@ -196,7 +200,7 @@ impl ShardHandle {
     /// Stops at once and leaves everything to the log, as a crash would.
     pub async fn abandon(&self) {
         self.control.abandon.cancel();
-        self.inbox.nudge();
+        self.inbox.wake();
         self.stopped.cancelled().await;
     }
 
@@ -205,7 +209,7 @@ impl ShardHandle {
         self.stopped.clone().cancelled_owned()
     }
 
-    /// Whether it stopped because somebody else has opened the log.
+    /// Whether it stopped because another process has opened the log.
     pub fn was_fenced(&self) -> bool {
         self.why.get() == Some(&Stop::Fenced)
     }

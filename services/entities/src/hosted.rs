@@ -62,7 +62,7 @@ pub(crate) trait Entity: Send + Sync {
     fn take_dirty(&mut self, key: &EntityKey, version: Version) -> Vec<PartitionWrite>;
     fn written(&mut self);
 
-    /// Bytes of memory, all told.
+    /// Bytes of memory in all.
     fn weight(&self) -> usize;
     fn is_at_rest(&self) -> bool;
 

@@ -1,4 +1,5 @@
-//! Where requests wait to be decided: a weighted fair queue over namespaces, with room for calls and room for tells.
+//! Where requests wait to be decided: a weighted fair queue over namespaces, with room for calls and reserved room for calls
+//! that are never shed.
 //!
 //! Deficit round robin: each turn of a namespace lets through as many requests as its weight. A namespace that floods
 //! the shard waits behind itself, and cannot take the room in which others may queue.
@@ -25,11 +26,11 @@ pub(crate) enum Room {
     /// The room for calls, which is bounded by shedding.
     Call,
     /// The reserved room, which is bounded by waiting.
-    Tell,
+    Reserved,
 }
 
-/// Reserved room that a tell takes, until this is dropped.
-pub(crate) struct TellRoom {
+/// Reserved room that an unshed call takes, until this is dropped.
+pub(crate) struct ReservedRoom {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -37,17 +38,17 @@ pub(crate) struct TellRoom {
 pub(crate) struct Inbox<T> {
     lanes: Mutex<Lanes<T>>,
     call_room: usize,
-    tell_room: Arc<Semaphore>,
+    reserved_room: Arc<Semaphore>,
     shedding: AtomicBool,
     arrived: Notify,
 }
 
 impl<T> Inbox<T> {
-    pub(crate) fn new(call_room: usize, tell_room: usize) -> Self {
+    pub(crate) fn new(call_room: usize, reserved_room: usize) -> Self {
         Self {
             lanes: Mutex::new(Lanes::new()),
             call_room,
-            tell_room: Arc::new(Semaphore::new(tell_room)),
+            reserved_room: Arc::new(Semaphore::new(reserved_room)),
             shedding: AtomicBool::new(false),
             arrived: Notify::new(),
         }
@@ -68,19 +69,19 @@ impl<T> Inbox<T> {
         Ok(())
     }
 
-    /// Puts a tell in, after waiting for reserved room if that is taken. The tell takes that room until it drops it.
-    pub(crate) async fn push_tell(
+    /// Puts an unshed call in, after waiting for reserved room if that is taken. It holds that room until it drops it.
+    pub(crate) async fn push_unshed(
         &self,
         namespace: &NamespaceId,
-        request: impl FnOnce(TellRoom) -> T,
+        request: impl FnOnce(ReservedRoom) -> T,
     ) -> Result<(), NotAdmitted> {
-        let room = Arc::clone(&self.tell_room).acquire_owned().await;
+        let room = Arc::clone(&self.reserved_room).acquire_owned().await;
         let Ok(permit) = room else { return Err(NotAdmitted::Closed) };
         let mut lanes = self.lock();
         if lanes.closed {
             return Err(NotAdmitted::Closed);
         }
-        lanes.push(namespace, Room::Tell, request(TellRoom { _permit: permit }));
+        lanes.push(namespace, Room::Reserved, request(ReservedRoom { _permit: permit }));
         drop(lanes);
         self.arrived.notify_one();
         Ok(())
@@ -96,7 +97,7 @@ impl<T> Inbox<T> {
         !lanes.ring.is_empty()
     }
 
-    /// Refuses calls until told otherwise.
+    /// Refuses calls while set.
     pub(crate) fn set_shedding(&self, shedding: bool) {
         self.shedding.store(shedding, Ordering::Relaxed);
     }
@@ -113,7 +114,7 @@ impl<T> Inbox<T> {
         }
     }
 
-    /// Refuses everything from now on, and drops what waits, by which its senders learn of it.
+    /// Refuses everything from now on, and drops what waits, which its senders get as an error.
     pub(crate) fn close(&self) {
         let mut lanes = self.lock();
         lanes.closed = true;
@@ -123,11 +124,11 @@ impl<T> Inbox<T> {
         lanes.calls = 0;
         drop(lanes);
         drop(waiting);
-        self.tell_room.close();
+        self.reserved_room.close();
     }
 
     /// Wakes the shard's task for something other than a request.
-    pub(crate) fn nudge(&self) {
+    pub(crate) fn wake(&self) {
         self.arrived.notify_one();
     }
 
@@ -278,38 +279,38 @@ mod tests {
         assert_eq!(inbox.push_call(&quiet, "quiet"), Ok(()));
     }
 
-    type Told = (&'static str, Option<TellRoom>);
+    type Holding = (&'static str, Option<ReservedRoom>);
 
-    fn told(inbox: &Inbox<Told>) -> Vec<Told> {
+    fn holding(inbox: &Inbox<Holding>) -> Vec<Holding> {
         let mut taken = Vec::new();
         inbox.drain(10, &mut taken);
         taken
     }
 
     #[tokio::test]
-    async fn tells_are_let_in_when_calls_are_shed() {
+    async fn unshed_calls_are_let_in_when_calls_are_shed() {
         let inbox = Inbox::new(10, 10);
         let namespace = NamespaceId::new("n");
         inbox.set_shedding(true);
         assert_eq!(inbox.push_call(&namespace, "call"), Err(NotAdmitted::Overloaded));
-        assert_eq!(inbox.push_tell(&namespace, |_| "tell").await, Ok(()));
-        assert_eq!(drained(&inbox, 5), ["tell"]);
+        assert_eq!(inbox.push_unshed(&namespace, |_| "unshed").await, Ok(()));
+        assert_eq!(drained(&inbox, 5), ["unshed"]);
     }
 
     #[tokio::test]
-    async fn a_tell_waits_for_reserved_room_which_the_one_before_it_takes_until_it_is_decided() {
+    async fn an_unshed_call_waits_for_reserved_room_which_the_one_before_it_takes_until_it_is_decided() {
         let inbox = Inbox::new(10, 1);
         let namespace = NamespaceId::new("n");
-        inbox.push_tell(&namespace, |room| ("first", Some(room))).await.unwrap();
-        let second = inbox.push_tell(&namespace, |room| ("second", Some(room)));
+        inbox.push_unshed(&namespace, |room| ("first", Some(room))).await.unwrap();
+        let second = inbox.push_unshed(&namespace, |room| ("second", Some(room)));
         tokio::pin!(second);
         assert!(futures::poll!(&mut second).is_pending());
-        let taken_out = told(&inbox);
+        let taken_out = holding(&inbox);
         assert_eq!(taken_out[0].0, "first");
         assert!(futures::poll!(&mut second).is_pending(), "the first is not decided yet");
         drop(taken_out);
         second.await.unwrap();
-        assert_eq!(told(&inbox)[0].0, "second");
+        assert_eq!(holding(&inbox)[0].0, "second");
     }
 
     #[tokio::test]
@@ -320,6 +321,6 @@ mod tests {
         inbox.close();
         assert_eq!(drained(&inbox, 5), Vec::<&str>::new());
         assert_eq!(inbox.push_call(&namespace, "call"), Err(NotAdmitted::Closed));
-        assert_eq!(inbox.push_tell(&namespace, |_| "tell").await, Err(NotAdmitted::Closed));
+        assert_eq!(inbox.push_unshed(&namespace, |_| "unshed").await, Err(NotAdmitted::Closed));
     }
 }

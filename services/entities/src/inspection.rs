@@ -18,9 +18,9 @@ pub struct EntityView<'a> {
     pub epoch: Epoch,
     /// The last durable position of the log.
     pub last: Seq,
-    /// Why the entity is set aside, if it is.
-    pub set_aside: Option<Arc<str>>,
-    /// What is in memory; nothing before somebody asks for the entity.
+    /// Why the entity is quarantined, if it is.
+    pub quarantined: Option<Arc<str>>,
+    /// What is in memory; nothing before the entity is asked for.
     pub slot: Option<SlotView<'a>>,
 }
 
@@ -35,11 +35,11 @@ pub struct SlotView<'a> {
     pub dirty_since: Option<Seq>,
     /// The newest change in the checkpoint that is being written.
     pub being_written: Option<Seq>,
-    /// When the state wants to be looked at.
+    /// When the entity is due to wake up.
     pub next_wake_up: Option<Timestamp>,
     /// When it will be.
     pub scheduled: Option<Timestamp>,
-    /// What it owes, how that stands, and how often it was tried in vain.
+    /// What it owes, its phase, and how often it was tried without success.
     pub owed: Vec<(&'a ObligationId, &'static str, u32)>,
     /// Requests that wait for it.
     pub waiting: usize,

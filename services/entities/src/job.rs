@@ -50,7 +50,7 @@ pub(crate) enum Job {
     Reply(HeldReply),
     /// Let these answers go, in order.
     Release(Vec<HeldReply>),
-    /// Tell the host that changes of an entity are durable.
+    /// Notify the host that changes of an entity are durable.
     Committed { kind: Arc<Entry>, key: EntityKey },
     /// All that this one waits for is in the tables.
     Flushed(Waiter),

@@ -191,7 +191,7 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// no other partition is named so.
     fn entity_partitions(&self) -> &'static [u8];
 
-    /// Whose such a partition is; `None` for a name that is nobody's.
+    /// Whose such a partition is; `None` for a name of no entity.
     fn entity_of(&self, partition: &[u8]) -> Option<EntityKey>;
 
     /// The state of an entity that has never existed.
@@ -276,7 +276,7 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// each step.
     fn weight(&self, state: &Self::State) -> usize;
 
-    /// Whether the entity has come to its end, so that nothing will happen to it by itself and hardly anybody asks: such
+    /// Whether the entity has come to its end, so that nothing will happen to it by itself and it is hardly asked for: such
     /// entities leave memory first.
     fn is_at_rest(&self, state: &Self::State) -> bool {
         let _ = state;
@@ -297,7 +297,7 @@ pub trait Host<K: Kind>: Send + Sync + 'static {
     fn committed(&self, key: &EntityKey);
 
     /// Called once each time a shard has stopped being served here, for whatever reason, when calls are refused already:
-    /// whoever waits for its entities is to be sent to the new owner.
+    /// callers that wait for its entities are to be sent to the new owner.
     fn closed(&self, shard: u32) {
         let _ = shard;
     }

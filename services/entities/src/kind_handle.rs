@@ -38,8 +38,8 @@ impl<K: Kind> KindHandle<K> {
 
     /// How something ended that was begun before: never refused under overload. While what is stored of the shard cannot be read,
     /// it is [`CallError::NotOwner`], since nothing must be taken for final then.
-    pub async fn tell(&self, key: &EntityKey, input: K::Input) -> OutcomeOf<K> {
-        self.shards.handle_of(key).ok_or(CallError::NotOwner)?.tell::<K>(key.clone(), input).await
+    pub async fn call_unshed(&self, key: &EntityKey, input: K::Input) -> OutcomeOf<K> {
+        self.shards.handle_of(key).ok_or(CallError::NotOwner)?.call_unshed::<K>(key.clone(), input).await
     }
 
     /// Looks at an entity as it is in memory here, on its shard's task: must be quick.

@@ -1,7 +1,7 @@
 //! Bringing entities, and rows that steps ask for, from the tables. The work is done outside the shard.
 //!
-//! Some rows may be out of reach for as long as too many of their replicas are away, while all others can be had. So whoever
-//! waits for such rows waits by itself: it gives up its room to others, and tries again later.
+//! Some rows may be out of reach for as long as too many of their replicas are away, while all others can be had. So an
+//! entity that needs such rows waits by itself: it gives up its room to others, and retries later.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub(crate) enum Fetched {
 /// Entities that wait to be loaded.
 #[derive(Default)]
 pub(crate) struct Loads {
-    /// Somebody waits for these.
+    /// A caller waits for these.
     wanted: VecDeque<SlotId>,
     /// These have changes in the log's tail that the tables may not show.
     background: VecDeque<SlotId>,
@@ -52,12 +52,12 @@ pub(crate) struct Loads {
 }
 
 impl Loads {
-    /// Nobody waits for the entity, and yet it is to be loaded.
+    /// The entity is to be loaded though no caller waits for it.
     pub(crate) fn recover(&mut self, id: SlotId) {
         self.background.push_back(id);
     }
 
-    /// Somebody waits for the entity.
+    /// A caller waits for the entity.
     pub(crate) fn want(&mut self, id: SlotId) {
         self.wanted.push_back(id);
     }
@@ -68,7 +68,7 @@ impl Loads {
     }
 
     /// The next to load, if another load may run, and whether it was out of reach before. What was gets its share, then come those
-    /// that somebody waits for.
+    /// that a caller waits for.
     pub(crate) fn next(&mut self, settings: &ShardSettings) -> Option<(SlotId, bool)> {
         if self.running >= settings.concurrent_loads {
             return None;

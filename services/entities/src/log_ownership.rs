@@ -13,9 +13,9 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_
 pub(crate) enum Verdict {
     /// It has happened, and the log was ours.
     Done,
-    /// Unknown, or fenced by ourselves as far as can be told: to be tried again.
+    /// Unknown, or fenced by ourselves as far as is known: to be retried.
     Retry,
-    /// The log is somebody else's.
+    /// Another process owns the log.
     Fenced,
 }
 
@@ -41,10 +41,10 @@ impl LogOwnership {
     }
 
     /// What the outcome of a write under `epoch` means.
-    pub(crate) fn judge(&self, epoch: Epoch, outcome: Append) -> Verdict {
+    pub(crate) fn verdict(&self, epoch: Epoch, outcome: Append) -> Verdict {
         match outcome {
             Append::Appended => Verdict::Done,
-            // Reopening by ourselves fences our own earlier epoch; the next attempt tells.
+            // Reopening by ourselves fences our own earlier epoch; the next attempt shows.
             Append::Fenced if self.resolving || epoch != self.epoch => Verdict::Retry,
             Append::Fenced => Verdict::Fenced,
             Append::Unknown => Verdict::Retry,
@@ -52,7 +52,7 @@ impl LogOwnership {
     }
 
     /// What it means that the log has this epoch. Reopening by ourselves raises the epoch too, and proves nothing until it is done.
-    pub(crate) fn judge_epoch(&self, epoch: Epoch) -> Verdict {
+    pub(crate) fn verdict_of_epoch(&self, epoch: Epoch) -> Verdict {
         match epoch {
             epoch if epoch <= self.epoch => Verdict::Done,
             _ if self.resolving => Verdict::Retry,
@@ -94,13 +94,13 @@ mod tests {
         ];
         for (epoch, outcome, settled, resolving) in rows {
             ownership.resolved(Epoch(3));
-            assert_eq!(ownership.judge(Epoch(epoch), outcome), settled, "{epoch} {outcome:?}");
+            assert_eq!(ownership.verdict(Epoch(epoch), outcome), settled, "{epoch} {outcome:?}");
             ownership.begin_resolving();
-            assert_eq!(ownership.judge(Epoch(epoch), outcome), resolving, "{epoch} {outcome:?}, resolving");
+            assert_eq!(ownership.verdict(Epoch(epoch), outcome), resolving, "{epoch} {outcome:?}, resolving");
         }
-        assert_eq!(ownership.judge_epoch(Epoch(4)), Verdict::Retry);
+        assert_eq!(ownership.verdict_of_epoch(Epoch(4)), Verdict::Retry);
         ownership.resolved(Epoch(4));
-        assert_eq!(ownership.judge_epoch(Epoch(4)), Verdict::Done);
-        assert_eq!(ownership.judge_epoch(Epoch(5)), Verdict::Fenced);
+        assert_eq!(ownership.verdict_of_epoch(Epoch(4)), Verdict::Done);
+        assert_eq!(ownership.verdict_of_epoch(Epoch(5)), Verdict::Fenced);
     }
 }

@@ -13,49 +13,49 @@ use crate::request::HeldReply;
 use crate::{EntityKey, ObligationId};
 
 /// An obligation that waits for its group.
-pub(crate) struct Start {
+pub(crate) struct DeferredObligation {
     pub(crate) slot: SlotId,
     pub(crate) id: ObligationId,
     /// The group that must be durable first.
     pub(crate) seq: Seq,
 }
 
-/// What leaves when a group is durable.
+/// What follows once a group is durable.
 #[derive(Default)]
-pub(crate) struct Cargo {
+pub(crate) struct OnDurable {
     pub(crate) replies: Vec<HeldReply>,
-    pub(crate) starts: Vec<Start>,
+    pub(crate) obligations: Vec<DeferredObligation>,
     /// The entities that changed, each once.
     pub(crate) changed: Vec<SlotId>,
 }
 
 /// A group that is durable.
-pub(crate) struct Landed {
+pub(crate) struct Committed {
     pub(crate) seq: Seq,
     pub(crate) bytes: usize,
-    pub(crate) cargo: Cargo,
+    pub(crate) on_durable: OnDurable,
 }
 
-struct Forming {
+struct Open {
     seq: Seq,
     buffer: GroupBuffer,
     begun: Timestamp,
-    cargo: Cargo,
+    on_durable: OnDurable,
 }
 
-struct Closed {
+struct Sealed {
     seq: Seq,
     id: GroupId,
     bytes: Bytes,
     begun: Timestamp,
-    cargo: Cargo,
+    on_durable: OnDurable,
 }
 
 /// The groups that are not durable yet.
 pub(crate) struct LogWriter {
-    forming: Forming,
-    full: VecDeque<Closed>,
-    in_flight: Option<Closed>,
+    open: Open,
+    sealed: VecDeque<Sealed>,
+    in_flight: Option<Sealed>,
     durable: Seq,
     /// The first position that this owner appends at.
     first: Seq,
@@ -66,8 +66,8 @@ pub(crate) struct LogWriter {
 impl LogWriter {
     pub(crate) fn new(last: Seq, group_bytes: usize) -> Self {
         Self {
-            forming: Self::empty_group(last.next()),
-            full: VecDeque::new(),
+            open: Self::empty_group(last.next()),
+            sealed: VecDeque::new(),
             in_flight: None,
             durable: last,
             first: last.next(),
@@ -76,8 +76,8 @@ impl LogWriter {
         }
     }
 
-    fn empty_group(seq: Seq) -> Forming {
-        Forming { seq, buffer: GroupBuffer::default(), begun: Timestamp::EPOCH, cargo: Cargo::default() }
+    fn empty_group(seq: Seq) -> Open {
+        Open { seq, buffer: GroupBuffer::default(), begun: Timestamp::EPOCH, on_durable: OnDurable::default() }
     }
 
     /// The last position that is known to be durable.
@@ -92,15 +92,15 @@ impl LogWriter {
 
     /// Has a group appended even if nothing is decided, so that its position becomes durable.
     pub(crate) fn begin_group(&mut self, at: Timestamp) {
-        if self.forming.buffer.len() == 0 {
-            self.forming.begun = at;
-            self.forming.buffer.begin();
+        if self.open.buffer.len() == 0 {
+            self.open.begun = at;
+            self.open.buffer.begin();
         }
     }
 
     /// The position below which no further change can come: groups before it are closed.
     pub(crate) fn open_position(&self) -> Seq {
-        self.forming.seq
+        self.open.seq
     }
 
     /// Bytes that are not durable yet.
@@ -110,16 +110,16 @@ impl LogWriter {
 
     /// When the oldest group that is not durable began.
     pub(crate) fn oldest_waiting(&self) -> Option<Timestamp> {
-        let closed = self.in_flight.as_ref().or_else(|| self.full.front()).map(|group| group.begun);
-        closed.or_else(|| (self.forming.buffer.len() > 0).then_some(self.forming.begun))
+        let earlier = self.in_flight.as_ref().or_else(|| self.sealed.front()).map(|group| group.begun);
+        earlier.or_else(|| (self.open.buffer.len() > 0).then_some(self.open.begun))
     }
 
     /// Whether every change is durable.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.is_none() && self.full.is_empty() && self.forming.buffer.len() == 0
+        self.in_flight.is_none() && self.sealed.is_empty() && self.open.buffer.len() == 0
     }
 
-    /// Adds a transition to the group that forms and returns its position.
+    /// Adds a transition to the open group and returns its position.
     pub(crate) fn add(
         &mut self,
         slot: SlotId,
@@ -129,14 +129,14 @@ impl LogWriter {
         seeds: &mut Seeds,
     ) -> Seq {
         let seq = self.add_entry(key, changes, "", at, seeds);
-        if self.forming.cargo.changed.last() != Some(&slot) {
-            self.forming.cargo.changed.push(slot);
+        if self.open.on_durable.changed.last() != Some(&slot) {
+            self.open.on_durable.changed.push(slot);
         }
         seq
     }
 
-    /// Adds that an entity is set aside.
-    pub(crate) fn add_set_aside(&mut self, key: &EntityKey, reason: &str, at: Timestamp, seeds: &mut Seeds) -> Seq {
+    /// Adds that an entity is quarantined.
+    pub(crate) fn add_quarantined(&mut self, key: &EntityKey, reason: &str, at: Timestamp, seeds: &mut Seeds) -> Seq {
         self.add_entry(key, &[], reason, at, seeds)
     }
 
@@ -144,30 +144,30 @@ impl LogWriter {
         &mut self,
         key: &EntityKey,
         changes: &[Bytes],
-        set_aside: &str,
+        quarantined: &str,
         at: Timestamp,
         seeds: &mut Seeds,
     ) -> Seq {
-        let cost = GroupBuffer::cost(key, changes, set_aside);
-        if self.forming.buffer.len() > 0 && self.forming.buffer.len() + cost > self.group_bytes {
-            self.close_forming(GroupId(seeds.draw()));
+        let cost = GroupBuffer::cost(key, changes, quarantined);
+        if self.open.buffer.len() > 0 && self.open.buffer.len() + cost > self.group_bytes {
+            self.seal(GroupId(seeds.draw()));
         }
-        if self.forming.buffer.len() == 0 {
-            self.forming.begun = at;
+        if self.open.buffer.len() == 0 {
+            self.open.begun = at;
         }
-        self.forming.buffer.push(key, changes, set_aside);
+        self.open.buffer.push(key, changes, quarantined);
         self.waiting_bytes += cost;
-        self.forming.seq
+        self.open.seq
     }
 
-    /// Closes the group that forms, if there is anything in it.
-    pub(crate) fn close_forming(&mut self, id: GroupId) {
-        if self.forming.buffer.len() == 0 {
+    /// Seals the open group, if there is anything in it.
+    pub(crate) fn seal(&mut self, id: GroupId) {
+        if self.open.buffer.len() == 0 {
             return;
         }
-        let next = Self::empty_group(self.forming.seq.next());
-        let Forming { seq, buffer, begun, cargo } = std::mem::replace(&mut self.forming, next);
-        self.full.push_back(Closed { seq, id, bytes: buffer.finish(), begun, cargo });
+        let next = Self::empty_group(self.open.seq.next());
+        let Open { seq, buffer, begun, on_durable } = std::mem::replace(&mut self.open, next);
+        self.sealed.push_back(Sealed { seq, id, bytes: buffer.finish(), begun, on_durable });
     }
 
     /// The next group to append, if none is in flight.
@@ -175,13 +175,13 @@ impl LogWriter {
         if self.in_flight.is_some() {
             return None;
         }
-        if self.full.is_empty() {
-            if self.forming.buffer.len() == 0 {
+        if self.sealed.is_empty() {
+            if self.open.buffer.len() == 0 {
                 return None;
             }
-            self.close_forming(GroupId(seeds.draw()));
+            self.seal(GroupId(seeds.draw()));
         }
-        self.in_flight = self.full.pop_front();
+        self.in_flight = self.sealed.pop_front();
         self.in_flight_group()
     }
 
@@ -190,37 +190,37 @@ impl LogWriter {
         self.in_flight.as_ref().map(|group| (group.seq, group.id, group.bytes.clone()))
     }
 
-    /// The group in flight has landed: what may leave now.
-    pub(crate) fn landed(&mut self) -> Option<Landed> {
+    /// The group in flight is durable: what may follow now.
+    pub(crate) fn commit_in_flight(&mut self) -> Option<Committed> {
         let group = self.in_flight.take()?;
         self.durable = group.seq;
         self.waiting_bytes = self.waiting_bytes.saturating_sub(group.bytes.len());
         if self.is_idle() {
             self.waiting_bytes = 0;
         }
-        Some(Landed { seq: group.seq, bytes: group.bytes.len(), cargo: group.cargo })
+        Some(Committed { seq: group.seq, bytes: group.bytes.len(), on_durable: group.on_durable })
     }
 
-    fn cargo_of(&mut self, seq: Seq) -> Option<&mut Cargo> {
+    fn on_durable_at(&mut self, seq: Seq) -> Option<&mut OnDurable> {
         if seq <= self.durable {
             return None;
         }
         if let Some(group) = &mut self.in_flight
             && group.seq >= seq
         {
-            return Some(&mut group.cargo);
+            return Some(&mut group.on_durable);
         }
-        if let Some(group) = self.full.iter_mut().find(|group| group.seq >= seq) {
-            return Some(&mut group.cargo);
+        if let Some(group) = self.sealed.iter_mut().find(|group| group.seq >= seq) {
+            return Some(&mut group.on_durable);
         }
-        (self.forming.buffer.len() > 0).then_some(&mut self.forming.cargo)
+        (self.open.buffer.len() > 0).then_some(&mut self.open.on_durable)
     }
 
     /// Lets a reply leave when `seq` is durable; gives it back if it already is.
     pub(crate) fn attach_reply(&mut self, seq: Seq, reply: HeldReply) -> Option<HeldReply> {
-        match self.cargo_of(seq) {
-            Some(cargo) => {
-                cargo.replies.push(reply);
+        match self.on_durable_at(seq) {
+            Some(on_durable) => {
+                on_durable.replies.push(reply);
                 None
             }
             None => Some(reply),
@@ -228,20 +228,20 @@ impl LogWriter {
     }
 
     /// Lets an obligation start when its position is durable; gives it back if it already is.
-    pub(crate) fn attach_start(&mut self, start: Start) -> Option<Start> {
-        match self.cargo_of(start.seq) {
-            Some(cargo) => {
-                cargo.starts.push(start);
+    pub(crate) fn attach_obligation(&mut self, start: DeferredObligation) -> Option<DeferredObligation> {
+        match self.on_durable_at(start.seq) {
+            Some(on_durable) => {
+                on_durable.obligations.push(start);
                 None
             }
             None => Some(start),
         }
     }
 
-    /// The first group whose append has not begun, if any: its outcome is a fence check for whoever waits now.
+    /// The first group whose append has not begun, if any: its outcome is a fence check for all that waits now.
     pub(crate) fn first_unlaunched(&self) -> Option<Seq> {
-        let full = self.full.front().map(|group| group.seq);
-        full.or_else(|| (self.forming.buffer.len() > 0).then_some(self.forming.seq))
+        let sealed = self.sealed.front().map(|group| group.seq);
+        sealed.or_else(|| (self.open.buffer.len() > 0).then_some(self.open.seq))
     }
 
     /// The position of the group in flight, if any.

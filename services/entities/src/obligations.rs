@@ -16,15 +16,15 @@ pub(crate) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Dur
 enum Phase {
     /// Until this position is durable.
     Waiting(Seq),
-    /// In the host's hands.
+    /// The host carries it out.
     Running,
     /// The answer was given to the entity, which has not decided on it yet.
     Answered,
-    /// Carried out in vain; will be again.
-    Resting,
+    /// Carried out without success; will be retried.
+    BackingOff,
 }
 
-struct Debt {
+struct Tracked {
     phase: Phase,
     attempts: u32,
     /// False once the state does not owe it any more while the host still works on it.
@@ -34,45 +34,45 @@ struct Debt {
 /// The obligations of one entity that are under way.
 #[derive(Default)]
 pub(crate) struct Owed {
-    debts: BTreeMap<ObligationId, Debt>,
+    obligations: BTreeMap<ObligationId, Tracked>,
 }
 
 impl Owed {
     pub(crate) fn is_empty(&self) -> bool {
-        self.debts.is_empty()
+        self.obligations.is_empty()
     }
 
-    /// Each debt, how it stands, and how often it was tried in vain.
+    /// Each obligation, its phase, and how often it was tried without success.
     pub(crate) fn standings(&self) -> Vec<(&ObligationId, &'static str, u32)> {
-        let standing = |debt: &Debt| match debt.phase {
-            _ if !debt.owed => "not owed any more",
+        let standing = |tracked: &Tracked| match tracked.phase {
+            _ if !tracked.owed => "not owed any more",
             Phase::Waiting(_) => "waiting for the log",
             Phase::Running => "being carried out",
             Phase::Answered => "answered",
-            Phase::Resting => "resting",
+            Phase::BackingOff => "backing off",
         };
-        self.debts.iter().map(|(id, debt)| (id, standing(debt), debt.attempts)).collect()
+        self.obligations.iter().map(|(id, tracked)| (id, standing(tracked), tracked.attempts)).collect()
     }
 
     /// Follows what the state owes as of `seq`; returns what is to be started once `seq` is durable.
     pub(crate) fn reconcile(&mut self, changes: OwedChanges<ObligationId>, seq: Seq) -> Vec<ObligationId> {
         for id in changes.settled {
-            match self.debts.get_mut(&id) {
-                // What the host works on is not torn from its hands; its answer will find nothing to do.
-                Some(debt) if debt.phase == Phase::Running => debt.owed = false,
+            match self.obligations.get_mut(&id) {
+                // What the host is carrying out is not cancelled; its answer will find nothing to do.
+                Some(tracked) if tracked.phase == Phase::Running => tracked.owed = false,
                 _ => {
-                    self.debts.remove(&id);
+                    self.obligations.remove(&id);
                 }
             }
         }
         let mut fresh = changes.fresh;
-        fresh.retain(|id| match self.debts.get_mut(id) {
-            Some(debt) => {
-                debt.owed = true;
+        fresh.retain(|id| match self.obligations.get_mut(id) {
+            Some(tracked) => {
+                tracked.owed = true;
                 false
             }
             None => {
-                self.debts.insert(id.clone(), Debt { phase: Phase::Waiting(seq), attempts: 0, owed: true });
+                self.obligations.insert(id.clone(), Tracked { phase: Phase::Waiting(seq), attempts: 0, owed: true });
                 true
             }
         });
@@ -80,9 +80,9 @@ impl Owed {
     }
 
     pub(crate) fn may_start(&mut self, id: &ObligationId, seq: Seq) -> bool {
-        match self.debts.get_mut(id) {
-            Some(debt) if debt.phase == Phase::Waiting(seq) => {
-                debt.phase = Phase::Running;
+        match self.obligations.get_mut(id) {
+            Some(tracked) if tracked.phase == Phase::Waiting(seq) => {
+                tracked.phase = Phase::Running;
                 true
             }
             _ => false,
@@ -91,36 +91,36 @@ impl Owed {
 
     /// The host is done; the entity has not decided on its answer yet.
     pub(crate) fn answered(&mut self, id: &ObligationId) {
-        match self.debts.get_mut(id) {
-            Some(debt) if debt.owed => debt.phase = Phase::Answered,
+        match self.obligations.get_mut(id) {
+            Some(tracked) if tracked.owed => tracked.phase = Phase::Answered,
             Some(_) => self.forget(id),
             None => {}
         }
     }
 
-    /// The entity has seen the answer: for how long what it owes all the same rests; `None` if it does not owe it any more.
-    pub(crate) fn rest(&mut self, id: &ObligationId) -> Option<Duration> {
-        let debt = self.debts.get_mut(id).filter(|debt| debt.phase == Phase::Answered)?;
-        debt.phase = Phase::Resting;
-        debt.attempts += 1;
-        Some(BACKOFF.after(debt.attempts))
+    /// The entity has seen the answer: the backoff of what it still owes; `None` if it does not owe it any more.
+    pub(crate) fn back_off(&mut self, id: &ObligationId) -> Option<Duration> {
+        let tracked = self.obligations.get_mut(id).filter(|tracked| tracked.phase == Phase::Answered)?;
+        tracked.phase = Phase::BackingOff;
+        tracked.attempts += 1;
+        Some(BACKOFF.after(tracked.attempts))
     }
 
-    /// Whether it is owed, and rests.
-    pub(crate) fn is_resting(&self, id: &ObligationId) -> bool {
-        self.debts.get(id).is_some_and(|debt| debt.phase == Phase::Resting)
+    /// Whether it is owed, and waits for its retry.
+    pub(crate) fn is_backing_off(&self, id: &ObligationId) -> bool {
+        self.obligations.get(id).is_some_and(|tracked| tracked.phase == Phase::BackingOff)
     }
 
     /// It waits for this position, to be carried out again.
     pub(crate) fn wait_for(&mut self, id: &ObligationId, seq: Seq) {
-        if let Some(debt) = self.debts.get_mut(id) {
-            debt.phase = Phase::Waiting(seq);
+        if let Some(tracked) = self.obligations.get_mut(id) {
+            tracked.phase = Phase::Waiting(seq);
         }
     }
 
     /// It is not owed any more.
     pub(crate) fn forget(&mut self, id: &ObligationId) {
-        self.debts.remove(id);
+        self.obligations.remove(id);
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn each_debt_is_started_once() {
+    fn each_obligation_is_started_once() {
         let mut owed = Owed::default();
         assert_eq!(owed.reconcile(owes(&["a"]), Seq(1)), ids(&["a"]));
         assert_eq!(owed.reconcile(owes(&["b"]), Seq(2)), ids(&["b"]));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_discharged_before_its_group_is_durable_is_not_started() {
+    fn an_obligation_discharged_before_its_group_is_durable_is_not_started() {
         let mut owed = Owed::default();
         owed.reconcile(owes(&["a"]), Seq(1));
         owed.reconcile(settles(&["a"]), Seq(2));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_owed_again_waits_for_the_later_group() {
+    fn an_obligation_owed_again_waits_for_the_later_group() {
         let mut owed = Owed::default();
         owed.reconcile(owes(&["a"]), Seq(1));
         owed.reconcile(settles(&["a"]), Seq(2));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_debt_owed_again_while_the_host_works_on_it_is_not_started_twice() {
+    fn an_obligation_owed_again_while_the_host_works_on_it_is_not_started_twice() {
         let mut owed = Owed::default();
         owed.reconcile(owes(&["a"]), Seq(1));
         assert!(owed.may_start(&ObligationId::of("a"), Seq(1)));

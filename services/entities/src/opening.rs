@@ -9,7 +9,7 @@ use storage::{
 };
 
 use crate::EntityKey;
-use crate::quarantine::{self, SetAside};
+use crate::quarantine::{self, Quarantined};
 use crate::tail::{TailGroup, read_tail};
 use crate::wake_ups::buckets::{Bucket, Index};
 
@@ -20,11 +20,11 @@ const PAGE: usize = 1000;
 pub(crate) struct Opening {
     pub(crate) head: Head,
     pub(crate) tail: Vec<TailGroup>,
-    pub(crate) quarantined: HashMap<EntityKey, SetAside>,
+    pub(crate) quarantined: HashMap<EntityKey, Quarantined>,
     pub(crate) index: Index,
 }
 
-/// Takes a log over, fencing every earlier owner, and reads what there is; `None` when somebody else has opened it meanwhile.
+/// Takes a log over, fencing every earlier owner, and reads what there is; `None` when another process has opened it meanwhile.
 /// Dropping the future leaves nothing behind but a higher epoch.
 pub(crate) async fn open(
     log: &LogId,
@@ -51,8 +51,8 @@ pub(crate) async fn open(
     Ok(Some(Opening { head, tail, quarantined, index }))
 }
 
-/// A log that never had a watermark gets one before anything is written, so that nobody ever reads buckets from 1970 on.
-/// False when somebody else has opened the log.
+/// A log that never had a watermark gets one before anything is written, so that no owner reads buckets from 1970 on.
+/// False when another process has opened the log.
 async fn ensure_watermark(store: &Store, log: &LogId, head: &mut Head, now: Timestamp) -> StorageResult<bool> {
     if head.watermark != Timestamp::EPOCH {
         return Ok(true);
@@ -68,7 +68,7 @@ async fn ensure_watermark(store: &Store, log: &LogId, head: &mut Head, now: Time
     }
 }
 
-async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageResult<HashMap<EntityKey, SetAside>> {
+async fn read_quarantined(table: &dyn Table, log: &LogId) -> StorageResult<HashMap<EntityKey, Quarantined>> {
     let mut quarantined = HashMap::new();
     let read = |rows: &[Row]| quarantined.extend(rows.iter().filter_map(|row| quarantine::read_row(log, row)));
     read_partition(table, &quarantine::partition(log), read).await?;

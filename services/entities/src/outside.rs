@@ -18,7 +18,7 @@ use storage::{
 use tokio::task::{JoinError, JoinSet};
 
 use crate::arrival::Arrival;
-use crate::checkpoint::batch::{Batch, Fate, Part, Written, writes_of};
+use crate::checkpoint::batch::{Batch, Part, WriteOutcome, Written, writes_of};
 use crate::entity_slot::SlotId;
 use crate::hosted::{Entity, Opaque};
 use crate::job::Job;
@@ -61,7 +61,7 @@ impl Outside {
         Self { place, runtime, storing: JoinSet::new(), carrying_out: JoinSet::new() }
     }
 
-    /// What the log's epoch is, where that can be told at once.
+    /// What the log's epoch is, where that is known at once.
     pub(crate) fn local_epoch(&self) -> Option<Epoch> {
         self.place.store.log.epoch_if_local(&self.place.log)
     }
@@ -124,7 +124,7 @@ impl Outside {
             Job::Reply(reply) => reply.send(),
             Job::Release(replies) => replies.into_iter().for_each(HeldReply::send),
             Job::Committed { kind, key } => kind.kind.committed(&key),
-            // Whoever is gone need not know.
+            // A caller that is gone needs no answer.
             Job::Flushed(waiter) => drop(waiter.send(())),
             Job::AbortObligations => self.carrying_out.abort_all(),
             Job::Sleep { delay, then } => self.after(delay, async move { then }),
@@ -250,7 +250,7 @@ impl Place {
             tracing::warn!(%error, "cannot write a checkpoint, trying each entity by itself");
             return Arrival::BatchFailed(batch);
         }
-        let parts = batch.parts.into_iter().map(|part| (part, Fate::Written)).collect();
+        let parts = batch.parts.into_iter().map(|part| (part, WriteOutcome::Written)).collect();
         Arrival::Checkpointed(Written { batch: Some(batch.id), parts })
     }
 
@@ -258,11 +258,11 @@ impl Place {
     async fn write_parts(&self, batch: Option<u64>, parts: Vec<Part>) -> Written {
         let writes = parts.into_iter().map(|part| async move {
             let fate = match self.write(std::slice::from_ref(&part), part.taken.version).await {
-                Ok(()) => Fate::Written,
-                Err(StorageError::Invalid(reason)) => Fate::Refused(reason),
+                Ok(()) => WriteOutcome::Written,
+                Err(StorageError::Invalid(reason)) => WriteOutcome::Refused(reason),
                 Err(error) => {
                     tracing::debug!(%error, "rows of an entity cannot be written yet");
-                    Fate::OutOfReach
+                    WriteOutcome::Unknown
                 }
             };
             (part, fate)

@@ -1,12 +1,12 @@
-//! Entities whose bytes cannot be decoded or applied, or whose kind panicked on them: set aside, so that the rest of the
+//! Entities whose bytes cannot be decoded or applied, or whose kind panicked on them: out of service, so that the rest of the
 //! shard is served.
 //!
 //! The changes that the tables do not show yet are copied into a partition of their own; only then may the log forget
-//! them. As long as that copy is there the entity stays set aside, whoever owns the shard, since its rows alone would
-//! tell an old story. An entity that had no such changes is tried again by the next owner.
+//! them. As long as that copy is there the entity stays in quarantine under every owner of the shard, since its rows alone
+//! would be out of date. An entity that had no such changes is tried again by the next owner.
 //!
-//! That it is set aside is first written to the log, and copied only once that is durable. So a former owner, however late,
-//! sets nothing aside that a new owner goes on serving; and whoever recovers the log sets aside, and copies again, what the
+//! The quarantine is first written to the log, and copied only once that is durable. So a former owner, however late,
+//! quarantines nothing that a new owner goes on serving; and recovery of the log quarantines, and copies again, what the
 //! log says.
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) fn partition(log: &LogId) -> PartitionKey {
     [ROWS, log.0.as_bytes()].concat().into()
 }
 
-/// Whether a row is one of an entity that is set aside; `None` for a row of another partition.
+/// Whether a row is one of a quarantined entity; `None` for a row of another partition.
 pub(crate) fn check_row(partition: &[u8], key: &[u8], value: &Bytes) -> Option<bool> {
     partition.starts_with(ROWS).then(|| match parse_row_key(key) {
         Some((_, Seq(0))) => true,
@@ -52,7 +52,7 @@ fn parse_row_key(row: &[u8]) -> Option<(EntityKey, Seq)> {
     Some((key, Seq(u64::from_be_bytes(rest.try_into().ok()?))))
 }
 
-/// What is written of an entity that is set aside: why, and the changes that its rows may not show.
+/// What is written of a quarantined entity: why, and the changes that its rows may not show.
 pub(crate) fn copy_of(log: &LogId, slot: &Slot, reason: &str, version: Seq) -> PartitionWrite {
     let mut puts = vec![(row_key(&slot.key, Seq(0)), Bytes::copy_from_slice(reason.as_bytes()))];
     for changes in slot.recent.chunk_by(|(left, _), (right, _)| left == right) {
@@ -64,26 +64,26 @@ pub(crate) fn copy_of(log: &LogId, slot: &Slot, reason: &str, version: Seq) -> P
     PartitionWrite { partition: partition(log), version: version.0, puts, deletes: Vec::new() }
 }
 
-/// Why an entity is set aside.
+/// Why an entity is quarantined.
 #[derive(Clone)]
-pub(crate) struct SetAside {
+pub(crate) struct Quarantined {
     pub(crate) reason: Arc<str>,
     /// Where the log says so; 0 if it need not.
-    pub(crate) said: Seq,
+    pub(crate) logged_at: Seq,
 }
 
-impl SetAside {
+impl Quarantined {
     pub(crate) fn answer(&self) -> Outcome {
         Err(CallError::Quarantined(self.reason.to_string()))
     }
 }
 
-/// What a row says of an entity that is set aside: that it is, and why.
-pub(crate) fn read_row(log: &LogId, row: &Row) -> Option<(EntityKey, SetAside)> {
+/// The quarantined entity that a row names, and why.
+pub(crate) fn read_row(log: &LogId, row: &Row) -> Option<(EntityKey, Quarantined)> {
     match parse_row_key(&row.key) {
         Some((key, Seq(0))) => {
             let reason = Arc::from(String::from_utf8_lossy(&row.value));
-            Some((key, SetAside { reason, said: Seq(0) }))
+            Some((key, Quarantined { reason, logged_at: Seq(0) }))
         }
         Some(_) => None,
         None => {

@@ -1,9 +1,9 @@
-//! An input on its way to an entity, and who waits for the answer.
+//! An input on its way to an entity, and where its answer goes.
 
 use tokio::sync::oneshot;
 
 use crate::hosted::{Opaque, of_kind, own};
-use crate::inbox::TellRoom;
+use crate::inbox::ReservedRoom;
 use crate::{CallError, EntityKey, Kind, ObligationId};
 
 /// What a caller gets: a reply or a rejection of the entity's kind.
@@ -12,42 +12,42 @@ pub(crate) type Outcome = Result<Opaque, CallError<Opaque>>;
 /// Where a caller waits.
 pub(crate) type ReplyTo = oneshot::Sender<Outcome>;
 
-/// Where somebody waits for something that has no answer but that it is done.
+/// Where a caller waits until something is done, with no other answer.
 pub(crate) type Waiter = oneshot::Sender<()>;
 
-/// An answer and who waits for it.
+/// An answer and where it goes.
 pub(crate) struct HeldReply {
     pub(crate) to: ReplyTo,
     pub(crate) outcome: Outcome,
 }
 
 impl HeldReply {
-    /// Lets it go. A caller that is gone needs no answer.
+    /// Sends it. A caller that is gone needs no answer.
     pub(crate) fn send(self) {
         let _ = self.to.send(self.outcome);
     }
 }
 
-/// What a caller of kind `K` makes of it.
+/// The same with the types of kind `K`.
 pub(crate) type OutcomeOf<K> = Result<<K as Kind>::Reply, CallError<<K as Kind>::Rejection>>;
 
-/// Who gave an input.
+/// Where an input comes from.
 pub(crate) enum Origin {
-    /// A user's request; not worth deciding once nobody waits for it.
+    /// A user's request; not worth deciding once its caller has gone.
     Call(ReplyTo),
     /// A completion or an answer, with the room that it takes until it is decided.
-    Tell(ReplyTo, #[expect(dead_code, reason = "held, and given back when dropped")] TellRoom),
+    Unshed(ReplyTo, #[expect(dead_code, reason = "held, and given back when dropped")] ReservedRoom),
     /// The shard, since the time has come.
     WakeUp,
     /// The host, having carried this obligation out.
     Obligation(ObligationId),
-    /// Somebody whose answer is on its way already.
+    /// A caller whose answer is on its way already.
     Answered,
 }
 
 impl Origin {
-    /// Whether it is a call for whose answer nobody waits any more.
-    pub(crate) fn is_forsaken(&self) -> bool {
+    /// Whether it is a call whose caller has gone.
+    pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self, Self::Call(to) if to.is_closed())
     }
 }
@@ -58,7 +58,7 @@ pub(crate) struct Request {
     pub(crate) key: EntityKey,
     /// What is asked: an input of the entity's kind.
     pub(crate) input: Opaque,
-    /// By whom.
+    /// Where it comes from.
     pub(crate) origin: Origin,
 }
 

@@ -238,7 +238,7 @@ impl<K: Kind> Resident<K> {
         self.kind.leave_to_rows(&mut self.state, &|part| !unsafe_parts.contains_key(part));
     }
 
-    /// Bytes of memory, all told.
+    /// Bytes of memory in all.
     pub fn weight(&self) -> usize {
         // A tree's nodes are a little less than three quarters full.
         let noted = self.unsafe_parts.len() * (size_of::<(K::Part, Standing)>() + K::PART_BYTES) / 3 * 4;

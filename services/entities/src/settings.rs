@@ -34,11 +34,11 @@ pub struct ShardSettings {
     pub shed_age: Duration,
     /// How many calls may wait to be decided. A namespace that uses less than its share is let in up to twice this.
     pub inbox_calls: usize,
-    /// How many tells may wait to be decided; further ones wait outside. Apart from the room for calls.
-    pub inbox_tells: usize,
+    /// How many unshed calls may wait to be decided; further ones wait outside. Apart from the room for calls.
+    pub inbox_unshed_calls: usize,
     /// How many entities may be loading at once.
     pub concurrent_loads: usize,
-    /// How many of those may be loads that nobody asked for, after a recovery.
+    /// How many of those may be loads that no caller waits for, after a recovery.
     pub background_loads: usize,
     /// How far ahead wake-up rows are read into memory.
     pub wake_up_horizon: Duration,
@@ -63,7 +63,7 @@ impl Default for ShardSettings {
             waiting_bytes: 32 << 20,
             shed_age: Duration::from_secs(2),
             inbox_calls: 10_000,
-            inbox_tells: 10_000,
+            inbox_unshed_calls: 10_000,
             concurrent_loads: 128,
             background_loads: 16,
             wake_up_horizon: Duration::from_secs(600),

@@ -43,13 +43,13 @@ impl Shard {
         settings: ShardSettings,
     ) -> StorageResult<ShardHandle> {
         let retry_after = settings.shed_age / 4;
-        let message = format!("log {} was opened by somebody else meanwhile", log.0);
+        let message = format!("log {} has been opened by another process meanwhile", log.0);
         let place = Place { number: 0, of: 1 };
         let opened = Self::open_unless_fenced(log, place, kinds, store, runtime, settings).await?;
         opened.ok_or(StorageError::Unavailable { message, retry_after })
     }
 
-    /// The same; `None` when somebody else has opened the log before it was ready. Dropping the future leaves nothing
+    /// The same; `None` when another process has opened the log before it was ready. Dropping the future leaves nothing
     /// behind but a higher epoch.
     pub(crate) async fn open_unless_fenced(
         log: LogId,
@@ -64,7 +64,7 @@ impl Shard {
             return Ok(None);
         };
         tracing::info!(log = %log.0, epoch = found.head.epoch.0, last = found.head.last.0, tail = found.tail.len(), "shard opened");
-        let inbox = Arc::new(Inbox::new(settings.inbox_calls, settings.inbox_tells));
+        let inbox = Arc::new(Inbox::new(settings.inbox_calls, settings.inbox_unshed_calls));
         let lifeline = Lifeline { inbox, stopped: CancellationToken::new() };
         let handle = ShardHandle {
             inbox: Arc::clone(&lifeline.inbox),
@@ -95,7 +95,7 @@ impl Shard {
     }
 }
 
-/// Tells everyone that the shard is gone, however its task ended.
+/// Notifies all callers that the shard is gone, however its task ended.
 struct Lifeline {
     inbox: Arc<Inbox<Request>>,
     stopped: CancellationToken,
@@ -147,7 +147,7 @@ struct ShardTask {
     control: Arc<ControlRequests>,
     stats: Arc<StatsBoard>,
     why: Arc<OnceLock<Stop>>,
-    // Last, so that whoever waits in the state's memory is gone before callers learn that the shard is.
+    // Last, so that all that waits in the state's memory is gone before callers learn that the shard is.
     lifeline: Lifeline,
 }
 

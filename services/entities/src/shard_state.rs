@@ -1,7 +1,7 @@
 //! The shard as a state machine: something comes to it, it changes, and says what others are to do.
 //!
-//! Absent on purpose: clocks, randomness, storage, tasks, and any waiting. What it knows of the world it is told with each
-//! arrival ([`Moment`]), and what it wants done is a value ([`Job`]). So whoever drives it decides in which order jobs end, and
+//! Absent on purpose: clocks, randomness, storage, tasks, and any waiting. What it knows of the world comes with each
+//! arrival ([`Moment`]), and what it wants done is a value ([`Job`]). So its driver decides in which order jobs end, and
 //! whether they do.
 
 mod carrying_out;
@@ -35,7 +35,7 @@ use crate::memory_use::{Holding, Share};
 use crate::moment::{Moment, Seeds};
 use crate::opening::Opening;
 use crate::place::Place;
-use crate::quarantine::SetAside;
+use crate::quarantine::Quarantined;
 use crate::stop::Stop;
 use crate::wake_ups::WakeUps;
 use crate::{EntityKey, EntityView, Kinds, ShardSettings, ShardStats, SlotView};
@@ -57,7 +57,7 @@ pub(crate) struct ShardState {
     writer: LogWriter,
     fences: FenceChecks,
     entities: Entities,
-    quarantined: HashMap<EntityKey, SetAside>,
+    quarantined: HashMap<EntityKey, Quarantined>,
     checkpoints: Checkpoints,
     wake_ups: WakeUps,
     loads: Loads,
@@ -138,8 +138,8 @@ impl ShardState {
             Arrival::Watermark { epoch, at, outcome } => self.on_watermark(epoch, at, outcome),
             Arrival::BucketsDropped => self.wake_ups.dropped(),
             Arrival::CarriedOut { slot, id, input } => self.on_carried_out(slot, id, input),
-            Arrival::Rested { slot, id } => self.on_rested(slot, id),
-            // All that is decided by now, the group that forms included.
+            Arrival::RetryDue { slot, id } => self.on_retry_due(slot, id),
+            // All that is decided by now, the open group included.
             Arrival::Flush(waiter) => self.checkpoints.flush(self.writer.open_position().next(), waiter),
             Arrival::Close => self.on_close(),
             Arrival::Abandon => self.stop(Stop::Abandoned),
@@ -171,7 +171,7 @@ impl ShardState {
         self.seeds = Seeds::of(moment.seed);
     }
 
-    /// Stops the shard. Whoever still waits learns of it when the state is dropped.
+    /// Stops the shard. Waiting callers get an error when the state is dropped.
     fn stop(&mut self, why: Stop) {
         self.stopped.get_or_insert(why);
     }
@@ -184,7 +184,7 @@ impl ShardState {
     fn on_close(&mut self) {
         if self.closing.is_none() {
             self.closing = Some(self.moment.now + self.settings.close_deadline);
-            // Whoever owns the shard next computes them again.
+            // The next owner of the shard computes them again.
             self.jobs.push(Job::AbortObligations);
         }
     }
@@ -273,7 +273,7 @@ impl ShardState {
             log: &self.log.0,
             epoch: self.ownership.epoch(),
             last: self.writer.durable(),
-            set_aside: self.quarantined.get(key).map(|aside| Arc::clone(&aside.reason)),
+            quarantined: self.quarantined.get(key).map(|entry| Arc::clone(&entry.reason)),
             slot: self.entities.find(key).and_then(|id| self.entities.get(id)).map(SlotView::of),
         }
     }

@@ -181,7 +181,7 @@ fn an_owner_that_crashes_leaves_what_it_acknowledged_and_does_nothing_more() {
 }
 
 #[test]
-fn what_cannot_be_applied_is_set_aside_after_a_fence_check() {
+fn what_cannot_be_applied_is_quarantined_after_a_fence_check() {
     let mut world = World::loaded("a");
     world.call("a", Input::Poison);
     world.settle();

@@ -1,7 +1,7 @@
 //! The shards of one service that this node should own, by the ring: opened when the ring gives them, closed when it takes
 //! them away, and which of them holds an entity.
 //!
-//! The ring is a hint. Whoever opened a shard's log last owns it; the ring only says who should. Each shard has a task of
+//! The ring is a hint. The process that opened a shard's log last owns it; the ring only says who should. Each shard has a task of
 //! its own here, its keeper (`keeper.rs`), which follows the ring and nothing else.
 
 mod confirmation;
@@ -65,7 +65,7 @@ enum Standing {
 }
 
 impl ShardOpener {
-    /// `None` when somebody else has opened it meanwhile.
+    /// `None` when another process has opened it meanwhile.
     async fn open(&self, number: u32, of: u32) -> StorageResult<Option<ShardHandle>> {
         let log = LogId(format!("{}/{number}", self.ownership.service.name()));
         let (kinds, store) = (self.kinds.clone(), self.store.clone());

@@ -3,7 +3,7 @@
 /// Why a shard stopped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stop {
-    /// Somebody else has opened the log.
+    /// Another process has opened the log.
     Fenced,
     /// By request, everything written.
     Closed,

@@ -19,7 +19,7 @@ pub(crate) struct TailEntry {
     pub(crate) key: EntityKey,
     pub(crate) changes: Vec<Bytes>,
     /// Why it cannot be served from here on; empty for a transition.
-    pub(crate) set_aside: String,
+    pub(crate) quarantined: String,
 }
 
 /// Reads the tail; refuses one with holes, with groups that cannot be read, or with entities of a kind that is not hosted here.
@@ -53,7 +53,9 @@ pub(crate) fn read_tail(
 
 fn read_entries(group: Bytes, is_hosted: impl Fn(KindId) -> bool) -> Result<Vec<TailEntry>, String> {
     let entries = decode_group(group)?.entries.into_iter().map(|entry| match entry.key() {
-        Some(key) if is_hosted(key.kind) => Ok(TailEntry { key, changes: entry.changes, set_aside: entry.set_aside }),
+        Some(key) if is_hosted(key.kind) => {
+            Ok(TailEntry { key, changes: entry.changes, quarantined: entry.quarantined })
+        }
         _ => Err(format!("an entity of kind {}, which is not served here", entry.kind)),
     });
     entries.collect()

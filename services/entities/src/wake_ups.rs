@@ -2,10 +2,10 @@
 //!
 //! Rows lie in buckets by log and time. A row goes into the bucket of its due time or of the watermark, whichever is
 //! later; buckets are read ahead of time, once, and those without rows are skipped ([`buckets`]); a bucket is dropped only after a watermark beyond it is durable, and
-//! before the watermark moves, the rows of whoever is still due or owes something, or was when the log last became durable,
+//! before the watermark moves, the rows of entities that are still due or owe something, or were when the log last became durable,
 //! are written again beyond it.
 //!
-//! A drop has no fence, and may come arbitrarily late from an owner that is none any more. It harms nobody: it names buckets
+//! A drop has no fence, and may come arbitrarily late from an owner that is none any more. It does no harm: it names buckets
 //! below a watermark that was durable when it was decided on. Watermarks never go back, so every later owner found that
 //! one or a later one when it opened the log, reads from there on, and writes rows there or beyond. Nor do late rows of a
 //! former owner: what they stand for is in the tail that the next owner recovered, since the log is trimmed only above
@@ -34,11 +34,11 @@ use crate::obligations::BACKOFF;
 use crate::panics::caught;
 use crate::{EntityKey, Env, RowAddress};
 
-/// The time in rows of entities that are to be looked at as soon as somebody reads them, whatever clock that is read by.
+/// The time in rows of entities that are to be looked at as soon as they are read, whatever clock that is read by.
 const AT_ONCE: Timestamp = Timestamp::EPOCH;
 /// How long to wait at most before looking again at what waits for the wall clock, which may be set meanwhile.
 const HELD_REST: Duration = Duration::from_secs(5);
-/// The place of an entity that is only looked at, among those to be loaded: behind whoever is due.
+/// The place of an entity that is only looked at, among those to be loaded: behind those that are due.
 const LAST: Timestamp = Timestamp::MAX;
 /// How long to wait before trying again to move a watermark that could not be moved.
 const WATERMARK_REST: Duration = Duration::from_secs(60);
@@ -138,7 +138,7 @@ impl WakeUps {
     }
 
     /// Schedules the entity's next wake-up. `woken`: a wake-up has just been delivered; `changed`: the state is new. Says whether
-    /// the entity was woken in vain.
+    /// the entity was woken for nothing.
     pub(crate) fn schedule(&mut self, slot: &mut Slot, woken: bool, changed: bool, moment: Moment) -> bool {
         let now = moment.now;
         if woken {

@@ -23,9 +23,9 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskCompletedRequest, StartWorkflowExecutionRequest};
 use execution::{
     ActivityResult, ActivitySelector, CompleteActivity, CompleteWorkflowTask, Env, Heartbeat, Input, Limits, Signal,
-    Start, StartActivity, StartTask, StartWorkflowTask, TaskId, Workflow, decide, next_wake_up, owed_changes,
+    Start, StartActivity, StartTask, StartWorkflowTask, Workflow, decide, next_wake_up, owed_changes,
 };
-use ids::{Timestamp, WallClock};
+use ids::{TaskRef, Timestamp, WallClock};
 
 #[global_allocator]
 static ALLOCATOR: allocated::Counting = allocated::Counting;
@@ -97,7 +97,7 @@ impl Steps {
     }
 
     fn start_activity(&mut self, scheduled_event_id: i64) {
-        let task = TaskId { scheduled_event_id, attempt: 1, stamp: 0 };
+        let task = TaskRef { scheduled_event_id, attempt: 1, stamp: 0 };
         self.say(Input::new(self.run_id(), StartActivity(taken(task))));
     }
 
@@ -147,7 +147,7 @@ fn schedule(number: usize) -> Command {
     }
 }
 
-fn taken(task: TaskId) -> StartTask {
+fn taken(task: TaskRef) -> StartTask {
     let identity = "1234@worker.example".to_owned();
     StartTask { task, request_id: "018f2b1c-1111-7222-8333-777788889999".to_owned(), identity, worker_version: None }
 }

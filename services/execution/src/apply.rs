@@ -31,7 +31,7 @@ impl Workflow {
             Change::Run(change) => {
                 self.absent.remove(&change.run_id);
                 if !self.runs.contains_key(&change.run_id) {
-                    self.runs.insert(Arc::new(Run::unborn(change.run_id.clone())));
+                    self.runs.insert(Arc::new(Run::empty(change.run_id.clone())));
                 }
                 self.runs.update(&change.run_id, |run| Arc::make_mut(run).apply(change)).unwrap_or(Ok(()))?;
             }
@@ -383,7 +383,7 @@ impl Run {
             Fact::TransientStarted(start) => {
                 self.change_task(|task| task.begin(task.scheduled_event_id + 1, start.clone()))
             }
-            Fact::TransientLost(_) => {
+            Fact::TransientFailed(_) => {
                 let attempt = self.task.as_ref().map_or(0, |task| task.attempt);
                 self.lose_task(false);
                 self.core.task_failures = self.core.task_failures.max(attempt);

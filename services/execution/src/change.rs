@@ -82,13 +82,13 @@ pub enum Fact {
     /// It is started.
     #[prost(message, tag = "23")]
     TransientStarted(TaskStart),
-    /// It is lost, by a failure or a timeout, and leaves no trace in the history but the count of failures.
+    /// It ends by a failure or a timeout, and leaves no trace in the history but the count of failures.
     #[prost(message, tag = "24")]
-    TransientLost(Empty),
+    TransientFailed(Empty),
     /// Its backoff is over.
     #[prost(message, tag = "25")]
     TransientDue(Empty),
-    /// Matching keeps the workflow task durably.
+    /// Matching has persisted the workflow task.
     #[prost(message, tag = "26")]
     TaskBacklogged(Empty),
     /// While the workflow task is started, signals wait outside.

@@ -1,5 +1,5 @@
 //! What a run waits for, counted as it comes, changes and goes: its bytes in the row and in memory, and when the first of it
-//! is due. So nobody has to add that up at each step.
+//! is due. So no step has to add that up.
 
 use std::collections::BTreeMap;
 use std::mem::size_of;
@@ -306,7 +306,7 @@ mod tests {
                 1 => drop(timers.insert(timer("b"))),
                 2 => timers.change("a", |timer| timer.fires_at = 3),
                 3 => timers.change("b", |timer| timer.fires_at = 1 << 60),
-                4 => drop(timers.remove("nobody")),
+                4 => drop(timers.remove("unknown")),
                 _ => timers.retain(|timer| timer.timer_id == "b"),
             }
             assert_eq!(timers.bytes(), recount(&timers), "after step {step}");
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_is_told_from_what_is_not_yet() {
+    fn what_is_due_is_distinguished_from_what_is_not_yet() {
         let at = |name: &str, fires_at| Arc::new(Timer { fires_at, ..(*timer(name)).clone() });
         let timers: SharedMap<_> = [at("a", 9), at("b", 2), at("c", 5), at("d", 12)].into_iter().collect();
         let due = |now| timers.due(Timestamp::from_nanos(now)).iter().map(|timer| &*timer.timer_id).collect::<Vec<_>>();

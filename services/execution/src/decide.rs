@@ -87,7 +87,7 @@ fn settle<A: Asked>(on: Target<'_>, decided: Decision<'_, A::Reply>) -> Result<T
     }
 }
 
-/// Ends the transition, or what the limits make of it.
+/// Ends the transition, as the limits allow.
 fn finish<R>(mut draft: Draft<'_>, reply: R) -> Transition
 where
     R: FnOnce(&Workflow) -> Result<crate::Reply, Rejection>,

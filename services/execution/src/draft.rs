@@ -23,9 +23,9 @@ use crate::requests::{RequestKind, request_key};
 use crate::run::Run;
 use crate::workflow::Workflow;
 
-/// What goes with an event beside its attributes.
+/// What an event carries beside its attributes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Notes {
+pub(crate) struct EventMetadata {
     pub(crate) user_metadata: Option<UserMetadata>,
     pub(crate) links: Vec<Link>,
     pub(crate) markers: Vec<EventGroupMarker>,
@@ -37,11 +37,11 @@ pub(crate) struct Draft<'a> {
     pub(crate) before: &'a Workflow,
     pub(crate) next: Workflow,
     chain: Vec<ChainFact>,
-    runs: Vec<Touched>,
+    runs: Vec<RunChanges>,
     drawn: u64,
 }
 
-struct Touched {
+struct RunChanges {
     run_id: String,
     steps: Vec<Step>,
     events: BatchDraft,
@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
     /// Begins a run that does not exist yet.
     pub(crate) fn create(&mut self, run_id: &str) -> RunDraft<'_, 'a> {
         self.next.absent.remove(run_id);
-        self.next.runs.insert(Arc::new(Run::unborn(run_id.to_owned())));
+        self.next.runs.insert(Arc::new(Run::empty(run_id.to_owned())));
         self.at(run_id)
     }
 
@@ -136,9 +136,9 @@ impl<'a> Draft<'a> {
         changed.expect("a draft touches only runs in memory")
     }
 
-    fn touched(&mut self, run_id: &str) -> &mut Touched {
+    fn touched(&mut self, run_id: &str) -> &mut RunChanges {
         let at = self.runs.iter().position(|touched| touched.run_id == run_id).unwrap_or_else(|| {
-            self.runs.push(Touched { run_id: run_id.to_owned(), steps: Vec::new(), events: BatchDraft::default() });
+            self.runs.push(RunChanges { run_id: run_id.to_owned(), steps: Vec::new(), events: BatchDraft::default() });
             self.runs.len() - 1
         });
         &mut self.runs[at]
@@ -187,15 +187,15 @@ impl<'a> RunDraft<'_, 'a> {
 
     /// Records an event; its id. See [`RunDraft::event_with`].
     pub(crate) fn event(&mut self, attributes: Attributes) -> i64 {
-        self.event_with(attributes, Notes::default())
+        self.event_with(attributes, EventMetadata::default())
     }
 
     /// Records an event with notes: in the history, or, if it comes from outside while a worker has the workflow task, in
     /// the buffer. Its id, 0 if buffered.
-    pub(crate) fn event_with(&mut self, attributes: Attributes, notes: Notes) -> i64 {
+    pub(crate) fn event_with(&mut self, attributes: Attributes, metadata: EventMetadata) -> i64 {
         let Meaning { kind, recording, .. } = events::meaning(&attributes);
         let is_busy = self.task.as_ref().is_some_and(|task| task.is_started());
-        let mut event = self.new_event(kind, attributes, notes);
+        let mut event = self.new_event(kind, attributes, metadata);
         if is_busy && recording == Recording::Buffered {
             self.fact(Fact::Buffered(Box::new(event)));
             return 0;
@@ -204,14 +204,14 @@ impl<'a> RunDraft<'_, 'a> {
         self.append(event)
     }
 
-    fn new_event(&self, kind: EventType, attributes: Attributes, notes: Notes) -> HistoryEvent {
+    fn new_event(&self, kind: EventType, attributes: Attributes, metadata: EventMetadata) -> HistoryEvent {
         HistoryEvent {
             worker_may_ignore: kind == EventType::WorkflowExecutionOptionsUpdated,
             event_time: Some(wire_time(self.now())),
             event_type: kind as i32,
-            user_metadata: notes.user_metadata,
-            links: notes.links,
-            event_group_markers: notes.markers,
+            user_metadata: metadata.user_metadata,
+            links: metadata.links,
+            event_group_markers: metadata.markers,
             attributes: Some(attributes),
             ..HistoryEvent::default()
         }

@@ -42,9 +42,9 @@ pub(crate) enum Effect<'a> {
     StartsTask(&'a WorkflowTaskStartedEventAttributes),
     /// The worker has decided.
     CompletesTask(&'a WorkflowTaskCompletedEventAttributes),
-    /// The workflow task is lost by a failure.
+    /// The workflow task failed.
     FailsTask,
-    /// The workflow task is lost by a timeout.
+    /// The workflow task timed out.
     TimesOutTask(TimeoutType),
     /// From now on an activity is pending under the event's id.
     OpensActivity(&'a ActivityTaskScheduledEventAttributes),

@@ -61,7 +61,7 @@ pub(crate) fn server_failure(message: &str) -> Failure {
     }
 }
 
-/// A run's timeout, as the next run hears of it.
+/// A run's timeout, as the next run gets it.
 pub(crate) fn workflow_timeout_failure() -> Failure {
     Failure { message: "workflow timeout".to_owned(), ..timeout_failure(TimeoutType::StartToClose, None, None) }
 }

@@ -1,5 +1,6 @@
 //! What can be asked of a workflow ID.
 
+use ids::TaskRef;
 use std::sync::Arc;
 
 use api::temporal::api::common::v1::{Header, Link, Payloads, WorkerVersionStamp, WorkflowExecution};
@@ -14,7 +15,7 @@ use api::temporal::api::workflowservice::v1::{
 };
 
 use crate::chain::Chain;
-use crate::refs::{RunRef, TaskId};
+use crate::refs::RunRef;
 use crate::reply::{ActivityTaken, HeartbeatNoted, Reply, Signalled, Started, TaskCompleted, TaskTaken};
 use crate::requests::RequestKind;
 use crate::run::Run;
@@ -113,7 +114,7 @@ asks! {
     ChildClosed -> ();
     /// The parent close policy has been carried out on a child (or it was gone already).
     ChildReleased -> ();
-    /// The parent knows that this run's chain has closed (or is gone itself).
+    /// The parent has been notified that this run's chain has closed (or is gone itself).
     ParentNotified -> ();
     /// How signalling another workflow ended.
     ExternalSignalled -> ();
@@ -290,7 +291,7 @@ pub struct StartActivity(pub StartTask);
 #[derive(Clone, Debug, Default)]
 pub struct StartTask {
     /// The task.
-    pub task: TaskId,
+    pub task: TaskRef,
     /// The poller's request: repeated starts with the same id get the same answer.
     pub request_id: String,
     /// The poller.
@@ -303,7 +304,7 @@ pub struct StartTask {
 #[derive(Clone, Debug)]
 pub struct CompleteWorkflowTask {
     /// The task, as its token says.
-    pub task: TaskId,
+    pub task: TaskRef,
     /// The request.
     pub request: RespondWorkflowTaskCompletedRequest,
     /// Whether buffered queries are waiting, which wants another task when this one could not carry them.
@@ -314,7 +315,7 @@ pub struct CompleteWorkflowTask {
 #[derive(Clone, Debug)]
 pub struct FailWorkflowTask {
     /// The task, as its token says.
-    pub task: TaskId,
+    pub task: TaskRef,
     /// The request.
     pub request: RespondWorkflowTaskFailedRequest,
 }
@@ -385,7 +386,7 @@ pub struct ActivityOffered(pub TaskOffered);
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskOffered {
     /// The task.
-    pub task: TaskId,
+    pub task: TaskRef,
     /// The end.
     pub outcome: Offered,
 }
@@ -395,9 +396,9 @@ pub struct TaskOffered {
 pub enum Offered {
     /// A poller took it, or it was found stale.
     Taken,
-    /// It waits durably in matching.
-    Kept,
-    /// Sticky only: nobody is there.
+    /// It is persisted in matching.
+    Persisted,
+    /// Sticky only: no worker polls the queue.
     Refused,
 }
 

@@ -37,7 +37,7 @@ fn of_run(run: &Run) -> Result<(), String> {
     }
     for activity in run.activities.values() {
         if activity_state(activity) == ActivityState::Started && activity.progress.request_id.is_empty() {
-            return Err(format!("activity {} is started by nobody", activity.scheduled_event_id));
+            return Err(format!("activity {} is started by no poller", activity.scheduled_event_id));
         }
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! A workflow execution as a value: what a workflow ID's chain of runs is, how an input changes it, what it owes to the
-//! outside and when it wants to be looked at again.
+//! outside and when it is due to wake up.
 //!
 //! Absent on purpose: tokio, clocks, randomness, I/O, logging. Everything a decision needs comes in [`Env`] or [`Input`].
 //!
@@ -52,7 +52,7 @@ pub use pending::{
     Activity, ActivityProgress, ActivityState, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer,
     activity_state,
 };
-pub use refs::{RunRef, TaskId};
+pub use refs::RunRef;
 pub use reply::{
     ActivityTaken, HeartbeatNoted, Rejection, Reply, Signalled, Started, TaskCompleted, TaskTaken, Transition,
 };

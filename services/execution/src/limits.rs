@@ -41,7 +41,7 @@ pub struct Limits {
     pub workflow_task_timeout_max: Duration,
     /// How long local activities may stretch a workflow task by heartbeats.
     pub workflow_task_heartbeat_max: Duration,
-    /// The most that a workflow task's retry is put off.
+    /// The longest backoff of a workflow task's retry.
     pub workflow_task_backoff_max: Duration,
     /// Signal, start and cancel request ids kept per workflow ID.
     pub request_ids_max: usize,

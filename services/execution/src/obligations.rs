@@ -9,7 +9,7 @@ use std::sync::Arc;
 use api::temporal::api::common::v1::{Priority, WorkflowExecution};
 use api::temporal::api::enums::v1::ParentClosePolicy;
 use api::temporal::api::history::v1::history_event::Attributes;
-use ids::Timestamp;
+use ids::{TaskRef, Timestamp};
 
 use crate::indexes::{Relation, Unanswered};
 use crate::pending::{Activity, activity_state};
@@ -30,14 +30,7 @@ pub struct ObligationId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Owed {
     /// To offer a dispatch of the workflow task.
-    WorkflowTask {
-        /// Its WorkflowTaskScheduled event.
-        scheduled_event_id: i64,
-        /// From 1.
-        attempt: i32,
-        /// Of the dispatch.
-        stamp: i64,
-    },
+    WorkflowTask(TaskRef),
     /// To offer an attempt of an activity.
     Activity {
         /// Its ActivityTaskScheduled event.
@@ -53,7 +46,7 @@ pub enum Owed {
     Cancel(i64),
     /// To carry out the parent close policy on the child of this initiating event.
     ReleaseChild(i64),
-    /// To tell the parent of the close.
+    /// To notify the parent of the close.
     NotifyParent,
 }
 
@@ -61,7 +54,7 @@ impl Display for ObligationId {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         let run_id = &self.run_id;
         match self.owed {
-            Owed::WorkflowTask { scheduled_event_id, attempt, stamp } => {
+            Owed::WorkflowTask(TaskRef { scheduled_event_id, attempt, stamp }) => {
                 write!(f, "w/{run_id}/{scheduled_event_id}/{attempt}/{stamp}")
             }
             Owed::Activity { scheduled_event_id, attempt } => write!(f, "a/{run_id}/{scheduled_event_id}/{attempt}"),
@@ -80,11 +73,7 @@ pub struct TaskOffer {
     /// The run.
     pub run_id: String,
     /// The task.
-    pub scheduled_event_id: i64,
-    /// Its attempt.
-    pub attempt: i32,
-    /// Its stamp; for an activity, 0.
-    pub stamp: i64,
+    pub task: TaskRef,
     /// The queue's name.
     pub task_queue: String,
     /// For a sticky queue: the normal queue's name.
@@ -136,7 +125,7 @@ pub enum Obligation {
         /// Terminate, or request cancel.
         policy: ParentClosePolicy,
     },
-    /// Tell the parent that this chain has closed; answered by `ParentNotified`.
+    /// Notify the parent that this chain has closed; answered by `ParentNotified`.
     NotifyParent {
         /// The last run.
         run_id: String,
@@ -162,7 +151,7 @@ pub fn obligation(workflow: &Workflow, id: &ObligationId) -> Option<Obligation> 
     let is_next = |target: &str| run.indexes.next_to(target).map(Owed::of) == Some(id.owed);
     let run_id = || run.core.run_id.clone();
     match id.owed {
-        Owed::WorkflowTask { .. } => (task_owed(run) == Some(id.owed)).then(|| offer_of_task(run)).flatten(),
+        Owed::WorkflowTask(_) => (task_owed(run) == Some(id.owed)).then(|| offer_of_task(run)).flatten(),
         Owed::Activity { scheduled_event_id, .. } => {
             let activity = run.activities.get(&scheduled_event_id);
             let activity = activity.filter(|activity| activity_owed(activity) == Some(id.owed))?;
@@ -211,12 +200,11 @@ fn owed_by(run: &Run) -> Vec<ObligationId> {
 
 fn task_owed(run: &Run) -> Option<Owed> {
     let task = run.task.as_ref().filter(|task| task.is_offerable())?;
-    let (scheduled_event_id, attempt, stamp) = (task.scheduled_event_id, task.attempt, task.stamp);
-    Some(Owed::WorkflowTask { scheduled_event_id, attempt, stamp })
+    Some(Owed::WorkflowTask(task.id()))
 }
 
 fn activity_owed(activity: &Activity) -> Option<Owed> {
-    let is_owed = activity_state(activity).is_waiting_for_poller() && !activity.progress.kept;
+    let is_owed = activity_state(activity).is_waiting_for_poller() && !activity.progress.persisted;
     let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
     is_owed.then_some(Owed::Activity { scheduled_event_id, attempt })
 }
@@ -258,9 +246,7 @@ fn offer_of_task(run: &Run) -> Option<Obligation> {
     let sticky = expires_at.map(|_| run.core.sticky_queue.clone());
     Some(Obligation::OfferWorkflowTask(TaskOffer {
         run_id: run.core.run_id.clone(),
-        scheduled_event_id: task.scheduled_event_id,
-        attempt: task.attempt,
-        stamp: task.stamp,
+        task: task.id(),
         sticky_of: sticky.is_some().then(|| normal.clone()),
         task_queue: sticky.unwrap_or(normal),
         priority: run.start.priority.clone(),
@@ -273,9 +259,7 @@ fn offer_of(run: &Run, activity: &Activity) -> Obligation {
     let expires_at = activity.next_schedule_deadline();
     Obligation::OfferActivity(TaskOffer {
         run_id: run.core.run_id.clone(),
-        scheduled_event_id: activity.scheduled_event_id,
-        attempt: activity.progress.attempt,
-        stamp: 0,
+        task: TaskRef { scheduled_event_id: activity.scheduled_event_id, attempt: activity.progress.attempt, stamp: 0 },
         task_queue: activity.task_queue_name().to_owned(),
         sticky_of: None,
         priority: activity.schedule.priority.clone().or_else(|| run.start.priority.clone()),

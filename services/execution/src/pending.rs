@@ -62,9 +62,9 @@ pub struct ActivityProgress {
     /// The ActivityTaskCancelRequested event; 0 for none.
     #[prost(int64, tag = "10")]
     pub cancel_requested_event_id: i64,
-    /// Whether matching keeps this attempt's task durably.
+    /// Whether matching has persisted this attempt's task.
     #[prost(bool, tag = "11")]
-    pub kept: bool,
+    pub persisted: bool,
     /// Whether this attempt's backoff is over, so that its task may be offered.
     #[prost(bool, tag = "12")]
     pub due: bool,
@@ -75,7 +75,7 @@ pub struct ActivityProgress {
 pub enum ActivityState {
     /// A retry waits for its time.
     BackingOff,
-    /// Nobody has taken the task yet.
+    /// No poller has taken the task yet.
     Waiting,
     /// A worker runs it.
     Started,

@@ -23,14 +23,3 @@ impl From<&str> for RunRef {
         run_id.to_owned().into()
     }
 }
-
-/// A dispatched task of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TaskId {
-    /// The event that scheduled it.
-    pub scheduled_event_id: i64,
-    /// The attempt.
-    pub attempt: i32,
-    /// The dispatch; for an activity, 0.
-    pub stamp: i64,
-}

@@ -119,7 +119,7 @@ pub struct TaskCompleted {
     pub eager_activities: Vec<Arc<Activity>>,
 }
 
-/// What a worker hears that reports on an activity.
+/// The answer to a worker that reports on an activity.
 #[derive(Clone, Copy, Debug)]
 pub struct HeartbeatNoted {
     /// The workflow wants it cancelled.

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_double_up_to_a_hundred_times_the_first_unless_told_otherwise() {
+    fn intervals_double_up_to_a_hundred_times_the_first_unless_set_otherwise() {
         let retry = ResolvedRetry::of(&RetryPolicy::default());
         let seconds = |attempt| retry.interval_after(attempt).as_secs();
         assert_eq!(

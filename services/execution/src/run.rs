@@ -106,7 +106,7 @@ pub struct RunCore {
     /// How long a task may wait on that queue.
     #[prost(int64, tag = "9")]
     pub sticky_timeout_nanos: i64,
-    /// Until when the first workflow task is put off (start delay, cron, retry).
+    /// Until when the first workflow task is delayed (start delay, cron, retry).
     #[prost(int64, tag = "10")]
     pub first_task_at: i64,
     /// Whether cancellation was requested.
@@ -121,7 +121,7 @@ pub struct RunCore {
     /// The stamp of the last dispatch.
     #[prost(int64, tag = "14")]
     pub last_stamp: i64,
-    /// Whether the parent is yet to be told that the chain has closed.
+    /// Whether the parent is yet to be notified that the chain has closed.
     #[prost(bool, tag = "15")]
     pub owes_parent: bool,
     /// The run that follows this one in the chain; empty for none.
@@ -157,7 +157,7 @@ pub struct TimeoutsOf {
 
 impl Run {
     /// A run before its first event.
-    pub fn unborn(run_id: String) -> Self {
+    pub fn empty(run_id: String) -> Self {
         Self {
             core: RunCore {
                 run_id,

@@ -12,7 +12,7 @@ use crate::{Chain, Run};
 pub struct Workflow {
     /// The chain of runs.
     pub chain: Arc<Chain>,
-    /// Live runs (open, or owing something), and closed ones that somebody asked about lately; by run id.
+    /// Live runs (open, or owing something), and closed ones that were asked for lately; by run id.
     pub runs: SharedMap<Arc<Run>>,
     /// Runs that were looked up and do not exist.
     pub absent: BTreeSet<String>,

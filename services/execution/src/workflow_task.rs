@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use api::temporal::api::common::v1::WorkerVersionStamp;
-use ids::Timestamp;
-
-use crate::refs::TaskId;
+use ids::{TaskRef, Timestamp};
 
 /// A workflow task that is scheduled or started. Times in nanoseconds since the epoch.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +20,7 @@ pub struct WorkflowTask {
     pub first_scheduled_at: i64,
     /// Start to close.
     pub timeout_nanos: i64,
-    /// The task before it wanted to close the run and was refused for news: while this one is started, signals wait
+    /// The task before it wanted to close the run and was refused for new events: while this one is started, signals wait
     /// outside, or a workflow that gets them faster than it decides could never close.
     pub keeps_signals_out: bool,
     /// Where its events are, and where it stands.
@@ -102,8 +100,8 @@ pub struct TaskStart {
 
 impl WorkflowTask {
     /// Names it within its run.
-    pub fn id(&self) -> TaskId {
-        TaskId { scheduled_event_id: self.scheduled_event_id, attempt: self.attempt, stamp: self.stamp }
+    pub fn id(&self) -> TaskRef {
+        TaskRef { scheduled_event_id: self.scheduled_event_id, attempt: self.attempt, stamp: self.stamp }
     }
 
     /// Whether its events are not in the history yet.

@@ -21,8 +21,8 @@ use crate::kind::{WorkflowKind, WorkflowPart};
 /// JSON, with indentation. Brings the workflow to memory if it is not there; that is also what says that there is none.
 pub(crate) async fn dump(service: &HistoryService, key: &EntityKey) -> ServiceResult<String> {
     let mut value = look(service, key).await?;
-    if value["in_memory"] == false && value["set_aside"].is_null() {
-        service.ask(key, RunRef::Current, Read).await?;
+    if value["in_memory"] == false && value["quarantined"].is_null() {
+        service.call(key, RunRef::Current, Read).await?;
         value = look(service, key).await?;
     }
     value["kind"] = json!(key.kind.name());
@@ -41,7 +41,7 @@ fn show(view: &EntityView<'_>) -> Value {
         "log": view.log,
         "epoch": view.epoch.0,
         "last_position": view.last.0,
-        "set_aside": view.set_aside.as_deref(),
+        "quarantined": view.quarantined.as_deref(),
         "in_memory": view.slot.is_some(),
     });
     let Some(slot) = &view.slot else { return value };
@@ -144,7 +144,7 @@ fn show_task(task: &WorkflowTask) -> Value {
         "started_at": task.start().and_then(|start| nanos(start.at)),
         "not_before": task.backoff_until().map(time),
         "sticky": task.sticky_until().is_some(),
-        "kept_by_matching": task.is_backlogged(),
+        "persisted_by_matching": task.is_backlogged(),
         "identity": task.start().map(|start| &start.identity),
     })
 }
@@ -162,7 +162,7 @@ fn show_activity(activity: &Activity) -> Value {
         "started_at": nanos(progress.started_at),
         "heartbeat_at": nanos(progress.heartbeat_at),
         "cancel_requested": activity.cancel_requested(),
-        "kept_by_matching": progress.kept,
+        "persisted_by_matching": progress.persisted,
         "has_failed_before": progress.last_failure.is_some(),
     })
 }

@@ -1,7 +1,7 @@
-//! What shards ask of this service: to carry out what workflows owe, and to wake those who wait for a workflow.
+//! What shards need of this service: carrying out what workflows owe, and waking callers that wait for a workflow.
 //!
 //! Everything is idempotent by ids derived from the run and the event that owes it. What cannot be done now is answered
-//! with nothing; the shard asks again, more and more slowly.
+//! with nothing; the shard retries, with backoff.
 
 mod children;
 mod externals;
@@ -19,12 +19,12 @@ use crate::kind::WorkflowKind;
 use crate::watch::Watchers;
 
 /// The service, as its shards see it.
-pub(crate) struct Surroundings {
+pub(crate) struct WorkflowHost {
     pub(crate) service: Weak<HistoryService>,
     pub(crate) watchers: Watchers,
 }
 
-impl Host<WorkflowKind> for Surroundings {
+impl Host<WorkflowKind> for WorkflowHost {
     fn carry_out(self: Arc<Self>, key: EntityKey, obligation: Obligation) -> BoxFuture<Option<Input>> {
         match self.service.upgrade() {
             Some(service) => Box::pin(async move { carry_out(&service, &key, obligation).await }),
@@ -36,7 +36,7 @@ impl Host<WorkflowKind> for Surroundings {
         self.watchers.wake(key);
     }
 
-    /// Whoever waits looks again, and is told where the workflow is not served any more.
+    /// Waiting callers look again, and get an error where the workflow is not served any more.
     fn closed(&self, shard: u32) {
         if let Some(service) = self.service.upgrade() {
             self.watchers.wake_all(|key| service.shard_of(key) == Some(shard));
@@ -65,7 +65,7 @@ fn derived_request_id(run_id: &str, event_id: i64) -> String {
     format!("{run_id}/{event_id}")
 }
 
-/// Notes why an obligation has to wait.
-fn put_off(key: &EntityKey, what: &str, error: &ServiceError) {
-    tracing::debug!(workflow = %key.id, namespace = %key.namespace, %error, "{what} has to wait");
+/// Logs why an obligation is retried later.
+fn log_delay(key: &EntityKey, what: &str, error: &ServiceError) {
+    tracing::debug!(workflow = %key.id, namespace = %key.namespace, %error, "{what} failed, retrying");
 }

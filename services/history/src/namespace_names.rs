@@ -1,4 +1,4 @@
-//! What namespaces are called. Stored data knows them by id only; activity tasks and children are told the name.
+//! What namespaces are called. Stored data knows them by id only; activity tasks and children carry the name.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use calls::{CallContext, Namespace};
 use ids::NamespaceId;
 
-/// Tells a namespace's name by its id, for those that no request has named since the start.
+/// Looks a namespace's name up by its id, for those that no request has named since the start.
 pub type LookUpName = Arc<dyn Fn(&NamespaceId) -> Option<Arc<Namespace>> + Send + Sync>;
 
 /// Names learned from requests.
@@ -16,7 +16,7 @@ pub(crate) struct NamespaceNames {
 }
 
 impl NamespaceNames {
-    /// Asks `look_up` for names that no request has told.
+    /// Asks `look_up` for names that no request has carried.
     pub(crate) fn new(look_up: LookUpName) -> Self {
         Self { known: RwLock::default(), look_up }
     }

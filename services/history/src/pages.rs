@@ -12,7 +12,7 @@ use crate::kind::{decode_history, history_key, history_range, run_partition};
 
 /// A page ends once its events take this much, as encoded.
 const PAGE_BYTES: usize = 2 << 20;
-/// Rows asked for at first: one may be as large as a request, and nothing tells before it is read.
+/// Rows asked for at first: one may be as large as a request, and its size is unknown before it is read.
 const FIRST_ROWS: usize = 8;
 /// Rows asked for at a time at the most.
 const MOST_ROWS: usize = 128;
@@ -91,7 +91,7 @@ pub(crate) async fn read_forward(
                 next = last + 1;
             }
             if !rows.more && next < stored_end && !page.is_full() {
-                return Err(lost(run, next));
+                return Err(missing(run, next));
             }
         }
         next = page.events.last().map_or(next, |event| event.event_id + 1);
@@ -137,13 +137,13 @@ pub(crate) async fn read_backward(
             }
             let (events, share) = decode_batch(row.value)?;
             if events.last().is_none_or(|last| last.event_id < next) {
-                return Err(lost(run, next));
+                return Err(missing(run, next));
             }
             page.add(events.into_iter().rev().filter(|event| event.event_id <= next), share);
             next = page.events.last().map_or(next, |event| event.event_id - 1);
         }
         if !rows.more && next >= 1 && !page.is_full() {
-            return Err(lost(run, next));
+            return Err(missing(run, next));
         }
     }
     Ok(page)
@@ -171,10 +171,10 @@ fn decode_batch(bytes: Bytes) -> ServiceResult<(Vec<HistoryEvent>, usize)> {
 fn check_batch(run: &Run, events: &[HistoryEvent], expected: i64) -> ServiceResult<i64> {
     match (events.first(), events.last()) {
         (Some(first), Some(last)) if first.event_id == expected => Ok(last.event_id),
-        _ => Err(lost(run, expected)),
+        _ => Err(missing(run, expected)),
     }
 }
 
-fn lost(run: &Run, event_id: i64) -> ServiceError {
+fn missing(run: &Run, event_id: i64) -> ServiceError {
     ServiceError::DataLoss(format!("event {event_id} of run {} is missing from its history", run.core.run_id))
 }

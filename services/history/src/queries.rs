@@ -27,7 +27,7 @@ struct Waiting {
     answer: oneshot::Sender<WorkflowQueryResult>,
 }
 
-/// A query that waits. Dropping it gives it up.
+/// A query that waits. Dropping it cancels it.
 pub(crate) struct Buffered<'a> {
     queries: &'a BufferedQueries,
     run: RunName,
@@ -35,7 +35,7 @@ pub(crate) struct Buffered<'a> {
     pub(crate) answer: oneshot::Receiver<WorkflowQueryResult>,
 }
 
-/// Queries of a completion that is being decided: nobody else answers or gives them up meanwhile.
+/// Queries of a completion that is being decided: nothing else answers or drops them meanwhile.
 pub(crate) struct Carried {
     queries: BTreeMap<String, Waiting>,
 }
@@ -90,7 +90,7 @@ impl BufferedQueries {
 }
 
 impl Carried {
-    /// The completion counts: answers what it answers. Whoever is left without an answer asks again in another way.
+    /// The completion counts: answers what it answers. Callers left without an answer take another route.
     pub(crate) fn answer(mut self, results: BTreeMap<String, WorkflowQueryResult>) {
         for (id, result) in results {
             if let Some(waiting) = self.queries.remove(&id) {

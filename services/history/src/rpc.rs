@@ -181,8 +181,8 @@ impl History for HistoryService {
         record_activity_task_started::record_activity_task_started(self, ctx, request).await
     }
 
-    async fn send_to_workflow(&self, ctx: &CallContext, tell: SendToWorkflow) -> ServiceResult<Bytes> {
-        self.told_by_peer(&entity(ctx, &tell.workflow_id), tell.message).await
+    async fn send_to_workflow(&self, ctx: &CallContext, sent: SendToWorkflow) -> ServiceResult<Bytes> {
+        self.handle_peer_message(&entity(ctx, &sent.workflow_id), sent.message).await
     }
 
     async fn dump_workflow(&self, ctx: &CallContext, dump: DumpWorkflow) -> ServiceResult<String> {

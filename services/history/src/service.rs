@@ -13,7 +13,7 @@ use settings::HistorySettings;
 use storage::{StorageResult, Store};
 
 use crate::errors::{refused, rejected, unexpected};
-use crate::host::Surroundings;
+use crate::host::WorkflowHost;
 use crate::kind::{Answer, WorkflowKind};
 use crate::namespace_names::{LookUpName, NamespaceNames};
 use crate::queries::BufferedQueries;
@@ -36,7 +36,7 @@ pub struct HistoryService {
 pub struct Neighbours {
     /// Where tasks are offered.
     pub matching: Arc<dyn Matching>,
-    /// Who tells workflows that are not served here what those here owe them.
+    /// Where messages go to workflows that are not served here.
     pub peers: Arc<dyn History>,
     /// Knows the namespaces that no request has named since the start.
     pub names: LookUpName,
@@ -55,7 +55,7 @@ impl HistoryService {
         let Neighbours { matching, peers, names } = neighbours;
         Arc::new_cyclic(|service: &Weak<Self>| {
             let watchers = Watchers::default();
-            let host = Surroundings { service: Weak::clone(service), watchers: watchers.clone() };
+            let host = WorkflowHost { service: Weak::clone(service), watchers: watchers.clone() };
             let opener = ShardOpener {
                 kinds: Kinds::default().with(Arc::new(WorkflowKind::new(limits_of(&settings))), Arc::new(host)),
                 store: store.clone(),
@@ -131,7 +131,7 @@ impl HistoryService {
         self.names.name_of(namespace)
     }
 
-    /// The entity of a workflow ID. Notes the namespace's name on the way.
+    /// The entity of a workflow ID. Remembers the namespace's name.
     pub(crate) fn key(&self, ctx: &CallContext, workflow_id: &str) -> EntityKey {
         self.names.learn(ctx);
         EntityKey::of::<WorkflowKind>(ctx.namespace.id.clone(), workflow_id)
@@ -141,13 +141,13 @@ impl HistoryService {
         self.workflows.shards()
     }
 
-    /// Gives a worker's answer, or another workflow's, to a workflow.
-    pub(crate) async fn tell(&self, key: &EntityKey, input: Input) -> Result<Answer, CallError<Rejection>> {
-        self.workflows.tell(key, input).await
+    /// Gives an input to a workflow: has room of its own and is never refused as overload.
+    pub(crate) async fn send_unshed(&self, key: &EntityKey, input: Input) -> Result<Answer, CallError<Rejection>> {
+        self.workflows.call_unshed(key, input).await
     }
 
-    /// Asks a workflow on a user's behalf.
-    pub(crate) async fn ask<A: Asked>(
+    /// Calls a workflow on a user's behalf.
+    pub(crate) async fn call<A: Asked>(
         &self,
         key: &EntityKey,
         run: impl Into<RunRef>,
@@ -156,19 +156,19 @@ impl HistoryService {
         settled::<A>(self.workflows.call(key, Input::new(run, ask)).await)
     }
 
-    /// Gives a worker's answer to a workflow.
-    pub(crate) async fn give<A: Asked>(
+    /// Gives a worker's answer to a workflow: never refused as overload.
+    pub(crate) async fn call_unshed<A: Asked>(
         &self,
         key: &EntityKey,
         run: impl Into<RunRef>,
         ask: A,
     ) -> ServiceResult<A::Reply> {
-        settled::<A>(self.tell(key, Input::new(run, ask)).await)
+        settled::<A>(self.send_unshed(key, Input::new(run, ask)).await)
     }
 
     /// A run as it is now; an empty run id means the current one.
     pub(crate) async fn read(&self, key: &EntityKey, run_id: &str) -> ServiceResult<Arc<Run>> {
-        self.ask(key, run_id, Read).await
+        self.call(key, run_id, Read).await
     }
 
     /// The most events of a page.

@@ -10,8 +10,8 @@ use api::texts;
 use calls::token::{ActivityTaskToken, HistoryPageToken, WorkflowTaskToken};
 use calls::{ServiceError, ServiceResult};
 use entities::EntityKey;
-use execution::{Activity, Run, TaskId, WorkflowTask, transient_events, wire_time};
-use ids::Timestamp;
+use execution::{Activity, Run, WorkflowTask, transient_events, wire_time};
+use ids::{TaskRef, Timestamp};
 use prost::Message;
 
 use crate::HistoryService;
@@ -166,8 +166,8 @@ pub(crate) async fn task_history(
 }
 
 /// The workflow task that a token names, within its run.
-pub(crate) fn task_id(token: &WorkflowTaskToken) -> TaskId {
-    TaskId { scheduled_event_id: token.scheduled_event_id, attempt: token.attempt, stamp: token.stamp }
+pub(crate) fn task_id(token: &WorkflowTaskToken) -> TaskRef {
+    TaskRef { scheduled_event_id: token.scheduled_event_id, attempt: token.attempt, stamp: token.stamp }
 }
 
 fn is_named(task: &WorkflowTask, token: &WorkflowTaskToken) -> bool {

@@ -43,7 +43,7 @@ impl Watchers {
         }
     }
 
-    /// Has those look again who wait for one of these workflows.
+    /// Wakes the callers that wait for one of these workflows.
     pub(crate) fn wake_all(&self, is_meant: impl Fn(&EntityKey) -> bool) {
         let waiting = self.lock();
         let meant = waiting.by_key.iter().filter(|(key, _)| is_meant(key));

@@ -5,11 +5,13 @@
 mod kind;
 mod names;
 mod slot;
+mod task;
 mod timestamp;
 mod wall_clock;
 
 pub use kind::KindId;
 pub use names::{NamespaceId, RunId, WorkflowId};
 pub use slot::{SLOTS, ShardId, Slot};
+pub use task::{TaskKey, TaskRef};
 pub use timestamp::Timestamp;
 pub use wall_clock::WallClock;

@@ -9,9 +9,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use calls::{
-    CallContext, OfferedTask, RecordStart, RecordedStart, Relayed, ServiceError, TaskKey, TaskQueueKind, TaskStart,
-};
+use calls::{CallContext, OfferedTask, RecordStart, RecordedStart, Relayed, ServiceError, TaskQueueKind, TaskStart};
 use futures::FutureExt;
 use prost::Message;
 use runtime::Backoff;
@@ -111,7 +109,7 @@ impl Core {
                     return;
                 }
                 Recorded::NoAnswer(error) => {
-                    tracing::debug!(task = ?delivery.record.task.task, %error, attempt, "history did not record a start");
+                    tracing::debug!(task = ?delivery.record.task.key, %error, attempt, "history did not record a start");
                 }
             }
             let is_last = match queue.is_lost() {
@@ -132,7 +130,7 @@ impl Core {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
         loop {
-            match self.partitions.tell(&key, Input::Acknowledge(vec![position])).await {
+            match self.partitions.call_unshed(&key, Input::Acknowledge(vec![position])).await {
                 Ok(_) | Err(ShardError::Quarantined(_)) => return true,
                 Err(_) if queue.is_lost() || self.closing.is_cancelled() => return false,
                 Err(error) => tracing::debug!(?key, %error, "cannot acknowledge a task yet, retrying"),
@@ -240,13 +238,7 @@ fn start_of(queue: &TaskQueue, poller: &PollerDescription) -> TaskStart {
 fn offered_task(queue: &TaskQueue, task: &Task, normal_name: String) -> OfferedTask {
     OfferedTask {
         queue: queue.name.clone(),
-        task: TaskKey {
-            workflow_id: task.workflow_id.clone(),
-            run_id: task.run_id.clone(),
-            scheduled_event_id: task.scheduled_event_id,
-            attempt: task.attempt,
-            stamp: task.stamp,
-        },
+        key: task.key.clone(),
         normal_name,
         priority: task.priority.clone(),
         scheduled_at: task.scheduled_at,

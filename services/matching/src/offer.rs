@@ -226,13 +226,8 @@ fn closing() -> ServiceError {
 }
 
 fn task_of(offered: &OfferedTask) -> Task {
-    let key = &offered.task;
     Task {
-        workflow_id: key.workflow_id.clone(),
-        run_id: key.run_id.clone(),
-        scheduled_event_id: key.scheduled_event_id,
-        attempt: key.attempt,
-        stamp: key.stamp,
+        key: offered.key.clone(),
         priority: offered.priority.clone(),
         scheduled_at: offered.scheduled_at,
         expires_at: offered.expires_at,

@@ -340,7 +340,7 @@ impl Core {
     async fn send_until_done(&self, queue: &TaskQueue, partition: u32, input: Input) {
         let key = queue.partition(partition).key();
         let mut backoff = BACKOFF;
-        while let Err(error) = self.partitions.tell(&key, input.clone()).await {
+        while let Err(error) = self.partitions.call_unshed(&key, input.clone()).await {
             tracing::debug!(?key, %error, "cannot acknowledge a task");
             let is_over = self.closing.is_cancelled() || queue.is_lost();
             if is_over || matches!(error, ShardError::Quarantined(_)) {

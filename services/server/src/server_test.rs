@@ -1,8 +1,9 @@
 //! Servers that start, join and stop, with real voters, on stores in memory that they share.
 
+use ids::{TaskKey, TaskRef};
 use std::path::Path;
 
-use calls::{CallContext, OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
+use calls::{CallContext, OfferOutcome, OfferedTask, QueueName, TaskQueueKind};
 use cluster::Sharded;
 use membership::{ClusterSettings as Founding, InitialVoter, MemberSettings, VoterSettings};
 use settings::{MembershipSettings, RemoteSettings};
@@ -182,12 +183,10 @@ fn ctx() -> CallContext {
 fn task(number: i64) -> OfferedTask {
     OfferedTask {
         queue: QueueName { namespace: "n".into(), name: "q".to_owned(), kind: TaskQueueKind::Activity },
-        task: TaskKey {
+        key: TaskKey {
             workflow_id: format!("w-{number}").into(),
             run_id: "r".into(),
-            scheduled_event_id: number,
-            attempt: 1,
-            stamp: 1,
+            task: TaskRef { scheduled_event_id: number, attempt: 1, stamp: 1 },
         },
         normal_name: String::new(),
         priority: None,

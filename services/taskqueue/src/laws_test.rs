@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::temporal::api::common::v1::Priority;
-use ids::Timestamp;
+use ids::{TaskKey, TaskRef, Timestamp};
 use proptest::prelude::*;
 
 use crate::{
@@ -91,7 +91,7 @@ struct World {
 }
 
 fn number(matched: &Match) -> i64 {
-    matched.task.as_ref().expect("only tasks here").scheduled_event_id
+    matched.task.as_ref().expect("only tasks here").key.task.scheduled_event_id
 }
 
 impl World {
@@ -148,10 +148,10 @@ impl World {
         let task = matched.task.as_ref().expect("only tasks here");
         self.next += 1;
         let request = task.request_id.clone().unwrap_or_else(|| format!("request-{}", self.next));
-        if !self.wanted.contains(&task.scheduled_event_id) {
+        if !self.wanted.contains(&task.key.task.scheduled_event_id) {
             return None;
         }
-        let recorded = self.started.entry(task.scheduled_event_id).or_insert_with(|| request.clone());
+        let recorded = self.started.entry(task.key.task.scheduled_event_id).or_insert_with(|| request.clone());
         (*recorded == request).then_some(request)
     }
 
@@ -281,7 +281,10 @@ impl World {
         }
         let persisted = self.persisted();
         for number in self.wanted.clone() {
-            if persisted.iter().any(|(_, _, task)| task.scheduled_event_id == number && self.is_recoverable(task)) {
+            if persisted
+                .iter()
+                .any(|(_, _, task)| task.key.task.scheduled_event_id == number && self.is_recoverable(task))
+            {
                 continue;
             }
             self.wanted.remove(&number);
@@ -294,7 +297,7 @@ impl World {
 
     /// Whether history will recognise the request id of the task's next delivery.
     fn is_recoverable(&self, task: &Task) -> bool {
-        let started = self.started.get(&task.scheduled_event_id);
+        let started = self.started.get(&task.key.task.scheduled_event_id);
         started.is_none_or(|request| task.request_id.as_ref() == Some(request))
     }
 
@@ -313,7 +316,8 @@ impl World {
             let Decision::Deliver(matched) = decision else { panic!("nothing expires here") };
             let number = number(&matched);
             let twice = self.deliveries.iter().any(|other| {
-                other.poller == matched.poller || other.task.as_ref().is_some_and(|t| t.scheduled_event_id == number)
+                other.poller == matched.poller
+                    || other.task.as_ref().is_some_and(|t| t.key.task.scheduled_event_id == number)
             });
             assert!(!twice, "{matched:?} beside {:?}", self.deliveries);
             if let Origin::Backlog(position) = matched.origin {
@@ -346,14 +350,15 @@ impl World {
 
     /// Every wanted task is in the queue, in a backlog, or in delivery.
     fn check_nothing_is_lost(&mut self) {
-        let mut there: BTreeSet<_> = self.persisted().iter().map(|(_, _, task)| task.scheduled_event_id).collect();
+        let mut there: BTreeSet<_> =
+            self.persisted().iter().map(|(_, _, task)| task.key.task.scheduled_event_id).collect();
         let offered = self.offers.len();
         let mut queue = self.queue.clone();
         let items: Vec<_> = self.offers.keys().copied().collect();
         for item in items {
             match queue.withdraw(item) {
                 Withdrawal::Withdrawn(task) => {
-                    there.insert(task.expect("a task").scheduled_event_id);
+                    there.insert(task.expect("a task").key.task.scheduled_event_id);
                 }
                 Withdrawal::InDelivery => {}
                 Withdrawal::Gone => panic!("{item:?} is gone and was never answered"),
@@ -385,11 +390,11 @@ impl World {
 
 fn task(number: i64, level: u8) -> Task {
     Task {
-        workflow_id: "w".into(),
-        run_id: "r".into(),
-        scheduled_event_id: number,
-        attempt: 1,
-        stamp: 0,
+        key: TaskKey {
+            workflow_id: "w".into(),
+            run_id: "r".into(),
+            task: TaskRef { scheduled_event_id: number, attempt: 1, stamp: 0 },
+        },
         priority: Some(Priority { priority_key: i32::from(level), ..Priority::default() }),
         scheduled_at: NOW,
         expires_at: None,

@@ -3,7 +3,7 @@
 
 use api::temporal::api::common::v1::Priority;
 use bytes::Bytes;
-use ids::Timestamp;
+use ids::{TaskKey, TaskRef, Timestamp};
 use prost::Message;
 
 use crate::{Corrupt, Position, PriorityLevel, Task};
@@ -36,12 +36,13 @@ pub(crate) struct StoredTask {
 
 impl StoredTask {
     pub fn from_task(sequence: u64, task: &Task) -> Self {
+        let TaskKey { workflow_id, run_id, task: TaskRef { scheduled_event_id, attempt, stamp } } = task.key.clone();
         Self {
-            workflow_id: task.workflow_id.as_str().to_owned(),
-            run_id: task.run_id.as_str().to_owned(),
-            scheduled_event_id: task.scheduled_event_id,
-            attempt: task.attempt,
-            stamp: task.stamp,
+            workflow_id: workflow_id.as_str().to_owned(),
+            run_id: run_id.as_str().to_owned(),
+            scheduled_event_id,
+            attempt,
+            stamp,
             priority: task.priority.clone(),
             scheduled_at: task.scheduled_at.nanos(),
             expires_at: task.expires_at.map(Timestamp::nanos),
@@ -52,11 +53,11 @@ impl StoredTask {
 
     pub fn into_task(self) -> Task {
         Task {
-            workflow_id: self.workflow_id.into(),
-            run_id: self.run_id.into(),
-            scheduled_event_id: self.scheduled_event_id,
-            attempt: self.attempt,
-            stamp: self.stamp,
+            key: TaskKey {
+                workflow_id: self.workflow_id.into(),
+                run_id: self.run_id.into(),
+                task: TaskRef { scheduled_event_id: self.scheduled_event_id, attempt: self.attempt, stamp: self.stamp },
+            },
             priority: self.priority,
             scheduled_at: Timestamp::from_nanos(self.scheduled_at),
             expires_at: self.expires_at.map(Timestamp::from_nanos),

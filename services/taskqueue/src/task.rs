@@ -2,7 +2,7 @@
 
 use api::Held;
 use api::temporal::api::common::v1::Priority;
-use ids::{RunId, Timestamp, WorkflowId};
+use ids::{TaskKey, Timestamp};
 
 /// How many priority levels there are.
 pub const PRIORITY_LEVELS: usize = 5;
@@ -69,16 +69,8 @@ pub struct Position {
 /// A task that wants a poller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
-    /// The workflow.
-    pub workflow_id: WorkflowId,
-    /// The run.
-    pub run_id: RunId,
-    /// The event that scheduled it.
-    pub scheduled_event_id: i64,
-    /// The attempt, from 1.
-    pub attempt: i32,
-    /// Rises with each dispatch of the same attempt.
-    pub stamp: i64,
+    /// Which one.
+    pub key: TaskKey,
     /// As it was offered.
     pub priority: Option<Priority>,
     /// When history scheduled it.
@@ -105,7 +97,7 @@ impl Task {
     pub fn heap_bytes(&self) -> usize {
         // What a shared text needs beside it.
         const SHARED: usize = 2 * std::mem::size_of::<usize>();
-        let names = self.workflow_id.as_str().len() + self.run_id.as_str().len() + 2 * SHARED;
+        let names = self.key.workflow_id.as_str().len() + self.key.run_id.as_str().len() + 2 * SHARED;
         names + self.priority.heap_bytes() + self.request_id.heap_bytes()
     }
 }

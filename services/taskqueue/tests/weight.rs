@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use allocated::allocated;
 use bytes::Bytes;
-use ids::{RunId, Timestamp, WorkflowId};
+use ids::{RunId, TaskKey, TaskRef, Timestamp, WorkflowId};
 use taskqueue::{Backlog, Input, Task};
 
 #[global_allocator]
@@ -13,11 +13,11 @@ static ALLOCATOR: allocated::Counting = allocated::Counting;
 
 fn task(number: usize) -> Task {
     Task {
-        workflow_id: WorkflowId::new(format!("sequence-{number}")),
-        run_id: RunId::new("018f2b1c-1111-7222-8333-444455556666"),
-        scheduled_event_id: 5,
-        attempt: 1,
-        stamp: 1,
+        key: TaskKey {
+            workflow_id: WorkflowId::new(format!("sequence-{number}")),
+            run_id: RunId::new("018f2b1c-1111-7222-8333-444455556666"),
+            task: TaskRef { scheduled_event_id: 5, attempt: 1, stamp: 1 },
+        },
         priority: None,
         scheduled_at: Timestamp::from_millis(1),
         expires_at: number.is_multiple_of(2).then(|| Timestamp::from_millis(1_000_000 + number as i64)),

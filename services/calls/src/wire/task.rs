@@ -2,12 +2,12 @@
 
 use api::temporal::api::common::v1::Priority;
 use bytes::Bytes;
-use ids::Timestamp;
+use ids::{TaskKey, TaskRef, Timestamp};
 use prost::{Enumeration, Message};
 
 use super::{Wire, from_pair, pair, required, unknown};
 use crate::history::{RecordStart, RecordedStart};
-use crate::matching::{OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
+use crate::matching::{OfferOutcome, OfferedTask, QueueName, TaskQueueKind};
 use crate::{Relayed, ServiceResult};
 
 #[derive(Clone, PartialEq, Message)]
@@ -78,13 +78,15 @@ struct Task {
 }
 
 fn to_task(task: &OfferedTask) -> Task {
+    let TaskKey { workflow_id, run_id, task: TaskRef { scheduled_event_id, attempt, stamp } } = &task.key;
+    let (scheduled_event_id, attempt, stamp) = (*scheduled_event_id, *attempt, *stamp);
     Task {
         queue: Some(to_queue(&task.queue)),
-        workflow_id: task.task.workflow_id.as_str().to_owned(),
-        run_id: task.task.run_id.as_str().to_owned(),
-        scheduled_event_id: task.task.scheduled_event_id,
-        attempt: task.task.attempt,
-        stamp: task.task.stamp,
+        workflow_id: workflow_id.as_str().to_owned(),
+        run_id: run_id.as_str().to_owned(),
+        scheduled_event_id,
+        attempt,
+        stamp,
         normal_name: task.normal_name.clone(),
         priority: task.priority.clone(),
         scheduled_at: task.scheduled_at.nanos(),
@@ -95,12 +97,10 @@ fn to_task(task: &OfferedTask) -> Task {
 fn from_task(task: Task) -> ServiceResult<OfferedTask> {
     Ok(OfferedTask {
         queue: from_queue(task.queue)?,
-        task: TaskKey {
+        key: TaskKey {
             workflow_id: task.workflow_id.into(),
             run_id: task.run_id.into(),
-            scheduled_event_id: task.scheduled_event_id,
-            attempt: task.attempt,
-            stamp: task.stamp,
+            task: TaskRef { scheduled_event_id: task.scheduled_event_id, attempt: task.attempt, stamp: task.stamp },
         },
         normal_name: task.normal_name,
         priority: task.priority,

@@ -7,13 +7,13 @@ use ids::Timestamp;
 use storage::{PartitionKey, PartitionWrite, RowKey, Seq};
 
 use crate::RowAddress;
-use crate::entity_slot::{SlotId, Taken};
+use crate::entity_slot::{SlotId, Snapshot};
 
 /// What one entity contributes to a write.
 pub(crate) struct Part {
-    /// `None` for what is copied aside.
+    /// `None` for a quarantine's copy.
     pub(crate) slot: Option<SlotId>,
-    pub(crate) taken: Taken,
+    pub(crate) taken: Snapshot,
     /// The wake-up of which a row goes with it.
     pub(crate) wake_up: Option<Timestamp>,
     pub(crate) writes: Vec<PartitionWrite>,
@@ -31,21 +31,21 @@ pub(crate) struct Batch {
     pub(crate) parts: Vec<Part>,
 }
 
-/// What became of a part.
-pub(crate) enum Fate {
+/// What came of writing a part.
+pub(crate) enum WriteOutcome {
     /// The store has acknowledged it.
     Written,
     /// The store will never take it, and why.
     Refused(String),
-    /// Not written yet, as far as anybody knows.
-    OutOfReach,
+    /// Perhaps not written.
+    Unknown,
 }
 
 /// What became of parts that were written together, or tried again.
 pub(crate) struct Written {
     /// The batch; `None` if they were tried again.
     pub(crate) batch: Option<u64>,
-    pub(crate) parts: Vec<(Part, Fate)>,
+    pub(crate) parts: Vec<(Part, WriteOutcome)>,
 }
 
 impl Part {

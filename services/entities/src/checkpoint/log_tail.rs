@@ -13,7 +13,7 @@ struct TailGroup {
     seq: Seq,
     /// Bytes of all groups up to and with this one, since the shard was opened.
     end: u64,
-    landed: Timestamp,
+    committed: Timestamp,
 }
 
 /// The log's tail, as far as it is durable.
@@ -42,7 +42,7 @@ impl LogTail {
 
     /// When the oldest group became durable, or was found.
     pub(super) fn since(&self) -> Option<Timestamp> {
-        self.groups.front().map(|group| group.landed)
+        self.groups.front().map(|group| group.committed)
     }
 
     pub(super) fn last(&self) -> Option<Seq> {
@@ -50,9 +50,9 @@ impl LogTail {
     }
 
     /// A group is durable.
-    pub(super) fn landed(&mut self, seq: Seq, bytes: usize, at: Timestamp) {
+    pub(super) fn committed(&mut self, seq: Seq, bytes: usize, at: Timestamp) {
         self.end += bytes as u64;
-        self.groups.push_back(TailGroup { seq, end: self.end, landed: at });
+        self.groups.push_back(TailGroup { seq, end: self.end, committed: at });
     }
 
     /// The first of the newest groups that are no more than these many bytes together.
@@ -64,7 +64,7 @@ impl LogTail {
 
     /// The first group that became durable after this time.
     pub(super) fn first_after(&self, at: Timestamp) -> Option<Seq> {
-        let kept = self.groups.partition_point(|group| group.landed <= at);
+        let kept = self.groups.partition_point(|group| group.committed <= at);
         self.groups.get(kept).map(|group| group.seq)
     }
 

@@ -9,7 +9,7 @@ use crate::arrival::Arrival;
 use crate::entity_slot::{Residence, SlotId};
 use crate::hosted::Opaque;
 use crate::job::Job;
-use crate::log_writer::Start;
+use crate::log_writer::DeferredObligation;
 use crate::panics::caught;
 use crate::request::{Origin, Request};
 use crate::{ObligationId, OwedChanges};
@@ -19,18 +19,18 @@ impl ShardState {
     pub(super) fn reconcile_obligations(&mut self, id: SlotId, changes: OwedChanges<ObligationId>, seq: Seq) {
         let Some(slot) = self.entities.get_mut(id) else { return };
         for obligation in slot.owed.reconcile(changes, seq) {
-            self.start_when_durable(Start { slot: id, id: obligation, seq });
+            self.start_when_durable(DeferredObligation { slot: id, id: obligation, seq });
         }
     }
 
-    fn start_when_durable(&mut self, start: Start) {
-        if let Some(start) = self.writer.attach_start(start) {
+    fn start_when_durable(&mut self, start: DeferredObligation) {
+        if let Some(start) = self.writer.attach_obligation(start) {
             self.start(start);
         }
     }
 
     /// Hands an obligation to the host, if it is still owed.
-    pub(super) fn start(&mut self, start: Start) {
+    pub(super) fn start(&mut self, start: DeferredObligation) {
         if self.closing.is_some() {
             return;
         }
@@ -43,11 +43,15 @@ impl ShardState {
             Ok(Some(obligation)) => obligation,
             Ok(None) => return slot.owed.forget(&start.id),
             Err(panic) => {
-                return self.accuse(start.slot, format!("panicked while computing an obligation: {panic}"), None);
+                return self.suspect_corrupt(
+                    start.slot,
+                    format!("panicked while computing an obligation: {panic}"),
+                    None,
+                );
             }
         };
         let (kind, key) = (Arc::clone(&slot.kind), slot.key.clone());
-        let Start { slot, id, .. } = start;
+        let DeferredObligation { slot, id, .. } = start;
         self.jobs.push(Job::CarryOut { slot, kind, key, id, obligation });
     }
 
@@ -64,22 +68,22 @@ impl ShardState {
         }
     }
 
-    /// After the entity has seen the answer: an obligation that it owes all the same rests before it is carried out again.
+    /// After the entity has seen the answer: an obligation that it still owes is carried out again after a backoff.
     pub(super) fn settle_obligation(&mut self, id: SlotId, obligation: ObligationId) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let Some(delay) = slot.owed.rest(&obligation) else { return };
-        self.jobs.push(Job::Sleep { delay, then: Arrival::Rested { slot: id, id: obligation } });
+        let Some(delay) = slot.owed.back_off(&obligation) else { return };
+        self.jobs.push(Job::Sleep { delay, then: Arrival::RetryDue { slot: id, id: obligation } });
         // It would be tried for ever by a former owner that writes nothing and so never learns that it is one.
         self.suspect_fence();
     }
 
-    /// The rest is over: carries the obligation out again as the state has it now.
-    pub(super) fn on_rested(&mut self, id: SlotId, obligation_id: ObligationId) {
+    /// The backoff is over: carries the obligation out again as the state has it now.
+    pub(super) fn on_retry_due(&mut self, id: SlotId, obligation_id: ObligationId) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        if slot.owed.is_resting(&obligation_id) {
+        if slot.owed.is_backing_off(&obligation_id) {
             let seq = slot.last_change;
             slot.owed.wait_for(&obligation_id, seq);
-            self.start_when_durable(Start { slot: id, id: obligation_id, seq });
+            self.start_when_durable(DeferredObligation { slot: id, id: obligation_id, seq });
         }
     }
 }

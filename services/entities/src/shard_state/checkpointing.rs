@@ -4,8 +4,8 @@ use ids::Timestamp;
 use storage::{Append, Epoch, GroupId, Seq};
 
 use super::ShardState;
-use crate::checkpoint::batch::{Batch, Fate, Part, Written};
-use crate::entity_slot::{Residence, SlotId, Taken};
+use crate::checkpoint::batch::{Batch, Part, WriteOutcome, Written};
+use crate::entity_slot::{Residence, SlotId, Snapshot};
 use crate::job::Job;
 use crate::log_ownership::Verdict;
 use crate::panics::caught;
@@ -67,19 +67,19 @@ impl ShardState {
         let version = slot.last_change.max(self.writer.first());
         if version >= self.writer.open_position() {
             // A further change in the same group would have the same version and other rows.
-            self.writer.close_forming(GroupId(self.seeds.draw()));
+            self.writer.seal(GroupId(self.seeds.draw()));
         }
         let writes = match caught(|| entity.take_dirty(&slot.key, version.0)) {
             Ok(writes) => writes,
             Err(panic) => {
-                self.accuse(id, format!("panicked in a checkpoint: {panic}"), None);
+                self.suspect_corrupt(id, format!("panicked in a checkpoint: {panic}"), None);
                 return None;
             }
         };
         let is_stored = |at: &Timestamp| slot.stored_wake_up == Some(*at) && self.wake_ups.is_kept(*at);
         let wake_up = slot.next_wake_up.filter(|at| !is_stored(at));
         let wake_up_rows = self.wake_ups.rows_of(&slot.key, wake_up, !slot.owed.is_empty());
-        let taken = Taken { since, version };
+        let taken = Snapshot { since, version };
         slot.taken = Some(taken);
         slot.dirty_since = None;
         Some(Part { slot: Some(id), taken, wake_up, writes, wake_up_rows, batch: 0 })
@@ -95,13 +95,13 @@ impl ShardState {
         self.metrics.checkpoints.increment(u64::from(written.batch.is_some()));
         for (part, fate) in self.checkpoints.end_writes(written) {
             match (part.slot, fate) {
-                (_, Fate::OutOfReach) => {}
-                (Some(id), Fate::Refused(reason)) => self.part_refused(id, part.taken, reason),
-                (None, Fate::Refused(reason)) => {
+                (_, WriteOutcome::Unknown) => {}
+                (Some(id), WriteOutcome::Refused(reason)) => self.part_refused(id, part.taken, reason),
+                (None, WriteOutcome::Refused(reason)) => {
                     self.checkpoints.release(part.taken.since);
                     tracing::error!(log = %self.log.0, reason, "quarantined changes cannot be written and are lost");
                 }
-                (slot, Fate::Written) => {
+                (slot, WriteOutcome::Written) => {
                     self.checkpoints.release(part.taken.since);
                     self.wake_ups.rows_written(&part.wake_up_rows);
                     if let Some(id) = slot {
@@ -112,12 +112,12 @@ impl ShardState {
         }
     }
 
-    /// What was taken will never be in a row: it holds the log until it is copied aside.
-    fn part_refused(&mut self, id: SlotId, taken: Taken, reason: String) {
+    /// What was taken will never be in a row: it holds the log until it is copied into quarantine.
+    fn part_refused(&mut self, id: SlotId, taken: Snapshot, reason: String) {
         match self.entities.get_mut(id) {
             Some(slot) => {
                 self.checkpoints.give_back(id, slot, taken, self.moment.now);
-                self.accuse(id, format!("cannot be written: {reason}"), None);
+                self.suspect_corrupt(id, format!("cannot be written: {reason}"), None);
             }
             None => self.checkpoints.release(taken.since),
         }
@@ -135,7 +135,7 @@ impl ShardState {
                 self.weigh(id, weight);
                 self.note_rest(id);
             }
-            Err(panic) => self.accuse(id, format!("panicked after a checkpoint: {panic}"), None),
+            Err(panic) => self.suspect_corrupt(id, format!("panicked after a checkpoint: {panic}"), None),
         }
     }
 
@@ -150,7 +150,7 @@ impl ShardState {
     }
 
     pub(super) fn on_trimmed(&mut self, epoch: Epoch, below: Seq, outcome: Append) {
-        match self.ownership.judge(epoch, outcome) {
+        match self.ownership.verdict(epoch, outcome) {
             Verdict::Done => self.checkpoints.trimmed(below),
             Verdict::Fenced => self.stop(Stop::Fenced),
             Verdict::Retry => {

@@ -9,7 +9,7 @@ use storage::{Append, Epoch, GroupId, Opened, Reopen, Seq, StorageResult};
 use super::ShardState;
 use crate::job::Job;
 use crate::log_ownership::Verdict;
-use crate::log_writer::Landed;
+use crate::log_writer::Committed;
 use crate::request::HeldReply;
 use crate::stop::Stop;
 
@@ -29,8 +29,8 @@ impl ShardState {
     }
 
     pub(super) fn on_append(&mut self, epoch: Epoch, outcome: Append) {
-        match self.ownership.judge(epoch, outcome) {
-            Verdict::Done => self.release_landed(),
+        match self.ownership.verdict(epoch, outcome) {
+            Verdict::Done => self.release_committed(),
             Verdict::Fenced => self.stop(Stop::Fenced),
             Verdict::Retry => {
                 tracing::warn!(log = %self.log.0, "append outcome unknown, reopening the log");
@@ -60,23 +60,23 @@ impl ShardState {
         if opened.head.last < seq && opened.head.last.next() == seq {
             self.append(seq, id, bytes);
         } else if opened.tail.iter().any(|group| group.seq == seq && group.id == id) {
-            self.release_landed();
+            self.release_committed();
         } else {
-            // Nobody came between, and yet the position is not ours: one of the two statements is false.
+            // No other owner came between, and yet the position is not ours: one of the two statements is false.
             tracing::error!(log = %self.log.0, seq = seq.0, last = opened.head.last.0, "the log holds a foreign group");
             self.stop(Stop::Fenced);
         }
     }
 
-    fn release_landed(&mut self) {
-        let Some(Landed { seq, bytes, cargo }) = self.writer.landed() else { return };
-        self.checkpoints.group_landed(seq, bytes, self.moment.now);
+    fn release_committed(&mut self) {
+        let Some(Committed { seq, bytes, on_durable }) = self.writer.commit_in_flight() else { return };
+        self.checkpoints.group_committed(seq, bytes, self.moment.now);
         self.metrics.groups.increment(1);
-        self.jobs.push(Job::Release(cargo.replies));
-        for start in cargo.starts {
+        self.jobs.push(Job::Release(on_durable.replies));
+        for start in on_durable.obligations {
             self.start(start);
         }
-        for slot in cargo.changed.into_iter().filter_map(|id| self.entities.get(id)) {
+        for slot in on_durable.changed.into_iter().filter_map(|id| self.entities.get(id)) {
             self.jobs.push(Job::Committed { kind: Arc::clone(&slot.kind), key: slot.key.clone() });
         }
     }
@@ -91,7 +91,7 @@ impl ShardState {
     /// Lets an answer that changed nothing leave once `position` is durable and a fence check begun from now on has passed.
     pub(super) fn hold_read(&mut self, position: Seq, reply: HeldReply) {
         if let Some(epoch) = self.moment.local_epoch {
-            match self.ownership.judge_epoch(epoch) {
+            match self.ownership.verdict_of_epoch(epoch) {
                 Verdict::Done => self.hold_for(position, reply),
                 // Reopening, perhaps already under our own new epoch: its outcome is the check.
                 Verdict::Retry => {
@@ -107,24 +107,24 @@ impl ShardState {
         }
     }
 
-    /// Finds out whether the shard is still ours, though nobody waits for the answer.
+    /// Finds out whether the shard is still ours, though no reply depends on it.
     pub(super) fn suspect_fence(&mut self) {
-        match self.moment.local_epoch.map(|epoch| self.ownership.judge_epoch(epoch)) {
+        match self.moment.local_epoch.map(|epoch| self.ownership.verdict_of_epoch(epoch)) {
             Some(Verdict::Fenced) => self.stop(Stop::Fenced),
             Some(Verdict::Done | Verdict::Retry) => {}
             None => self.fences.suspect(),
         }
     }
 
-    /// Starts a fence check for those who wait for one.
+    /// Starts a fence check for what waits for one.
     pub(super) fn check_fence(&mut self) {
         if !self.fences.is_wanted() {
             return;
         }
-        match self.moment.local_epoch.map(|epoch| self.ownership.judge_epoch(epoch)) {
+        match self.moment.local_epoch.map(|epoch| self.ownership.verdict_of_epoch(epoch)) {
             Some(Verdict::Done) => {
-                let accused = self.fences.take_accused();
-                self.convict(accused);
+                let suspects = self.fences.take_suspects();
+                self.confirm_corrupt(suspects);
             }
             Some(Verdict::Retry) => {}
             Some(Verdict::Fenced) => self.stop(Stop::Fenced),
@@ -137,11 +137,11 @@ impl ShardState {
 
     /// A fence check is back.
     pub(super) fn on_fence(&mut self, epoch: StorageResult<Epoch>) {
-        match epoch.map(|epoch| self.ownership.judge_epoch(epoch)) {
+        match epoch.map(|epoch| self.ownership.verdict_of_epoch(epoch)) {
             Ok(Verdict::Done) => {
-                let (reads, judged) = self.fences.passed();
+                let (reads, suspects) = self.fences.passed();
                 reads.into_iter().for_each(|read| self.hold_for(read.position, read.reply));
-                self.convict(judged);
+                self.confirm_corrupt(suspects);
             }
             Ok(Verdict::Retry) => self.jobs.push(Job::CheckFence { delay: FENCE_RETRY }),
             Ok(Verdict::Fenced) => self.stop(Stop::Fenced),

@@ -1,4 +1,4 @@
-//! One step: an input meets its entity, its changes join the group that forms, and its answer waits for them.
+//! One step: an input meets its entity, its changes join the open group, and its answer waits for them.
 
 use ids::Timestamp;
 use storage::Seq;
@@ -16,8 +16,8 @@ impl ShardState {
     /// Gives a request to its entity, or puts it into the entity's mailbox while that is not there.
     pub(super) fn give(&mut self, request: Request) {
         let Some(id) = self.find_or_load(&request.key) else {
-            if let Some(aside) = self.quarantined.get(&request.key).cloned() {
-                self.answer_set_aside(&aside, request.origin);
+            if let Some(quarantined) = self.quarantined.get(&request.key).cloned() {
+                self.answer_quarantined(&quarantined, request.origin);
             }
             return;
         };
@@ -29,16 +29,16 @@ impl ShardState {
             slot.mailbox.push_back(request);
             self.mailboxed += 1;
             if slot.mailbox.len() >= slot.sweep_at {
-                self.drop_forsaken(id);
+                self.drop_cancelled(id);
             }
         }
     }
 
-    /// Forgets the calls in an entity's mailbox that nobody waits for any more.
-    pub(super) fn drop_forsaken(&mut self, id: SlotId) {
+    /// Drops the calls in an entity's mailbox whose callers have gone.
+    pub(super) fn drop_cancelled(&mut self, id: SlotId) {
         let Some(slot) = self.entities.get_mut(id) else { return };
         let before = slot.mailbox.len();
-        slot.mailbox.retain(|request| !request.origin.is_forsaken());
+        slot.mailbox.retain(|request| !request.origin.is_cancelled());
         self.mailboxed -= before - slot.mailbox.len();
         // Twice as many before the next look, so that looking costs little for each.
         slot.sweep_at = (slot.mailbox.len() * 2).max(FIRST_SWEEP);
@@ -59,7 +59,7 @@ impl ShardState {
 
     /// One step of a loaded entity.
     pub(super) fn decide(&mut self, id: SlotId, input: Opaque, origin: Origin) {
-        if origin.is_forsaken() {
+        if origin.is_cancelled() {
             return self.unstall(id);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
@@ -78,7 +78,7 @@ impl ShardState {
                 self.answer_unchanged(id, position, Err(CallError::Rejected(rejection)), origin);
             }
             Ok(Err(Refused::Needs(rows, input))) => self.stall(id, rows, input, origin),
-            Err(panic) => self.accuse(id, format!("panicked in a step: {panic}"), Some(origin)),
+            Err(panic) => self.suspect_corrupt(id, format!("panicked in a step: {panic}"), Some(origin)),
         }
     }
 
@@ -98,7 +98,7 @@ impl ShardState {
         let at_once = match (release, origin) {
             (Release::Lazy, origin) => (origin, Some(Ok(reply))),
             (Release::Durable, Origin::Call(to)) => (self.answer_at(seq, to, Ok(reply)), None),
-            (Release::Durable, Origin::Tell(to, _)) => (self.answer_at(seq, to, Ok(reply)), None),
+            (Release::Durable, Origin::Unshed(to, _)) => (self.answer_at(seq, to, Ok(reply)), None),
             (Release::Durable, origin) => (origin, None),
         };
         self.reconcile_obligations(id, consequences.owed, seq);
@@ -110,7 +110,7 @@ impl ShardState {
         Origin::Answered
     }
 
-    /// Puts the encoded changes into the group that forms, and notes what they mean for checkpoints.
+    /// Puts the encoded changes into the open group, and notes what they mean for checkpoints.
     fn record(&mut self, id: SlotId, next_wake_up: Option<Timestamp>) -> Seq {
         let now = self.moment.now;
         let Some(slot) = self.entities.get_mut(id) else { return self.writer.durable() };
@@ -125,7 +125,7 @@ impl ShardState {
 
     fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome, origin: Origin) {
         let origin = match origin {
-            Origin::Call(to) | Origin::Tell(to, _) => {
+            Origin::Call(to) | Origin::Unshed(to, _) => {
                 self.hold_read(position, HeldReply { to, outcome });
                 Origin::Answered
             }
@@ -139,7 +139,7 @@ impl ShardState {
     pub(super) fn after_step(&mut self, id: SlotId, origin: Origin, at_once: Option<Outcome>, changed: bool) {
         let woken = matches!(origin, Origin::WakeUp);
         match (origin, at_once) {
-            (Origin::Call(to) | Origin::Tell(to, _), Some(outcome)) => {
+            (Origin::Call(to) | Origin::Unshed(to, _), Some(outcome)) => {
                 self.jobs.push(Job::Reply(HeldReply { to, outcome }));
             }
             (Origin::Obligation(obligation), _) => self.settle_obligation(id, obligation),

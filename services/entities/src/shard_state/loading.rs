@@ -49,11 +49,11 @@ impl ShardState {
         }
     }
 
-    /// Rows could not be reached: others first, and then again, unless nobody needs the entity any more.
+    /// Rows could not be reached: others first, and then again, unless the entity is not needed any more.
     fn load_later(&mut self, id: SlotId) {
-        self.drop_forsaken(id);
+        self.drop_cancelled(id);
         let Some(slot) = self.entities.get_mut(id) else { return };
-        if slot.is_forsaken() {
+        if slot.is_unneeded() {
             self.entities.remove(id);
             return;
         }
@@ -67,10 +67,10 @@ impl ShardState {
         self.loads.ended(again);
         match loaded {
             Loaded::Unreachable => self.load_later(id),
-            Loaded::Corrupt(reason) => self.accuse(id, format!("cannot be loaded: {reason}"), None),
+            Loaded::Corrupt(reason) => self.suspect_corrupt(id, format!("cannot be loaded: {reason}"), None),
             Loaded::Entity(_, version) if version > self.writer.durable().0 => {
                 let last = self.writer.durable().0;
-                self.accuse(id, format!("has a row of version {version}, but the log ends at {last}"), None);
+                self.suspect_corrupt(id, format!("has a row of version {version}, but the log ends at {last}"), None);
             }
             Loaded::Entity(entity, _) => self.take_up(id, entity),
         }
@@ -81,7 +81,7 @@ impl ShardState {
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Consequences { owed, next_wake_up, weight } = match caught(|| entity.consequences(&slot.key)) {
             Ok(consequences) => consequences,
-            Err(panic) => return self.accuse(id, format!("panicked while being loaded: {panic}"), None),
+            Err(panic) => return self.suspect_corrupt(id, format!("panicked while being loaded: {panic}"), None),
         };
         slot.residence = Residence::Ready(entity);
         slot.loads_in_vain = 0;
@@ -110,11 +110,11 @@ impl ShardState {
         self.jobs.push(Job::Fetch { slot: id, rows, delay: Duration::ZERO });
     }
 
-    /// The rows that a step needs could not be reached: again later, unless nobody waits for that step any more.
+    /// The rows that a step needs could not be reached: again later, unless that step's caller has gone.
     fn fetch_later(&mut self, id: SlotId, rows: Vec<RowAddress>) {
-        self.drop_forsaken(id);
+        self.drop_cancelled(id);
         let Some(slot) = self.entities.get_mut(id) else { return };
-        if slot.stalled.as_ref().is_some_and(|(_, origin)| origin.is_forsaken()) {
+        if slot.stalled.as_ref().is_some_and(|(_, origin)| origin.is_cancelled()) {
             slot.stalled = None;
             self.unstall(id);
             return self.drain_mailbox(id);
@@ -135,13 +135,13 @@ impl ShardState {
     pub(super) fn on_fetched(&mut self, id: SlotId, fetched: Fetched) {
         let rows = match fetched {
             Fetched::Rows(rows) => rows,
-            Fetched::Corrupt(reason) => return self.accuse(id, format!("has corrupt rows: {reason}"), None),
+            Fetched::Corrupt(reason) => return self.suspect_corrupt(id, format!("has corrupt rows: {reason}"), None),
             Fetched::Unreachable(rows) => return self.fetch_later(id, rows),
         };
         let durable = self.writer.durable().0;
         if let Some(row) = rows.iter().flatten().find(|row| row.version > durable) {
             let reason = format!("has a row of version {}, but the log ends at {durable}", row.version);
-            return self.accuse(id, reason, None);
+            return self.suspect_corrupt(id, reason, None);
         }
         let Some(slot) = self.entities.get_mut(id) else { return };
         let Residence::Ready(entity) = &mut slot.residence else { return };
@@ -153,7 +153,7 @@ impl ShardState {
         });
         let reason = match supplied {
             Ok(Ok((next_wake_up, weight))) => {
-                // The rows may tell of a time that the rest of the state did not know.
+                // The rows may hold a time that the rest of the state did not know.
                 let is_news = std::mem::replace(&mut slot.next_wake_up, next_wake_up) != next_wake_up;
                 self.weigh(id, weight);
                 if is_news {
@@ -166,6 +166,6 @@ impl ShardState {
             Ok(Err(Corrupt(reason))) => format!("has corrupt rows: {reason}"),
             Err(panic) => format!("panicked while being supplied with rows: {panic}"),
         };
-        self.accuse(id, reason, Some(origin));
+        self.suspect_corrupt(id, reason, Some(origin));
     }
 }

@@ -22,23 +22,23 @@ impl ShardState {
     pub(super) fn recover(&mut self, tail: Vec<TailGroup>) {
         let now = self.moment.now;
         // What the tables say may concern changes of the tail: those are copied once more, under our own eyes.
-        let stored = self.quarantined.iter().map(|(key, aside)| (key.clone(), aside.reason.to_string()));
-        let mut set_aside: Vec<_> = stored.collect();
+        let stored = self.quarantined.iter().map(|(key, entry)| (key.clone(), entry.reason.to_string()));
+        let mut quarantined: Vec<_> = stored.collect();
         for group in tail {
-            self.checkpoints.group_landed(group.seq, group.bytes, now);
-            for TailEntry { key, changes, set_aside: reason } in group.entries {
+            self.checkpoints.group_committed(group.seq, group.bytes, now);
+            for TailEntry { key, changes, quarantined: reason } in group.entries {
                 if reason.is_empty() {
                     self.attach(group.seq, key, changes);
                 } else {
-                    set_aside.push((key, reason));
+                    quarantined.push((key, reason));
                 }
             }
         }
         if self.entities.len() > 0 {
             self.writer.begin_group(now);
         }
-        for (key, reason) in set_aside {
-            self.set_aside_again(key, &reason);
+        for (key, reason) in quarantined {
+            self.quarantine_again(key, &reason);
         }
     }
 

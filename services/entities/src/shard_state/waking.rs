@@ -55,13 +55,13 @@ impl ShardState {
         true
     }
 
-    /// Loads whoever is due and not in memory, as far as there is room. A load that ends brings the shard back here.
+    /// Loads the entities that are due and not in memory, as far as there is room. A load that ends brings the shard back here.
     pub(super) fn load_due(&mut self) {
         while self.closing.is_none()
             && !self.loads.is_saturated(self.settings.concurrent_loads)
             && let Some(key) = self.wake_ups.next_to_load()
         {
-            // Once loaded, it is scheduled for what its state says; as is whoever is in memory by now.
+            // Once loaded, it is scheduled for what its state says; as is an entity that is in memory by now.
             if let Some(id) = self.find_or_load(&key)
                 && let Some(slot) = self.entities.get_mut(id)
                 && matches!(slot.residence, Residence::Loading)
@@ -125,9 +125,9 @@ impl ShardState {
         }
     }
 
-    /// Writes rows for whoever must be looked at although the bucket that says so is about to be passed. That is so too for
-    /// whoever has changes that are not durable: they may come to nothing, and what a row in that bucket says is then true again.
-    /// And for whoever is set aside: the next owner may be able to serve it. Looks at every slot; the watermark moves a few
+    /// Writes rows for entities that must be looked at although the bucket that says so is about to be passed. That is so too for
+    /// those with changes that are not durable: they may be lost, and what a row in that bucket says is then true again.
+    /// And for the quarantined: the next owner may be able to serve them. Looks at every slot; the watermark moves a few
     /// times an hour.
     fn rewrite_and_move(&mut self, target: Bucket, delay: Duration) {
         let durable = self.writer.durable();
@@ -142,7 +142,7 @@ impl ShardState {
     }
 
     pub(super) fn on_watermark(&mut self, epoch: Epoch, at: Bucket, outcome: Append) {
-        match self.ownership.judge(epoch, outcome) {
+        match self.ownership.verdict(epoch, outcome) {
             Verdict::Done => self.wake_ups.advanced(),
             Verdict::Fenced => self.stop(Stop::Fenced),
             Verdict::Retry => {

@@ -76,7 +76,7 @@ fn check(memory_bytes: usize, events: Vec<Event>) -> Result<(), TestCaseError> {
     let mut world = World::with_memory(memory_bytes);
     for event in events {
         happen(&mut world, event);
-        prop_assert_eq!(world.state.stopped(), None, "nobody else has opened the log");
+        prop_assert_eq!(world.state.stopped(), None, "no other process has opened the log");
     }
     world.settle();
     prop_assert_eq!(world.calls_waiting(), 0, "every call is answered once every job has ended");
@@ -84,7 +84,7 @@ fn check(memory_bytes: usize, events: Vec<Event>) -> Result<(), TestCaseError> {
     for entity in ENTITIES {
         let logged = world.store.logged(entity);
         prop_assert_eq!(Tally.next_wake_up(&logged), None, "whatever was to grow has grown");
-        prop_assert_eq!(logged.told, logged.number, "whatever was owed was carried out");
+        prop_assert_eq!(logged.reported, logged.number, "whatever was owed was carried out");
         prop_assert_eq!(world.read(entity), logged.number);
     }
     world.give(Arrival::Close);

@@ -12,7 +12,7 @@ use storage::{
 
 use super::tally::{Count, Tally};
 use crate::arrival::Arrival;
-use crate::checkpoint::batch::{Batch, Fate, Part, Written, writes_of};
+use crate::checkpoint::batch::{Batch, Part, WriteOutcome, Written, writes_of};
 use crate::group::decode_group;
 use crate::job::Job;
 use crate::kinds::Entry;
@@ -202,7 +202,7 @@ impl Store {
         if fault != Fault::None {
             return Arrival::BatchFailed(batch);
         }
-        let parts = batch.parts.into_iter().map(|part| (part, Fate::Written)).collect();
+        let parts = batch.parts.into_iter().map(|part| (part, WriteOutcome::Written)).collect();
         Arrival::Checkpointed(Written { batch: Some(batch.id), parts })
     }
 
@@ -211,7 +211,7 @@ impl Store {
             if fault != Fault::Lost {
                 self.write(writes_of(std::slice::from_ref(&part), part.taken.version));
             }
-            (part, if fault == Fault::None { Fate::Written } else { Fate::OutOfReach })
+            (part, if fault == Fault::None { WriteOutcome::Written } else { WriteOutcome::Unknown })
         };
         let parts = parts.into_iter().map(&mut write).collect();
         Arrival::Checkpointed(Written { batch, parts })

@@ -1,6 +1,6 @@
 //! The keeper of one shard: opens it when the ring gives it to this node, closes it when the ring takes it away.
 //!
-//! Two nodes whose rings differ must not take the shard from each other in turns. So whoever was fenced opens it again
+//! Two nodes whose rings differ must not take the shard from each other in turns. So a fenced node opens it again
 //! only under a newer ring than the one under which that happened, or once the leader confirms that it should.
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) struct Keeper {
     shards: Arc<Shards>,
     number: u32,
     rings: watch::Receiver<Arc<Ring>>,
-    /// The ring under which somebody else took the shard, until it may be opened again, and the doubt that this left.
+    /// The ring under which another node took the shard, until it may be opened again, and the doubt that this left.
     fenced_under: Option<(u64, Doubt)>,
     /// How long to wait before opening it again, or before asking whether to; grows while it is lost again and again.
     backoff: Backoff,
@@ -118,7 +118,7 @@ impl Keeper {
         }
     }
 
-    /// Opens the shard, however long the store is away. `None` when it is not to be opened any more, or when somebody else
+    /// Opens the shard, however long the store is away. `None` when it is not to be opened any more, or when another process
     /// opened it.
     async fn open(&mut self) -> Option<ShardHandle> {
         let shards = Arc::clone(&self.shards);
@@ -172,7 +172,7 @@ impl Keeper {
             () = shards.closing.cancelled() => false,
             () = Self::until_given(self.rings.clone(), |ring| !self.is_given_by(ring)) => false,
         };
-        // Before it is written out: nobody need wait for that.
+        // Before its checkpoint: callers need not wait for that.
         shards.stand(self.number, Standing::Closed);
         shards.opener.kinds.iter().for_each(|kind| kind.closed(self.number));
         if stopped {
@@ -214,7 +214,7 @@ impl Keeper {
         }
     }
 
-    /// Somebody else has opened the log. The newest ring that is known here may have been published before that.
+    /// Another process has opened the log. The newest ring that is known here may have been published before that.
     fn fenced(&mut self, served: Duration) {
         self.note_service(served);
         self.fenced_under = Some((self.now_given().0, self.shards.confirmation.doubt()));

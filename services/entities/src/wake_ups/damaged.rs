@@ -1,8 +1,8 @@
 //! Buckets that cannot be read, since what is stored does not match its checksums: whose wake-ups they hold is found out by
 //! looking at every entity of the shard. Each is loaded, and is then scheduled for what its state says, as if a row had said so.
 //!
-//! Meanwhile other buckets are read and ring as always, and the watermark does not pass the damaged one. So whoever opens the
-//! shard next finds it there, and begins again. Once all entities were looked at it is passed like any other, and dropped.
+//! Meanwhile other buckets are read and ring as always, and the watermark does not pass the damaged one. So the next owner of the
+//! shard finds it there, and begins again. Once all entities were looked at it is passed like any other, and dropped.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::rows::READ_BACKOFF;
 use crate::job::Job;
 use crate::kinds::Kinds;
 
-/// How long to wait before looking again at what does not match its checksums: only an operator mends it.
+/// How long to wait before looking again at what does not match its checksums: only an operator repairs it.
 const CORRUPT_REST: Duration = Duration::from_secs(60);
 
 /// The damaged buckets, and the walk over all entities on their account.
@@ -27,7 +27,7 @@ pub(super) struct Damaged {
 
 struct Walk {
     /// What it makes up for. Buckets that turn out to be damaged later need another walk: of an entity that it has seen by
-    /// then, and that has left memory again, only a row may tell.
+    /// then, and that has left memory again, only a row may say that it is due.
     covers: BTreeSet<Bucket>,
     /// What the partitions are named by that remain to be gone through, those of one kind after those of another.
     prefixes: VecDeque<&'static [u8]>,

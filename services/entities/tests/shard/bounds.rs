@@ -79,7 +79,7 @@ async fn tables_that_cannot_be_written_push_back_until_they_can() {
         }
     }
     assert!(refused > 50, "{refused}");
-    assert_eq!(shard.tell(key("told"), deposit(1, 1)).await, DONE);
+    assert_eq!(shard.call_unshed(key("unshed"), deposit(1, 1)).await, DONE);
     world.faults().heal();
     world.pass(Duration::from_secs(30)).await;
     assert_eq!(shard.stats().dirty_entities, 0);

@@ -32,7 +32,7 @@ impl Dice {
     }
 }
 
-/// What clients were told.
+/// What clients got as answers.
 #[derive(Default)]
 struct Acknowledged {
     deposits: BTreeMap<u64, BTreeMap<u64, i64>>,
@@ -63,7 +63,7 @@ impl Run {
         loop {
             let shard = self.owner();
             let asked = shard.call(key(&name(entity)), input());
-            // A caller that loses patience asks again.
+            // A caller that times out asks again.
             match self.world.runtime.timeout(Duration::from_secs(3), asked).await {
                 Some(Ok(reply)) => return reply,
                 Some(Err(CallError::Quarantined(reason))) => panic!("entity {entity} is corrupt: {reason}"),
@@ -129,11 +129,11 @@ impl Run {
             let wait = [50, 500, 5_000, 50_000, 1_500_000][dice.roll(5) as usize];
             self.world.runtime.sleep(Duration::from_millis(1 + dice.roll(wait))).await;
             match dice.roll(4) {
-                // A crash: nothing is told to anybody.
+                // A crash: no caller gets an answer.
                 0 => self.owner().abandon().await,
                 // Handed over.
                 1 => self.owner().close().await,
-                // Taken over: the former owner finds out for itself.
+                // Taken over: the former owner finds out by being fenced.
                 _ => {}
             }
             let next = self.world.open_patiently().await;
@@ -145,7 +145,7 @@ impl Run {
     async fn check(&self) {
         let world = &self.world;
         world.faults().heal();
-        // Whoever owned the shard is gone, and the last alarm is due.
+        // The shard's owner is gone, and the last alarm is due.
         world.pass(Duration::from_secs(2 * 24 * 3600)).await;
         let shard = world.open().await;
         world.pass(Duration::from_secs(60)).await;
@@ -172,8 +172,11 @@ impl Run {
             }
             assert!(view.alarms.is_empty(), "alarms of {entity} are due: {:?}", view.alarms);
             assert!(view.owed.is_empty(), "{entity} still owes {:?}", view.owed);
-            for debt in acknowledged.owed.get(&entity).into_iter().flatten() {
-                assert!(world.bank.asked(&name(entity), *debt) > 0, "debt {debt} of {entity} was never carried out");
+            for owed in acknowledged.owed.get(&entity).into_iter().flatten() {
+                assert!(
+                    world.bank.asked(&name(entity), *owed) > 0,
+                    "obligation {owed} of {entity} was never carried out"
+                );
             }
         }
         shard.close().await;

@@ -65,7 +65,7 @@ async fn both_decide_owe_and_survive_a_crash() {
     }
     world.pass(Duration::from_secs(30)).await;
     assert_eq!((next.stats().log_depth, next.stats().dirty_entities, next.stats().loaded_entities), (0, 0, 40));
-    assert_eq!(count(&next, "3").await.unwrap().told, 103);
+    assert_eq!(count(&next, "3").await.unwrap().reported, 103);
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,12 +113,13 @@ async fn each_is_quarantined_by_itself() {
         assert_eq!(next.stats().log_depth, 0);
         next.abandon().await;
     }
-    let aside = Bytes::from_static(b"quarantine/test/0");
-    let rows = world.store().table.scan(&aside, ScanRange::default(), ScanOrder::Ascending, 100).await.unwrap().rows;
-    assert!(rows.iter().all(|row| entities::check_row(&aside, &row.key, &row.value).unwrap().is_ok()));
+    let partition = Bytes::from_static(b"quarantine/test/0");
+    let rows =
+        world.store().table.scan(&partition, ScanRange::default(), ScanOrder::Ascending, 100).await.unwrap().rows;
+    assert!(rows.iter().all(|row| entities::check_row(&partition, &row.key, &row.value).unwrap().is_ok()));
 }
 
-/// Nor is it opened by a release that does not know one of them: what it would do to the log's tail is anybody's guess.
+/// Nor is it opened by a release that does not know one of them: what it would do to the log's tail is unknown.
 #[tokio::test(start_paused = true)]
 async fn a_log_with_a_kind_that_is_not_hosted_is_refused_and_nothing_is_lost() {
     let (world, listener) = (World::new(), Arc::new(Listener::default()));
@@ -154,7 +155,7 @@ async fn a_set_of_shards_gives_each_kind_a_handle_of_its_own() {
     for n in 0..30 {
         let id = n.to_string();
         assert_eq!(accounts.call(&key(&id), deposit(1, 1)).await, DONE);
-        assert_eq!(tallies.tell(&tally(&id), tally::Input::Add(n)).await.unwrap().number, n);
+        assert_eq!(tallies.call_unshed(&tally(&id), tally::Input::Add(n)).await.unwrap().number, n);
         let seen = tallies.inspect(&tally(&id), |view| view.slot.unwrap().resident::<Tally>().is_some()).await;
         assert_eq!(seen, Ok(true));
     }

@@ -1,7 +1,7 @@
 //! A small but real kind: an account with a journal, alarms and payments that it owes.
 //!
 //! The account is one row; each journal entry is a row of its own, which leaves memory once it is written and is asked for
-//! again when somebody wants to read it.
+//! again when it is to be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! The rules of the shard, told with a toy kind on the memory store and the virtual clock.
+//! The rules of the shard, shown with a toy kind on the memory store and the virtual clock.
 
 mod bounds;
 mod checkpoints;
@@ -7,7 +7,6 @@ mod kinds;
 mod ledger;
 mod memory;
 mod obligations;
-mod out_of_reach;
 mod outcomes;
 mod ownership;
 mod quarantine;
@@ -17,6 +16,7 @@ mod replies;
 mod ring;
 mod supply;
 mod tally;
+mod unreachable_rows;
 mod wake_ups;
 mod world;
 mod zombies;

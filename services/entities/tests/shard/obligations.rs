@@ -26,7 +26,7 @@ async fn nothing_is_carried_out_before_it_is_durable() {
     let owe = asking(&shard, "a", Input::Owe(7));
     world.pass(Duration::from_millis(50)).await;
     assert_eq!(world.bank.asked("a", 7), 0);
-    // Somebody else opens the log: it never is.
+    // Another process opens the log: it never is.
     let _owner = world.open().await;
     assert!(owe.await.unwrap().is_err());
     world.pass(Duration::from_secs(10)).await;
@@ -127,7 +127,7 @@ async fn a_former_owner_that_only_asks_in_vain_finds_out_and_stops() {
         assert_eq!(shard.call(key("a"), Input::Owe(7)).await, DONE);
         world.pass(Duration::from_secs(30)).await;
         world.store().log.open(&world.log(), storage::OwnerNonce(9)).await.unwrap();
-        // Nobody asks it anything.
+        // It gets no calls.
         let stopped = world.runtime.timeout(Duration::from_secs(11), shard.closed()).await;
         assert!(stopped.is_some());
     }

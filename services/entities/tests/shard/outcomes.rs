@@ -46,7 +46,7 @@ async fn an_append_unknown_again_and_again_lands_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_append_after_which_somebody_else_opened_the_log_closes_the_shard() {
+async fn an_unknown_append_after_which_another_process_opened_the_log_closes_the_shard() {
     for fate in [Fate::Fails, Fate::FailsAfterEffect] {
         let world = World::new();
         let shard = world.open().await;

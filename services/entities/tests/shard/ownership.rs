@@ -100,7 +100,7 @@ fn account(client: u64) -> EntityKey {
     key(&format!("account {client}"))
 }
 
-/// Deposits again and again, and reads after each that all so far are there, whoever owns the shard.
+/// Deposits again and again, and reads after each that all so far are there, under every owner of the shard.
 async fn deposit_and_read(nodes: Arc<Vec<Node>>, runtime: Runtime, client: u64) {
     let nodes: Vec<&Node> = nodes.iter().collect();
     for request in 0..REQUESTS {
@@ -147,7 +147,7 @@ async fn shards_that_move_back_and_forth_under_load_lose_nothing_and_do_nothing_
         for node in nodes.iter() {
             node.shards.abandon().await;
         }
-        // Rows and logs together tell the same, to the last entry.
+        // Rows and logs together hold the same, to the last entry.
         let next = Node::start("a", &leader, memory.store(), &runtime);
         leader.turn(|_| Some("a"));
         next.shards.settled().await.unwrap();
@@ -185,7 +185,7 @@ async fn of_two_who_think_that_they_own_a_shard_one_succeeds_and_they_do_not_fig
     let asked = leader.asked();
     assert!((5..40).contains(&asked), "and asks, more and more slowly: {asked} times");
     assert_eq!(b.call(&key("x"), Input::Read).await.unwrap().view().balance, 2);
-    // It may be asked again and is told that the shard is not its own.
+    // It may be asked again and answers that the shard is not its own.
     a.view.cut_off(false);
     runtime.sleep(Duration::from_secs(60)).await;
     assert_eq!((a.open_shards(), a.shards.unserved(), b.epoch(0)), (0, 0, epoch));
@@ -197,7 +197,7 @@ async fn of_two_who_think_that_they_own_a_shard_one_succeeds_and_they_do_not_fig
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_was_fenced_by_somebody_with_an_older_ring_asks_the_leader_and_takes_it_back_once() {
+async fn a_node_fenced_by_one_with_an_older_ring_asks_the_leader_and_takes_it_back_once() {
     let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
     let b = Node::start("b", &leader, memory.store(), &runtime);
     leader.turn(|_| Some("b"));
@@ -268,7 +268,7 @@ async fn a_shard_given_back_while_its_close_hangs_is_served_again_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_that_hangs_holds_up_nobody_else() {
+async fn a_close_that_hangs_does_not_hold_up_others() {
     let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
     let away = Faults { fail: 1.0, ..Faults::default() };
     let faulty = FaultyStore::wrap(memory.store(), FaultPlan::new(1).on(Method::Write, away));
@@ -290,7 +290,7 @@ async fn a_close_that_hangs_holds_up_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_of_a_shard_that_is_lost_are_sent_away_and_not_told_of_success() {
+async fn callers_of_a_shard_that_is_lost_are_sent_away_and_get_no_success() {
     let (runtime, leader, memory) = (runtime(), Leader::new(1), MemoryStore::new());
     let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(200), ..Faults::default() };
     let plan = FaultPlan::new(1).hiding_local_epoch().on(Method::Append, slow).on(Method::Epoch, slow);
@@ -304,7 +304,7 @@ async fn callers_of_a_shard_that_is_lost_are_sent_away_and_not_told_of_success()
     };
     let waiting = [ask(deposit(1, 1)), ask(deposit(2, 1)), ask(Input::Read)];
     runtime.sleep(MOMENT).await;
-    // Somebody opens the log: what is on its way comes too late.
+    // Another process opens the log: what is in flight is fenced.
     memory.store().log.open(&LogId("history/0".to_owned()), OwnerNonce(7)).await.unwrap();
     for caller in waiting {
         assert_eq!(caller.await.unwrap(), Err(CallError::NotOwner));
@@ -354,9 +354,9 @@ async fn a_corrupt_log_is_reported_and_does_not_keep_others_from_being_served() 
         assert!(said.contains(expected), "{said}");
     }
     // Nothing that follows from work done elsewhere is given up for good.
-    assert_eq!(a.accounts.tell(&lost, Input::Read).await, Err(CallError::NotOwner));
+    assert_eq!(a.accounts.call_unshed(&lost, Input::Read).await, Err(CallError::NotOwner));
     assert_eq!(a.call(&in_shard(&a, 3), deposit(1, 1)).await, DONE);
-    // Taken away, it is nobody's trouble here any more.
+    // Taken away, it is no concern of this node any more.
     leader.turn(|shard| (shard != 2).then_some("a"));
     runtime.sleep(MOMENT).await;
     a.shards.settled().await.unwrap();

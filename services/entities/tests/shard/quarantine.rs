@@ -1,4 +1,4 @@
-//! An entity that cannot be read harms nobody else.
+//! An entity that cannot be read does not harm others.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn overwrite(world: &World, id: &str, version: u64, value: &'static [u8]) 
     world.store().table.write(vec![write]).await.unwrap();
 }
 
-async fn rows_aside(world: &World) -> usize {
+async fn quarantine_rows(world: &World) -> usize {
     let partition = Bytes::from_static(b"quarantine/test/0");
     world.store().table.scan(&partition, ScanRange::default(), ScanOrder::Ascending, 100).await.unwrap().rows.len()
 }
@@ -38,8 +38,8 @@ async fn a_row_that_cannot_be_decoded_quarantines_its_entity_alone() {
     assert!(is_quarantined(&next, "bad").await);
     assert!(is_quarantined(&next, "bad").await);
     assert_eq!(read(&next, "good").await.balance, 1);
-    // Nothing was lost from the log, so whoever repairs the row has repaired the entity.
-    assert_eq!(rows_aside(&world).await, 0);
+    // Nothing was lost from the log, so repairing the row repairs the entity.
+    assert_eq!(quarantine_rows(&world).await, 0);
     overwrite(&world, "bad", 3, b"").await;
     next.abandon().await;
     assert_eq!(read(&world.open().await, "bad").await.balance, 0);
@@ -77,7 +77,7 @@ async fn a_row_from_beyond_the_end_of_the_log_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn changes_that_cannot_be_applied_are_copied_aside_and_stay_refused() {
+async fn changes_that_cannot_be_applied_are_copied_to_quarantine_and_stay_refused() {
     let world = World::new();
     let shard = world.open().await;
     for n in 0..3 {
@@ -90,13 +90,13 @@ async fn changes_that_cannot_be_applied_are_copied_aside_and_stay_refused() {
     let next = world.open().await;
     assert!(is_quarantined(&next, "bad").await);
     assert_eq!(read(&next, "good").await.balance, 1);
-    // The log may forget the bad changes: they lie aside, with the reason.
+    // The log may forget the bad changes: they are in quarantine, with the reason.
     world.pass(Duration::from_secs(30)).await;
     assert_eq!(next.stats().log_depth, 0);
-    assert_eq!(rows_aside(&world).await, 5);
+    assert_eq!(quarantine_rows(&world).await, 5);
     next.abandon().await;
 
-    // Its rows alone would tell an old story.
+    // Its rows alone would be out of date.
     let third = world.open().await;
     assert!(is_quarantined(&third, "bad").await);
     assert_eq!(read(&third, "good").await.balance, 1);
@@ -113,7 +113,7 @@ async fn a_panic_in_a_step_quarantines_its_entity_alone() {
     assert_eq!(read(&shard, "good").await.balance, 1);
     world.pass(Duration::from_secs(30)).await;
     assert_eq!((shard.stats().log_depth, shard.stats().dirty_entities), (0, 0));
-    assert_eq!(rows_aside(&world).await, 2);
+    assert_eq!(quarantine_rows(&world).await, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ async fn a_row_that_is_asked_for_and_cannot_be_read_quarantines_its_entity() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_changed_during_the_last_checkpoint_is_copied_aside() {
+async fn what_changed_during_the_last_checkpoint_is_copied_to_quarantine() {
     let slow = Faults { stall: 1.0, stall_for: Duration::from_millis(100), ..Faults::default() };
     let mut world = World::with(FaultPlan::new(1).on(Method::Write, slow));
     world.settings.checkpoint_age = Duration::from_millis(50);
@@ -140,7 +140,7 @@ async fn what_changed_during_the_last_checkpoint_is_copied_aside() {
     world.pass(Duration::from_millis(52)).await;
     assert!(shard.call(key("bad"), Input::Panic).await.is_err());
     world.pass(Duration::from_secs(1)).await;
-    assert_eq!(rows_aside(&world).await, 2);
+    assert_eq!(quarantine_rows(&world).await, 2);
     assert_eq!(shard.stats().log_depth, 0);
 }
 
@@ -167,7 +167,7 @@ async fn a_former_owner_takes_the_new_owners_rows_for_neither_corrupt_nor_true()
         assert_eq!(former.call(key("a"), Input::Read).await, Err(CallError::NotOwner));
         former.closed().await;
         world.pass(Duration::from_secs(10)).await;
-        assert_eq!(rows_aside(&world).await, 0);
+        assert_eq!(quarantine_rows(&world).await, 0);
         assert_eq!(read(&owner, "a").await.balance, 2);
     }
 }
@@ -184,7 +184,7 @@ async fn a_row_that_the_store_refuses_quarantines_its_entity_alone_and_loses_not
     assert!(is_quarantined(&shard, "bad").await);
     assert_eq!(read(&shard, "good").await.balance, 1);
     assert_eq!((shard.stats().log_depth, shard.stats().dirty_entities), (0, 0));
-    assert_eq!(rows_aside(&world).await, 2);
+    assert_eq!(quarantine_rows(&world).await, 2);
     assert_eq!(shard.call(key("good"), deposit(2, 1)).await, DONE);
 }
 

@@ -31,7 +31,7 @@ async fn what_was_acknowledged_survives_without_a_checkpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_a_checkpoint_the_rows_tell_the_rest() {
+async fn after_a_checkpoint_the_rows_hold_the_rest() {
     let world = World::new();
     let shard = world.open().await;
     assert_eq!(shard.call(key("a"), deposit(1, 1)).await, DONE);
@@ -69,7 +69,7 @@ async fn closing_writes_everything_and_leaves_an_empty_tail() {
     }
     shard.close().await;
     assert_eq!(shard.call(key("1"), Input::Read).await, Err(CallError::NotOwner));
-    assert_eq!(shard.tell(key("1"), Input::Read).await, Err(CallError::NotOwner));
+    assert_eq!(shard.call_unshed(key("1"), Input::Read).await, Err(CallError::NotOwner));
     shard.closed().await;
     let next = world.open().await;
     assert_eq!((next.stats().log_depth, next.stats().last.0), (0, 1000));

@@ -39,7 +39,7 @@ fn offer(rows: &mut Rows, at: &(PartitionKey, RowKey), cell: &Cell) {
     }
 }
 
-/// Three replicas. Reads ask two, in turns, and mend what they read; writes reach two, or one and fail.
+/// Three replicas. Reads ask two, in turns, and repair what they read; writes reach two, or one and fail.
 struct Replicas {
     replicas: Mutex<[Rows; 3]>,
     reads: AtomicUsize,
@@ -75,10 +75,11 @@ impl Replicas {
         replicas[0] = fresh;
     }
 
-    /// A write was acknowledged: unless there is something of a higher version, every two replicas must tell it.
+    /// A write was acknowledged: unless there is something of a higher version, every two replicas must have it.
     fn note_acknowledged(&self, replicas: &[Rows; 3], at: &(PartitionKey, RowKey), cell: &Cell) {
-        let told = replicas.iter().filter_map(|rows| rows.get(at)).filter(|found| found.timestamp == cell.timestamp);
-        for other in told.filter(|found| *found != cell) {
+        let equal_age =
+            replicas.iter().filter_map(|rows| rows.get(at)).filter(|found| found.timestamp == cell.timestamp);
+        for other in equal_age.filter(|found| *found != cell) {
             self.ambiguous.lock().unwrap().push(format!("{at:?}: {cell:?} is acknowledged, and there is {other:?}"));
         }
     }
@@ -117,7 +118,7 @@ impl Table for Replicas {
         order: ScanOrder,
         limit: usize,
     ) -> StorageResult<ScanPage> {
-        assert_eq!(order, ScanOrder::Ascending, "nobody here reads backwards");
+        assert_eq!(order, ScanOrder::Ascending, "nothing here reads backwards");
         let quorum = self.quorum();
         let mut replicas = self.replicas.lock().unwrap();
         let is_asked = |(found, key): &(PartitionKey, RowKey)| {
@@ -164,7 +165,7 @@ async fn rows_that_a_former_owner_left_on_one_replica_are_written_again_before_t
         for n in 0..5 {
             assert_eq!(first.call(key(&id), deposit(n, 10)).await, DONE);
         }
-        // Checkpoints are tried, and nobody tells of success.
+        // Checkpoints are tried, and none is reported as done.
         world.pass(Duration::from_secs(30)).await;
         assert_eq!(first.call(key(&id), deposit(5, 10)).await, DONE);
         assert!(first.stats().log_depth >= 6);
@@ -185,9 +186,9 @@ async fn rows_that_a_former_owner_left_on_one_replica_are_written_again_before_t
 }
 
 /// Two owners write the same change from different memories. If both wrote it with the position of that change, Cassandra
-/// would keep the larger of the two, and what the second was told is written would not be what is read.
+/// would keep the larger of the two, and what was acknowledged to the second would not be what is read.
 #[tokio::test(start_paused = true)]
-async fn what_a_new_owner_was_told_is_written_is_what_is_read_whatever_a_former_one_left() {
+async fn what_was_acknowledged_to_a_new_owner_is_what_is_read_whatever_a_former_one_left() {
     for reads in 0..3 {
         let (world, replicas) = (World::new(), Replicas::new());
         let first = open(&world, &replicas).await;

@@ -166,7 +166,7 @@ async fn a_failing_fence_check_is_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_log_sheds_calls_but_not_tells() {
+async fn a_slow_log_sheds_calls_but_not_unshed_ones() {
     let world = World::with(stalled(Method::Append, Duration::from_secs(5)));
     let shard = world.open().await;
     let stuck = asking(&shard, "a", deposit(1, 5));
@@ -177,7 +177,7 @@ async fn a_slow_log_sheds_calls_but_not_tells() {
         panic!("a slow log takes no calls")
     };
     assert!(retry_after > Duration::from_secs(2), "as long again as the group has waited, not {retry_after:?}");
-    assert_eq!(shard.tell(key("a"), deposit(4, 5)).await, DONE);
+    assert_eq!(shard.call_unshed(key("a"), deposit(4, 5)).await, DONE);
     assert_eq!(stuck.await.unwrap(), DONE);
     assert_eq!(admitted.await.unwrap(), DONE);
     assert_eq!(shard.call(key("a"), deposit(5, 5)).await, DONE);
@@ -185,17 +185,17 @@ async fn a_slow_log_sheds_calls_but_not_tells() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_nobody_waits_for_is_not_decided_and_a_tell_is() {
+async fn a_call_without_a_caller_is_not_decided_and_an_unshed_one_is() {
     let world = World::with(stalled(Method::Get, STALL));
     let shard = world.open().await;
     let dropped = asking(&shard, "a", deposit(1, 5));
-    let told = {
+    let unshed = {
         let shard = shard.clone();
-        world.runtime.spawn(async move { shard.tell(key("a"), deposit(2, 7)).await })
+        world.runtime.spawn(async move { shard.call_unshed(key("a"), deposit(2, 7)).await })
     };
     world.settle().await;
     dropped.abort();
-    told.abort();
+    unshed.abort();
     assert_eq!(read(&shard, "a").await.balance, 7);
 }
 

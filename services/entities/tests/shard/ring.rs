@@ -33,7 +33,7 @@ pub struct View {
 impl Leader {
     /// Shards without owners.
     pub fn new(shards: u32) -> Self {
-        let mut ring = Ring::alone(&NodeId::new("nobody"), shards, 1);
+        let mut ring = Ring::alone(&NodeId::new("elsewhere"), shards, 1);
         ring.version = 0;
         Self { truth: watch::Sender::new(Arc::new(ring)), views: Arc::default(), asked: Arc::default() }
     }

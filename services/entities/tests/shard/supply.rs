@@ -1,4 +1,4 @@
-//! Rows that a step asks for may tell of a time that the entity did not know of.
+//! Rows that a step asks for may hold a time that the entity did not know of.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use storage::{PartitionWrite, RowKey};
 
 use crate::world::{START, World};
 
-/// A drawer with a note, which says when to look at it; the note is read when somebody asks.
+/// A drawer with a note, which says when to look at it; the note is read on request.
 struct Drawer;
 
 #[derive(Default)]
@@ -151,9 +151,9 @@ impl Kind for Drawer {
     }
 }
 
-struct Nobody;
+struct Idle;
 
-impl Host<Drawer> for Nobody {
+impl Host<Drawer> for Idle {
     fn carry_out(self: Arc<Self>, _: EntityKey, (): ()) -> BoxFuture<Option<Input>> {
         Box::pin(async { None })
     }
@@ -162,7 +162,7 @@ impl Host<Drawer> for Nobody {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entity_is_woken_at_the_time_that_rows_it_asked_for_tell() {
+async fn an_entity_is_woken_at_the_time_that_rows_it_asked_for_hold() {
     let world = World::new();
     let due = START + Duration::from_secs(60);
     let RowAddress { partition, key: row } = Drawer.address(&key("a"), &Part::Note);
@@ -170,7 +170,7 @@ async fn an_entity_is_woken_at_the_time_that_rows_it_asked_for_tell() {
     let write = PartitionWrite { partition, version: 0, puts, deletes: vec![] };
     world.store().table.write(vec![write]).await.unwrap();
     let (store, runtime, settings) = (world.store(), world.runtime.clone(), world.settings.clone());
-    let kinds = Kinds::default().with(Arc::new(Drawer), Arc::new(Nobody));
+    let kinds = Kinds::default().with(Arc::new(Drawer), Arc::new(Idle));
     let shard = Shard::open(world.log(), kinds, store, runtime, settings).await.unwrap();
     assert_eq!(shard.call::<Drawer>(key("a"), Input::Read).await, Ok(None));
     world.runtime.sleep_until(due + Duration::from_secs(1)).await;

@@ -19,15 +19,15 @@ pub enum Input {
     Read,
     /// Adds something that cannot be applied when it is read again.
     Poison,
-    /// The number has been told.
-    Told,
+    /// The number has been reported.
+    Reported,
 }
 
-/// What the number was made to be, what has been told of it, and when it grows.
+/// What the number was made to be, what has been reported of it, and when it grows.
 #[derive(Clone, Copy, Default, PartialEq, Debug)]
 pub struct Count {
     pub number: u64,
-    pub told: u64,
+    pub reported: u64,
     grows_at: i64,
 }
 
@@ -39,24 +39,24 @@ const POISON: u64 = u64::MAX;
 
 impl Count {
     fn encode(self) -> Bytes {
-        let fields = [self.number, self.told, self.grows_at.cast_unsigned()];
+        let fields = [self.number, self.reported, self.grows_at.cast_unsigned()];
         fields.map(u64::to_be_bytes).concat().into()
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         let fields = bytes.chunks_exact(8).map(|field| u64::from_be_bytes(field.try_into().unwrap()));
         let fields: Vec<_> = fields.collect();
-        let [number, told, grows_at] = fields[..] else { return Err(Corrupt(format!("{} fields", fields.len()))) };
-        Ok(Self { number, told, grows_at: grows_at.cast_signed() })
+        let [number, reported, grows_at] = fields[..] else { return Err(Corrupt(format!("{} fields", fields.len()))) };
+        Ok(Self { number, reported, grows_at: grows_at.cast_signed() })
     }
 }
 
 const ROW: &[u8] = b"count";
 
 /// A change is the count as it is after it.
-/// The number, until it has been told.
+/// The number, until it has been reported.
 fn owed_by(count: Count) -> Vec<u64> {
-    if count.number == count.told { vec![] } else { vec![count.number] }
+    if count.number == count.reported { vec![] } else { vec![count.number] }
 }
 
 impl Kind for Tally {
@@ -98,7 +98,7 @@ impl Kind for Tally {
                 (count.number, count.grows_at) = (count.number + 1, 0);
             }
             Input::Poison => count.number = POISON,
-            Input::Told => count.told = count.number,
+            Input::Reported => count.reported = count.number,
             Input::TimeHasCome | Input::Read => {}
         }
         let changes = if count == *state { vec![] } else { vec![count] };
@@ -184,7 +184,7 @@ pub struct Listener {
 impl Host<Tally> for Listener {
     fn carry_out(self: Arc<Self>, key: EntityKey, number: u64) -> BoxFuture<Option<Input>> {
         self.heard.lock().unwrap().push((key.id.to_string(), number));
-        Box::pin(async { Some(Input::Told) })
+        Box::pin(async { Some(Input::Reported) })
     }
 
     fn committed(&self, _: &EntityKey) {}

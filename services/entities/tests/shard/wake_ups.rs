@@ -1,4 +1,4 @@
-//! Timers: never early, and late only while nobody owns the shard.
+//! Timers: never early, and late only while no process owns the shard.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -65,7 +65,7 @@ fn bucket_of(at: Timestamp) -> Bytes {
     Bytes::from(format!("wake-ups/test/0/{}", at.nanos() / 600_000_000_000))
 }
 
-/// Whose timers they are cannot be read either: every entity is asked when it wants to be woken.
+/// Whose timers they are cannot be read either: every entity is loaded to find out when it is due.
 #[tokio::test(start_paused = true)]
 async fn timers_of_a_damaged_bucket_ring_on_time_and_those_behind_it_too() {
     let world = World::new();
@@ -78,7 +78,7 @@ async fn timers_of_a_damaged_bucket_ring_on_time_and_those_behind_it_too() {
     shard.close().await;
     let (shard, _) = world.open_damaged(bucket_of(START + HOUR * 5)).await;
     world.runtime.sleep_until(START + HOUR * 4).await;
-    assert_eq!(shard.stats().loaded_entities, 0, "nobody has touched them");
+    assert_eq!(shard.stats().loaded_entities, 0, "they have not been touched");
     // Some have rung when the next owner comes, who finds the bucket as damaged.
     world.runtime.sleep_until(START + HOUR * 5 + SECOND * 200).await;
     shard.abandon().await;
@@ -164,7 +164,7 @@ async fn alarms_ring_after_a_crash_with_and_without_a_checkpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alarms_that_came_due_while_nobody_owned_the_shard_ring_when_somebody_does() {
+async fn alarms_that_came_due_while_the_shard_had_no_owner_ring_when_it_has_one() {
     let world = World::new();
     let shard = world.open().await;
     for n in 0..500 {
@@ -239,14 +239,14 @@ async fn a_failing_store_delays_alarms_and_loses_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alarm_set_beside_a_debt_that_others_settled_is_kept() {
+async fn an_alarm_set_beside_an_obligation_that_others_settled_is_kept() {
     let mut world = World::new();
     world.settings.memory_bytes = 1;
     *world.bank.delay.lock().unwrap() = SECOND * 60;
     let shard = world.open().await;
     assert_eq!(shard.call(key("a"), Input::Owe(7)).await, DONE);
     set(&shard, "a", 1, START + DAY).await;
-    // The host still works on the debt when it is settled and all is written.
+    // The host still works on the obligation when it is settled and all is written.
     assert_eq!(shard.call(key("a"), Input::Paid(7)).await, DONE);
     world.pass(SECOND * 100).await;
     assert_eq!(shard.stats().loaded_entities, 0);
@@ -305,7 +305,7 @@ async fn an_alarm_whose_ringing_never_became_durable_outlives_the_watermark() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_debt_whose_settling_never_became_durable_outlives_the_watermark() {
+async fn an_obligation_whose_settling_never_became_durable_outlives_the_watermark() {
     let world = World::new();
     world.bank.refuses.store(true, std::sync::atomic::Ordering::Relaxed);
     let shard = world.open().await;
@@ -321,7 +321,7 @@ async fn a_debt_whose_settling_never_became_durable_outlives_the_watermark() {
     let asked = world.bank.asked("a", 7);
     let _next = world.open().await;
     world.pass(SECOND).await;
-    assert!(world.bank.asked("a", 7) > asked, "nobody remembers the debt");
+    assert!(world.bank.asked("a", 7) > asked, "the obligation is lost");
 }
 
 /// A table that notes which partitions were scanned, and which dropped.
@@ -405,7 +405,7 @@ async fn opening_a_shard_after_two_centuries_reads_the_buckets_that_there_are() 
 
 /// What is owed has nothing to do with the time of day.
 #[tokio::test(start_paused = true)]
-async fn a_debt_does_not_wait_for_a_clock_that_was_set_back_before_the_next_owner_came() {
+async fn an_obligation_does_not_wait_for_a_clock_that_was_set_back_before_the_next_owner_came() {
     for passes in [SECOND * 60, HOUR] {
         let mut world = World::new();
         world.bank.refuses.store(true, std::sync::atomic::Ordering::Relaxed);

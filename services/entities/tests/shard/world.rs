@@ -30,8 +30,8 @@ impl Handle {
         self.0.call::<Ledger>(key, input).await
     }
 
-    pub async fn tell(&self, key: EntityKey, input: Input) -> Result<Reply, CallError<Overdrawn>> {
-        self.0.tell::<Ledger>(key, input).await
+    pub async fn call_unshed(&self, key: EntityKey, input: Input) -> Result<Reply, CallError<Overdrawn>> {
+        self.0.call_unshed::<Ledger>(key, input).await
     }
 }
 
@@ -252,7 +252,7 @@ impl TableInFront for Witness {
 pub struct Damaged {
     inner: Arc<dyn Table>,
     partition: Mutex<Option<PartitionKey>>,
-    /// Whether nobody can go through its partitions.
+    /// Whether its partitions cannot be gone through.
     is_hidden: AtomicBool,
 }
 

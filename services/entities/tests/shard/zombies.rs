@@ -41,7 +41,7 @@ async fn open(world: &World, store: Store) -> Handle {
 }
 
 /// Temporal's range deletes of a dead owner, issued late, erase what its successor wrote below their bound. Here a drop
-/// names buckets below a watermark that was durable before, and nobody has written into those since.
+/// names buckets below a watermark that was durable before, and no process has written into those since.
 #[tokio::test(start_paused = true)]
 async fn drops_of_buckets_by_a_former_owner_erase_no_wake_up_of_the_new_one() {
     let world = World::new();
@@ -94,7 +94,7 @@ async fn a_paused_owner_rings_no_alarm_and_soon_stops_carrying_out_what_is_owed(
         let owner = Node::start("b", &leader, memory.store(), &runtime);
         leader.turn(|_| Some("b"));
         owner.shards.settled().await.unwrap();
-        // Its next attempt in vain makes it look whether it is still the owner.
+        // Its next attempt without success starts a fence check.
         runtime.sleep(15 * SECOND).await;
         let asked = former.door.bank.asked("x", 7);
         assert_eq!(former.open_shards(), 0, "hiding {hiding}");
@@ -131,18 +131,18 @@ async fn a_timer_of_a_paused_owner_is_fenced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_former_owner_sets_no_entity_aside_that_the_new_one_serves() {
+async fn a_former_owner_quarantines_no_entity_that_the_new_one_serves() {
     let slow = Faults { stall: 1.0, stall_for: SECOND, ..Faults::default() };
     let world = World::with(FaultPlan::new(1).hiding_local_epoch());
     let former = world.open().await;
     assert_eq!(former.call(key("a"), deposit(1, 1)).await, DONE);
     // Found guilty while it was ours, and then the process stands still.
     world.faults().follow(FaultPlan::new(1).hiding_local_epoch().on(Method::Append, slow));
-    let accused = asking(&former, "a", Input::Panic);
+    let suspects = asking(&former, "a", Input::Panic);
     world.settle().await;
     let owner = open(&world, world.store()).await;
-    // Whoever asked is not told for good what only the former owner thinks.
-    assert_eq!(accused.await.unwrap(), Err(CallError::NotOwner));
+    // Callers do not get as final what only the former owner takes for true.
+    assert_eq!(suspects.await.unwrap(), Err(CallError::NotOwner));
     assert_eq!(owner.call(key("a"), deposit(2, 1)).await, DONE);
     world.pass(Duration::from_secs(30)).await;
     former.closed().await;
@@ -152,7 +152,7 @@ async fn a_former_owner_sets_no_entity_aside_that_the_new_one_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_log_sets_aside_stays_so_though_nobody_copied_it() {
+async fn what_the_log_quarantines_stays_so_though_it_was_not_copied() {
     let never = Faults { fail: 1.0, ..Faults::default() };
     let world = World::with(FaultPlan::new(1).on(Method::Write, never));
     let former = world.open().await;
@@ -174,7 +174,7 @@ async fn what_the_log_sets_aside_stays_so_though_nobody_copied_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_former_owner_refuses_nobody_on_account_of_what_it_has_set_aside() {
+async fn a_former_owner_refuses_no_caller_on_account_of_its_quarantine() {
     let world = World::with(FaultPlan::new(1).hiding_local_epoch());
     let former = world.open().await;
     // Nothing of it is in the log: the next owner tries it again.

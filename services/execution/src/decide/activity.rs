@@ -94,7 +94,7 @@ fn started<'a, T>(on: Target<'a>, result: &ActivityResult<T>) -> Result<(&'a Arc
 }
 
 pub(super) fn complete(on: Target<'_>, result: ActivityResult<Option<Payloads>>) -> Decision<'_, ()> {
-    // By id, the result may come before anybody has started the activity, and between two attempts.
+    // By id, the result may come before the activity is started, and between two attempts.
     let (before, activity) = pending(on, &result)?;
     let mut activity = activity.clone();
     let mut draft = on.draft();
@@ -246,7 +246,7 @@ pub(super) fn try_again(
         last_failure: Some(kept_failure(failure, run.env().limits.kept_failure_bytes)),
         last_attempt_ended_at: now.nanos(),
         cancel_requested_event_id: old.cancel_requested_event_id,
-        kept: false,
+        persisted: false,
         due: due <= now,
     };
     run.fact(Fact::moved(activity.scheduled_event_id, progress));

@@ -16,7 +16,7 @@ pub(super) enum Answer<'a, R> {
     Unchanged(R),
     /// The draft becomes the state; the reply is of the state after it.
     Changed(Draft<'a>, Box<dyn FnOnce(&Workflow) -> R + 'a>),
-    /// The draft becomes the state, but the caller hears a rejection.
+    /// The draft becomes the state, but the caller gets a rejection.
     Refused(Draft<'a>, Rejection),
 }
 

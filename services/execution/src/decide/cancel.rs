@@ -10,10 +10,10 @@ use api::temporal::api::history::v1::{
 use super::answer::{Decision, changed_run, unchanged};
 use super::signal::{check_another, check_child_of};
 use super::target::Target;
-use super::task::{self, LostTask};
+use super::task::{self, TaskFailure};
 use crate::Env;
 use crate::change::Fact;
-use crate::draft::{Notes, RunDraft};
+use crate::draft::{EventMetadata, RunDraft};
 use crate::input::{RequestCancel, Terminate};
 use crate::reply::Rejection;
 use crate::run::Run;
@@ -41,8 +41,8 @@ pub(super) fn request_cancel(on: Target<'_>, cancel: RequestCancel) -> Decision<
         external_workflow_execution: sender,
         identity: cancel.identity,
     };
-    let notes = Notes { links: cancel.links, ..Notes::default() };
-    run.event_with(Attributes::WorkflowExecutionCancelRequestedEventAttributes(attributes), notes);
+    let metadata = EventMetadata { links: cancel.links, ..EventMetadata::default() };
+    run.event_with(Attributes::WorkflowExecutionCancelRequestedEventAttributes(attributes), metadata);
     if !cancel.request_id.is_empty() {
         run.fact(Fact::CancelRequestId(cancel.request_id));
     }
@@ -66,20 +66,20 @@ pub(super) fn terminate(on: Target<'_>, terminate: Terminate) -> Decision<'_, Ar
         details: terminate.details,
         identity: terminate.identity,
     };
-    let notes = Notes { links: terminate.links, ..Notes::default() };
+    let metadata = EventMetadata { links: terminate.links, ..EventMetadata::default() };
     let closing = Attributes::WorkflowExecutionTerminatedEventAttributes(attributes);
-    end_now(&mut draft.at(&before.core.run_id), closing, notes);
+    end_now(&mut draft.at(&before.core.run_id), closing, metadata);
     changed_run(draft, before.core.run_id.clone(), Arc::clone)
 }
 
 /// Closes a run whatever its worker is doing: a started workflow task fails, and what was buffered enters the history
 /// before its end.
-pub(super) fn end_now(run: &mut RunDraft<'_, '_>, closing: Attributes, notes: Notes) {
+pub(super) fn end_now(run: &mut RunDraft<'_, '_>, closing: Attributes, metadata: EventMetadata) {
     if run.task.as_ref().is_some_and(|task| task.is_started()) {
-        task::fail_without_retry(run, LostTask::by_server());
+        task::fail_without_retry(run, TaskFailure::by_server());
     }
     run.flush_buffered();
-    run.event_with(closing, notes);
+    run.event_with(closing, metadata);
 }
 
 fn check_chain(run: &Run, first_run_id: &str, env: &Env<'_>) -> Result<(), Rejection> {

@@ -1,4 +1,4 @@
-//! What a parent hears of its children, and what a closed run still owes.
+//! What children report to their parent, and what a closed run still owes.
 
 use std::sync::Arc;
 

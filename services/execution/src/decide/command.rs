@@ -15,7 +15,7 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use prost::Message;
 
 use crate::command_checks::{checked_elements, checked_name};
-use crate::draft::{Notes, RunDraft};
+use crate::draft::{EventMetadata, RunDraft};
 
 /// A command that cannot be carried out: the workflow task fails with this cause.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub(super) struct Commands<'d, 'a> {
     pub(super) identity: String,
     /// The namespace by name, as the worker's request gave it and the frontend checked it.
     pub(super) namespace: String,
-    /// Activities that the worker wants to take along, by scheduled event id.
+    /// Activities that the worker wants eagerly, by scheduled event id.
     eager: Vec<i64>,
-    /// Activities that were cancelled before anybody had started them: scheduled event id, and that of the request.
+    /// Activities that were cancelled before they were started: scheduled event id, and that of the request.
     cancelled: Vec<(i64, i64)>,
 }
 
@@ -57,8 +57,11 @@ impl<'d, 'a> Commands<'d, 'a> {
 
     pub(super) fn carry_out(&mut self, command: Command) -> Carried {
         let kind = kind_of(&command);
-        let notes =
-            Notes { user_metadata: command.user_metadata, links: Vec::new(), markers: command.event_group_markers };
+        let metadata = EventMetadata {
+            user_metadata: command.user_metadata,
+            links: Vec::new(),
+            markers: command.event_group_markers,
+        };
         let Some(attributes) = command.attributes else {
             return bad(cause_of(kind), format!("{kind:?}CommandAttributes is not set on command"));
         };
@@ -66,20 +69,22 @@ impl<'d, 'a> Commands<'d, 'a> {
         checked_elements("the command", Some(&attributes), self.run.env().limits.elements_max)
             .map_err(|message| BadCommand { cause: cause_of(kind), message, terminates: true })?;
         match attributes {
-            Attributes::ScheduleActivityTaskCommandAttributes(a) => self.schedule_activity(a, notes),
-            Attributes::RequestCancelActivityTaskCommandAttributes(a) => self.cancel_activity(a, notes),
-            Attributes::StartTimerCommandAttributes(a) => self.start_timer(a, notes),
-            Attributes::CancelTimerCommandAttributes(a) => self.cancel_timer(a, notes),
-            Attributes::StartChildWorkflowExecutionCommandAttributes(a) => self.start_child(a, notes),
-            Attributes::SignalExternalWorkflowExecutionCommandAttributes(a) => self.signal_external(a, notes),
-            Attributes::RequestCancelExternalWorkflowExecutionCommandAttributes(a) => self.cancel_external(a, notes),
-            Attributes::RecordMarkerCommandAttributes(a) => self.record_marker(a, notes),
-            Attributes::UpsertWorkflowSearchAttributesCommandAttributes(a) => self.upsert_search_attributes(a, notes),
-            Attributes::ModifyWorkflowPropertiesCommandAttributes(a) => self.modify_properties(a, notes),
-            Attributes::CompleteWorkflowExecutionCommandAttributes(a) => self.complete_workflow(a, notes),
-            Attributes::FailWorkflowExecutionCommandAttributes(a) => self.fail_workflow(a, notes),
-            Attributes::CancelWorkflowExecutionCommandAttributes(a) => self.cancel_workflow(a, notes),
-            Attributes::ContinueAsNewWorkflowExecutionCommandAttributes(a) => self.continue_as_new(a, notes),
+            Attributes::ScheduleActivityTaskCommandAttributes(a) => self.schedule_activity(a, metadata),
+            Attributes::RequestCancelActivityTaskCommandAttributes(a) => self.cancel_activity(a, metadata),
+            Attributes::StartTimerCommandAttributes(a) => self.start_timer(a, metadata),
+            Attributes::CancelTimerCommandAttributes(a) => self.cancel_timer(a, metadata),
+            Attributes::StartChildWorkflowExecutionCommandAttributes(a) => self.start_child(a, metadata),
+            Attributes::SignalExternalWorkflowExecutionCommandAttributes(a) => self.signal_external(a, metadata),
+            Attributes::RequestCancelExternalWorkflowExecutionCommandAttributes(a) => self.cancel_external(a, metadata),
+            Attributes::RecordMarkerCommandAttributes(a) => self.record_marker(a, metadata),
+            Attributes::UpsertWorkflowSearchAttributesCommandAttributes(a) => {
+                self.upsert_search_attributes(a, metadata)
+            }
+            Attributes::ModifyWorkflowPropertiesCommandAttributes(a) => self.modify_properties(a, metadata),
+            Attributes::CompleteWorkflowExecutionCommandAttributes(a) => self.complete_workflow(a, metadata),
+            Attributes::FailWorkflowExecutionCommandAttributes(a) => self.fail_workflow(a, metadata),
+            Attributes::CancelWorkflowExecutionCommandAttributes(a) => self.cancel_workflow(a, metadata),
+            Attributes::ContinueAsNewWorkflowExecutionCommandAttributes(a) => self.continue_as_new(a, metadata),
             Attributes::ProtocolMessageCommandAttributes(_) => {
                 bad(Cause::BadUpdateWorkflowExecutionMessage, "workflow updates are not served".to_owned())
             }

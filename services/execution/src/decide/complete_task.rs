@@ -14,7 +14,7 @@ use ids::Timestamp;
 use super::answer::{Answer, Decision};
 use super::command::{BadCommand, Commands, Requester};
 use super::target::Target;
-use super::task::{self, LostTask, Taker};
+use super::task::{self, Taker, TaskFailure};
 use crate::Env;
 use crate::change::{Empty, Fact, Sticky};
 use crate::draft::RunDraft;
@@ -38,12 +38,12 @@ pub(super) fn complete(on: Target<'_>, complete: CompleteWorkflowTask) -> Decisi
         let mut run = draft.at(run_id);
         let reason = reason_of(&bad);
         let failure = Some(bad_command_failure(&reason));
-        let lost = LostTask { cause: bad.cause as i32, failure, identity, worker_version, binary_checksum };
+        let failed = TaskFailure { cause: bad.cause as i32, failure, identity, worker_version, binary_checksum };
         let was_closing = bad.cause == WorkflowTaskFailedCause::UnhandledCommand;
         if bad.terminates {
-            task::end_after_failure(&mut run, lost, reason.clone());
+            task::end_after_failure(&mut run, failed, reason.clone());
         } else {
-            task::lose_to_failure(&mut run, lost);
+            task::fail_and_reschedule(&mut run, failed);
         }
         // A close was refused for events that the worker had not seen: the next task is to find none. Of what can come, only
         // signals come without end.
@@ -87,7 +87,7 @@ fn time_out_heartbeats<'a>(on: Target<'a>, run_id: &str, task: &WorkflowTask) ->
     task::write_transient(&mut run);
     let failures = run.failures_with_this_task();
     task::write_time_out(&mut run, task, TimeoutType::StartToClose);
-    task::after_loss(&mut run, failures, Duration::ZERO);
+    task::reschedule(&mut run, failures, Duration::ZERO);
     Answer::Refused(draft, Rejection::NotFound("workflow task heartbeat timeout".to_owned()))
 }
 
@@ -132,8 +132,8 @@ fn try_complete<'a>(
 
     let mut new_task = false;
     if run.is_open() {
-        let news = run.flush_buffered() || consequences.cancelled;
-        if news || request.force_create_new_workflow_task || more_wanted {
+        let has_new_events = run.flush_buffered() || consequences.cancelled;
+        if has_new_events || request.force_create_new_workflow_task || more_wanted {
             task::schedule(&mut run);
             if heartbeat {
                 run.fact(Fact::HeartbeatsSince(task.first_scheduled_at));

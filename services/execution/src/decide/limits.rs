@@ -5,8 +5,8 @@ use api::temporal::api::history::v1::history_event::Attributes;
 use api::texts;
 
 use super::cancel::end_now;
-use super::task::{LostTask, SERVER_IDENTITY, lose_to_failure};
-use crate::draft::{Draft, Notes, RunDraft};
+use super::task::{SERVER_IDENTITY, TaskFailure, fail_and_reschedule};
+use crate::draft::{Draft, EventMetadata, RunDraft};
 use crate::reply::Rejection;
 
 /// What a run may hold in memory for each byte that its row may have. What people write holds two to ten; lists of nothing
@@ -20,7 +20,7 @@ pub(super) fn enforce_limits(draft: &mut Draft<'_>) {
     for run_id in draft.touched_open_runs() {
         let mut run = draft.at(&run_id);
         if run.buffered.len() > limits.buffered_max || run.buffered_bytes > limits.buffered_max_bytes {
-            lose_to_failure(&mut run, LostTask::by_server());
+            fail_and_reschedule(&mut run, TaskFailure::by_server());
         }
         let reason = if run.last_event_id() >= limits.history_max_events {
             texts::HISTORY_TOO_LONG
@@ -34,7 +34,7 @@ pub(super) fn enforce_limits(draft: &mut Draft<'_>) {
 }
 
 /// What happens instead of a transition after which a run's row would be too large to be stored: nothing of it, but the end
-/// of the run that it began from, whose row does fit. The caller hears why.
+/// of the run that it began from, whose row does fit. The caller gets the reason.
 pub(super) fn end_instead<'a>(draft: &Draft<'a>) -> Option<(Draft<'a>, Rejection)> {
     let touched = draft.touched_runs();
     if !touched.clone().any(|run_id| is_too_large(draft, run_id)) {
@@ -70,5 +70,5 @@ fn end(run: &mut RunDraft<'_, '_>, reason: &str) {
         identity: SERVER_IDENTITY.to_owned(),
         ..WorkflowExecutionTerminatedEventAttributes::default()
     };
-    end_now(run, Attributes::WorkflowExecutionTerminatedEventAttributes(attributes), Notes::default());
+    end_now(run, Attributes::WorkflowExecutionTerminatedEventAttributes(attributes), EventMetadata::default());
 }

@@ -1,4 +1,4 @@
-//! How offers to matching ended. A taken task needs no word: its start has been recorded.
+//! How offers to matching ended. A taken task changes nothing: its start has been recorded.
 
 use super::answer::{Decision, changed, unchanged};
 use super::target::Target;
@@ -12,10 +12,10 @@ pub(super) fn workflow_task<'a>(on: Target<'a>, offered: &TaskOffered) -> Decisi
     let Some(task) = task else { return unchanged(()) };
     let fact = match offered.outcome {
         // Sticky queues live in memory only.
-        Offered::Kept if task.sticky_until().is_none() => Fact::TaskBacklogged(Empty {}),
-        // Nobody attends the sticky queue: the same task is offered on the normal one.
+        Offered::Persisted if task.sticky_until().is_none() => Fact::TaskBacklogged(Empty {}),
+        // No worker polls the sticky queue: the same task is offered on the normal one.
         Offered::Refused => Fact::Sticky(Sticky::default()),
-        Offered::Taken | Offered::Kept => return unchanged(()),
+        Offered::Taken | Offered::Persisted => return unchanged(()),
     };
     let mut draft = on.draft();
     draft.at(&run.core.run_id).fact(fact);
@@ -27,11 +27,11 @@ pub(super) fn activity<'a>(on: Target<'a>, offered: &TaskOffered) -> Decision<'a
     let Some(activity) = run.activities.get(&offered.task.scheduled_event_id) else { return unchanged(()) };
     let waiting =
         activity_state(activity) == ActivityState::Waiting && activity.progress.attempt == offered.task.attempt;
-    if !waiting || offered.outcome != Offered::Kept {
+    if !waiting || offered.outcome != Offered::Persisted {
         return unchanged(());
     }
     let mut draft = on.draft();
-    let progress = ActivityProgress { kept: true, ..activity.progress.clone() };
+    let progress = ActivityProgress { persisted: true, ..activity.progress.clone() };
     draft.at(&run.core.run_id).fact(Fact::moved(activity.scheduled_event_id, progress));
     changed(draft, ())
 }

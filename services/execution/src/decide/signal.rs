@@ -8,7 +8,7 @@ use super::answer::{Decision, changed, unchanged};
 use super::target::Target;
 use super::task;
 use crate::Env;
-use crate::draft::{Notes, RunDraft};
+use crate::draft::{EventMetadata, RunDraft};
 use crate::events::{Effect, effect_of};
 use crate::input::Signal;
 use crate::reply::{Rejection, Signalled};
@@ -64,7 +64,7 @@ pub(super) fn take_signal(run: &mut RunDraft<'_, '_>, signal: Signal) -> Result<
         return Err(Rejection::LimitExceeded(format!("the run has received {limit} signals, which is the limit")));
     }
     run.remember(signal.kind(), &signal.request_id);
-    let notes = Notes { links: signal.links, ..Notes::default() };
+    let metadata = EventMetadata { links: signal.links, ..EventMetadata::default() };
     let attributes = WorkflowExecutionSignaledEventAttributes {
         signal_name: signal.name,
         input: signal.input,
@@ -74,6 +74,6 @@ pub(super) fn take_signal(run: &mut RunDraft<'_, '_>, signal: Signal) -> Result<
         request_id: signal.request_id,
         ..WorkflowExecutionSignaledEventAttributes::default()
     };
-    run.event_with(Attributes::WorkflowExecutionSignaledEventAttributes(attributes), notes);
+    run.event_with(Attributes::WorkflowExecutionSignaledEventAttributes(attributes), metadata);
     Ok(())
 }

@@ -21,7 +21,7 @@ use super::task::{self, Taker};
 use crate::chain::{ChainMove, Current};
 use crate::change::Fact;
 use crate::command_checks::text_payloads;
-use crate::draft::{Draft, Notes, RunDraft};
+use crate::draft::{Draft, EventMetadata, RunDraft};
 use crate::duration::from_wire;
 use crate::input::Start;
 use crate::reply::{Rejection, Started};
@@ -102,7 +102,7 @@ fn conflict(on: Target<'_>, start: Start) -> Decision<'_, Started> {
                 details: Some(text_payloads(&format!("terminated by new runID: {run_id}"))),
             };
             let closing = Attributes::WorkflowExecutionTerminatedEventAttributes(attributes);
-            end_now(&mut draft.at(&on.workflow.chain.current_run_id), closing, Notes::default());
+            end_now(&mut draft.at(&on.workflow.chain.current_run_id), closing, EventMetadata::default());
             begin(draft, start, run_id)
         }
         WorkflowIdConflictPolicy::Unspecified | WorkflowIdConflictPolicy::Fail => {
@@ -129,7 +129,7 @@ fn use_existing(on: Target<'_>, start: Start) -> Decision<'_, Started> {
     changed_run(draft, run_id, move |run| Started { run: run.clone(), started: false, eager: false, signalled })
 }
 
-/// Adds to an open run what the request wants attached. That is news for clients, not for the worker.
+/// Adds to an open run what the request wants attached. Clients see it; it wakes no worker.
 fn attach(run: &mut RunDraft<'_, '_>, options: OnConflictOptions, request_id: String, links: Vec<Link>) {
     let attached_request_id = if options.attach_request_id { request_id } else { String::new() };
     let links = if options.attach_links { links } else { Vec::new() };
@@ -139,7 +139,7 @@ fn attach(run: &mut RunDraft<'_, '_>, options: OnConflictOptions, request_id: St
         ..WorkflowExecutionOptionsUpdatedEventAttributes::default()
     };
     let attributes = Attributes::WorkflowExecutionOptionsUpdatedEventAttributes(attributes);
-    run.event_with(attributes, Notes { links, ..Notes::default() });
+    run.event_with(attributes, EventMetadata { links, ..EventMetadata::default() });
 }
 
 fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
@@ -161,7 +161,7 @@ fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
 fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Decision<'_, Started> {
     let kind = start.kind();
     let Start { mut request, parent, signal } = start;
-    let notes = Notes {
+    let metadata = EventMetadata {
         user_metadata: request.user_metadata.take(),
         links: std::mem::take(&mut request.links),
         markers: Vec::new(),
@@ -169,8 +169,8 @@ fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Decision<'_, Sta
     let (request_id, identity) = (request.request_id.clone(), request.identity.clone());
     let eager_wanted = request.request_eager_execution;
     let mut started = started_by_request(request, parent, &run_id, (draft.env.now, draft.env.wall), draft.env.limits);
-    let put_off = from_wire(started.first_workflow_task_backoff.as_ref()).is_some();
-    let eager = eager_wanted && !put_off;
+    let delayed = from_wire(started.first_workflow_task_backoff.as_ref()).is_some();
+    let eager = eager_wanted && !delayed;
     started.eager_execution_accepted = eager;
     let current = Current {
         run_id: run_id.clone(),
@@ -182,7 +182,7 @@ fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Decision<'_, Sta
     let mut run = draft.create(&run_id);
     run.remember(kind, &request_id);
     let signalled = signal.is_some();
-    begin_run(&mut run, started, notes, &request_id);
+    begin_run(&mut run, started, metadata, &request_id);
     check_state(&run)?;
     if let Some(signal) = signal {
         // A new run has no limits to exceed.
@@ -219,16 +219,16 @@ pub(super) fn begin_next(old: &mut RunDraft<'_, '_>, next: NextRun) {
     };
     draft.chain(ChainMove::Current(current));
     let mut run = draft.create(&next.run_id);
-    begin_run(&mut run, next.start, Notes::default(), &request_id);
+    begin_run(&mut run, next.start, EventMetadata::default(), &request_id);
     task::wake_workflow(&mut run);
 }
 
 fn begin_run(
     run: &mut RunDraft<'_, '_>,
     started: WorkflowExecutionStartedEventAttributes,
-    notes: Notes,
+    metadata: EventMetadata,
     request_id: &str,
 ) {
-    run.event_with(Attributes::WorkflowExecutionStartedEventAttributes(started), notes);
+    run.event_with(Attributes::WorkflowExecutionStartedEventAttributes(started), metadata);
     run.fact(Fact::StartRequestId(request_id.to_owned()));
 }

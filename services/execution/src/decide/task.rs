@@ -1,5 +1,6 @@
 //! The workflow task: schedule, start, fail, time out, and the sticky queue.
 
+use ids::TaskRef;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use crate::change::{Empty, Fact, Sticky, TransientScheduled};
 use crate::draft::RunDraft;
 use crate::duration::{nanos, to_wire};
 use crate::input::{FailWorkflowTask, StartTask};
-use crate::refs::TaskId;
 use crate::reply::{Rejection, TaskTaken};
 use crate::run::Run;
 use crate::transient::transient_events;
@@ -30,7 +30,7 @@ use crate::workflow_task::{TaskStart, WorkflowTask, delay_of_attempt, timeout_of
 /// Who ends things when the server does.
 pub(super) const SERVER_IDENTITY: &str = "history-service";
 
-/// Wakes the workflow: schedules a task unless there is one, or the first one is still put off.
+/// Wakes the workflow: schedules a task unless there is one, or the first one is still delayed.
 pub(super) fn wake_workflow(run: &mut RunDraft<'_, '_>) {
     if run.is_open() && run.task.is_none() && run.core.first_task_at == 0 {
         schedule(run);
@@ -149,7 +149,7 @@ pub(super) fn take_task(run: &mut RunDraft<'_, '_>, taker: Taker) {
 }
 
 /// The started task that a token speaks of, and its run.
-pub(super) fn started_task(on: Target<'_>, id: TaskId) -> Result<(&Arc<Run>, &WorkflowTask), Rejection> {
+pub(super) fn started_task(on: Target<'_>, id: TaskRef) -> Result<(&Arc<Run>, &WorkflowTask), Rejection> {
     let run = on.resolve_open()?;
     let task = run.task.as_ref().filter(|task| task.is_started() && task.id() == id);
     let gone = || Rejection::NotFound(texts::WORKFLOW_TASK_NOT_FOUND.to_owned());
@@ -164,7 +164,7 @@ pub(super) fn write_transient(run: &mut RunDraft<'_, '_>) {
     }
 }
 
-/// A worker could not make decisions.
+/// A worker reports that its workflow task failed.
 pub(super) fn fail_task(on: Target<'_>, fail: FailWorkflowTask) -> Decision<'_, ()> {
     let (before, _) = started_task(on, fail.task)?;
     let mut draft = on.draft();
@@ -173,7 +173,7 @@ pub(super) fn fail_task(on: Target<'_>, fail: FailWorkflowTask) -> Decision<'_, 
     if let Some(failure) = &mut failure {
         crate::cut_failure(failure);
     }
-    let lost = LostTask {
+    let failed = TaskFailure {
         cause: fail.request.cause,
         failure,
         identity: fail.request.identity,
@@ -181,16 +181,16 @@ pub(super) fn fail_task(on: Target<'_>, fail: FailWorkflowTask) -> Decision<'_, 
         binary_checksum: fail.request.binary_checksum,
     };
     // The next attempt would be too large again.
-    if lost.cause == WorkflowTaskFailedCause::GrpcMessageTooLarge as i32 {
-        end_after_failure(&mut run, lost, "GrpcMessageTooLarge".to_owned());
+    if failed.cause == WorkflowTaskFailedCause::GrpcMessageTooLarge as i32 {
+        end_after_failure(&mut run, failed, "GrpcMessageTooLarge".to_owned());
     } else {
-        lose_to_failure(&mut run, lost);
+        fail_and_reschedule(&mut run, failed);
     }
     changed(draft, ())
 }
 
 /// How a workflow task failed.
-pub(super) struct LostTask {
+pub(super) struct TaskFailure {
     /// A [`WorkflowTaskFailedCause`]; a worker's may be of a newer API.
     pub(super) cause: i32,
     pub(super) failure: Option<Failure>,
@@ -199,8 +199,8 @@ pub(super) struct LostTask {
     pub(super) binary_checksum: String,
 }
 
-impl LostTask {
-    /// The server takes the task away.
+impl TaskFailure {
+    /// The server fails the task.
     pub(super) fn by_server() -> Self {
         Self {
             cause: WorkflowTaskFailedCause::ForceCloseCommand as i32,
@@ -213,16 +213,16 @@ impl LostTask {
 }
 
 /// Fails the started task, takes in what was buffered, and schedules the next attempt.
-pub(super) fn lose_to_failure(run: &mut RunDraft<'_, '_>, lost: LostTask) {
+pub(super) fn fail_and_reschedule(run: &mut RunDraft<'_, '_>, failed: TaskFailure) {
     let failures = run.failures_with_this_task();
-    fail_without_retry(run, lost);
+    fail_without_retry(run, failed);
     let backoff = delay_of_attempt(failures + 1, run.env().limits.workflow_task_backoff_max);
-    after_loss(run, failures, backoff);
+    reschedule(run, failures, backoff);
 }
 
 /// Fails the started task, takes in what was buffered, and ends the run.
-pub(super) fn end_after_failure(run: &mut RunDraft<'_, '_>, lost: LostTask, reason: String) {
-    fail_without_retry(run, lost);
+pub(super) fn end_after_failure(run: &mut RunDraft<'_, '_>, failed: TaskFailure, reason: String) {
+    fail_without_retry(run, failed);
     run.flush_buffered();
     let attributes = WorkflowExecutionTerminatedEventAttributes {
         reason,
@@ -233,46 +233,46 @@ pub(super) fn end_after_failure(run: &mut RunDraft<'_, '_>, lost: LostTask, reas
 }
 
 /// Fails the started task; what was buffered stays so.
-pub(super) fn fail_without_retry(run: &mut RunDraft<'_, '_>, lost: LostTask) {
+pub(super) fn fail_without_retry(run: &mut RunDraft<'_, '_>, failed: TaskFailure) {
     let Some(task) = &run.task else { return };
     if task.is_transient() {
-        run.fact(Fact::TransientLost(Empty {}));
+        run.fact(Fact::TransientFailed(Empty {}));
     } else {
         let attributes = WorkflowTaskFailedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
             started_event_id: task.started_event_id().unwrap_or(0),
-            cause: lost.cause,
-            failure: lost.failure,
-            identity: lost.identity,
-            worker_version: lost.worker_version,
-            binary_checksum: lost.binary_checksum,
+            cause: failed.cause,
+            failure: failed.failure,
+            identity: failed.identity,
+            worker_version: failed.worker_version,
+            binary_checksum: failed.binary_checksum,
             ..WorkflowTaskFailedEventAttributes::default()
         };
         run.event(Attributes::WorkflowTaskFailedEventAttributes(attributes));
     }
 }
 
-/// What follows a lost task: buffered events make the next one a first attempt, since its events must follow theirs.
-pub(super) fn after_loss(run: &mut RunDraft<'_, '_>, failures: i32, backoff: Duration) {
-    let news = run.flush_buffered();
+/// What follows a failed task: buffered events make the next one a first attempt, since its events must follow theirs.
+pub(super) fn reschedule(run: &mut RunDraft<'_, '_>, failures: i32, backoff: Duration) {
+    let has_new_events = run.flush_buffered();
     if run.is_open() {
-        schedule_attempt(run, if news { 1 } else { failures + 1 }, backoff);
+        schedule_attempt(run, if has_new_events { 1 } else { failures + 1 }, backoff);
     }
 }
 
-/// The worker's time is up.
+/// The worker's timeout has passed.
 pub(super) fn time_out(run: &mut RunDraft<'_, '_>) {
     let Some(task) = run.task.clone() else { return };
     let failures = run.failures_with_this_task();
     if task.is_transient() {
-        run.fact(Fact::TransientLost(Empty {}));
+        run.fact(Fact::TransientFailed(Empty {}));
     } else {
         write_time_out(run, &task, TimeoutType::StartToClose);
     }
-    after_loss(run, failures, Duration::ZERO);
+    reschedule(run, failures, Duration::ZERO);
 }
 
-/// The sticky worker did not come: the task goes to the normal queue, as a task of its own, so that the history shows why.
+/// The sticky worker did not poll in time: the task goes to the normal queue, as a task of its own, so that the history shows why.
 pub(super) fn time_out_sticky(run: &mut RunDraft<'_, '_>) {
     let Some(task) = run.task.clone() else { return };
     write_time_out(run, &task, TimeoutType::ScheduleToStart);
@@ -288,7 +288,7 @@ pub(super) fn write_time_out(run: &mut RunDraft<'_, '_>, task: &WorkflowTask, ki
     run.event(Attributes::WorkflowTaskTimedOutEventAttributes(attributes));
 }
 
-/// A caller wants the worker's cache forgotten.
+/// A caller resets the sticky queue.
 pub(super) fn reset_sticky(on: Target<'_>) -> Decision<'_, ()> {
     let run = on.resolve()?;
     if !run.is_open() || run.core.sticky_queue.is_empty() {

@@ -18,7 +18,7 @@ use super::target::Target;
 use super::{activity, task};
 use crate::Env;
 use crate::change::{Empty, Fact};
-use crate::draft::{Notes, RunDraft};
+use crate::draft::{EventMetadata, RunDraft};
 use crate::failure::{timeout_failure, workflow_timeout_failure};
 use crate::pending::{Activity, ActivityProgress, Timer};
 use crate::wake_up::{ActivityDeadline, activity_deadline};
@@ -54,7 +54,7 @@ fn time_out_run(run: &mut RunDraft<'_, '_>) -> bool {
         retry_state: state as i32,
         new_execution_run_id: next.as_ref().map(|next: &NextRun| next.run_id.clone()).unwrap_or_default(),
     };
-    end_now(run, Attributes::WorkflowExecutionTimedOutEventAttributes(attributes), Notes::default());
+    end_now(run, Attributes::WorkflowExecutionTimedOutEventAttributes(attributes), EventMetadata::default());
     if let Some(next) = next {
         begin_next(run, next);
     }
@@ -68,13 +68,13 @@ fn fire_timers(run: &mut RunDraft<'_, '_>) {
     let due = run.timers.due(now).into_iter();
     let mut due: Vec<_> = due.filter(|timer| has_come(timer)).cloned().collect();
     due.sort_by_key(|timer| (timer.fires_at, timer.started_event_id));
-    let news = !due.is_empty();
+    let has_new_events = !due.is_empty();
     for timer in due {
         let attributes =
             TimerFiredEventAttributes { timer_id: timer.timer_id.clone(), started_event_id: timer.started_event_id };
         run.event(Attributes::TimerFiredEventAttributes(attributes));
     }
-    if news {
+    if has_new_events {
         task::wake_workflow(run);
     }
 }

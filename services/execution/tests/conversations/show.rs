@@ -30,7 +30,7 @@ fn of_run(run: &Run) -> Vec<String> {
             text += &format!(", not before {}", since_start(until.nanos()));
         }
         if task.is_backlogged() {
-            text += ", kept by matching";
+            text += ", persisted by matching";
         }
         if task.keeps_signals_out {
             text += ", keeps signals out";
@@ -89,8 +89,8 @@ pub fn attempt(activity: &Activity) -> String {
     if activity.cancel_requested() {
         text += ", cancel requested";
     }
-    if progress.kept {
-        text += ", kept by matching";
+    if progress.persisted {
+        text += ", persisted by matching";
     }
     text
 }
@@ -99,10 +99,13 @@ fn show(owed: &Obligation) -> String {
     match owed {
         Obligation::OfferWorkflowTask(offer) => {
             let sticky = offer.sticky_of.as_ref().map(|of| format!(" (sticky of {of})")).unwrap_or_default();
-            format!("offer workflow task {} on {}{sticky}", offer.scheduled_event_id, offer.task_queue)
+            format!("offer workflow task {} on {}{sticky}", offer.task.scheduled_event_id, offer.task_queue)
         }
         Obligation::OfferActivity(offer) => {
-            format!("offer activity {} attempt {} on {}", offer.scheduled_event_id, offer.attempt, offer.task_queue)
+            format!(
+                "offer activity {} attempt {} on {}",
+                offer.task.scheduled_event_id, offer.task.attempt, offer.task_queue
+            )
         }
         Obligation::StartChild { child, .. } => {
             let summary = child.user_metadata.as_ref().and_then(|metadata| metadata.summary.as_ref());
@@ -120,7 +123,7 @@ fn show(owed: &Obligation) -> String {
         Obligation::ReleaseChild { child, policy, .. } => format!("{policy:?} of child {}", child.workflow_id),
         Obligation::NotifyParent { parent, initiated_event_id, first_run_id, .. } => {
             format!(
-                "tell {}/{} event {initiated_event_id} that {first_run_id} has closed",
+                "notify {}/{} event {initiated_event_id} that {first_run_id} has closed",
                 parent.workflow_id, parent.run_id
             )
         }

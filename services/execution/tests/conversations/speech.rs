@@ -4,9 +4,9 @@
 //! start | signal NAME | cancel | terminate | reset-sticky | read        by callers
 //! poll | complete + COMMAND + COMMAND | fail-task                       by workflow workers
 //! take A | done A | failed A | canceled A | heartbeat A                 by activity workers, of activity A
-//! kept | refused                                                        by matching, of the workflow task
-//! kept-activity A                                                       by matching
-//! child-started C as=RUN | child-not-started C | child-closed C completed | child-released C | parent-told
+//! persisted | refused                                                        by matching, of the workflow task
+//! persisted-activity A                                                       by matching
+//! child-started C as=RUN | child-not-started C | child-closed C completed | child-released C | parent-notified
 //! signalled EVENT | not-signalled EVENT | cancel-asked EVENT | cancel-not-asked EVENT
 //! wait 5s | clock 5s | limits blob=100 | show                           the world
 //! ```
@@ -33,8 +33,9 @@ use execution::{
     ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, CancelActivity, ChildClosed, ChildReleased,
     ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested, ExternalSignalled, FailActivity,
     FailWorkflowTask, Heartbeat, Input, Offered, Parent, ParentNotified, Read, RequestCancel, ResetSticky, Signal,
-    Start, StartActivity, StartTask, StartWorkflowTask, TaskId, TaskOffered, Terminate, WorkflowTaskOffered,
+    Start, StartActivity, StartTask, StartWorkflowTask, TaskOffered, Terminate, WorkflowTaskOffered,
 };
+use ids::TaskRef;
 
 use crate::commands::{command, failure};
 use crate::words::Words;
@@ -70,8 +71,8 @@ pub fn input<'a>(world: &World, words: &Words, commands: impl Iterator<Item = &'
         }
         "reset-sticky" => Input::new(run_id, ResetSticky),
         "read" => Input::new(run_id, Read),
-        "poll" | "kept" | "refused" | "complete" | "fail-task" => workflow_worker(world, words, commands)?,
-        "take" | "done" | "failed" | "canceled" | "heartbeat" | "kept-activity" => activity_worker(world, words)?,
+        "poll" | "persisted" | "refused" | "complete" | "fail-task" => workflow_worker(world, words, commands)?,
+        "take" | "done" | "failed" | "canceled" | "heartbeat" | "persisted-activity" => activity_worker(world, words)?,
         _ => outside(world, words)?,
     })
 }
@@ -156,10 +157,10 @@ fn execution(text: &str) -> WorkflowExecution {
 fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Item = &'a str>) -> Result<Input, String> {
     let worker = words.get("worker").unwrap_or("worker").to_owned();
     match words.verb.as_str() {
-        "poll" | "kept" | "refused" => {
+        "poll" | "persisted" | "refused" => {
             let run = world.run(words)?;
             let task = run.task.as_ref().map(|task| task.id()).unwrap_or_default();
-            let task = TaskId {
+            let task = TaskRef {
                 stamp: words.number("stamp")?.unwrap_or(task.stamp),
                 scheduled_event_id: words.number("event")?.unwrap_or(task.scheduled_event_id),
                 ..task
@@ -170,7 +171,7 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
                 let start = StartTask { task, request_id, identity: worker, worker_version: build(words) };
                 return Ok(Input::new(run_id, StartWorkflowTask(start)));
             }
-            let outcome = if words.verb == "kept" { Offered::Kept } else { Offered::Refused };
+            let outcome = if words.verb == "persisted" { Offered::Persisted } else { Offered::Refused };
             Ok(Input::new(run_id, WorkflowTaskOffered(TaskOffered { task, outcome })))
         }
         "complete" => {
@@ -230,9 +231,9 @@ fn build(words: &Words) -> Option<WorkerVersionStamp> {
     Some(WorkerVersionStamp { build_id, use_versioning: false })
 }
 
-fn token(world: &World, words: &Words) -> Result<(String, TaskId), String> {
+fn token(world: &World, words: &Words) -> Result<(String, TaskRef), String> {
     let (run_id, held) = world.task.clone();
-    Ok((run_id, TaskId { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held }))
+    Ok((run_id, TaskRef { attempt: words.number("attempt")?.unwrap_or(held.attempt), ..held }))
 }
 
 fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
@@ -249,7 +250,7 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
         ActivitySelector::Attempt { scheduled_event_id, attempt }
     };
     let details = || words.payloads("details");
-    let task = TaskId { scheduled_event_id, attempt, stamp: 0 };
+    let task = TaskRef { scheduled_event_id, attempt, stamp: 0 };
     let worker_version = build(words);
     let detailed = |activity, outcome| ActivityResult {
         activity,
@@ -263,7 +264,7 @@ fn activity_worker(world: &World, words: &Words) -> Result<Input, String> {
             let start = StartTask { task, request_id, identity: worker, ..StartTask::default() };
             Input::new(run_id, StartActivity(start))
         }
-        "kept-activity" => Input::new(run_id, ActivityOffered(TaskOffered { task, outcome: Offered::Kept })),
+        "persisted-activity" => Input::new(run_id, ActivityOffered(TaskOffered { task, outcome: Offered::Persisted })),
         "done" => Input::new(run_id, CompleteActivity(detailed(activity, words.payloads("result")))),
         "failed" => {
             let outcome = ActivityFailure {
@@ -305,7 +306,7 @@ fn outside(world: &World, words: &Words) -> Result<Input, String> {
             Input::new(run_id, closed)
         }
         "child-released" => Input::new(run_id, ChildReleased { initiated_event_id: child(words)? }),
-        "parent-told" => Input::new(run_id, ParentNotified),
+        "parent-notified" => Input::new(run_id, ParentNotified),
         "signalled" => Input::new(run_id, ExternalSignalled { initiated_event_id: event(words)?, result: Ok(()) }),
         "not-signalled" => {
             let cause = SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use execution::{
     ActivityTaken, Change, Env, HeartbeatNoted, Input, Limits, Rejection, Reply, Run, Signalled, Started,
-    TaskCompleted, TaskId, TaskTaken, WakeUp, Workflow, decide, invariants, needs, next_wake_up,
+    TaskCompleted, TaskTaken, WakeUp, Workflow, decide, invariants, needs, next_wake_up,
 };
-use ids::{Timestamp, WallClock};
+use ids::{TaskRef, Timestamp, WallClock};
 
 use crate::words::{self, Words};
 use crate::{render, show, speech};
@@ -34,7 +34,7 @@ pub struct World {
     runs: Vec<String>,
     others: Vec<String>,
     /// The workflow task that the worker has, and its run.
-    pub task: (String, TaskId),
+    pub task: (String, TaskRef),
 }
 
 impl World {
@@ -48,7 +48,7 @@ impl World {
             shown: BTreeMap::new(),
             runs: Vec::new(),
             others: Vec::new(),
-            task: (String::new(), TaskId::default()),
+            task: (String::new(), TaskRef::default()),
         }
     }
 
@@ -98,7 +98,7 @@ impl World {
         self.now = Timestamp::from_nanos(self.now.nanos() + by.seconds * 1_000_000_000 + i64::from(by.nanos));
     }
 
-    /// Lets time pass, and wakes the workflow whenever it wants to be woken.
+    /// Lets time pass, and wakes the workflow whenever it is due to wake up.
     fn wait(&mut self, by: &prost_types::Duration) -> Vec<String> {
         let from = self.now;
         self.move_clock(by);

@@ -1,5 +1,5 @@
-//! Whatever is pending is owed, or has a deadline that the next wake-up does not miss, or is in the hands of somebody who
-//! will answer. And news never waits without a workflow task that will bring it to a worker.
+//! Whatever is pending is owed, or has a deadline that the next wake-up does not miss, or is held by a worker or workflow that
+//! will answer. And new events never wait without a workflow task that will bring them to a worker.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub fn balance(workflow: &Workflow) -> Result<(), String> {
         return Err(format!("two obligations have one id: {owed:?}"));
     }
     if let Some(id) = owed.iter().find(|id| obligation(workflow, id).is_none()) {
-        return Err(format!("{id} is owed, but nobody knows what it is"));
+        return Err(format!("{id} is owed, but its content is missing"));
     }
     let accounts = Accounts { owed: ids, wake: next_wake_up(workflow) };
     for run in workflow.runs.values() {
@@ -64,7 +64,7 @@ impl Accounts {
                 self.is_owed("word to the parent", format!("p/{id}"))?;
             }
             if run.core.owes_parent && !run.core.next_run_id.is_empty() {
-                return Err("the parent would hear of a run that is followed by another".to_owned());
+                return Err("the parent would be notified of a run that is followed by another".to_owned());
             }
             let something = self.owed.iter().any(|owed| owed.split('/').nth(1) == Some(id));
             if something == run.is_finished() {
@@ -79,7 +79,7 @@ impl Accounts {
         self.relations(run)
     }
 
-    /// What other workflows are to hear is owed to each of them in order: the first, and nothing else until it is answered.
+    /// Messages to other workflows are owed to each of them in order: the first, and nothing else until it is answered.
     fn relations(&self, run: &Run) -> Result<(), String> {
         let id = &run.core.run_id;
         let mut heard_first = BTreeMap::new();
@@ -90,7 +90,7 @@ impl Accounts {
             let owed = ["c", "s", "x"].iter().any(|kind| self.owed.contains(format!("{kind}/{id}/{event}").as_str()));
             if owed != (first == event) {
                 return Err(format!(
-                    "of what {target} is to hear, event {first} is the first, {event} is owed: {owed}"
+                    "of the messages to {target}, event {first} is the first, {event} is owed: {owed}"
                 ));
             }
         }
@@ -108,7 +108,7 @@ impl Accounts {
             return self.awaited("a started task", deadline);
         }
         if let Some(until) = task.backoff_until() {
-            return self.awaited("a task that is put off", until);
+            return self.awaited("a delayed task", until);
         }
         if let Some(until) = task.sticky_until() {
             self.awaited("a sticky task", until)?;
@@ -135,7 +135,7 @@ impl Accounts {
             ActivityState::BackingOff => deadlines.push(Some(Timestamp::from_nanos(progress.scheduled_at))),
             ActivityState::Waiting => {
                 deadlines.push(after(progress.scheduled_at, &schedule.schedule_to_start_timeout));
-                if !progress.kept {
+                if !progress.persisted {
                     let (id, event) = (&run.core.run_id, activity.scheduled_event_id);
                     self.is_owed("an activity's offer", format!("a/{id}/{event}/{}", progress.attempt))?;
                 }
@@ -181,7 +181,7 @@ fn nothing_unheard(run: &Run) -> Result<(), String> {
                 | A::WorkflowPropertiesModifiedEventAttributes(_)
                 | A::WorkflowExecutionOptionsUpdatedEventAttributes(_),
             ) => {}
-            _ => return Err(format!("nobody will tell a worker of event {}", event.event_id)),
+            _ => return Err(format!("no task will bring event {} to a worker", event.event_id)),
         }
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A history alone rebuilds the run, less what is no event.
 //!
-//! Left out of the comparison, since no event tells of it: where a workflow task was dispatched (stamp, sticky, kept, put
+//! Left out of the comparison, since no event records it: where a workflow task was dispatched (stamp, sticky, persisted, put
 //! off) and everything about a transient one; attempts, heartbeats and failures of activities; how many tasks failed in a
 //! row; the sticky queue; request ids of the start and of the cancellation; transitions; what a closed run still owes.
 

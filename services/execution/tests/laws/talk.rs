@@ -17,14 +17,15 @@ use execution::{
     ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, ActivityState, Ask, CancelActivity,
     ChildClosed, ChildReleased, ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested,
     ExternalSignalled, FailActivity, FailWorkflowTask, Heartbeat, Input, Obligation, Offered, Parent, ParentNotified,
-    Read, RequestCancel, ResetSticky, Run, RunRef, Signal, Start, StartActivity, StartTask, StartWorkflowTask, TaskId,
+    Read, RequestCancel, ResetSticky, Run, RunRef, Signal, Start, StartActivity, StartTask, StartWorkflowTask,
     TaskOffer, TaskOffered, Terminate, WakeUp, Workflow, WorkflowTaskOffered, activity_state, obligation, obligations,
 };
+use ids::TaskRef;
 
 use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
 use crate::dice::Dice;
 
-/// Something to say; `None` where nobody has anything sensible to say on the chosen matter.
+/// Something to say; `None` where no input makes sense on the chosen matter.
 pub fn next(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let current = workflow.current().filter(|run| run.is_open());
     let input = match dice.below(100) {
@@ -121,9 +122,9 @@ fn terminate(workflow: &Workflow, dice: &mut Dice) -> Input {
 /// The answer to something owed; or a task that matching keeps is taken at last.
 fn answer(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     if dice.percent(30)
-        && let Some(kept) = kept(workflow, dice)
+        && let Some(persisted) = persisted(workflow, dice)
     {
-        return Some(kept);
+        return Some(persisted);
     }
     let id = dice.any(obligations(workflow))?;
     Some(answer_to(&obligation(workflow, &id)?, dice, 80))
@@ -131,20 +132,20 @@ fn answer(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
 
 /// How something owed ends: well, in so many of a hundred cases.
 pub fn answer_to(owed: &Obligation, dice: &mut Dice, well: usize) -> Input {
-    let offered = |offer: &TaskOffer, outcome| TaskOffered { task: task_of(offer), outcome };
+    let offered = |offer: &TaskOffer, outcome| TaskOffered { task: offer.task, outcome };
     match owed {
         Obligation::OfferWorkflowTask(offer) if dice.percent(well) => {
             Input::new(offer.run_id.as_str(), StartWorkflowTask(take(offer, dice)))
         }
         Obligation::OfferWorkflowTask(offer) => {
-            let outcome = if offer.sticky_of.is_some() { Offered::Refused } else { Offered::Kept };
+            let outcome = if offer.sticky_of.is_some() { Offered::Refused } else { Offered::Persisted };
             Input::new(offer.run_id.as_str(), WorkflowTaskOffered(offered(offer, outcome)))
         }
         Obligation::OfferActivity(offer) if dice.percent(well) => {
             Input::new(offer.run_id.as_str(), StartActivity(take(offer, dice)))
         }
         Obligation::OfferActivity(offer) => {
-            Input::new(offer.run_id.as_str(), ActivityOffered(offered(offer, Offered::Kept)))
+            Input::new(offer.run_id.as_str(), ActivityOffered(offered(offer, Offered::Persisted)))
         }
         Obligation::StartChild { run, child } => {
             let failed = StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists;
@@ -171,25 +172,21 @@ pub fn answer_to(owed: &Obligation, dice: &mut Dice, well: usize) -> Input {
     }
 }
 
-fn task_of(offer: &TaskOffer) -> TaskId {
-    TaskId { scheduled_event_id: offer.scheduled_event_id, attempt: offer.attempt, stamp: offer.stamp }
-}
-
 fn child_run(initiated_event_id: i64) -> String {
     format!("child-run-{initiated_event_id}")
 }
 
 fn take(offer: &TaskOffer, dice: &mut Dice) -> StartTask {
     StartTask {
-        task: task_of(offer),
+        task: offer.task,
         request_id: format!("poll-{}", dice.number()),
         identity: (*dice.pick(&["worker-1", "worker-2", ""])).to_owned(),
         ..StartTask::default()
     }
 }
 
-/// A poller takes what matching kept.
-pub fn kept(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
+/// A poller takes what matching persisted.
+pub fn persisted(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let run = workflow.current().filter(|run| run.is_open())?;
     let start = |task, dice: &mut Dice| StartTask {
         task,
@@ -204,10 +201,10 @@ pub fn kept(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
     let waiting = run
         .activities
         .values()
-        .filter(|activity| activity.progress.kept && activity_state(activity) == ActivityState::Waiting);
+        .filter(|activity| activity.progress.persisted && activity_state(activity) == ActivityState::Waiting);
     let activity = dice.any(waiting)?;
     let (scheduled_event_id, attempt) = (activity.scheduled_event_id, activity.progress.attempt);
-    let task = TaskId { scheduled_event_id, attempt, stamp: 0 };
+    let task = TaskRef { scheduled_event_id, attempt, stamp: 0 };
     Some(Input::new(run_id, StartActivity(start(task, dice))))
 }
 
@@ -246,11 +243,11 @@ fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
     Some(Input::new(run.core.run_id.as_str(), CompleteWorkflowTask { task, request, more_wanted }))
 }
 
-pub fn held_task(run: &Run) -> Option<TaskId> {
+pub fn held_task(run: &Run) -> Option<TaskRef> {
     Some(run.task.as_ref().filter(|task| task.is_started())?.id())
 }
 
-/// A worker reports on an activity that it runs, or somebody else does by id.
+/// A worker reports on an activity that it runs, or another client does by id.
 fn activity_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
     let by_id = dice.percent(10);
     let started = |started: &ActivityState| *started == ActivityState::Started;
@@ -311,7 +308,7 @@ fn distorted(mut input: Input, dice: &mut Dice) -> Input {
     let attempt = |activity: &mut ActivitySelector| {
         *activity = ActivitySelector::Attempt { scheduled_event_id: event, attempt: 1 };
     };
-    let start_of_another = |task: &mut TaskId| match which {
+    let start_of_another = |task: &mut TaskRef| match which {
         1 => task.scheduled_event_id = event,
         _ => task.stamp += 1,
     };

@@ -44,7 +44,7 @@ pub const EXPECTED: &[&str] = &[
     "eviction",
     "transient task",
     "buffered",
-    "kept",
+    "persisted",
     "sticky",
     "WorkflowExecutionStarted",
     "WorkflowExecutionCompleted",
@@ -320,7 +320,7 @@ impl World {
         Err("waking at one time does not come to rest".to_owned())
     }
 
-    /// From now on everybody does what is asked of them, and time passes: whatever is pending ends.
+    /// From now on each component does what is asked of it, and time passes: whatever is pending ends.
     pub fn settle(&mut self) -> Result<(), String> {
         let mut dice = Dice::new(7);
         for _ in 0..600 {
@@ -360,8 +360,8 @@ impl World {
             let complete = CompleteWorkflowTask { task, request, more_wanted: false };
             return Some(Input::new(run.core.run_id.as_str(), complete));
         }
-        if let Some(kept) = talk::kept(&self.live, dice) {
-            return Some(kept);
+        if let Some(persisted) = talk::persisted(&self.live, dice) {
+            return Some(persisted);
         }
         let started = run.activities.values().find(|activity| activity_state(activity) == ActivityState::Started);
         if let Some(activity) = started {
@@ -401,13 +401,13 @@ impl World {
     fn note_state(&mut self, run_id: &str) {
         let run = self.live.runs[run_id].clone();
         let task = run.task.as_ref();
-        let notes = [
+        let metadata = [
             ("transient task", task.is_some_and(|task| task.is_transient())),
             ("buffered", !run.buffered.is_empty()),
-            ("kept", task.is_some_and(|task| task.is_backlogged())),
+            ("persisted", task.is_some_and(|task| task.is_backlogged())),
             ("sticky", task.is_some_and(|task| task.sticky_until().is_some())),
         ];
-        notes.iter().filter(|(_, holds)| *holds).for_each(|(kind, _)| self.note(kind));
+        metadata.iter().filter(|(_, holds)| *holds).for_each(|(kind, _)| self.note(kind));
     }
 
     fn note_reply(&mut self, reply: &Result<Reply, Rejection>) {

@@ -50,9 +50,9 @@ fn show_fact(fact: &Fact) -> Value {
             json!({"transient_task": scheduled.scheduled_event_id, "attempt": scheduled.attempt})
         }
         Fact::TransientStarted(start) => json!({"transient_task": "started", "by": start.identity}),
-        Fact::TransientLost(_) => json!({"transient_task": "lost"}),
+        Fact::TransientFailed(_) => json!({"transient_task": "failed"}),
         Fact::TransientDue(_) => json!({"transient_task": "due"}),
-        Fact::TaskBacklogged(_) => json!("workflow_task_kept_by_matching"),
+        Fact::TaskBacklogged(_) => json!("workflow_task_persisted_by_matching"),
         Fact::SignalsKeptOut(_) => json!("signals_kept_out"),
         Fact::HeartbeatsSince(at) => json!({"task_heartbeats_since": at}),
     }

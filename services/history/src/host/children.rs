@@ -1,4 +1,4 @@
-//! Parents and children: starting a child, carrying out the parent close policy, telling the parent of the close.
+//! Parents and children: starting a child, carrying out the parent close policy, notifying the parent of the close.
 
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::enums::v1::{ParentClosePolicy, StartChildWorkflowExecutionFailedCause};
@@ -12,7 +12,7 @@ use execution::{
 
 use super::derived_request_id;
 use crate::HistoryService;
-use crate::peers::{Saying, Told};
+use crate::peers::{MessageBody, PeerReply};
 
 const RELEASE_REASON: &str = "by parent close policy";
 const IDENTITY: &str = "history-service";
@@ -30,18 +30,18 @@ pub(super) async fn start(service: &HistoryService, key: &EntityKey, run: &Run, 
         }),
         signal: None,
     };
-    let message = Saying::Start(Box::new(start));
-    let result = match service.tell_other(key, &child.initiated.workflow_id, RunRef::Chain, message).await {
-        Told::Done { run_id } if !run_id.is_empty() => Ok(run_id),
-        Told::Refused(Rejection::AlreadyStarted { .. }) => {
+    let message = MessageBody::Start(Box::new(start));
+    let result = match service.send_to_peer(key, &child.initiated.workflow_id, RunRef::Chain, message).await {
+        PeerReply::Done { run_id } if !run_id.is_empty() => Ok(run_id),
+        PeerReply::Refused(Rejection::AlreadyStarted { .. }) => {
             Err(StartChildWorkflowExecutionFailedCause::WorkflowAlreadyExists)
         }
-        Told::Refused(rejection) => {
+        PeerReply::Refused(rejection) => {
             tracing::warn!(workflow = %key.id, child = child.initiated.workflow_id, %rejection, "a child cannot start");
             Err(StartChildWorkflowExecutionFailedCause::Unspecified)
         }
         // A start is answered with a run.
-        Told::Done { .. } | Told::Later => return None,
+        PeerReply::Done { .. } | PeerReply::Later => return None,
     };
     let initiated_event_id = child.initiated_event_id;
     Some(Input::new(run.core.run_id.as_str(), ChildStarted { initiated_event_id, result }))
@@ -84,16 +84,16 @@ pub(super) async fn release(
     let released = ChildReleased { initiated_event_id };
     let parent = WorkflowExecution { workflow_id: key.id.to_string(), run_id: run_id.clone() };
     let message = match policy {
-        ParentClosePolicy::RequestCancel => Saying::RequestCancel(Box::new(RequestCancel {
+        ParentClosePolicy::RequestCancel => MessageBody::RequestCancel(Box::new(RequestCancel {
             request_id: derived_request_id(&run_id, initiated_event_id),
             first_execution_run_id: child.run_id,
             identity: IDENTITY.to_owned(),
-            // The event says who asks, and neither why nor since when: as in the public server.
+            // The event names the requester, and neither why nor since when: as in the public server.
             sender: Some((parent, 0)),
             child_only: true,
             ..RequestCancel::default()
         })),
-        ParentClosePolicy::Terminate | ParentClosePolicy::Unspecified => Saying::Terminate(Box::new(Terminate {
+        ParentClosePolicy::Terminate | ParentClosePolicy::Unspecified => MessageBody::Terminate(Box::new(Terminate {
             first_execution_run_id: child.run_id,
             reason: RELEASE_REASON.to_owned(),
             identity: IDENTITY.to_owned(),
@@ -102,14 +102,14 @@ pub(super) async fn release(
         })),
         ParentClosePolicy::Abandon => return Some(Input::new(run_id, released)),
     };
-    match service.tell_other(key, &child.workflow_id, RunRef::Current, message).await {
-        // A child that refuses is gone, closed, or somebody else's by now.
-        Told::Done { .. } | Told::Refused(_) => Some(Input::new(run_id, released)),
-        Told::Later => None,
+    match service.send_to_peer(key, &child.workflow_id, RunRef::Current, message).await {
+        // A child that refuses is gone, closed, or another workflow's by now.
+        PeerReply::Done { .. } | PeerReply::Refused(_) => Some(Input::new(run_id, released)),
+        PeerReply::Later => None,
     }
 }
 
-/// Tells the parent that a child has closed.
+/// Notifies the parent that a child has closed.
 pub(super) async fn notify_parent(
     service: &HistoryService,
     key: &EntityKey,
@@ -124,10 +124,10 @@ pub(super) async fn notify_parent(
         child: WorkflowExecution { workflow_id: key.id.to_string(), run_id: first_run_id },
         outcome: *outcome,
     };
-    let message = Saying::ChildClosed(Box::new(closed));
-    match service.tell_other(key, &parent.workflow_id, parent.run_id, message).await {
+    let message = MessageBody::ChildClosed(Box::new(closed));
+    match service.send_to_peer(key, &parent.workflow_id, parent.run_id, message).await {
         // A parent that refuses is gone or closed.
-        Told::Done { .. } | Told::Refused(_) => Some(Input::new(run_id, ParentNotified)),
-        Told::Later => None,
+        PeerReply::Done { .. } | PeerReply::Refused(_) => Some(Input::new(run_id, ParentNotified)),
+        PeerReply::Later => None,
     }
 }

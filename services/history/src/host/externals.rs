@@ -11,7 +11,7 @@ use execution::{
 
 use super::derived_request_id;
 use crate::HistoryService;
-use crate::peers::{Saying, Told};
+use crate::peers::{MessageBody, PeerReply};
 
 /// Signals another workflow.
 pub(super) async fn signal(
@@ -22,7 +22,7 @@ pub(super) async fn signal(
 ) -> Option<Input> {
     let initiated = &signal.initiated;
     let target = initiated.workflow_execution.clone().unwrap_or_default();
-    let message = Saying::Signal(Box::new(Signal {
+    let message = MessageBody::Signal(Box::new(Signal {
         request_id: derived_request_id(&run_id, signal.initiated_event_id),
         name: initiated.signal_name.clone(),
         input: initiated.input.clone(),
@@ -31,19 +31,19 @@ pub(super) async fn signal(
         child_only: initiated.child_workflow_only,
         ..Signal::default()
     }));
-    let result = match service.tell_other(key, &target.workflow_id, target.run_id, message).await {
-        Told::Done { .. } => Ok(()),
-        Told::Refused(Rejection::LimitExceeded(_)) => {
+    let result = match service.send_to_peer(key, &target.workflow_id, target.run_id, message).await {
+        PeerReply::Done { .. } => Ok(()),
+        PeerReply::Refused(Rejection::LimitExceeded(_)) => {
             Err(SignalExternalWorkflowExecutionFailedCause::SignalCountLimitExceeded)
         }
-        Told::Refused(_) => Err(SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
-        Told::Later => return None,
+        PeerReply::Refused(_) => Err(SignalExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
+        PeerReply::Later => return None,
     };
     let initiated_event_id = signal.initiated_event_id;
     Some(Input::new(run_id, ExternalSignalled { initiated_event_id, result }))
 }
 
-/// Asks another workflow to cancel itself.
+/// Sends a cancel request to another workflow.
 pub(super) async fn cancel(
     service: &HistoryService,
     key: &EntityKey,
@@ -52,17 +52,17 @@ pub(super) async fn cancel(
 ) -> Option<Input> {
     let initiated = &cancel.initiated;
     let target = initiated.workflow_execution.clone().unwrap_or_default();
-    let message = Saying::RequestCancel(Box::new(RequestCancel {
+    let message = MessageBody::RequestCancel(Box::new(RequestCancel {
         request_id: derived_request_id(&run_id, cancel.initiated_event_id),
         reason: initiated.reason.clone(),
         sender: Some((sender(key, &run_id), cancel.initiated_event_id)),
         child_only: initiated.child_workflow_only,
         ..RequestCancel::default()
     }));
-    let result = match service.tell_other(key, &target.workflow_id, target.run_id, message).await {
-        Told::Done { .. } => Ok(()),
-        Told::Refused(_) => Err(CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
-        Told::Later => return None,
+    let result = match service.send_to_peer(key, &target.workflow_id, target.run_id, message).await {
+        PeerReply::Done { .. } => Ok(()),
+        PeerReply::Refused(_) => Err(CancelExternalWorkflowExecutionFailedCause::ExternalWorkflowExecutionNotFound),
+        PeerReply::Later => return None,
     };
     let initiated_event_id = cancel.initiated_event_id;
     Some(Input::new(run_id, ExternalCancelRequested { initiated_event_id, result }))

@@ -1,10 +1,11 @@
 //! Offering tasks to matching.
 
-use calls::{CallContext, OfferOutcome, OfferedTask, QueueName, TaskKey, TaskQueueKind};
+use calls::{CallContext, OfferOutcome, OfferedTask, QueueName, TaskQueueKind};
 use entities::EntityKey;
-use execution::{ActivityOffered, Input, Offered, TaskId, TaskOffer, TaskOffered, WorkflowTaskOffered};
+use execution::{ActivityOffered, Input, Offered, TaskOffer, TaskOffered, WorkflowTaskOffered};
+use ids::TaskKey;
 
-use super::put_off;
+use super::log_delay;
 use crate::HistoryService;
 
 pub(super) async fn offer_workflow_task(service: &HistoryService, key: &EntityKey, offer: TaskOffer) -> Option<Input> {
@@ -28,13 +29,7 @@ async fn offer(
 ) -> Option<TaskOffered> {
     let task = OfferedTask {
         queue: QueueName { namespace: key.namespace.clone(), name: offer.task_queue.clone(), kind },
-        task: TaskKey {
-            workflow_id: (&*key.id).into(),
-            run_id: offer.run_id.as_str().into(),
-            scheduled_event_id: offer.scheduled_event_id,
-            attempt: offer.attempt,
-            stamp: offer.stamp,
-        },
+        key: TaskKey { workflow_id: (&*key.id).into(), run_id: offer.run_id.as_str().into(), task: offer.task },
         normal_name: offer.sticky_of.clone().unwrap_or_default(),
         priority: offer.priority.clone(),
         scheduled_at: offer.scheduled_at,
@@ -42,13 +37,12 @@ async fn offer(
     };
     let outcome = match service.matching.offer(&CallContext::internal(&key.namespace), task).await {
         Ok(OfferOutcome::Taken) => Offered::Taken,
-        Ok(OfferOutcome::Persisted) => Offered::Kept,
+        Ok(OfferOutcome::Persisted) => Offered::Persisted,
         Ok(OfferOutcome::Refused) => Offered::Refused,
         Err(error) => {
-            put_off(key, "offering a task", &error);
+            log_delay(key, "offering a task", &error);
             return None;
         }
     };
-    let TaskOffer { scheduled_event_id, attempt, stamp, .. } = offer;
-    Some(TaskOffered { task: TaskId { scheduled_event_id, attempt, stamp }, outcome })
+    Some(TaskOffered { task: offer.task, outcome })
 }

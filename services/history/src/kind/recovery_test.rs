@@ -46,14 +46,14 @@ impl Replica {
     }
 }
 
-/// Three replicas. Whatever is acknowledged is on two of them at least; reads ask two, and mend what they read.
+/// Three replicas. Whatever is acknowledged is on two of them at least; reads ask two, and repair what they read.
 #[derive(Default)]
 struct Table {
     replicas: [Replica; 3],
 }
 
 impl Table {
-    /// Leaves `out` aside.
+    /// Leaves out the replica `out`.
     fn write_all_but(&mut self, out: usize, write: &PartitionWrite) {
         let others = self.replicas.iter_mut().enumerate().filter(|(index, _)| *index != out);
         others.for_each(|(_, replica)| replica.write(write));
@@ -100,7 +100,7 @@ struct Model {
     table: Table,
     log: Vec<(Version, Change)>,
     seq: Version,
-    /// What a checkpoint took and nobody has acknowledged.
+    /// What a checkpoint took and no write has acknowledged.
     taken: Option<(Version, Vec<PartitionWrite>)>,
     /// All events ever, by run.
     truth: BTreeMap<String, Vec<HistoryEvent>>,
@@ -170,7 +170,7 @@ impl Model {
             (0, _) => Input::new(RunRef::Current, Terminate::default()),
             (1 | 2, _) => Input::new(RunRef::Current, Signal { name: "go".to_owned(), ..Signal::default() }),
             (3, _) => {
-                // Somebody asks for an old run.
+                // A caller asks for an old run.
                 let run_id = self.truth.keys().next().cloned().unwrap_or_default();
                 Input::new(run_id, Read)
             }

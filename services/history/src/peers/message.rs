@@ -8,23 +8,23 @@ use bytes::Bytes;
 use execution::{Ask, ChildClosed, Input, Parent, Rejection, RequestCancel, RunRef, Signal, Start, Terminate};
 use prost::Message as _;
 
-use super::Told;
+use super::PeerReply;
 
 /// The format that this release writes, and the newest that it reads.
 const FORMAT: u32 = 2;
 
-/// What one workflow tells another.
+/// A message from one workflow to another.
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     /// The run that is meant.
     pub(crate) run: RunRef,
-    /// What it is told.
-    pub(crate) saying: Saying,
+    /// What it carries.
+    pub(crate) body: MessageBody,
 }
 
-/// What one workflow can tell another.
+/// What one workflow can send to another.
 #[derive(Clone, Debug)]
-pub(crate) enum Saying {
+pub(crate) enum MessageBody {
     /// A child is to be started. Carries no signal.
     Start(Box<Start>),
     /// A signal.
@@ -40,24 +40,24 @@ pub(crate) enum Saying {
 impl Message {
     /// As the workflow sees it.
     pub(crate) fn into_input(self) -> Input {
-        let ask = match self.saying {
-            Saying::Start(start) => Ask::Start(start),
-            Saying::Signal(signal) => Ask::Signal(signal),
-            Saying::RequestCancel(request) => Ask::RequestCancel(request),
-            Saying::Terminate(terminate) => Ask::Terminate(terminate),
-            Saying::ChildClosed(closed) => Ask::ChildClosed(closed),
+        let ask = match self.body {
+            MessageBody::Start(start) => Ask::Start(start),
+            MessageBody::Signal(signal) => Ask::Signal(signal),
+            MessageBody::RequestCancel(request) => Ask::RequestCancel(request),
+            MessageBody::Terminate(terminate) => Ask::Terminate(terminate),
+            MessageBody::ChildClosed(closed) => Ask::ChildClosed(closed),
         };
         Input { run: self.run, ask }
     }
 
     /// For another node.
     pub(crate) fn encode(self) -> Bytes {
-        let content = match self.saying {
-            Saying::Start(start) => Content::Start(Box::new(StartRecord::of(*start))),
-            Saying::Signal(signal) => Content::Signal(SignalRecord::of(*signal)),
-            Saying::RequestCancel(request) => Content::RequestCancel(RequestCancelRecord::of(*request)),
-            Saying::Terminate(terminate) => Content::Terminate(TerminateRecord::of(*terminate)),
-            Saying::ChildClosed(closed) => Content::ChildClosed(Box::new(ChildClosedRecord::of(*closed))),
+        let content = match self.body {
+            MessageBody::Start(start) => Content::Start(Box::new(StartRecord::of(*start))),
+            MessageBody::Signal(signal) => Content::Signal(SignalRecord::of(*signal)),
+            MessageBody::RequestCancel(request) => Content::RequestCancel(RequestCancelRecord::of(*request)),
+            MessageBody::Terminate(terminate) => Content::Terminate(TerminateRecord::of(*terminate)),
+            MessageBody::ChildClosed(closed) => Content::ChildClosed(Box::new(ChildClosedRecord::of(*closed))),
         };
         let run_id = match self.run {
             RunRef::Run(run_id) => run_id,
@@ -70,16 +70,16 @@ impl Message {
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, String> {
         let record = MessageRecord::decode(bytes).map_err(|error| format!("undecodable message: {error}"))?;
         check_format(record.format)?;
-        let saying = match record.content.ok_or("a message without content")? {
+        let body = match record.content.ok_or("a message without content")? {
             Content::Start(start) => {
-                return Ok(Self { run: RunRef::Chain, saying: Saying::Start(Box::new(start.into_start()?)) });
+                return Ok(Self { run: RunRef::Chain, body: MessageBody::Start(Box::new(start.into_start()?)) });
             }
-            Content::Signal(signal) => Saying::Signal(Box::new(signal.into_signal())),
-            Content::RequestCancel(request) => Saying::RequestCancel(Box::new(request.into_request()?)),
-            Content::Terminate(terminate) => Saying::Terminate(Box::new(terminate.into_terminate())),
-            Content::ChildClosed(closed) => Saying::ChildClosed(Box::new(closed.into_closed()?)),
+            Content::Signal(signal) => MessageBody::Signal(Box::new(signal.into_signal())),
+            Content::RequestCancel(request) => MessageBody::RequestCancel(Box::new(request.into_request()?)),
+            Content::Terminate(terminate) => MessageBody::Terminate(Box::new(terminate.into_terminate())),
+            Content::ChildClosed(closed) => MessageBody::ChildClosed(Box::new(closed.into_closed()?)),
         };
-        Ok(Self { run: record.run_id.into(), saying })
+        Ok(Self { run: record.run_id.into(), body })
     }
 }
 
@@ -287,7 +287,7 @@ impl ChildClosedRecord {
     }
 }
 
-impl Told {
+impl PeerReply {
     /// For the node that asked.
     pub(crate) fn encode(&self) -> Bytes {
         let answer = match self {
@@ -295,12 +295,12 @@ impl Told {
             Self::Refused(rejection) => Answer::Refused(RejectionRecord::of(rejection)),
             Self::Later => Answer::Later(true),
         };
-        ToldRecord { format: FORMAT, answer: Some(answer) }.encode_to_vec().into()
+        PeerReplyRecord { format: FORMAT, answer: Some(answer) }.encode_to_vec().into()
     }
 
     /// From the node that was asked. The error says what is wrong with the bytes.
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, String> {
-        let record = ToldRecord::decode(bytes).map_err(|error| format!("undecodable answer: {error}"))?;
+        let record = PeerReplyRecord::decode(bytes).map_err(|error| format!("undecodable answer: {error}"))?;
         check_format(record.format)?;
         Ok(match record.answer.ok_or("an answer without content")? {
             Answer::Done(run_id) => Self::Done { run_id },
@@ -311,7 +311,7 @@ impl Told {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct ToldRecord {
+struct PeerReplyRecord {
     #[prost(uint32, tag = "1")]
     format: u32,
     #[prost(oneof = "Answer", tags = "2, 3, 4")]

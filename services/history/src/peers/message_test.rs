@@ -9,7 +9,7 @@ use execution::{ChildClosed, Parent, Rejection, RequestCancel, RunRef, Signal, S
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::{Message, Saying, Told};
+use super::{Message, MessageBody, PeerReply};
 
 fn execution() -> impl Strategy<Value = WorkflowExecution> {
     (".{0,12}", ".{0,12}").prop_map(|(workflow_id, run_id)| WorkflowExecution { workflow_id, run_id })
@@ -51,8 +51,8 @@ fn start() -> impl Strategy<Value = Message> {
         },
     );
     (request, prop::option::of(parent)).prop_map(|(request, parent)| {
-        let saying = Saying::Start(Box::new(Start { request, parent, signal: None }));
-        Message { run: RunRef::Chain, saying }
+        let body = MessageBody::Start(Box::new(Start { request, parent, signal: None }));
+        Message { run: RunRef::Chain, body }
     })
 }
 
@@ -62,7 +62,7 @@ fn signal() -> impl Strategy<Value = Message> {
     (texts, rest, any::<bool>()).prop_map(|(texts, (input, header, links, sender), child_only)| {
         let (run_id, request_id, name, identity) = texts;
         let signal = Signal { request_id, name, input, header, identity, links, sender, child_only };
-        Message { run: run_id.into(), saying: Saying::Signal(Box::new(signal)) }
+        Message { run: run_id.into(), body: MessageBody::Signal(Box::new(signal)) }
     })
 }
 
@@ -72,7 +72,7 @@ fn request_cancel() -> impl Strategy<Value = Message> {
         |((run_id, request_id, first_execution_run_id, reason, identity), links, sender, child_only)| {
             let request =
                 RequestCancel { request_id, first_execution_run_id, reason, identity, links, sender, child_only };
-            Message { run: run_id.into(), saying: Saying::RequestCancel(Box::new(request)) }
+            Message { run: run_id.into(), body: MessageBody::RequestCancel(Box::new(request)) }
         },
     )
 }
@@ -82,7 +82,7 @@ fn terminate() -> impl Strategy<Value = Message> {
     (texts, prop::option::of(payloads()), links(), prop::option::of(execution())).prop_map(
         |((run_id, first_execution_run_id, reason, identity), details, links, parent)| {
             let terminate = Terminate { first_execution_run_id, reason, details, identity, links, parent };
-            Message { run: run_id.into(), saying: Saying::Terminate(Box::new(terminate)) }
+            Message { run: run_id.into(), body: MessageBody::Terminate(Box::new(terminate)) }
         },
     )
 }
@@ -92,8 +92,8 @@ fn child_closed() -> impl Strategy<Value = Message> {
         |(run_id, initiated_event_id, child, result)| {
             let completed = WorkflowExecutionCompletedEventAttributes { result, ..Default::default() };
             let outcome = Attributes::WorkflowExecutionCompletedEventAttributes(completed);
-            let saying = Saying::ChildClosed(Box::new(ChildClosed { initiated_event_id, child, outcome }));
-            Message { run: run_id.into(), saying }
+            let body = MessageBody::ChildClosed(Box::new(ChildClosed { initiated_event_id, child, outcome }));
+            Message { run: run_id.into(), body }
         },
     )
 }
@@ -127,16 +127,16 @@ proptest! {
 
     #[test]
     fn an_answer_reads_back_as_it_was(
-        told in prop_oneof![
-            ".{0,12}".prop_map(|run_id| Told::Done { run_id }), rejection().prop_map(Told::Refused), Just(Told::Later)])
+        reply in prop_oneof![
+            ".{0,12}".prop_map(|run_id| PeerReply::Done { run_id }), rejection().prop_map(PeerReply::Refused), Just(PeerReply::Later)])
     {
-        prop_assert_eq!(Told::decode(told.encode()), Ok(told));
+        prop_assert_eq!(PeerReply::decode(reply.encode()), Ok(reply));
     }
 
     #[test]
     fn arbitrary_bytes_are_refused_or_read_but_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let _ = Message::decode(Bytes::from(bytes.clone()));
-        let _ = Told::decode(Bytes::from(bytes));
+        let _ = PeerReply::decode(Bytes::from(bytes));
     }
 }
 
@@ -149,6 +149,6 @@ fn what_a_later_release_writes_is_refused() {
     }
     let bytes = Bytes::from(Later { format: 3 }.encode_to_vec());
     assert!(Message::decode(bytes.clone()).unwrap_err().contains("format 3"));
-    assert!(Told::decode(bytes).unwrap_err().contains("format 3"));
+    assert!(PeerReply::decode(bytes).unwrap_err().contains("format 3"));
     assert!(Message::decode(Bytes::new()).is_err());
 }

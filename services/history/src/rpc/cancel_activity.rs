@@ -16,6 +16,6 @@ pub(super) async fn cancel_activity(
 ) -> ServiceResult<RespondActivityTaskCanceledResponse> {
     let (named, result) = activity_result(activity, request.identity, request.worker_version, request.details);
     let key = service.key(ctx, &named.workflow_id);
-    service.give(&key, named.run_id, CancelActivity(result)).await?;
+    service.call_unshed(&key, named.run_id, CancelActivity(result)).await?;
     Ok(RespondActivityTaskCanceledResponse::default())
 }

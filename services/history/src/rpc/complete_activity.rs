@@ -16,6 +16,6 @@ pub(super) async fn complete_activity(
 ) -> ServiceResult<RespondActivityTaskCompletedResponse> {
     let (named, result) = activity_result(activity, request.identity, request.worker_version, request.result);
     let key = service.key(ctx, &named.workflow_id);
-    service.give(&key, named.run_id, CompleteActivity(result)).await?;
+    service.call_unshed(&key, named.run_id, CompleteActivity(result)).await?;
     Ok(RespondActivityTaskCompletedResponse::default())
 }

@@ -121,7 +121,7 @@ fn describe_activity(run: &Run, activity: &Activity) -> PendingActivityInfo {
     let backing_off = stands == execution::ActivityState::BackingOff;
     let interval =
         Timestamp::from_nanos(progress.scheduled_at).since(Timestamp::from_nanos(progress.last_attempt_ended_at));
-    // An attempt that timed out has not been completed by anybody.
+    // An attempt that timed out has not been completed by a worker.
     let last_info = progress.last_failure.as_ref().and_then(|failure| failure.failure_info.as_ref());
     let ended_by_worker = !matches!(last_info, Some(FailureInfo::TimeoutFailureInfo(_)));
     let priority = schedule.priority.clone().or_else(|| run.start.priority.clone());

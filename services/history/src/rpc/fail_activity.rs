@@ -19,6 +19,6 @@ pub(super) async fn fail_activity(
     };
     let (named, result) = activity_result(activity, request.identity, request.worker_version, outcome);
     let key = service.key(ctx, &named.workflow_id);
-    service.give(&key, named.run_id, FailActivity(result)).await?;
+    service.call_unshed(&key, named.run_id, FailActivity(result)).await?;
     Ok(RespondActivityTaskFailedResponse::default())
 }

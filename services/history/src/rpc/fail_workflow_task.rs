@@ -15,6 +15,6 @@ pub(super) async fn fail_workflow_task(
 ) -> ServiceResult<RespondWorkflowTaskFailedResponse> {
     let key = service.key(ctx, &token.workflow_id);
     let fail = FailWorkflowTask { task: task_id(&token), request };
-    service.give(&key, token.run_id, fail).await?;
+    service.call_unshed(&key, token.run_id, fail).await?;
     Ok(RespondWorkflowTaskFailedResponse::default())
 }

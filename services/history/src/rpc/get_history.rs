@@ -55,8 +55,8 @@ pub(super) async fn get_history(
                 Ok(page(vec![], None))
             };
         };
-        let news = !run.is_open() || place.next_event_id < run.core.next_event_id;
-        if news && !closing_only {
+        let has_new_events = !run.is_open() || place.next_event_id < run.core.next_event_id;
+        if has_new_events && !closing_only {
             return next_page(service, &key, &run, unwritten, place, &request).await;
         }
         let left = deadline.since(service.runtime.now());

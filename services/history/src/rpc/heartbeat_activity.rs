@@ -16,6 +16,6 @@ pub(super) async fn heartbeat_activity(
 ) -> ServiceResult<RecordActivityTaskHeartbeatResponse> {
     let (named, result) = activity_result(activity, request.identity, None, request.details);
     let key = service.key(ctx, &named.workflow_id);
-    let HeartbeatNoted { cancel_requested } = service.give(&key, named.run_id, Heartbeat(result)).await?;
+    let HeartbeatNoted { cancel_requested } = service.call_unshed(&key, named.run_id, Heartbeat(result)).await?;
     Ok(RecordActivityTaskHeartbeatResponse { cancel_requested, ..Default::default() })
 }

@@ -23,17 +23,17 @@ use crate::service::named;
 use crate::task_response::{Shipped, query_task};
 use crate::watch::Watcher;
 
-/// A workflow task that has failed this often will not answer soon.
-const HOPELESS_ATTEMPT: i32 = 3;
-/// The most that a sticky worker is given before another is asked.
-const STICKY_PATIENCE: Duration = Duration::from_secs(5);
+/// A workflow task at this attempt keeps failing: queries are refused instead of waiting for it.
+const MAX_TASK_ATTEMPTS_FOR_QUERY: i32 = 3;
+/// How long a query waits for the sticky worker before another gets it.
+const STICKY_QUERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What to do about a query, as the run stands.
-enum Way {
-    /// A worker can be asked.
-    Ask,
-    /// A workflow task is on its way.
-    Ride,
+/// How a query reaches a worker, as the run stands.
+enum QueryRoute {
+    /// Through matching, at once.
+    Direct,
+    /// With the workflow task that is pending.
+    Buffered,
 }
 
 pub(super) async fn query_workflow(
@@ -53,13 +53,15 @@ pub(super) async fn query_workflow(
         if let Some(rejected) = rejected(&run, request.query_reject_condition) {
             return Ok(QueryWorkflowResponse { query_rejected: Some(rejected), ..QueryWorkflowResponse::default() });
         }
-        match way(&run)? {
-            Way::Ask => return Ok(linked(ask(service, ctx, &key, &run, query).await?, ctx, &run)),
-            Way::Ride => {
+        match route_of(&run)? {
+            QueryRoute::Direct => return Ok(linked(query_worker(service, ctx, &key, &run, query).await?, ctx, &run)),
+            QueryRoute::Buffered => {
                 let name = RunName { key: key.clone(), run_id: run_id.clone() };
                 let waiting = service.queries.wait(name, service.runtime.uuid(), query.clone());
                 let mut waiting = waiting.ok_or_else(too_many)?;
-                if let Some(result) = ride(service, &key, &run_id, &mut waiting, &mut watcher, deadline).await? {
+                if let Some(result) =
+                    answer_with_task(service, &key, &run_id, &mut waiting, &mut watcher, deadline).await?
+                {
                     return Ok(linked(answered(result)?, ctx, &run));
                 }
             }
@@ -77,16 +79,16 @@ fn rejected(run: &Run, condition: i32) -> Option<QueryRejected> {
     forbidden.then_some(QueryRejected { status: status as i32 })
 }
 
-fn way(run: &Run) -> ServiceResult<Way> {
+fn route_of(run: &Run) -> ServiceResult<QueryRoute> {
     let not_ready = |why: &str| Err(ServiceError::WorkflowNotReady(why.to_owned()));
     let has_run = run.core.previous_started_event_id != 0;
     match &run.task {
-        Some(task) if task.attempt >= HOPELESS_ATTEMPT => {
+        Some(task) if task.attempt >= MAX_TASK_ATTEMPTS_FOR_QUERY => {
             not_ready("Unable to query workflow due to Workflow Task in failed state.")
         }
-        Some(_) => Ok(Way::Ride),
-        None if has_run => Ok(Way::Ask),
-        // A start delay, a cron schedule or a backoff puts the first task off.
+        Some(_) => Ok(QueryRoute::Buffered),
+        None if has_run => Ok(QueryRoute::Direct),
+        // A start delay, a cron schedule or a backoff delays the first task.
         None if run.is_open() => not_ready("Workflow task is not scheduled yet."),
         None => not_ready("Workflow execution closed before WorkflowTaskStarted event"),
     }
@@ -104,7 +106,7 @@ fn too_many() -> ServiceError {
 }
 
 /// Waits for the workflow task that carries the query; nothing when it ended without an answer.
-async fn ride(
+async fn answer_with_task(
     service: &HistoryService,
     key: &EntityKey,
     run_id: &str,
@@ -118,7 +120,7 @@ async fn ride(
             answer = &mut waiting.answer => return Ok(answer.ok()),
             () = watcher.changed() => {
                 let run = service.read(key, run_id).await?;
-                let over = !matches!(way(&run), Ok(Way::Ride));
+                let over = !matches!(route_of(&run), Ok(QueryRoute::Buffered));
                 // While a completion is being decided, it may yet bring the answer.
                 if over && waiting.is_waiting() {
                     return Ok(None);
@@ -131,8 +133,8 @@ async fn ride(
     }
 }
 
-/// Asks the worker that has the run cached, then any worker.
-async fn ask(
+/// Sends the query to the worker that has the run cached, then to any worker.
+async fn query_worker(
     service: &HistoryService,
     ctx: &CallContext,
     key: &EntityKey,
@@ -141,19 +143,19 @@ async fn ask(
 ) -> ServiceResult<QueryWorkflowResponse> {
     let deadline = ctx.waits_until(service.runtime.now());
     if !run.core.sticky_queue.is_empty() {
-        let soon = deadline.min(service.runtime.now() + STICKY_PATIENCE);
+        let soon = deadline.min(service.runtime.now() + STICKY_QUERY_TIMEOUT);
         let ctx = ctx.clone().until(soon);
-        let asked = ask_on(service, &ctx, key, run, &query, TaskQueueKind::StickyWorkflow).await;
+        let asked = query_on(service, &ctx, key, run, &query, TaskQueueKind::StickyWorkflow).await;
         match asked {
             Ok(QueryOutcome::Refused) => {}
             Err(ServiceError::DeadlineExceeded(_)) if soon < deadline => {}
             other => return settled(other?),
         }
     }
-    settled(ask_on(service, ctx, key, run, &query, TaskQueueKind::Workflow).await?)
+    settled(query_on(service, ctx, key, run, &query, TaskQueueKind::Workflow).await?)
 }
 
-async fn ask_on(
+async fn query_on(
     service: &HistoryService,
     ctx: &CallContext,
     key: &EntityKey,

@@ -14,8 +14,8 @@ pub(super) async fn record_activity_task_started(
     RecordStart { task, start }: RecordStart,
 ) -> ServiceResult<RecordedStart<PollActivityTaskQueueResponse>> {
     let key = entity_of(&task);
-    let run_id = task.task.run_id.to_string();
-    match service.give(&key, run_id, StartActivity(start_of(ctx, task, start))).await {
+    let run_id = task.key.run_id.to_string();
+    match service.call_unshed(&key, run_id, StartActivity(start_of(ctx, task, start))).await {
         Ok(ActivityTaken::Started { run, activity }) => {
             Ok(RecordedStart::Started(Relayed::new(activity_task(service, &key, &run, &activity))))
         }

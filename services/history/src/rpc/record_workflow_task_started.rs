@@ -7,7 +7,7 @@ use calls::{
     TaskStart,
 };
 use entities::EntityKey;
-use execution::{StartTask, StartWorkflowTask, TaskId, TaskTaken};
+use execution::{StartTask, StartWorkflowTask, TaskTaken};
 
 use crate::HistoryService;
 use crate::kind::WorkflowKind;
@@ -23,8 +23,8 @@ pub(super) async fn record_workflow_task_started(
         TaskQueueKind::StickyWorkflow => Shipped::New,
         TaskQueueKind::Workflow | TaskQueueKind::Activity | TaskQueueKind::Nexus => Shipped::Whole,
     };
-    let run_id = task.task.run_id.to_string();
-    match service.give(&key, run_id, StartWorkflowTask(start_of(ctx, task, start))).await {
+    let run_id = task.key.run_id.to_string();
+    match service.call_unshed(&key, run_id, StartWorkflowTask(start_of(ctx, task, start))).await {
         Ok(TaskTaken::Started(run)) => {
             Ok(RecordedStart::Started(Relayed::new(workflow_task(service, &key, &run, shipped).await?)))
         }
@@ -35,14 +35,13 @@ pub(super) async fn record_workflow_task_started(
 
 /// The workflow that a task is of.
 pub(super) fn entity_of(task: &OfferedTask) -> EntityKey {
-    EntityKey::of::<WorkflowKind>(task.queue.namespace.clone(), task.task.workflow_id.as_str())
+    EntityKey::of::<WorkflowKind>(task.queue.namespace.clone(), task.key.workflow_id.as_str())
 }
 
 /// The start of a task.
 pub(super) fn start_of(ctx: &CallContext, task: OfferedTask, start: TaskStart) -> StartTask {
-    let task = task.task;
     StartTask {
-        task: TaskId { scheduled_event_id: task.scheduled_event_id, attempt: task.attempt, stamp: task.stamp },
+        task: task.key.task,
         request_id: ctx.request_id.to_string(),
         identity: start.identity,
         worker_version: start.worker_version.and_then(version_of),

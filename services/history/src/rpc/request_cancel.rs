@@ -24,6 +24,6 @@ pub(super) async fn request_cancel(
         links: request.links,
         ..RequestCancel::default()
     };
-    service.ask(&key, execution.run_id, cancel).await?;
+    service.call(&key, execution.run_id, cancel).await?;
     Ok(RequestCancelWorkflowExecutionResponse::default())
 }

@@ -14,6 +14,6 @@ pub(super) async fn reset_sticky_task_queue(
 ) -> ServiceResult<ResetStickyTaskQueueResponse> {
     let execution = named(request.execution);
     let key = service.key(ctx, &execution.workflow_id);
-    service.ask(&key, execution.run_id, ResetSticky).await?;
+    service.call(&key, execution.run_id, ResetSticky).await?;
     Ok(ResetStickyTaskQueueResponse::default())
 }

@@ -57,7 +57,7 @@ pub(super) async fn signal_with_start(
         ..StartWorkflowExecutionRequest::default()
     };
     let start = Start { request: start, parent: None, signal: Some(signal) };
-    let Started { run, started, .. } = service.ask(&key, RunRef::Chain, start).await?;
+    let Started { run, started, .. } = service.call(&key, RunRef::Chain, start).await?;
     Ok(SignalWithStartWorkflowExecutionResponse {
         run_id: run.core.run_id.clone(),
         first_execution_run_id: run.start.first_execution_run_id.clone(),

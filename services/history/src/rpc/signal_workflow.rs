@@ -26,7 +26,7 @@ pub(super) async fn signal_workflow(
         links: request.links,
         ..Signal::default()
     };
-    let Signalled { run_id } = service.ask(&key, execution.run_id, signal).await?;
+    let Signalled { run_id } = service.call(&key, execution.run_id, signal).await?;
     let signalled = WorkflowExecution { workflow_id: execution.workflow_id, run_id };
     Ok(SignalWorkflowExecutionResponse { link: Some(links::to_signal(ctx, signalled, &request_id)) })
 }

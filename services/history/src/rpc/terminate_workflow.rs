@@ -22,6 +22,6 @@ pub(super) async fn terminate_workflow(
         links: request.links,
         parent: None,
     };
-    service.ask(&key, execution.run_id, terminate).await?;
+    service.call(&key, execution.run_id, terminate).await?;
     Ok(TerminateWorkflowExecutionResponse::default())
 }

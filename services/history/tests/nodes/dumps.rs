@@ -39,8 +39,8 @@ async fn a_dump_shows_state_and_unstored_changes_and_no_payload() {
     assert!(matches!(refused, Err(ServiceError::NotOwner(_))));
     let text = world.b.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: workflow.as_str().into() }).await.unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["runs"][run_id]["next_event_id"], 5);
-    let nobody = world.id_in(0, "nobody");
-    let missing = world.b.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: nobody.as_str().into() }).await;
+    let unknown = world.id_in(0, "unknown");
+    let missing = world.b.dump_workflow(&world.ctx, DumpWorkflow { workflow_id: unknown.as_str().into() }).await;
     assert!(matches!(missing, Err(ServiceError::NotFound(_))));
     world.close().await;
 }

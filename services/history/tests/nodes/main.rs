@@ -1,4 +1,4 @@
-//! History on two nodes with one store: workflows of one tell workflows of the other, and shards move between them.
+//! History on two nodes with one store: workflows of one send messages to workflows of the other, and shards move between them.
 
 mod bounds;
 mod clocks;

@@ -1,4 +1,4 @@
-//! Shards that move while somebody waits for their workflows.
+//! Shards that move while callers wait for their workflows.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ async fn long_polls_and_queries_of_a_shard_that_moves_end_at_once() {
     };
     let (lost, kept) = (poll(&moving, &world.a), poll(&staying, &world.b));
     let query = {
-        // Its first task is scheduled, so the query waits to ride on it.
+        // Its first task is scheduled, so the query waits for it.
         let request = wire::QueryWorkflowRequest {
             execution: execution(&moving),
             query: Some(WorkflowQuery { query_type: "how".to_owned(), ..Default::default() }),
@@ -103,7 +103,7 @@ async fn concurrent_signal_with_starts_during_moves_make_one_run_with_every_sign
                     ..Default::default()
                 };
                 world.runtime.sleep(Duration::from_millis(n * 3)).await;
-                // As a router does: to whoever serves the shard, with the same request id.
+                // As a router does: to the node that serves the shard, with the same request id.
                 for _ in 0..10_000 {
                     for node in [&world.a, &world.b] {
                         match node.signal_with_start(&world.ctx, request.clone()).await {
@@ -114,7 +114,7 @@ async fn concurrent_signal_with_starts_during_moves_make_one_run_with_every_sign
                     }
                     world.runtime.sleep(Duration::from_millis(1)).await;
                 }
-                panic!("nobody serves the shard");
+                panic!("no node serves the shard");
             })
         })
         .collect();

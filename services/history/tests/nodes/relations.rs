@@ -84,7 +84,7 @@ async fn parent_close_policies_reach_children_on_another_node() {
 #[tokio::test(start_paused = true)]
 async fn signals_and_cancel_requests_reach_workflows_on_another_node_once_or_are_refused_there() {
     let mut world = World::new().await;
-    let (sender, target, nobody) = (world.id_in(0, "sender"), world.id_in(1, "target"), world.id_in(1, "nobody"));
+    let (sender, target, missing) = (world.id_in(0, "sender"), world.id_in(1, "target"), world.id_in(1, "missing"));
     world.start(&target).await;
     world.start(&sender).await;
     let signal = |target: &str| {
@@ -108,7 +108,7 @@ async fn signals_and_cancel_requests_reach_workflows_on_another_node_once_or_are
         CommandType::RequestCancelExternalWorkflowExecution,
         Attributes::RequestCancelExternalWorkflowExecutionCommandAttributes(cancel),
     );
-    world.decide(&sender, vec![signal(&target), signal(&nobody), cancel]).await;
+    world.decide(&sender, vec![signal(&target), signal(&missing), cancel]).await;
     world.has(&sender, "EXTERNAL_WORKFLOW_EXECUTION_SIGNALED").await;
     world.has(&sender, "SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED").await;
     world.has(&sender, "EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED").await;
@@ -124,7 +124,7 @@ async fn what_is_owed_to_a_workflow_without_an_owner_waits_for_one() {
     let mut world = World::new().await;
     let (parent, childs) = (world.id_in(0, "parent"), world.id_in(1, "child"));
     world.start(&parent).await;
-    world.turn(["a", "nobody"]);
+    world.turn(["a", "elsewhere"]);
     world.decide(&parent, vec![child(&childs, ParentClosePolicy::Terminate)]).await;
     world.runtime.sleep(std::time::Duration::from_secs(20)).await;
     assert!(!world.types(&parent).await.iter().any(|word| word == "CHILD_WORKFLOW_EXECUTION_STARTED"));
@@ -139,13 +139,13 @@ async fn what_is_owed_to_a_workflow_without_an_owner_waits_for_one() {
 async fn a_message_that_cannot_be_read_is_refused_and_one_to_a_foreign_shard_is_sent_on() {
     let world = World::new().await;
     let (here, elsewhere) = (world.id_in(0, "here"), world.id_in(1, "elsewhere"));
-    let tell = |workflow_id: &str, message| SendToWorkflow { workflow_id: workflow_id.into(), message };
-    let told = world.a.send_to_workflow(&world.ctx, tell(&here, Bytes::from_static(b"\xff"))).await;
-    assert!(matches!(told, Err(ServiceError::InvalidArgument(_))), "{told:?}");
+    let message = |workflow_id: &str, message| SendToWorkflow { workflow_id: workflow_id.into(), message };
+    let reply = world.a.send_to_workflow(&world.ctx, message(&here, Bytes::from_static(b"\xff"))).await;
+    assert!(matches!(reply, Err(ServiceError::InvalidArgument(_))), "{reply:?}");
     // Field 3 is a signal, and an empty one.
     let signal = Bytes::from_static(&[0x08, 0x02, 0x1a, 0x00]);
-    let told = world.a.send_to_workflow(&world.ctx, tell(&elsewhere, signal.clone())).await;
-    assert!(matches!(told, Err(ServiceError::NotOwner(_))), "{told:?}");
-    assert!(world.a.send_to_workflow(&world.ctx, tell(&here, signal)).await.is_ok(), "an answer: not found");
+    let reply = world.a.send_to_workflow(&world.ctx, message(&elsewhere, signal.clone())).await;
+    assert!(matches!(reply, Err(ServiceError::NotOwner(_))), "{reply:?}");
+    assert!(world.a.send_to_workflow(&world.ctx, message(&here, signal)).await.is_ok(), "an answer: not found");
     world.close().await;
 }

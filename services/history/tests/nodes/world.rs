@@ -61,9 +61,9 @@ struct Peer(OnceLock<Weak<HistoryService>>);
 
 #[async_trait]
 impl History for Peer {
-    async fn send_to_workflow(&self, ctx: &CallContext, tell: SendToWorkflow) -> ServiceResult<Bytes> {
+    async fn send_to_workflow(&self, ctx: &CallContext, sent: SendToWorkflow) -> ServiceResult<Bytes> {
         let node = self.0.get().and_then(Weak::upgrade);
-        node.ok_or_else(|| ServiceError::Unavailable("the node is gone".to_owned()))?.send_to_workflow(ctx, tell).await
+        node.ok_or_else(|| ServiceError::Unavailable("the node is gone".to_owned()))?.send_to_workflow(ctx, sent).await
     }
 }
 
@@ -183,11 +183,11 @@ impl World {
         loop {
             let waiting = self.runtime.timeout(Duration::from_secs(60), self.tasks.recv()).await;
             let task = waiting.expect("a task within a minute").unwrap();
-            if task.task.workflow_id.as_str() != workflow_id {
+            if task.key.workflow_id.as_str() != workflow_id {
                 continue;
             }
             let owner = Arc::clone(self.owner_of(workflow_id).await);
-            let ctx = self.ctx.clone().under(&format!("{:?}", task.task));
+            let ctx = self.ctx.clone().under(&format!("{:?}", task.key));
             let record = RecordStart { task, start: TaskStart::default() };
             let RecordedStart::Started(task) = owner.record_workflow_task_started(&ctx, record).await.unwrap() else {
                 continue;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use api::temporal::api::common::v1::Priority;
 use entities::Resident;
-use ids::WallClock;
+use ids::{TaskKey, TaskRef, WallClock};
 use proptest::prelude::*;
 use storage::{Row, Seq};
 use taskqueue::{PerPriority, Position, PriorityLevel, Task};
@@ -14,11 +14,11 @@ use super::*;
 
 pub(super) fn task(number: i64, level: u8, expires_at: Option<i64>) -> Task {
     Task {
-        workflow_id: format!("workflow-{number}").into(),
-        run_id: "r".into(),
-        scheduled_event_id: number,
-        attempt: 1,
-        stamp: 2,
+        key: TaskKey {
+            workflow_id: format!("workflow-{number}").into(),
+            run_id: "r".into(),
+            task: TaskRef { scheduled_event_id: number, attempt: 1, stamp: 2 },
+        },
         priority: Some(Priority { priority_key: i32::from(level), ..Priority::default() }),
         scheduled_at: Timestamp::from_millis(number),
         expires_at: expires_at.map(Timestamp::from_millis),

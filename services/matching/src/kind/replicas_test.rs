@@ -167,7 +167,8 @@ impl World {
     fn check(&mut self) {
         let input = Input::Read { after: PerPriority::default(), limit: usize::MAX };
         let Reply::Read(read) = self.ask(input) else { panic!("not read") };
-        let found: BTreeMap<_, _> = read.tasks.iter().map(|(at, task)| (*at, task.scheduled_event_id)).collect();
+        let found: BTreeMap<_, _> =
+            read.tasks.iter().map(|(at, task)| (*at, task.key.task.scheduled_event_id)).collect();
         assert_eq!(found, self.expected);
         assert_eq!(self.backlog.state().stats().total(), self.expected.len() as u64);
     }

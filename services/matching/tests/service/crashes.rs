@@ -71,7 +71,7 @@ async fn run(seed: u64, partitions: u32, faults: Faults, crashes: u32) {
     let store = FaultyStore::wrap(MemoryStore::new().store(), plan);
     let mut world = World::on(store.store(), MatchingSettings { partitions, ..Default::default() }).await;
     world.history.delay(Duration::from_millis(10));
-    world.history.forget(&world.activity(-1).task);
+    world.history.forget(&world.activity(-1).key);
     let given = Given::default();
     let mut dice = Dice(seed * 2 + 1);
     let mut next = 0;
@@ -120,7 +120,7 @@ async fn run(seed: u64, partitions: u32, faults: Faults, crashes: u32) {
     // A start that was recorded for a poll that the crash tore down runs into its timeout, which is history's to keep.
     let torn: Vec<_> = offered.iter().filter(|number| !given.contains_key(number)).collect();
     for number in &torn {
-        let task = world.activity(**number).task;
+        let task = world.activity(**number).key;
         assert!(world.history.start_of(&task).is_some(), "{number} is lost: history was never asked to start it");
     }
     assert!(crashes > 0 || torn.is_empty(), "never given, though started: {torn:?}");

@@ -16,13 +16,13 @@ async fn a_poll_dropped_while_the_start_is_recorded_leaves_the_task_to_the_next_
     world.settle().await;
     let offer = world.offer_later(&task);
     world.runtime.sleep(Duration::from_millis(60)).await;
-    assert!(world.history.start_of(&task.task).is_some(), "recorded, and the answer is on its way");
+    assert!(world.history.start_of(&task.key).is_some(), "recorded, and the answer is on its way");
     poll.abort();
     world.runtime.sleep(Duration::from_millis(60)).await;
     assert!(!offer.is_finished(), "no poller has it yet");
     assert_eq!(world.next().await, 1);
     assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -38,7 +38,7 @@ async fn a_task_started_for_a_poller_that_went_is_kept_with_its_request_and_surv
     assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Persisted));
     world.crash().await;
     assert_eq!(world.next().await, 1);
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,12 +49,12 @@ async fn a_kept_task_started_for_a_poller_that_went_keeps_its_request_across_a_c
     world.history.delay(Duration::from_millis(100));
     let poll = world.poll_later("first");
     world.runtime.sleep(Duration::from_millis(60)).await;
-    assert!(world.history.start_of(&task.task).is_some());
+    assert!(world.history.start_of(&task.key).is_some());
     poll.abort();
     world.runtime.sleep(Duration::from_millis(60)).await;
     world.crash().await;
     assert_eq!(world.next().await, 1);
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -72,7 +72,7 @@ async fn a_kept_task_whose_request_is_kept_with_it_is_given_once_though_a_crash_
     world.crash().await;
     assert_eq!(world.next().await, 0);
     assert_eq!(world.stats().await.approximate_backlog_count, 0);
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn an_answer_that_takes_too_long_is_asked_for_again() {
     world.history.delay(Duration::ZERO);
     assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "1");
     assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn a_shard_of_history_that_moves_is_asked_under_the_same_request_for_polle
     assert_eq!((first.activity_id.as_str(), offer), ("", OfferOutcome::Persisted));
     assert_eq!(world.poll_for(Duration::from_secs(1)).await.activity_id, "");
     assert_eq!(world.poll().await.activity_id, "1");
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +129,7 @@ async fn a_lost_answer_is_asked_for_again_under_the_same_request() {
     world.settle().await;
     assert_eq!(world.offer(&task).await, OfferOutcome::Taken);
     assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "1");
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +147,7 @@ async fn while_history_has_no_answer_for_one_task_its_poller_gets_another() {
     assert!(world.runtime.now().since(before) < Duration::from_millis(500), "without waiting for the other to rest");
     assert_eq!(second.await.expect("an offer").map(|outcome| outcome != OfferOutcome::Refused), Ok(true));
     assert_eq!(world.poll().await.activity_id, "1");
-    assert_eq!(world.history.request_ids(&sick.task).len(), 1);
+    assert_eq!(world.history.request_ids(&sick.key).len(), 1);
     assert!(first.await.expect("an offer").is_ok());
 }
 
@@ -155,7 +155,7 @@ async fn while_history_has_no_answer_for_one_task_its_poller_gets_another() {
 async fn a_stale_task_is_dropped_and_its_poller_gets_the_next() {
     let world = World::new().await;
     let (stale, wanted) = (world.activity(1), world.activity(2));
-    world.history.forget(&stale.task);
+    world.history.forget(&stale.key);
     let poll = world.poll_later("worker");
     world.settle().await;
     assert_eq!(world.offer(&stale).await, OfferOutcome::Taken);
@@ -170,7 +170,7 @@ async fn a_stale_task_in_the_backlog_is_acknowledged() {
     let mut world = World::new().await;
     let stale = world.activity(1);
     world.keep(&stale).await;
-    world.history.forget(&stale.task);
+    world.history.forget(&stale.key);
     assert_eq!(world.next().await, 0);
     assert_eq!(world.stats().await.approximate_backlog_count, 0);
     world.crash().await;
@@ -186,7 +186,7 @@ async fn a_dropped_poll_leaves_at_once() {
     world.settle().await;
     let task = world.activity(1);
     world.keep(&task).await;
-    assert!(world.history.request_ids(&task.task).is_empty(), "there was no poller to start it for");
+    assert!(world.history.request_ids(&task.key).is_empty(), "there was no poller to start it for");
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +197,7 @@ async fn the_start_is_recorded_for_the_poller_that_gets_the_task() {
     world.settle().await;
     world.offer(&task).await;
     poll.await.expect("a poll").expect("an answer");
-    let start = world.history.start_of(&task.task).expect("it was started");
+    let start = world.history.start_of(&task.key).expect("it was started");
     assert_eq!(start.identity, "this very worker");
     assert_eq!(start.worker_instance_key, "this very worker");
     assert_eq!(start.polled_queue, "q");
@@ -218,7 +218,7 @@ async fn a_task_in_an_answer_that_was_not_written_goes_to_the_next_poll_under_th
         assert!(futures::poll!(&mut first).is_pending());
         let offer = (!is_kept).then(|| world.offer_later(&task));
         let answer = first.await.expect("an answer");
-        assert_eq!(answer.activity_id, task.task.scheduled_event_id.to_string());
+        assert_eq!(answer.activity_id, task.key.task.scheduled_event_id.to_string());
         let before = world.runtime.now();
         let receipt = receipts.take().expect("a receipt");
         world.settle().await;
@@ -226,13 +226,13 @@ async fn a_task_in_an_answer_that_was_not_written_goes_to_the_next_poll_under_th
         drop(receipt);
         let request = world.activity_poll("second", None);
         let answer = poll_activity(&world.service, &ctx, request, deadline).await.expect("an answer");
-        assert_eq!(answer.activity_id, task.task.scheduled_event_id.to_string());
+        assert_eq!(answer.activity_id, task.key.task.scheduled_event_id.to_string());
         receipts.take().expect("a receipt").written();
         assert!(world.runtime.now().since(before) < Duration::from_millis(200));
         if let Some(offer) = offer {
             assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
         }
-        assert_eq!(world.history.request_ids(&task.task).len(), 1);
+        assert_eq!(world.history.request_ids(&task.key).len(), 1);
         world.settle().await;
         world.restart().await;
         assert_eq!(world.next().await, 0, "it was given once");

@@ -1,5 +1,6 @@
 //! A history that knows only which tasks are wanted and which have been started: all that matching can see of it.
 
+use ids::TaskKey;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -9,8 +10,7 @@ use api::temporal::api::workflowservice::v1 as wire;
 use async_trait::async_trait;
 use calls::token::WorkflowTaskToken;
 use calls::{
-    CallContext, History, OfferedTask, RecordStart, RecordedStart, Relayed, ServiceError, ServiceResult, TaskKey,
-    TaskStart,
+    CallContext, History, OfferedTask, RecordStart, RecordedStart, Relayed, ServiceError, ServiceResult, TaskStart,
 };
 use runtime::Runtime;
 
@@ -84,7 +84,7 @@ impl StartRecorder {
     async fn record(&self, ctx: &CallContext, offered: &OfferedTask, start: TaskStart) -> ServiceResult<bool> {
         let (fate, delay) = {
             let mut records = self.records();
-            records.asked.push((offered.task.clone(), ctx.request_id.to_string()));
+            records.asked.push((offered.key.clone(), ctx.request_id.to_string()));
             (if records.next.is_empty() { None } else { Some(records.next.remove(0)) }, records.delay)
         };
         let lost = || ServiceError::Unavailable("the answer was lost".to_owned());
@@ -99,9 +99,9 @@ impl StartRecorder {
         }
         let is_recorded = {
             let mut records = self.records();
-            let is_wanted = !records.unwanted.contains(&offered.task);
+            let is_wanted = !records.unwanted.contains(&offered.key);
             let this = (ctx.request_id.to_string(), start);
-            is_wanted && records.started.entry(offered.task.clone()).or_insert(this).0 == *ctx.request_id
+            is_wanted && records.started.entry(offered.key.clone()).or_insert(this).0 == *ctx.request_id
         };
         if !delay.is_zero() {
             self.runtime.sleep(delay / 2).await;
@@ -124,11 +124,11 @@ impl History for StartRecorder {
         if !self.record(ctx, &task, start).await? {
             return Ok(RecordedStart::Stale);
         }
-        let token = WorkflowTaskToken { scheduled_event_id: task.task.scheduled_event_id, ..Default::default() };
+        let token = WorkflowTaskToken { scheduled_event_id: task.key.task.scheduled_event_id, ..Default::default() };
         Ok(RecordedStart::Started(Relayed::new(wire::PollWorkflowTaskQueueResponse {
             task_token: prost::Message::encode_to_vec(&token).into(),
-            workflow_execution: Some(execution(&task.task)),
-            attempt: task.task.attempt,
+            workflow_execution: Some(execution(&task.key)),
+            attempt: task.key.task.attempt,
             ..Default::default()
         })))
     }
@@ -143,8 +143,8 @@ impl History for StartRecorder {
         }
         Ok(RecordedStart::Started(Relayed::new(wire::PollActivityTaskQueueResponse {
             task_token: b"token".as_slice().into(),
-            workflow_execution: Some(execution(&task.task)),
-            activity_id: task.task.scheduled_event_id.to_string(),
+            workflow_execution: Some(execution(&task.key)),
+            activity_id: task.key.task.scheduled_event_id.to_string(),
             priority: task.priority.clone(),
             ..Default::default()
         })))

@@ -153,7 +153,7 @@ async fn answers_of_history_that_are_lost_while_a_queue_moves_are_asked_for_agai
     cluster.give(&[1]);
     assert_eq!(poll.await.expect("a poll").expect("an answer").activity_id, "1");
     assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
-    assert_eq!(cluster.history.request_ids(&task.task).len(), 1);
+    assert_eq!(cluster.history.request_ids(&task.key).len(), 1);
     former.settle().await;
     assert_eq!(former.service.in_memory(), NOTHING);
     cluster.close().await;
@@ -177,7 +177,7 @@ async fn a_kept_task_that_was_started_for_a_poller_who_went_is_given_once_by_its
     assert!(is_not_owner(&poll.await.expect("a poll")), "the new owner has the request, and gives the task");
     let owner = cluster.at(1);
     assert_eq!((owner.next().await, owner.next().await), (1, 0));
-    assert_eq!(cluster.history.request_ids(&task.task).len(), 1);
+    assert_eq!(cluster.history.request_ids(&task.key).len(), 1);
     assert_eq!(former.service.in_memory(), NOTHING);
     cluster.close().await;
 }

@@ -37,10 +37,7 @@ async fn the_worker_takes_what_is_offered_to_it_alone() {
     let response = mine.await.expect("a poll").expect("an answer");
     assert_eq!(response.workflow_execution.expect("an execution").workflow_id, "w-1");
     assert!(!other.is_finished());
-    assert_eq!(
-        world.history.start_of(&sticky(&world, 1).task).map(|start| start.polled_queue).as_deref(),
-        Some("mine")
-    );
+    assert_eq!(world.history.start_of(&sticky(&world, 1).key).map(|start| start.polled_queue).as_deref(), Some("mine"));
     other.abort();
 }
 

@@ -102,7 +102,7 @@ async fn the_workers_rate_limit_holds_and_stale_tasks_do_not_use_it_up() {
     for number in 1..=40 {
         let task = world.activity(number);
         if number % 2 == 0 {
-            world.history.forget(&task.task);
+            world.history.forget(&task.key);
         }
         world.keep(&task).await;
     }

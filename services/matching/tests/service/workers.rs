@@ -56,7 +56,7 @@ async fn a_leaving_worker_gets_the_task_whose_start_is_being_recorded_for_it() {
     shut_down(&world, "leaving", "").await;
     assert_eq!(leaving.await.expect("a poll").expect("an answer").activity_id, "1");
     assert_eq!(offer.await.expect("an offer"), Ok(OfferOutcome::Taken));
-    assert_eq!(world.history.request_ids(&task.task).len(), 1);
+    assert_eq!(world.history.request_ids(&task.key).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

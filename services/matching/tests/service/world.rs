@@ -8,12 +8,10 @@ use api::temporal::api::enums::v1::TaskQueueKind as WireKind;
 use api::temporal::api::namespace::v1::{NamespaceConfig, NamespaceInfo};
 use api::temporal::api::taskqueue::v1::{TaskQueue, TaskQueueMetadata, TaskQueueStats};
 use api::temporal::api::workflowservice::v1 as wire;
-use calls::{
-    CallContext, Matching, Namespace, OfferOutcome, OfferedTask, QueueName, ServiceResult, TaskKey, TaskQueueKind,
-};
+use calls::{CallContext, Matching, Namespace, OfferOutcome, OfferedTask, QueueName, ServiceResult, TaskQueueKind};
 use cluster::{FixedRing, NodeId, Ownership, Ring, Sharded};
 use entities::ShardSettings;
-use ids::Timestamp;
+use ids::{TaskKey, TaskRef, Timestamp};
 use matching::MatchingService;
 use runtime::Runtime;
 use settings::MatchingSettings;
@@ -83,12 +81,10 @@ impl World {
     pub fn task(&self, kind: TaskQueueKind, queue: &str, number: i64) -> OfferedTask {
         OfferedTask {
             queue: QueueName { namespace: self.ctx.namespace.id.clone(), name: queue.to_owned(), kind },
-            task: TaskKey {
+            key: TaskKey {
                 workflow_id: format!("w-{number}").into(),
                 run_id: "r".into(),
-                scheduled_event_id: number,
-                attempt: 1,
-                stamp: 1,
+                task: TaskRef { scheduled_event_id: number, attempt: 1, stamp: 1 },
             },
             normal_name: String::new(),
             priority: None,

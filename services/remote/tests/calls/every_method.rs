@@ -11,10 +11,10 @@ use api::temporal::api::workflowservice::v1 as wire;
 use calls::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
 use calls::{
     ActivityRef, ActivityReport, DumpWorkflow, GetHistory, History, Matching, OfferedQuery, OfferedTask, Opened,
-    QueueName, RecordStart, Relayed, ResourceExhaustedCause, SendToWorkflow, Service, ServiceError, TaskKey,
-    TaskQueueKind, TaskStart, UnwrittenEvents,
+    QueueName, RecordStart, Relayed, ResourceExhaustedCause, SendToWorkflow, Service, ServiceError, TaskQueueKind,
+    TaskStart, UnwrittenEvents,
 };
-use ids::Timestamp;
+use ids::{TaskKey, TaskRef, Timestamp};
 
 use crate::cluster_of_fakes::{Cluster, ctx, node, steady};
 use crate::fake::{Fake, Step};
@@ -31,12 +31,10 @@ fn task_queue() -> Option<TaskQueue> {
 fn task(kind: TaskQueueKind, attempt: i32) -> OfferedTask {
     OfferedTask {
         queue: QueueName { namespace: "n".into(), name: "orders".to_owned(), kind },
-        task: TaskKey {
+        key: TaskKey {
             workflow_id: "order 7".into(),
             run_id: "r".into(),
-            scheduled_event_id: 5,
-            attempt,
-            stamp: 1 << 33,
+            task: TaskRef { scheduled_event_id: 5, attempt, stamp: 1 << 33 },
         },
         normal_name: if kind == TaskQueueKind::StickyWorkflow { "normal".to_owned() } else { String::new() },
         priority: (attempt == 1).then(|| Priority { priority_key: 2, ..Default::default() }),

@@ -215,7 +215,7 @@ impl History for Fake {
         ctx: &CallContext,
         request: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollWorkflowTaskQueueResponse>> {
-        let is_stale = request.task.task.attempt > 1;
+        let is_stale = request.task.key.task.attempt > 1;
         let answer =
             if is_stale { RecordedStart::Stale } else { RecordedStart::Started(Relayed::new(workflow_task())) };
         self.answer("record_workflow_task_started", ctx, &request, answer).await
@@ -226,7 +226,7 @@ impl History for Fake {
         ctx: &CallContext,
         request: RecordStart,
     ) -> ServiceResult<RecordedStart<wire::PollActivityTaskQueueResponse>> {
-        let is_stale = request.task.task.attempt > 1;
+        let is_stale = request.task.key.task.attempt > 1;
         let answer =
             if is_stale { RecordedStart::Stale } else { RecordedStart::Started(Relayed::new(activity_task())) };
         self.answer("record_activity_task_started", ctx, &request, answer).await

@@ -264,7 +264,7 @@ async fn a_refused_login_has_its_reason() {
         (as_role(None), &["requires a user and a password", "username and password"]),
         (with(TlsSettings { ca_file: file("stranger.pem"), ..tls() }), &["look at tls.ca_file"]),
         (with(other_name), &["\"other.test\"", "node.test", "look at tls.server_name"]),
-        (with(tls_alone()), &["wants a certificate of us", "look at tls.certificate_file and tls.key_file"]),
+        (with(tls_alone()), &["requires a certificate of us", "look at tls.certificate_file and tls.key_file"]),
         (with(outsider), &["perhaps not our certificate", "look at tls.certificate_file and tls.key_file"]),
     ];
     for (settings, expected) in cases {

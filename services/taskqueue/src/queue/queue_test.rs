@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::temporal::api::common::v1::Priority;
-use ids::Timestamp;
+use ids::{TaskKey, TaskRef, Timestamp};
 
 use super::*;
 
@@ -12,11 +12,11 @@ const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
 fn task(number: i64, level: i32) -> Task {
     Task {
-        workflow_id: "w".into(),
-        run_id: "r".into(),
-        scheduled_event_id: number,
-        attempt: 1,
-        stamp: 0,
+        key: TaskKey {
+            workflow_id: "w".into(),
+            run_id: "r".into(),
+            task: TaskRef { scheduled_event_id: number, attempt: 1, stamp: 0 },
+        },
         priority: Some(Priority { priority_key: level, ..Priority::default() }),
         scheduled_at: NOW,
         expires_at: None,
@@ -45,7 +45,7 @@ fn delivered(queue: &mut Queue) -> Option<Match> {
 }
 
 fn number(matched: &Match) -> i64 {
-    matched.task.as_ref().map_or(0, |task| task.scheduled_event_id)
+    matched.task.as_ref().map_or(0, |task| task.key.task.scheduled_event_id)
 }
 
 #[test]

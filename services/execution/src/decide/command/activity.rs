@@ -16,20 +16,20 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 use super::{BadCommand, Carried, Commands, bad, inherited};
 use crate::change::Fact;
 use crate::command_checks::{checked_duration, checked_retry_policy};
-use crate::draft::Notes;
+use crate::draft::EventMetadata;
 use crate::duration::to_wire;
 use crate::events::{Pending, ended_by};
 use crate::pending::{ActivityProgress, ActivityState, activity_state};
 use crate::retry::ResolvedRetry;
 
-/// What details a cancelled activity has that nobody had started.
+/// What details a cancelled activity has that was never started.
 const NOT_STARTED: &str = "ACTIVITY_ID_NOT_STARTED";
 
 /// What followed from the commands of a completion.
 pub(in crate::decide) struct Consequences {
     /// Activities that were started for the worker, by scheduled event id.
     pub(in crate::decide) eager: Vec<i64>,
-    /// Whether an activity that nobody had started was cancelled, of which the workflow must hear.
+    /// Whether an activity was cancelled before it was started, of which the workflow must be notified.
     pub(in crate::decide) cancelled: bool,
 }
 
@@ -37,7 +37,7 @@ impl Commands<'_, '_> {
     pub(super) fn schedule_activity(
         &mut self,
         command: ScheduleActivityTaskCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadScheduleActivityAttributes;
         self.check_id(cause, "ActivityId", &command.activity_id)?;
@@ -53,7 +53,7 @@ impl Commands<'_, '_> {
         let eager = command.request_eager_execution;
         let attributes = self.resolved(command).map_err(|message| BadCommand { cause, message, terminates: false })?;
         let attributes = Attributes::ActivityTaskScheduledEventAttributes(attributes);
-        let id = self.run.event_with(attributes, notes);
+        let id = self.run.event_with(attributes, metadata);
         if eager {
             self.eager.push(id);
         }
@@ -151,7 +151,7 @@ impl Commands<'_, '_> {
     pub(super) fn cancel_activity(
         &mut self,
         command: RequestCancelActivityTaskCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let scheduled_event_id = command.scheduled_event_id;
         let activity = self.run.activities.get(&scheduled_event_id).cloned();
@@ -172,8 +172,8 @@ impl Commands<'_, '_> {
             workflow_task_completed_event_id: self.completed_event_id,
         };
         let attributes = Attributes::ActivityTaskCancelRequestedEventAttributes(requested);
-        let requested_event_id = self.run.event_with(attributes, notes);
-        // An activity that has ended meanwhile needs nothing more; one that nobody runs ends at once.
+        let requested_event_id = self.run.event_with(attributes, metadata);
+        // An activity that has ended meanwhile needs nothing more; one that no worker runs ends at once.
         if activity.is_some_and(|activity| activity_state(&activity) != ActivityState::Started) {
             self.cancelled.push((scheduled_event_id, requested_event_id));
         }

@@ -10,13 +10,13 @@ use api::temporal::api::taskqueue::v1::TaskQueue;
 
 use super::{BadCommand, Carried, Commands, bad, inherited};
 use crate::command_checks::{checked_duration, checked_retry_policy};
-use crate::draft::Notes;
+use crate::draft::EventMetadata;
 
 impl Commands<'_, '_> {
     pub(super) fn start_child(
         &mut self,
         mut command: StartChildWorkflowExecutionCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadStartChildExecutionAttributes;
         let refused = |message: String| BadCommand { cause, message, terminates: false };
@@ -74,7 +74,7 @@ impl Commands<'_, '_> {
             ..StartChildWorkflowExecutionInitiatedEventAttributes::default()
         };
         let attributes = Attributes::StartChildWorkflowExecutionInitiatedEventAttributes(attributes);
-        self.run.event_with(attributes, notes);
+        self.run.event_with(attributes, metadata);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Commands that close the run. None may pass over news that the worker has not seen.
+//! Commands that close the run. None may pass over events that the worker has not seen.
 
 use api::temporal::api::command::v1::{
     CancelWorkflowExecutionCommandAttributes, CompleteWorkflowExecutionCommandAttributes,
@@ -15,7 +15,7 @@ use super::{BadCommand, Carried, Commands, bad};
 use crate::command_checks::{checked_duration, checked_retry_policy};
 use crate::decide::close::{NextRun, next_after_completion, next_after_failure};
 use crate::decide::start::begin_next;
-use crate::draft::Notes;
+use crate::draft::EventMetadata;
 use crate::duration::{from_wire, to_wire};
 use crate::run_settings::continued_as_new;
 
@@ -31,7 +31,7 @@ impl Commands<'_, '_> {
     pub(super) fn complete_workflow(
         &mut self,
         command: CompleteWorkflowExecutionCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadCompleteWorkflowExecutionAttributes;
         self.check_nothing_unseen()?;
@@ -43,11 +43,15 @@ impl Commands<'_, '_> {
             new_execution_run_id: run_id_of(next.as_ref()),
         };
         let attributes = Attributes::WorkflowExecutionCompletedEventAttributes(attributes);
-        self.close(attributes, notes, next);
+        self.close(attributes, metadata, next);
         Ok(())
     }
 
-    pub(super) fn fail_workflow(&mut self, command: FailWorkflowExecutionCommandAttributes, notes: Notes) -> Carried {
+    pub(super) fn fail_workflow(
+        &mut self,
+        command: FailWorkflowExecutionCommandAttributes,
+        metadata: EventMetadata,
+    ) -> Carried {
         let cause = Cause::BadFailWorkflowExecutionAttributes;
         self.check_nothing_unseen()?;
         let Some(mut failure) = command.failure else {
@@ -62,14 +66,14 @@ impl Commands<'_, '_> {
             workflow_task_completed_event_id: self.completed_event_id,
             new_execution_run_id: run_id_of(next.as_ref()),
         };
-        self.close(Attributes::WorkflowExecutionFailedEventAttributes(attributes), notes, next);
+        self.close(Attributes::WorkflowExecutionFailedEventAttributes(attributes), metadata, next);
         Ok(())
     }
 
     pub(super) fn cancel_workflow(
         &mut self,
         command: CancelWorkflowExecutionCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadCancelWorkflowExecutionAttributes;
         self.check_nothing_unseen()?;
@@ -78,14 +82,14 @@ impl Commands<'_, '_> {
             workflow_task_completed_event_id: self.completed_event_id,
             details: command.details,
         };
-        self.close(Attributes::WorkflowExecutionCanceledEventAttributes(attributes), notes, None);
+        self.close(Attributes::WorkflowExecutionCanceledEventAttributes(attributes), metadata, None);
         Ok(())
     }
 
     pub(super) fn continue_as_new(
         &mut self,
         mut command: ContinueAsNewWorkflowExecutionCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadContinueAsNewAttributes;
         let refused = |message: String| BadCommand { cause, message, terminates: false };
@@ -124,12 +128,12 @@ impl Commands<'_, '_> {
             ..WorkflowExecutionContinuedAsNewEventAttributes::default()
         };
         let next = Some(NextRun { run_id: new_run_id, start });
-        self.close(Attributes::WorkflowExecutionContinuedAsNewEventAttributes(attributes), notes, next);
+        self.close(Attributes::WorkflowExecutionContinuedAsNewEventAttributes(attributes), metadata, next);
         Ok(())
     }
 
-    fn close(&mut self, attributes: Attributes, notes: Notes, next: Option<NextRun>) {
-        self.run.event_with(attributes, notes);
+    fn close(&mut self, attributes: Attributes, metadata: EventMetadata, next: Option<NextRun>) {
+        self.run.event_with(attributes, metadata);
         if let Some(next) = next {
             begin_next(&mut self.run, next);
         }

@@ -15,14 +15,14 @@ use api::temporal::api::history::v1::{
 
 use super::{Carried, Commands, bad};
 use crate::command_checks::is_uuid;
-use crate::draft::Notes;
+use crate::draft::EventMetadata;
 use crate::pending::Child;
 
 impl Commands<'_, '_> {
     pub(super) fn signal_external(
         &mut self,
         command: SignalExternalWorkflowExecutionCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadSignalWorkflowExecutionAttributes;
         let target = command.execution.unwrap_or_default();
@@ -45,14 +45,14 @@ impl Commands<'_, '_> {
             header: command.header,
         };
         let attributes = Attributes::SignalExternalWorkflowExecutionInitiatedEventAttributes(attributes);
-        self.run.event_with(attributes, notes);
+        self.run.event_with(attributes, metadata);
         Ok(())
     }
 
     pub(super) fn cancel_external(
         &mut self,
         command: RequestCancelExternalWorkflowExecutionCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadRequestCancelExternalWorkflowExecutionAttributes;
         self.check_id(cause, "WorkflowId", &command.workflow_id)?;
@@ -71,7 +71,7 @@ impl Commands<'_, '_> {
             reason: command.reason,
         };
         let attributes = Attributes::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(attributes);
-        self.run.event_with(attributes, notes);
+        self.run.event_with(attributes, metadata);
         Ok(())
     }
 

@@ -15,10 +15,14 @@ use prost::Message;
 
 use super::{BadCommand, Carried, Commands, bad};
 use crate::command_checks::checked_search_attributes;
-use crate::draft::Notes;
+use crate::draft::EventMetadata;
 
 impl Commands<'_, '_> {
-    pub(super) fn record_marker(&mut self, mut command: RecordMarkerCommandAttributes, notes: Notes) -> Carried {
+    pub(super) fn record_marker(
+        &mut self,
+        mut command: RecordMarkerCommandAttributes,
+        metadata: EventMetadata,
+    ) -> Carried {
         let cause = Cause::BadRecordMarkerAttributes;
         if let Some(failure) = &mut command.failure {
             crate::cut_failure(failure);
@@ -34,7 +38,7 @@ impl Commands<'_, '_> {
             header: command.header,
             failure: command.failure,
         };
-        self.run.event_with(Attributes::MarkerRecordedEventAttributes(attributes), notes);
+        self.run.event_with(Attributes::MarkerRecordedEventAttributes(attributes), metadata);
         Ok(())
     }
 
@@ -48,7 +52,7 @@ impl Commands<'_, '_> {
     pub(super) fn upsert_search_attributes(
         &mut self,
         command: UpsertWorkflowSearchAttributesCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadSearchAttributes;
         let Some(changed) = command.search_attributes.filter(|changed| !changed.indexed_fields.is_empty()) else {
@@ -60,14 +64,14 @@ impl Commands<'_, '_> {
             search_attributes: Some(changed),
         };
         let attributes = Attributes::UpsertWorkflowSearchAttributesEventAttributes(attributes);
-        self.run.event_with(attributes, notes);
+        self.run.event_with(attributes, metadata);
         Ok(())
     }
 
     pub(super) fn modify_properties(
         &mut self,
         command: ModifyWorkflowPropertiesCommandAttributes,
-        notes: Notes,
+        metadata: EventMetadata,
     ) -> Carried {
         let cause = Cause::BadModifyWorkflowPropertiesAttributes;
         let Some(upserted) = command.upserted_memo.filter(|memo| !memo.fields.is_empty()) else {
@@ -85,7 +89,7 @@ impl Commands<'_, '_> {
             upserted_memo: Some(upserted),
         };
         let attributes = Attributes::WorkflowPropertiesModifiedEventAttributes(attributes);
-        self.run.event_with(attributes, notes);
+        self.run.event_with(attributes, metadata);
         Ok(())
     }
 }

@@ -8,11 +8,11 @@ use api::temporal::api::history::v1::{TimerCanceledEventAttributes, TimerStarted
 use super::{BadCommand, Carried, Commands, bad};
 use crate::change::Fact;
 use crate::command_checks::checked_duration;
-use crate::draft::Notes;
+use crate::draft::EventMetadata;
 use crate::events::is_firing_of;
 
 impl Commands<'_, '_> {
-    pub(super) fn start_timer(&mut self, mut command: StartTimerCommandAttributes, notes: Notes) -> Carried {
+    pub(super) fn start_timer(&mut self, mut command: StartTimerCommandAttributes, metadata: EventMetadata) -> Carried {
         let cause = Cause::BadStartTimerAttributes;
         self.check_id(cause, "TimerId", &command.timer_id)?;
         if command.start_to_fire_timeout.is_none() {
@@ -33,12 +33,12 @@ impl Commands<'_, '_> {
             start_to_fire_timeout: command.start_to_fire_timeout,
             workflow_task_completed_event_id: self.completed_event_id,
         };
-        self.run.event_with(Attributes::TimerStartedEventAttributes(attributes), notes);
+        self.run.event_with(Attributes::TimerStartedEventAttributes(attributes), metadata);
         Ok(())
     }
 
     /// A timer that has fired, while the worker was deciding to cancel it, has not fired after all.
-    pub(super) fn cancel_timer(&mut self, command: CancelTimerCommandAttributes, notes: Notes) -> Carried {
+    pub(super) fn cancel_timer(&mut self, command: CancelTimerCommandAttributes, metadata: EventMetadata) -> Carried {
         let cause = Cause::BadCancelTimerAttributes;
         self.check_id(cause, "TimerId", &command.timer_id)?;
         let fired = self.run.buffered.iter().find(|event| is_firing_of(event, &command.timer_id));
@@ -59,7 +59,7 @@ impl Commands<'_, '_> {
             workflow_task_completed_event_id: self.completed_event_id,
             identity: self.identity.clone(),
         };
-        self.run.event_with(Attributes::TimerCanceledEventAttributes(attributes), notes);
+        self.run.event_with(Attributes::TimerCanceledEventAttributes(attributes), metadata);
         Ok(())
     }
 }

@@ -7,24 +7,24 @@ use std::time::Duration;
 
 use runtime::Backoff;
 
-use super::batch::{Fate, Part};
+use super::batch::{Part, WriteOutcome};
 
 /// Between the attempts to write what is out of reach.
 pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(5));
 
-/// What could not be written with its batch, and is tried again until it can.
+/// What could not be written with its batch, and is retried until it can.
 #[derive(Default)]
-pub(super) struct OutOfReach {
+pub(super) struct RetryQueue {
     waiting: VecDeque<Part>,
     /// The batches from which these and those being tried come, with how many of each.
     batches: BTreeMap<u64, usize>,
     bytes: usize,
     is_trying: bool,
-    /// Tries in a row of which none wrote anything.
-    in_vain: u32,
+    /// Tries in a row that wrote nothing.
+    failed_tries: u32,
 }
 
-impl OutOfReach {
+impl RetryQueue {
     /// The oldest batch of which something is not written.
     pub(super) fn oldest_batch(&self) -> Option<u64> {
         self.batches.first_key_value().map(|(&id, _)| id)
@@ -42,11 +42,11 @@ impl OutOfReach {
     }
 
     /// These have been tried again: those that are through leave, the others wait for their next turn.
-    pub(super) fn tried(&mut self, parts: Vec<(Part, Fate)>) -> Vec<(Part, Fate)> {
+    pub(super) fn tried(&mut self, parts: Vec<(Part, WriteOutcome)>) -> Vec<(Part, WriteOutcome)> {
         let (still, through): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|(_, fate)| matches!(fate, Fate::OutOfReach));
+            parts.into_iter().partition(|(_, fate)| matches!(fate, WriteOutcome::Unknown));
         self.is_trying = false;
-        self.in_vain = if through.is_empty() { self.in_vain + 1 } else { 0 };
+        self.failed_tries = if through.is_empty() { self.failed_tries + 1 } else { 0 };
         self.waiting.extend(still.into_iter().map(|(part, _)| part));
         for (part, _) in &through {
             self.bytes = self.bytes.saturating_sub(part.bytes());
@@ -67,6 +67,6 @@ impl OutOfReach {
         }
         self.is_trying = true;
         let count = self.waiting.len().min(most);
-        Some((self.waiting.drain(..count).collect(), BACKOFF.after(self.in_vain + 1)))
+        Some((self.waiting.drain(..count).collect(), BACKOFF.after(self.failed_tries + 1)))
     }
 }

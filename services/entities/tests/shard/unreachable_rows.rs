@@ -1,4 +1,4 @@
-//! Rows whose replicas are away, while all others can be had: their entities wait, and nobody else does.
+//! Rows whose replicas are away, while all others can be had: their entities wait, and no others.
 
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ async fn timers_of_entities_that_could_not_be_loaded_ring_when_they_can() {
     shard.close().await;
     world.faults().follow(without(&lost));
     let shard = world.open().await;
-    // Somebody asks for them, is not answered, and leaves, before the timers are due.
+    // A caller asks for them, is not answered, and leaves, before the timers are due.
     let asked = lost.iter().map(|id| asking(&shard, id, Input::Read)).collect();
     world.pass(SECOND * 20).await;
     drop_all(asked).await;
@@ -122,7 +122,7 @@ async fn what_cannot_be_written_holds_the_log_at_its_own_changes_and_no_lower() 
     world.pass(SECOND * 30).await;
     let stats = shard.stats();
     assert_eq!((stats.dirty_entities, stats.log_depth), (3, 53), "{stats:?}");
-    // Not only once: whoever changes next is written as well.
+    // Not only once: the entity that changes next is written as well.
     for id in names("later", 50) {
         assert_eq!(shard.call(key(&id), deposit(1, 5)).await, DONE);
     }
@@ -163,7 +163,7 @@ async fn many_that_cannot_be_written_do_not_stop_checkpoints() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_nobody_waits_for_any_more_take_no_room() {
+async fn calls_whose_callers_have_gone_take_no_room() {
     let mut world = World::new();
     world.settings.inbox_calls = 100;
     let lost = names("lost", 1);
@@ -177,28 +177,28 @@ async fn calls_that_nobody_waits_for_any_more_take_no_room() {
         let answer = shard.call(key("well"), deposit(1, 5)).await;
         assert!(answer.is_ok(), "{answer:?}");
     }
-    // Nobody needs it any more, so it is not in memory either.
+    // It is not needed any more, so it is not in memory either.
     assert_eq!(shard.stats().loaded_entities, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn tells_that_are_not_decided_take_their_room() {
+async fn unshed_calls_that_are_not_decided_take_their_room() {
     let mut world = World::new();
-    world.settings.inbox_tells = 10;
+    world.settings.inbox_unshed_calls = 10;
     let lost = names("lost", 1);
     world.faults().follow(without(&lost));
     let shard = world.open().await;
-    let tell = |n| {
+    let call = |n| {
         let (shard, key) = (shard.clone(), key(&lost[0]));
-        world.runtime.spawn(async move { shard.tell(key, deposit(n, 1)).await })
+        world.runtime.spawn(async move { shard.call_unshed(key, deposit(n, 1)).await })
     };
-    let told: Vec<_> = (0..25).map(tell).collect();
+    let calls: Vec<_> = (0..25).map(call).collect();
     world.pass(SECOND).await;
     let waiting = shard.inspect(key(&lost[0]), |view| view.slot.map_or(0, |slot| slot.waiting)).await;
     assert_eq!(waiting, Some(10));
     world.faults().heal();
-    for tell in told {
-        assert_eq!(tell.await.unwrap(), DONE);
+    for call in calls {
+        assert_eq!(call.await.unwrap(), DONE);
     }
     assert_eq!(read(&shard, &lost[0]).await.balance, 25);
 }
