@@ -27,9 +27,9 @@ use crate::{EntityKey, Kind, RowAddress, quarantine};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
-    /// It happens, and nobody learns of it.
+    /// It happens, and its outcome is unknown.
     Unheard,
-    /// It does not happen, and nobody knows.
+    /// It does not happen, and its outcome is unknown.
     Lost,
 }
 

@@ -40,7 +40,7 @@ pub struct World {
     memory_bytes: usize,
     /// Who the shard is for the store.
     owner: u64,
-    /// The step after which the log was somebody else's.
+    /// The step after which the log belonged to another owner.
     stolen: Option<u64>,
     pub jobs: Vec<Pending>,
     /// Jobs of owners that are gone, which may still happen.
@@ -120,7 +120,7 @@ impl World {
         }
     }
 
-    /// Another owner opens the log, of which this one is not told.
+    /// Another owner opens the log, of which this one learns nothing.
     pub fn steal(&mut self) {
         self.store.steal();
         self.stolen = Some(self.step);
