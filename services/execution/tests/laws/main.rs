@@ -43,6 +43,12 @@ proptest! {
     }
 }
 
+/// A workflow that waits until the last moment that can be written.
+#[test]
+fn a_conversation_may_last_to_the_end_of_time() {
+    hold_conversation(&[6_591_268_497_326_186_933]).unwrap();
+}
+
 /// The generator must reach what it is meant to: else the laws hold of nothing.
 #[test]
 fn conversations_reach_every_kind_of_event_and_answer() {

@@ -329,6 +329,8 @@ impl World {
             match input {
                 Some(input) => self.say(input)?,
                 None => match next_wake_up(&self.live) {
+                    // A time-out from the end of time is over at once, and so is that of the run that retries it: no rest.
+                    Some(Timestamp::MAX) => return Ok(()),
                     Some(wake) if pending(&run) > 0 || run.core.first_task_at != 0 => {
                         self.now = self.now.max(wake);
                         self.say(Input::of_chain(WakeUp))?;
