@@ -209,6 +209,7 @@ async def run_during(transcript: Transcript, client: Client) -> None:
     await transcript.step("signal", "workflow", "signal", "--workflow-id", "order-1", "--name", "do", "--input", '"wrap"', "--identity", "the caller")
     await settled(client, "order-1", "TimerFired")
     await transcript.step("describe in the middle", "workflow", "describe", "--workflow-id", "order-1")
+    await eventually(lambda: shows_pollers(transcript), "the queue's pollers are shown")
     await transcript.step("task queue with a worker", "task-queue", "describe", "--task-queue", "orders")
     await transcript.step("task queue by type", "task-queue", "describe", "--task-queue", "orders", "--task-queue-type", "activity")
     await transcript.step("signal to end", "workflow", "signal", "--workflow-id", "order-1", "--name", "do", "--input", '"end"')
@@ -230,6 +231,15 @@ async def run_during(transcript: Transcript, client: Client) -> None:
     await settled(client, "order-2", "WorkflowExecutionCanceled")
     await transcript.step("show when cancelled", "workflow", "show", "--workflow-id", "order-2")
     await transcript.step("result when cancelled", "workflow", "result", "--workflow-id", "order-2")
+
+
+async def shows_pollers(transcript: Transcript) -> bool:
+    """The public server (1.32) shows what it showed of a queue some seconds before (its TaskQueueInfoByBuildIdTTL)."""
+    for kind in ((), ("--task-queue-type", "activity")):
+        _, out, _ = await transcript.run("task-queue", "describe", "--task-queue", "orders", *kind, "--namespace", transcript.namespace)
+        if not json.loads(out).get("pollers"):
+            return False
+    return True
 
 
 async def run_after(transcript: Transcript) -> None:
