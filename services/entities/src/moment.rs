@@ -9,7 +9,7 @@ pub(crate) struct Moment {
     /// The time that the process goes by. Never goes back from one moment to the next.
     pub(crate) now: Timestamp,
     pub(crate) wall: WallClock,
-    /// Fresh random bits.
+    /// Random bits from which nothing has been drawn. They cost a system call: those that no moment drew from serve the next.
     pub(crate) seed: u128,
     /// The log's epoch, where the process holds the whole store for itself; read after whatever comes had come.
     pub(crate) local_epoch: Option<Epoch>,
@@ -24,6 +24,11 @@ pub(crate) struct Seeds {
 impl Seeds {
     pub(crate) fn of(seed: u128) -> Self {
         Self { seed, drawn: 0 }
+    }
+
+    /// Whether any were drawn.
+    pub(crate) fn are_drawn(&self) -> bool {
+        self.drawn > 0
     }
 
     /// Bits that were not drawn before: the first time those of the moment, then others that follow from them.
@@ -54,7 +59,9 @@ mod tests {
     #[test]
     fn a_moment_has_as_many_seeds_as_are_needed_and_the_first_is_its_own() {
         let mut seeds = Seeds::of(7);
+        assert!(!seeds.are_drawn());
         let drawn: std::collections::BTreeSet<_> = (0..1000).map(|_| seeds.draw()).collect();
+        assert!(seeds.are_drawn());
         assert_eq!(drawn.len(), 1000);
         assert!(drawn.contains(&7));
         assert_eq!((Seeds::of(7).draw(), Seeds::of(8).draw()), (7, 8));

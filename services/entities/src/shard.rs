@@ -75,12 +75,14 @@ impl Shard {
             retry_after: settings.shed_age / 4,
         };
         let outside = Outside::new(store, log.clone(), nonce, runtime.clone());
-        let moment = moment(&runtime, outside.local_epoch());
+        let seed = runtime.seed();
+        let moment = moment(&runtime, seed, outside.local_epoch());
         let task = ShardTask {
             state: ShardState::new(log.clone(), place, kinds, settings, found, moment),
             log,
             runtime: runtime.clone(),
             outside,
+            seed,
             requests: Vec::new(),
             arrivals: Vec::new(),
             alarm: Alarm::default(),
@@ -140,6 +142,8 @@ struct ShardTask {
     log: LogId,
     runtime: Runtime,
     outside: Outside,
+    /// For the next moment, unless the state has drawn from it.
+    seed: u128,
     /// Room for what one turn takes in.
     requests: Vec<Request>,
     arrivals: Vec<Arrival>,
@@ -151,9 +155,9 @@ struct ShardTask {
     lifeline: Lifeline,
 }
 
-fn moment(runtime: &Runtime, local_epoch: Option<Epoch>) -> Moment {
+fn moment(runtime: &Runtime, seed: u128, local_epoch: Option<Epoch>) -> Moment {
     let (now, wall) = runtime.clocks();
-    Moment { now, wall, seed: runtime.seed(), local_epoch }
+    Moment { now, wall, seed, local_epoch }
 }
 
 impl ShardTask {
@@ -190,12 +194,19 @@ impl ShardTask {
         self.take_control_requests();
         let mut more = self.take_arrivals();
         more |= self.take_requests();
-        let moment = moment(&self.runtime, self.outside.local_epoch());
+        let moment = self.moment(self.outside.local_epoch());
         more |= self.state.turn(moment);
         self.start_jobs();
         self.lifeline.inbox.set_shedding(self.state.is_shedding());
         self.publish_stats();
         more
+    }
+
+    fn moment(&mut self, local_epoch: Option<Epoch>) -> Moment {
+        if self.state.has_drawn_seed() {
+            self.seed = self.runtime.seed();
+        }
+        moment(&self.runtime, self.seed, local_epoch)
     }
 
     fn give(&mut self, arrival: Arrival) {
@@ -205,7 +216,8 @@ impl ShardTask {
     /// `local_epoch` was read after the arrival had come.
     fn give_under(&mut self, arrival: Arrival, local_epoch: Option<Epoch>) {
         if self.state.stopped().is_none() {
-            self.state.on(arrival, moment(&self.runtime, local_epoch));
+            let moment = self.moment(local_epoch);
+            self.state.on(arrival, moment);
             self.start_jobs();
         }
     }

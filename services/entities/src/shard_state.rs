@@ -171,6 +171,11 @@ impl ShardState {
         self.seeds = Seeds::of(moment.seed);
     }
 
+    /// Whether it has drawn from the seed of the last moment: then the next one needs another.
+    pub(crate) fn has_drawn_seed(&self) -> bool {
+        self.seeds.are_drawn()
+    }
+
     /// Stops the shard. Waiting callers get an error when the state is dropped.
     fn stop(&mut self, why: Stop) {
         self.stopped.get_or_insert(why);
