@@ -190,7 +190,7 @@ impl<'a> RunDraft<'_, 'a> {
         self.event_with(attributes, EventMetadata::default())
     }
 
-    /// Records an event with notes: in the history, or, if it comes from outside while a worker has the workflow task, in
+    /// Records an event with metadata: in the history, or, if it comes from outside while a worker has the workflow task, in
     /// the buffer. Its id, 0 if buffered.
     pub(crate) fn event_with(&mut self, attributes: Attributes, metadata: EventMetadata) -> i64 {
         let Meaning { kind, recording, .. } = events::meaning(&attributes);

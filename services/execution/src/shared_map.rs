@@ -213,12 +213,6 @@ impl<V: Entry> FromIterator<V> for SharedMap<V> {
     }
 }
 
-impl<V: Entry> Extend<V> for SharedMap<V> {
-    fn extend<I: IntoIterator<Item = V>>(&mut self, values: I) {
-        values.into_iter().for_each(|value| drop(self.insert(value)));
-    }
-}
-
 impl<'a, V: Entry> IntoIterator for &'a SharedMap<V> {
     type Item = (&'a V::Key, &'a V);
     type IntoIter = Iter<'a, V>;

@@ -7,16 +7,16 @@ use super::node::{Branch, Node, len};
 pub struct Iter<'a, V: Entry> {
     /// Those whose value and greater side are still to come, the outermost first.
     front: Vec<&'a Node<V>>,
-    /// Those whose value and lesser side are still to come.
-    back: Vec<&'a Node<V>>,
+    /// Those whose value and lesser side are still to come; `None` before the first from that end, as hardly any walk begins there.
+    back: Option<Vec<&'a Node<V>>>,
+    root: &'a Branch<V>,
     left: usize,
 }
 
 impl<'a, V: Entry> Iter<'a, V> {
     pub(super) fn of(branch: &'a Branch<V>) -> Self {
-        let mut iter = Self { front: Vec::new(), back: Vec::new(), left: len(branch) };
+        let mut iter = Self { front: Vec::new(), back: None, root: branch, left: len(branch) };
         iter.descend_left(branch);
-        iter.descend_right(branch);
         iter
     }
 
@@ -26,12 +26,12 @@ impl<'a, V: Entry> Iter<'a, V> {
             branch = &node.left;
         }
     }
+}
 
-    fn descend_right(&mut self, mut branch: &'a Branch<V>) {
-        while let Some(node) = branch {
-            self.back.push(node);
-            branch = &node.right;
-        }
+fn descend_right<'a, V: Entry>(path: &mut Vec<&'a Node<V>>, mut branch: &'a Branch<V>) {
+    while let Some(node) = branch {
+        path.push(node);
+        branch = &node.right;
     }
 }
 
@@ -53,8 +53,14 @@ impl<'a, V: Entry> Iterator for Iter<'a, V> {
 impl<V: Entry> DoubleEndedIterator for Iter<'_, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let node = self.back.pop()?;
-        self.descend_right(&node.left);
+        let root = self.root;
+        let back = self.back.get_or_insert_with(|| {
+            let mut path = Vec::new();
+            descend_right(&mut path, root);
+            path
+        });
+        let node = back.pop()?;
+        descend_right(back, &node.left);
         Some((node.value.key(), &node.value))
     }
 }
