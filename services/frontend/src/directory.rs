@@ -6,7 +6,7 @@ use calls::{Namespace, ServiceResult};
 use ids::NamespaceId;
 use runtime::Runtime;
 use storage::Registry;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use crate::namespaces::Namespaces;
 use crate::stored::refresh_after_changes;
@@ -16,22 +16,22 @@ pub struct Directory {
     pub(crate) registry: Arc<dyn Registry>,
     pub(crate) namespaces: Arc<Namespaces>,
     runtime: Runtime,
+    /// Ends the task that follows the registry.
     gone: CancellationToken,
-    _gone_when_dropped: DropGuard,
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.gone.cancel();
+    }
 }
 
 impl Directory {
     /// Knows nothing before [`Directory::follow`].
     #[must_use]
     pub fn new(registry: Arc<dyn Registry>, runtime: Runtime) -> Self {
-        let gone = CancellationToken::new();
-        Self {
-            namespaces: Arc::new(Namespaces::new(Arc::clone(&registry), runtime.clone())),
-            registry,
-            runtime,
-            _gone_when_dropped: gone.clone().drop_guard(),
-            gone,
-        }
+        let namespaces = Arc::new(Namespaces::new(Arc::clone(&registry), runtime.clone()));
+        Self { namespaces, registry, runtime, gone: CancellationToken::new() }
     }
 
     /// Reads all namespaces, and from now on again after each change. Called until it succeeds, once.

@@ -204,8 +204,11 @@ impl Server {
             let claim = async || Ok(store_owner::claim(registry, &joined.ring(), joined.node(), takes_over).await?);
             retry_until_ready(&self.runtime, "checking which cluster owns the store", claim).await?;
         }
-        let follow = async || self.services.directory.follow().await.map_err(StartError::Namespaces);
-        retry_until_ready(&self.runtime, "reading the namespaces", follow).await?;
+        // The other roles name no namespaces.
+        if [Role::Frontend, Role::History].iter().any(|role| self.settings.roles.contains(role)) {
+            let follow = async || self.services.directory.follow().await.map_err(StartError::Namespaces);
+            retry_until_ready(&self.runtime, "reading the namespaces", follow).await?;
+        }
         self.services.serve();
         if let Some(joined) = &self.joined {
             joined.take_part().await;
