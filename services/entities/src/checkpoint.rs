@@ -325,7 +325,7 @@ impl Checkpoints {
             self.retry_queue.tried(parts)
         };
         let (unwritten, ended): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|(_, fate)| matches!(fate, WriteOutcome::Unknown));
+            parts.into_iter().partition(|(_, outcome)| matches!(outcome, WriteOutcome::Unknown));
         unwritten.into_iter().for_each(|(part, _)| self.retry_queue.add(part));
         ended
     }

@@ -11,7 +11,6 @@ pub struct ObligationId(Arc<dyn Erased>);
 
 trait Erased: Any + Display + Send + Sync {
     fn order(&self, other: &dyn Any) -> Ordering;
-    fn as_any(&self) -> &dyn Any;
 }
 
 impl<T: Ord + Display + Send + Sync + 'static> Erased for T {
@@ -20,10 +19,6 @@ impl<T: Ord + Display + Send + Sync + 'static> Erased for T {
             Some(other) => self.cmp(other),
             None => self.type_id().cmp(&other.type_id()),
         }
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 
@@ -34,13 +29,17 @@ impl ObligationId {
 
     /// The id as its kind has it.
     pub(crate) fn get<T: 'static>(&self) -> Option<&T> {
-        self.0.as_any().downcast_ref()
+        self.as_any().downcast_ref()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        &*self.0
     }
 }
 
 impl Ord for ObligationId {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.order(other.0.as_any())
+        self.0.order(other.as_any())
     }
 }
 

@@ -40,7 +40,7 @@ const PARTITIONS: usize = 256;
 
 /// The surroundings of one shard, and its jobs that are under way: those end with it.
 pub(crate) struct Outside {
-    place: Arc<Place>,
+    backend: Arc<Backend>,
     runtime: Runtime,
     /// Work with the store, and waits.
     storing: JoinSet<Arrival>,
@@ -49,7 +49,7 @@ pub(crate) struct Outside {
 }
 
 /// Where jobs are done.
-struct Place {
+struct Backend {
     store: Store,
     log: LogId,
     nonce: OwnerNonce,
@@ -57,13 +57,13 @@ struct Place {
 
 impl Outside {
     pub(crate) fn new(store: Store, log: LogId, nonce: OwnerNonce, runtime: Runtime) -> Self {
-        let place = Arc::new(Place { store, log, nonce });
-        Self { place, runtime, storing: JoinSet::new(), carrying_out: JoinSet::new() }
+        let backend = Arc::new(Backend { store, log, nonce });
+        Self { backend, runtime, storing: JoinSet::new(), carrying_out: JoinSet::new() }
     }
 
     /// What the log's epoch is, where that is known at once.
     pub(crate) fn local_epoch(&self) -> Option<Epoch> {
-        self.place.store.log.epoch_if_local(&self.place.log)
+        self.backend.store.log.epoch_if_local(&self.backend.log)
     }
 
     /// The next arrival. Waits for ever while no job is under way; loses none when it is dropped.
@@ -83,43 +83,43 @@ impl Outside {
 
     /// Begins a job.
     pub(crate) fn start(&mut self, job: Job) {
-        let place = Arc::clone(&self.place);
+        let backend = Arc::clone(&self.backend);
         match job {
             Job::Append { epoch, seq, id, bytes } => self.spawn(async move {
-                let append = place.store.log.append(&place.log, epoch, seq, id, bytes);
+                let append = backend.store.log.append(&backend.log, epoch, seq, id, bytes);
                 Arrival::Appended { epoch, outcome: known(append).await }
             }),
             Job::Reopen { epoch, delay } => self.after(delay, async move {
-                let reopening = place.store.log.reopen(&place.log, epoch, place.nonce);
+                let reopening = backend.store.log.reopen(&backend.log, epoch, backend.nonce);
                 Arrival::Reopened(unless_panicked(reopening).await)
             }),
             Job::CheckFence { delay } => self.after(delay, async move {
-                let checking = place.store.log.epoch(&place.log);
+                let checking = backend.store.log.epoch(&backend.log);
                 Arrival::Fence(unless_panicked(checking).await)
             }),
             Job::Trim { epoch, below } => self.spawn(async move {
-                let trim = place.store.log.trim(&place.log, epoch, below);
+                let trim = backend.store.log.trim(&backend.log, epoch, below);
                 Arrival::Trimmed { epoch, below, outcome: known(trim).await }
             }),
             Job::Load { slot, again, kind, key, tail } => self.load(slot, again, kind, key, tail),
             Job::Fetch { slot, rows, delay } => self.fetch(slot, rows, delay),
-            Job::WriteBatch(batch) => self.spawn(place.write_batch(batch)),
+            Job::WriteBatch(batch) => self.spawn(backend.write_batch(batch)),
             Job::WriteParts { batch, parts, delay } => {
-                self.after(delay, async move { Arrival::Checkpointed(place.write_parts(batch, parts).await) })
+                self.after(delay, async move { Arrival::Checkpointed(backend.write_parts(batch, parts).await) })
             }
             Job::ReadWakeUps { bucket, from, delay } => self.after(delay, async move {
-                let read = place.read_wake_ups(bucket, from).await;
+                let read = backend.read_wake_ups(bucket, from).await;
                 Arrival::WakeUps(read)
             }),
             Job::ListPartitions { prefix, from, delay } => self.after(delay, async move {
-                let listing = place.store.table.partitions(prefix, from, PARTITIONS);
+                let listing = backend.store.table.partitions(prefix, from, PARTITIONS);
                 Arrival::Partitions(unless_panicked(listing).await)
             }),
             Job::MoveWatermark { epoch, to, rows, delay } => self.after(delay, async move {
-                let outcome = known(place.move_watermark(epoch, to, rows)).await;
+                let outcome = known(backend.move_watermark(epoch, to, rows)).await;
                 Arrival::Watermark { epoch, at: to, outcome }
             }),
-            Job::DropBuckets { partitions, index } => self.spawn(place.drop_buckets(partitions, index)),
+            Job::DropBuckets { partitions, index } => self.spawn(backend.drop_buckets(partitions, index)),
             Job::CarryOut { slot, kind, key, id, obligation } => self.carry_out(slot, kind, key, id, obligation),
             Job::Reply(reply) => reply.send(),
             Job::Release(replies) => replies.into_iter().for_each(HeldReply::send),
@@ -147,9 +147,9 @@ impl Outside {
     }
 
     fn load(&mut self, slot: SlotId, again: bool, kind: Arc<Entry>, key: EntityKey, tail: Vec<(Seq, Bytes)>) {
-        let (place, runtime) = (Arc::clone(&self.place), self.runtime.clone());
+        let (backend, runtime) = (Arc::clone(&self.backend), self.runtime.clone());
         self.spawn(async move {
-            let loading = AssertUnwindSafe(place.load(&kind, &key, &tail, &runtime)).catch_unwind();
+            let loading = AssertUnwindSafe(backend.load(&kind, &key, &tail, &runtime)).catch_unwind();
             let loaded = match loading.await {
                 Ok(Ok((entity, version))) => Loaded::Entity(entity, version),
                 Ok(Err(NotFetched::Corrupt(reason))) => Loaded::Corrupt(reason),
@@ -161,9 +161,9 @@ impl Outside {
     }
 
     fn fetch(&mut self, slot: SlotId, rows: Vec<RowAddress>, delay: Duration) {
-        let (place, runtime) = (Arc::clone(&self.place), self.runtime.clone());
+        let (backend, runtime) = (Arc::clone(&self.backend), self.runtime.clone());
         self.after(delay, async move {
-            let fetching = AssertUnwindSafe(place.fetch(&rows, &runtime)).catch_unwind();
+            let fetching = AssertUnwindSafe(backend.fetch(&rows, &runtime)).catch_unwind();
             let fetched = match fetching.await {
                 Ok(Ok(rows)) => Fetched::Rows(rows),
                 Ok(Err(NotFetched::Corrupt(reason))) => Fetched::Corrupt(reason),
@@ -206,7 +206,7 @@ impl From<Corrupt> for NotFetched {
     }
 }
 
-impl Place {
+impl Backend {
     /// Loads an entity and brings it up to date with the log's tail.
     async fn load(
         &self,
@@ -257,7 +257,7 @@ impl Place {
     /// Writes each part by itself.
     async fn write_parts(&self, batch: Option<u64>, parts: Vec<Part>) -> Written {
         let writes = parts.into_iter().map(|part| async move {
-            let fate = match self.write(std::slice::from_ref(&part), part.taken.version).await {
+            let outcome = match self.write(std::slice::from_ref(&part), part.taken.version).await {
                 Ok(()) => WriteOutcome::Written,
                 Err(StorageError::Invalid(reason)) => WriteOutcome::Refused(reason),
                 Err(error) => {
@@ -265,7 +265,7 @@ impl Place {
                     WriteOutcome::Unknown
                 }
             };
-            (part, fate)
+            (part, outcome)
         });
         let writes: Vec<_> = writes.collect();
         Written { batch, parts: stream::iter(writes).buffer_unordered(APART).collect().await }

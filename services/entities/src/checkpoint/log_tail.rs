@@ -7,7 +7,7 @@ use ids::Timestamp;
 use storage::Seq;
 
 /// How long to wait before a trim that failed is tried again.
-const TRIM_REST: Duration = Duration::from_millis(200);
+const TRIM_RETRY_DELAY: Duration = Duration::from_millis(200);
 
 struct TailGroup {
     seq: Seq,
@@ -102,6 +102,6 @@ impl LogTail {
     /// A trim failed. The next one goes at least as far.
     pub(super) fn trim_failed(&mut self, now: Timestamp) {
         self.trimming = false;
-        self.no_trim_before = now + TRIM_REST;
+        self.no_trim_before = now + TRIM_RETRY_DELAY;
     }
 }

@@ -44,7 +44,7 @@ impl RetryQueue {
     /// These have been tried again: those that are through leave, the others wait for their next turn.
     pub(super) fn tried(&mut self, parts: Vec<(Part, WriteOutcome)>) -> Vec<(Part, WriteOutcome)> {
         let (still, through): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|(_, fate)| matches!(fate, WriteOutcome::Unknown));
+            parts.into_iter().partition(|(_, outcome)| matches!(outcome, WriteOutcome::Unknown));
         self.is_trying = false;
         self.failed_tries = if through.is_empty() { self.failed_tries + 1 } else { 0 };
         self.waiting.extend(still.into_iter().map(|(part, _)| part));

@@ -93,8 +93,8 @@ impl ShardState {
     /// Writes have ended: what is acknowledged need not stay in the log.
     pub(super) fn on_checkpointed(&mut self, written: Written) {
         self.metrics.checkpoints.increment(u64::from(written.batch.is_some()));
-        for (part, fate) in self.checkpoints.end_writes(written) {
-            match (part.slot, fate) {
+        for (part, outcome) in self.checkpoints.end_writes(written) {
+            match (part.slot, outcome) {
                 (_, WriteOutcome::Unknown) => {}
                 (Some(id), WriteOutcome::Refused(reason)) => self.part_refused(id, part.taken, reason),
                 (None, WriteOutcome::Refused(reason)) => {
