@@ -76,6 +76,8 @@ async def main() -> None:
                 print(heard, file=sys.stderr)
                 in_order += heard == sorted(heard)
         print("as sent" if in_order == 10 else "in another order than sent")
+        # The SDK's threads must end before the interpreter does (sdk-python issue 300).
+        await asyncio.sleep(1)
     finally:
         server.kill()
 
