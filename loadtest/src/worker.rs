@@ -1,7 +1,7 @@
 //! The worker's side by hand: long polls for workflow tasks and activity tasks, each answered at once.
 //!
 //! The workflow type's name says how many activities there are and whether they run together, so a worker needs no
-//! input to decide. With a sticky queue a task brings only new events; what went before is counted per run.
+//! input to decide. With a sticky queue a task brings only new events; what went before is counted for each run.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,8 +11,9 @@ use api::temporal::api::command::v1::command::Attributes;
 use api::temporal::api::command::v1::{
     Command, CompleteWorkflowExecutionCommandAttributes, ScheduleActivityTaskCommandAttributes,
 };
-use api::temporal::api::common::v1::ActivityType;
+use api::temporal::api::common::v1::{ActivityType, WorkflowExecution};
 use api::temporal::api::enums::v1::{CommandType, EventType, TaskQueueKind};
+use api::temporal::api::history::v1::HistoryEvent;
 use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
 use api::temporal::api::workflowservice::v1::{
     GetWorkflowExecutionHistoryRequest, PollActivityTaskQueueRequest, PollActivityTaskQueueResponse,
@@ -26,8 +27,32 @@ use crate::load::{Client, Shape, Shared, payloads};
 /// A little more than a server holds a poll, so that it is the server that answers.
 const POLL_TIMEOUT: Duration = Duration::from_secs(70);
 
-/// The activities that are known to have completed, by run id.
-type Progress = Arc<Mutex<HashMap<String, u32>>>;
+/// What is known of the runs that are open, by run id.
+type Progress = Arc<Mutex<HashMap<String, Completed>>>;
+
+/// The activities of a run that are known to have completed.
+#[derive(Clone, Copy, Default)]
+struct Completed {
+    count: u32,
+    /// The last event that says so. A task that the server gave up meanwhile may be looked at after the one that came in its
+    /// place, and each shows events that the other has shown.
+    last_event_id: i64,
+}
+
+impl Completed {
+    /// Counts those that are new in these events; says whether there are any, new or not.
+    fn add(&mut self, events: &[HistoryEvent]) -> bool {
+        let mut any = false;
+        for event in events.iter().filter(|event| event.event_type() == EventType::ActivityTaskCompleted) {
+            any = true;
+            if event.event_id > self.last_event_id {
+                self.last_event_id = event.event_id;
+                self.count += 1;
+            }
+        }
+        any
+    }
+}
 
 /// The workflow type that stands for a shape.
 pub fn workflow_type(shape: Shape) -> String {
@@ -115,8 +140,9 @@ async fn work_on(client: &mut Client, shared: &Arc<Shared>, progress: &Progress,
         };
         match client.respond_workflow_task_completed(request).await {
             Ok(response) => {
-                if let Some(workflow_id) = decided.closes {
-                    shared.closed(&workflow_id);
+                if let Some(run) = decided.closes {
+                    progress.lock().unwrap_or_else(PoisonError::into_inner).remove(&run.run_id);
+                    shared.closed(&run.workflow_id);
                 }
                 let response = response.into_inner();
                 for activity in response.activity_tasks {
@@ -155,8 +181,8 @@ async fn with_all_pages(
 
 struct Decided {
     commands: Vec<Command>,
-    /// The workflow's id, when these commands close it.
-    closes: Option<String>,
+    /// The run, when these commands close it.
+    closes: Option<WorkflowExecution>,
 }
 
 /// What the workflow does next, from the events of its task. None when the task is not one of this driver's.
@@ -164,21 +190,19 @@ fn decide(shared: &Shared, progress: &Progress, task: &PollWorkflowTaskQueueResp
     let shape = shape_of(&task.workflow_type.as_ref()?.name)?;
     let execution = task.workflow_execution.as_ref()?;
     let events = task.history.as_ref().map(|history| history.events.as_slice()).unwrap_or_default();
-    let new = events.iter().filter(|event| event.event_type() == EventType::ActivityTaskCompleted).count() as u32;
-    let whole = events.first().is_some_and(|event| event.event_id == 1);
-    let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = progress.entry(execution.run_id.clone()).or_default();
     let first_task = task.previous_started_event_id == 0;
-    *known = if whole { new } else { *known + new };
-    let completed = *known;
+    let (any, completed) = {
+        let mut progress = progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = progress.entry(execution.run_id.clone()).or_default();
+        (known.add(events), known.count)
+    };
     if completed >= shape.activities {
-        progress.remove(&execution.run_id);
-        return Some(Decided { commands: vec![complete_workflow()], closes: Some(execution.workflow_id.clone()) });
+        return Some(Decided { commands: vec![complete_workflow()], closes: Some(execution.clone()) });
     }
     let scheduled = if shape.parallel {
         // All were scheduled by the first task; later ones only wait for the rest.
         if first_task { 0..shape.activities } else { 0..0 }
-    } else if first_task || new > 0 {
+    } else if first_task || any {
         completed..completed + 1
     } else {
         0..0
@@ -250,6 +274,21 @@ fn sticky_queue(shared: &Shared) -> TaskQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_completion_counts_once_however_often_and_in_whichever_order_tasks_show_it() {
+        let shown = |ids: &[i64]| -> Vec<HistoryEvent> {
+            let event = |&event_id| HistoryEvent {
+                event_id,
+                event_type: EventType::ActivityTaskCompleted as i32,
+                ..Default::default()
+            };
+            ids.iter().map(event).collect()
+        };
+        let mut known = Completed::default();
+        let added = [&[10, 12][..], &[10, 12, 20], &[10], &[], &[12, 20, 21, 30]].map(|ids| known.add(&shown(ids)));
+        assert_eq!((added, known.count), ([true, true, true, false, true], 5));
+    }
 
     #[test]
     fn a_workflow_type_names_its_shape() {
