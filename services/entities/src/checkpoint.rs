@@ -4,6 +4,9 @@
 //! position of the entity's latest change as their version, or this owner's first position if that is later; it is written
 //! only once that position is durable. The log is trimmed below the oldest change that no write acknowledged to this owner
 //! carries.
+//!
+//! An entity at rest will hardly change again, so there is nothing to gain by waiting: it is taken soon, beside the others, which
+//! lets it leave memory and the log.
 
 pub(crate) mod batch;
 mod log_tail;
@@ -23,16 +26,23 @@ use crate::job::Job;
 use crate::memory_use::Share;
 use crate::request::Waiter;
 
+/// What is at rest is taken this many times within the age at which everything is.
+const AT_REST_ROUNDS: u32 = 5;
+
 /// What is dirty, what is being written, and how far the log may be trimmed.
 pub(crate) struct Checkpoints {
     /// What may be taken, by its oldest change.
     dirty: BTreeSet<(Seq, SlotId)>,
+    /// Those of them that are at rest.
+    at_rest: BTreeSet<(Seq, SlotId)>,
+    /// When those may be taken again.
+    next_at_rest: Timestamp,
     /// How many hold the log from which position.
     holds: BTreeMap<Seq, usize>,
     dirty_entities: usize,
     dirty_bytes: usize,
-    /// While a round runs: it takes whatever is dirty since before this.
-    round: Option<Seq>,
+    /// The round that runs.
+    round: Option<Round>,
     waiting: VecDeque<Batch>,
     running: BTreeSet<u64>,
     retry_queue: RetryQueue,
@@ -42,10 +52,21 @@ pub(crate) struct Checkpoints {
     flushes: Vec<(Seq, Waiter)>,
 }
 
+/// What a round takes.
+#[derive(Clone, Copy)]
+struct Round {
+    /// Only what is dirty since before this.
+    below: Seq,
+    /// Only what is at rest.
+    at_rest: bool,
+}
+
 impl Checkpoints {
     pub(crate) fn new(trimmed_below: Seq) -> Self {
         Self {
             dirty: BTreeSet::new(),
+            at_rest: BTreeSet::new(),
+            next_at_rest: Timestamp::EPOCH,
             holds: BTreeMap::new(),
             dirty_entities: 0,
             dirty_bytes: 0,
@@ -126,7 +147,7 @@ impl Checkpoints {
     /// The entity has changed at `seq`.
     pub(crate) fn mark_dirty(&mut self, id: SlotId, slot: &mut Slot, seq: Seq, now: Timestamp) {
         if slot.dirty_since.is_some() {
-            return;
+            return self.note_rest(id, slot);
         }
         if !slot.is_dirty() {
             self.dirty_entities += 1;
@@ -141,7 +162,25 @@ impl Checkpoints {
     pub(crate) fn may_take(&mut self, id: SlotId, slot: &Slot) {
         if let (Some((seq, _)), None, Residence::Ready(_)) = (slot.dirty_since, slot.taken, &slot.residence) {
             self.dirty.insert((seq, id));
+            self.note_rest(id, slot);
         }
+    }
+
+    /// Notes whether what rounds may take is at rest.
+    fn note_rest(&mut self, id: SlotId, slot: &Slot) {
+        if let (Some((seq, _)), None, Residence::Ready(entity)) = (slot.dirty_since, slot.taken, &slot.residence) {
+            if entity.is_at_rest() {
+                self.at_rest.insert((seq, id));
+            } else {
+                self.at_rest.remove(&(seq, id));
+            }
+        }
+    }
+
+    /// Rounds do not take the entity, which was dirty since `seq`.
+    fn must_not_take(&mut self, seq: Seq, id: SlotId) {
+        self.dirty.remove(&(seq, id));
+        self.at_rest.remove(&(seq, id));
     }
 
     /// A dirty entity's weight has changed.
@@ -183,7 +222,7 @@ impl Checkpoints {
             self.cleaned(slot);
         }
         if let Some((seq, _)) = slot.dirty_since {
-            self.dirty.remove(&(seq, id));
+            self.must_not_take(seq, id);
             self.release(seq);
         }
     }
@@ -198,12 +237,12 @@ impl Checkpoints {
     pub(crate) fn give_back(&mut self, id: SlotId, slot: &mut Slot, taken: Snapshot, now: Timestamp) {
         slot.taken = None;
         if let Some((since, _)) = slot.dirty_since.replace((taken.since, now)) {
-            self.dirty.remove(&(since, id));
+            self.must_not_take(since, id);
             self.release(since);
         }
     }
 
-    /// The position below which a round has something to do now, if it has.
+    /// The round that has something to do now, if one has.
     fn due(
         &self,
         settings: &ShardSettings,
@@ -211,34 +250,41 @@ impl Checkpoints {
         now: Timestamp,
         oldest: Option<(Seq, Timestamp)>,
         urgent: bool,
-    ) -> Option<Seq> {
+    ) -> Option<Round> {
         let (oldest, since) = oldest?;
         let last = self.tail.last()?;
         if oldest > last {
             return None;
         }
         let all = last.next();
+        let whatever = |below| Some(Round { below, at_rest: false });
         // The bound of bytes is that of all shards: who has much of it hurries.
         let much = share.all().dirty > settings.dirty_bytes && self.dirty_bytes > share.fair(settings.dirty_bytes) / 2;
         if urgent || much || self.dirty_entities > settings.dirty_entities {
-            return Some(all);
+            return whatever(all);
         }
         if self.log_bytes() > settings.tail_bytes {
             let kept = self.tail.newest_within(settings.tail_bytes / 2);
-            return Some(kept.unwrap_or(all).max(oldest.next()));
+            return whatever(kept.unwrap_or(all).max(oldest.next()));
         }
         if now.since(since) >= settings.checkpoint_age {
             // What is only half that old is left for the next round, so that short lives are written once.
             let young = now - settings.checkpoint_age / 2;
             let kept = self.tail.first_after(young);
-            return Some(kept.unwrap_or(all).max(oldest.next()));
+            return whatever(kept.unwrap_or(all).max(oldest.next()));
         }
-        None
+        let resting = self.at_rest.first().is_some_and(|&(seq, _)| seq <= last);
+        (resting && now >= self.next_at_rest).then_some(Round { below: all, at_rest: true })
     }
 
     /// Below which position the log is not needed any more.
     fn trim_bound(&self, durable: Seq) -> Seq {
         self.holds.first_key_value().map_or(durable.next(), |(&seq, _)| seq.min(durable.next()))
+    }
+
+    /// When what is at rest may be taken, if anything is that was dirty at `durable`.
+    pub(crate) fn next_at_rest(&self, durable: Seq) -> Option<Timestamp> {
+        self.at_rest.first().filter(|(seq, _)| *seq <= durable).map(|_| self.next_at_rest)
     }
 
     /// What may be taken first, if a round runs.
@@ -262,6 +308,9 @@ impl Checkpoints {
     ) {
         if self.round.is_none() {
             self.round = self.due(settings, share, now, oldest, urgent || !self.flushes.is_empty());
+            if self.round.is_some_and(|round| round.at_rest) {
+                self.next_at_rest = now + settings.checkpoint_age / AT_REST_ROUNDS;
+            }
         }
     }
 
@@ -274,10 +323,11 @@ impl Checkpoints {
 
     /// The next entity that the round takes; ends the round when nothing is left for it.
     pub(crate) fn next_of_round(&mut self) -> Option<SlotId> {
-        let below = self.round?;
-        match self.dirty.first() {
+        let Round { below, at_rest } = self.round?;
+        let first = if at_rest { self.at_rest.first() } else { self.dirty.first() };
+        match first {
             Some(&(since, id)) if since < below => {
-                self.dirty.pop_first();
+                self.must_not_take(since, id);
                 Some(id)
             }
             _ => {

@@ -24,8 +24,10 @@ impl ShardState {
         if self.checkpoints.is_in_round() {
             return None;
         }
+        let durable = self.writer.durable();
         let (seq, since) = self.oldest_dirty()?;
-        (seq <= self.writer.durable()).then(|| since + self.settings.checkpoint_age)
+        let by_age = (seq <= durable).then(|| since + self.settings.checkpoint_age);
+        by_age.into_iter().chain(self.checkpoints.next_at_rest(durable)).min()
     }
 
     /// Begins and carries on rounds, and trims after them. Takes one batch at most: says whether there is room for another.

@@ -15,6 +15,8 @@ const LOOK_AT: usize = 64;
 const MOST_MISSES: usize = 8;
 /// The part of the bound that entities at rest may take: one in this many.
 const AT_REST_PART: usize = 32;
+/// And how much at most, of all shards: what has just closed may be asked for once more. Bytes.
+const MOST_AT_REST: usize = 32 << 20;
 
 impl ShardState {
     /// Evicts while there is more in memory than allowed; says whether more is to be done at once.
@@ -24,7 +26,7 @@ impl ShardState {
         let mut misses = 0;
         for _ in 0..PER_TURN {
             let is_above = self.is_above_its_part();
-            let most_at_rest = self.share.fair(self.settings.memory_bytes) / AT_REST_PART;
+            let most_at_rest = self.share.fair((self.settings.memory_bytes / AT_REST_PART).min(MOST_AT_REST));
             let at_rest = if is_above || self.entities.at_rest_bytes() > most_at_rest {
                 self.entities.next_at_rest(LOOK_AT)
             } else {

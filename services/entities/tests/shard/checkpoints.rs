@@ -26,7 +26,11 @@ async fn slow_log() -> (World, Handle) {
 }
 
 async fn row(world: &World) -> Option<Row> {
-    world.store().table.get(&partition(&key("a")), &account_row()).await.unwrap()
+    row_of(world, "a").await
+}
+
+async fn row_of(world: &World, id: &str) -> Option<Row> {
+    world.store().table.get(&partition(&key(id)), &account_row()).await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,4 +79,32 @@ async fn a_new_owner_writes_what_was_in_the_tail_whatever_the_rows_show() {
     world.pass(AGE * 2).await;
     // With the position of its own first group: what the former owner wrote at the first one may have been something else.
     assert_eq!(row(&world).await.map(|row| row.version), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_at_rest_is_written_soon() {
+    let mut world = World::new();
+    world.settings.checkpoint_age = Duration::from_secs(10);
+    let shard = world.open().await;
+    // The first round begins at once; the next one two seconds later.
+    for (id, is_written) in [("first", true), ("a", false), ("b", false)] {
+        assert_eq!(shard.call(key(id), deposit(1, 5)).await, DONE);
+        assert_eq!(row_of(&world, id).await, None);
+        assert_eq!(shard.call(key(id), deposit(2, -5)).await, DONE);
+        world.pass(Duration::from_millis(100)).await;
+        assert_eq!(row_of(&world, id).await.is_some(), is_written, "{id}");
+    }
+    // What begins again is not at rest any more, and waits as long as everything.
+    assert_eq!(shard.call(key("b"), deposit(3, 1)).await, DONE);
+    assert_eq!(shard.call(key("open"), deposit(1, 1)).await, DONE);
+    world.pass(Duration::from_secs(2)).await;
+    assert!(row(&world).await.is_some());
+    assert_eq!((row_of(&world, "b").await, row_of(&world, "open").await), (None, None));
+    world.pass(Duration::from_secs(9)).await;
+    assert!(row_of(&world, "b").await.is_some() && row_of(&world, "open").await.is_some());
+    shard.abandon().await;
+    let next = world.open().await;
+    for (id, balance) in [("first", 0), ("a", 0), ("b", 1), ("open", 1)] {
+        assert_eq!(read(&next, id).await.balance, balance, "{id}");
+    }
 }
