@@ -57,8 +57,10 @@ pub async fn bench(args: AgainstArgs) -> Result<()> {
             let binary = [&base, &server][turn];
             pair[turn] = one_build(&args, binary, database.as_ref(), &format!("against_{round}_{turn}")).await?;
         }
-        if !pair.iter().flatten().all(Measured::clean) {
-            bail!("workflows were lost or calls failed in round {round}");
+        for (build, series) in ["base", "new"].into_iter().zip(&pair) {
+            if let Some(unclean) = series.iter().find(|measured| !measured.clean()) {
+                bail!("round {round}, {build}, {}: {}", unclean.title, unclean.what_went_wrong());
+            }
         }
         rounds.push(pair);
     }

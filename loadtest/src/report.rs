@@ -152,6 +152,13 @@ impl Measured {
         self.outcome.lost == 0 && self.outcome.refused == 0 && self.outcome.errors == 0
     }
 
+    /// What of it was not clean, in one line.
+    pub fn what_went_wrong(&self) -> String {
+        let Outcome { lost, refused, errors, last_error, .. } = &self.outcome;
+        let last = last_error.as_deref().unwrap_or("none");
+        format!("{lost} workflows lost, {refused} calls refused, {errors} failed; last failed call: {last}")
+    }
+
     /// All that was counted and timed, the same figures in the same order for every series.
     pub fn figures(&self) -> Vec<Figure> {
         let seconds = self.outcome.elapsed.as_secs_f64();
