@@ -146,29 +146,21 @@ impl Checkpoints {
 
     /// The entity has changed at `seq`.
     pub(crate) fn mark_dirty(&mut self, id: SlotId, slot: &mut Slot, seq: Seq, now: Timestamp) {
-        if slot.dirty_since.is_some() {
-            return self.note_rest(id, slot);
+        if slot.dirty_since.is_none() {
+            if !slot.is_dirty() {
+                self.dirty_entities += 1;
+                self.dirty_bytes += slot.weight();
+            }
+            slot.dirty_since = Some((seq, now));
+            self.hold(seq);
         }
-        if !slot.is_dirty() {
-            self.dirty_entities += 1;
-            self.dirty_bytes += slot.weight();
-        }
-        slot.dirty_since = Some((seq, now));
-        self.hold(seq);
         self.may_take(id, slot);
     }
 
-    /// Lets rounds take the entity, if it is dirty and there to be taken.
+    /// Lets rounds take the entity as it is now, if it is dirty and there to be taken.
     pub(crate) fn may_take(&mut self, id: SlotId, slot: &Slot) {
-        if let (Some((seq, _)), None, Residence::Ready(_)) = (slot.dirty_since, slot.taken, &slot.residence) {
-            self.dirty.insert((seq, id));
-            self.note_rest(id, slot);
-        }
-    }
-
-    /// Notes whether what rounds may take is at rest.
-    fn note_rest(&mut self, id: SlotId, slot: &Slot) {
         if let (Some((seq, _)), None, Residence::Ready(entity)) = (slot.dirty_since, slot.taken, &slot.residence) {
+            self.dirty.insert((seq, id));
             if entity.is_at_rest() {
                 self.at_rest.insert((seq, id));
             } else {

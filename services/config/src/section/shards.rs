@@ -26,7 +26,7 @@ pub struct Shards {
     /// How large a log may grow before a checkpoint is due. A process that takes a shard over reads this much.
     #[schemars(extend("x-least" = "64KiB", "x-most" = "1GiB"))]
     pub tail_bytes: ByteSize,
-    /// How long a change may wait for a checkpoint. A workflow that has closed is written within a fifth of it.
+    /// How long a change may wait for a checkpoint; one of a closed workflow waits a fifth of it at most.
     #[schemars(extend("x-least" = "100ms", "x-most" = "10m"))]
     pub checkpoint_age: Span,
     /// Table writes of one shard's checkpoints that run at once.
