@@ -24,6 +24,50 @@ pub const ALREADY_COMPLETED: &str = "workflow execution already completed";
 /// A workflow task is not, or no longer, the one that its run waits for.
 pub const WORKFLOW_TASK_NOT_FOUND: &str = "Workflow task not found.";
 
+/// An open run has no room for what is asked until it has closed, or its next run has begun.
+pub const WORKFLOW_IS_CLOSING: &str = "workflow operation can not be applied because workflow is closing";
+
+/// The workflow closed before it had looked at an update.
+pub const UPDATE_ABORTED: &str = "workflow update was aborted by closing workflow";
+
+/// The outcome of an update whose workflow had accepted it and closed.
+pub const UPDATE_ABANDONED: &str = "Workflow Update failed because the Workflow completed before the Update completed.";
+
+/// The outcome of an update that a worker got and did not look at.
+pub const UPDATE_UNPROCESSED: &str = "Workflow Update is rejected because it wasn't processed by worker. Probably, Workflow Update is not supported by the worker.";
+
+/// The workflow task that carried an update failed for what the worker said of it.
+pub const UPDATE_TASK_FAILED: &str =
+    "Unable to perform workflow execution update due to unexpected workflow task failure.";
+
+/// Workflow tasks of the run fail again and again.
+pub const UPDATE_NOT_READY: &str = "Unable to perform workflow execution update due to Workflow Task in failed state.";
+
+/// An update has no request, or one without meta.
+pub const UPDATE_META_NOT_SET: &str = "Update meta is not set on request.";
+
+/// An update has no input.
+pub const UPDATE_INPUT_NOT_SET: &str = "Update input is not set on request.";
+
+/// An update has no name.
+pub const UPDATE_NAME_NOT_SET: &str = "Update name is not set on request.";
+
+/// How the refusal of an update id begins that is too long.
+pub const UPDATE_ID_TOO_LONG: &str = "UpdateId length exceeds limit.";
+
+/// A caller would wait for an update to be admitted, which is nothing to rely on.
+pub const UPDATE_ADMITTED_NOT_AWAITED: &str =
+    "UpdateWorkflowExecution issued asynchronously and waiting on update admitted is not supported.";
+
+/// Several operations are other than a start and an update.
+pub const OPERATIONS_NOT_START_AND_UPDATE: &str = "Operations have to be exactly [Start, Update].";
+
+/// One of the operations of an update-with-start failed.
+pub const MULTI_OPERATION_FAILED: &str = "Update-with-Start could not be executed.";
+
+/// What is said of the other operations.
+pub const OPERATION_ABORTED: &str = "Operation was aborted.";
+
 /// How the refusal of a run id that is no UUID begins.
 pub const INVALID_RUN_ID: &str = "Invalid RunId.";
 
@@ -44,6 +88,16 @@ pub const HISTORY_TOO_LARGE: &str = "Workflow history size exceeds limit.";
 
 /// Why a run is terminated whose state has too many bytes.
 pub const STATE_TOO_LARGE: &str = "Workflow mutable state size exceeds limit.";
+
+/// A run has taken all the updates that it can take.
+#[must_use]
+pub fn too_many_updates(most: usize) -> String {
+    format!(
+        "The limit on the total number of distinct updates in this workflow has been reached ({most}). Make sure any \
+         duplicate updates share an Update ID so the server can deduplicate them, and consider rejecting updates that \
+         you aren't going to process"
+    )
+}
 
 /// An RPC that is not served.
 #[must_use]

@@ -17,6 +17,7 @@ pub(crate) fn status(error: &ServiceError) -> Status {
         ServiceError::Unimplemented(_) => Code::Unimplemented,
         ServiceError::Internal(_) => Code::Internal,
         ServiceError::Unavailable(_) | ServiceError::NotOwner(_) => Code::Unavailable,
+        ServiceError::MultiOperation { error, .. } => return status(error),
         ServiceError::PermissionDenied(_) => Code::PermissionDenied,
         ServiceError::FailedPrecondition(_) | ServiceError::WorkflowNotReady(_) => Code::FailedPrecondition,
     };

@@ -53,6 +53,16 @@ pub enum ServiceError {
     /// The state forbids it. FAILED_PRECONDITION.
     #[error("{0}")]
     FailedPrecondition(String),
+    /// One of several operations that are carried out together or not at all. Its code, with MultiOperationExecutionFailure.
+    #[error("{}", api::texts::MULTI_OPERATION_FAILED)]
+    MultiOperation {
+        /// Which one, from 0.
+        operation: usize,
+        /// Of how many.
+        count: usize,
+        /// Its error.
+        error: Box<Self>,
+    },
     /// A quota or bound. RESOURCE_EXHAUSTED with ResourceExhaustedFailure, and RetryInfo where the wait is known.
     #[error("{message}")]
     ResourceExhausted {

@@ -2,6 +2,7 @@
 
 use api::temporal::api::common::v1::{WorkerVersionCapabilities, WorkflowExecution};
 use api::temporal::api::workflowservice::v1 as wire;
+use api::temporal::api::workflowservice::v1::execute_multi_operation_request::operation::Operation;
 use bytes::Bytes;
 
 use crate::table::calls;
@@ -29,6 +30,22 @@ calls! {
         RequestCancel: request_cancel(wire::RequestCancelWorkflowExecutionRequest)
             -> wire::RequestCancelWorkflowExecutionResponse,
             AtOnce, |cancel| of(&cancel.workflow_execution), under request_id;
+
+        /// Asks a run to take an update, and waits until it has come as far as the caller wants. Asked again with the same
+        /// update id, it waits for the same update.
+        UpdateWorkflow: update_workflow(wire::UpdateWorkflowExecutionRequest) -> wire::UpdateWorkflowExecutionResponse,
+            Waits, |update| of(&update.workflow_execution);
+
+        /// Waits until an update that the run knows has come as far as the caller wants.
+        PollUpdate: poll_update(wire::PollWorkflowExecutionUpdateRequest)
+            -> wire::PollWorkflowExecutionUpdateResponse,
+            Waits, |poll| poll.update_ref.as_ref().map_or("", |update| of(&update.workflow_execution));
+
+        /// Starts a run, or uses the open one, and asks it to take an update; waits as `UpdateWorkflow` does. The operations are
+        /// exactly these two.
+        ExecuteMultiOperation: execute_multi_operation(wire::ExecuteMultiOperationRequest)
+            -> wire::ExecuteMultiOperationResponse,
+            Waits, |multi| of_first(multi);
 
         /// Ends an open run at once.
         TerminateWorkflow: terminate_workflow(wire::TerminateWorkflowExecutionRequest)
@@ -114,6 +131,15 @@ calls! {
 /// The workflow ID of a request, or none: the owner of that shard refuses it as any other would.
 fn of(execution: &Option<WorkflowExecution>) -> &str {
     execution.as_ref().map_or("", |execution| &execution.workflow_id)
+}
+
+/// The workflow ID of the first of several operations: all are about the same one.
+fn of_first(multi: &wire::ExecuteMultiOperationRequest) -> &str {
+    match multi.operations.first().and_then(|operation| operation.operation.as_ref()) {
+        Some(Operation::StartWorkflow(start)) => &start.workflow_id,
+        Some(Operation::UpdateWorkflow(update)) => of(&update.workflow_execution),
+        None => "",
+    }
 }
 
 /// A worker's request, and what the (authenticated) token in it says.

@@ -81,6 +81,8 @@ pub(crate) struct Slot {
     pub(crate) waking: bool,
     /// Wake-ups in a row that changed nothing although the entity is due.
     pub(crate) idle_wake_ups: u32,
+    /// Whether its state has something that only memory has.
+    pub(crate) is_pinned: bool,
     /// Bytes of memory, as counted in [`Entities::bytes`].
     weight: usize,
     /// Its place among those that have come to their end.
@@ -112,6 +114,7 @@ impl Slot {
             stored_wake_up: None,
             waking: false,
             idle_wake_ups: 0,
+            is_pinned: false,
             weight: 0,
             at_rest: None,
             touched: true,
@@ -163,6 +166,7 @@ impl Slot {
             && self.mailbox.is_empty()
             && self.owed.is_empty()
             && !self.waking
+            && !self.is_pinned
             && self.idle_wake_ups == 0
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Consequences {
     pub(crate) next_wake_up: Option<Timestamp>,
     /// Bytes of memory.
     pub(crate) weight: usize,
+    /// Whether it must stay in memory.
+    pub(crate) is_pinned: bool,
 }
 
 /// What a step came to.
@@ -128,7 +130,8 @@ impl<K: Kind> Entity for Resident<K> {
             Err(Refusal::Needs(_, input)) => return Err(Refused::Needs(self.needs(key), Box::new(input))),
         };
         encoded.extend(transition.changes.iter().map(|change| self.kind().encode_change(change)));
-        let consequences = (!transition.changes.is_empty()).then(|| self.after(transition.owed));
+        let has_changed = transition.is_volatile || !transition.changes.is_empty();
+        let consequences = has_changed.then(|| self.after(transition.owed));
         Ok(Stepped { reply: Box::new(transition.reply), release: transition.release, consequences })
     }
 
@@ -177,7 +180,8 @@ impl<K: Kind> Entity for Resident<K> {
 impl<K: Kind> Resident<K> {
     fn after(&self, owed: OwedChanges<K::ObligationId>) -> Consequences {
         let owed = owed.map(ObligationId::of);
-        Consequences { owed, next_wake_up: Entity::next_wake_up(self), weight: self.weight() }
+        let is_pinned = self.kind().is_pinned(self.state());
+        Consequences { owed, next_wake_up: Entity::next_wake_up(self), weight: self.weight(), is_pinned }
     }
 }
 

@@ -47,6 +47,9 @@ pub enum Release {
 pub struct Transition<K: Kind> {
     /// The durable facts, in order. Empty for a read or a recognised duplicate.
     pub changes: Vec<K::Change>,
+    /// Whether the state has changed although there are no durable facts: in what only memory has, which a crash, a move of
+    /// the shard or an eviction loses. The answer leaves as that of a read does.
+    pub is_volatile: bool,
     /// The answer to the caller.
     pub reply: K::Reply,
     /// When the answer may leave.
@@ -227,8 +230,8 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// which `is_safe`: of other parts the rows do not show yet what they are.
     fn leave_to_rows(&self, state: &mut Self::State, is_safe: &dyn Fn(&Self::Part) -> bool);
 
-    /// Decides, and applies what was decided to `state`. On a refusal, and when the transition has no changes, `state` is
-    /// (observably) untouched.
+    /// Decides, and applies what was decided to `state`. On a refusal, and when the transition neither has changes nor is
+    /// volatile, `state` is (observably) untouched.
     fn step(
         &self,
         key: &EntityKey,
@@ -276,6 +279,12 @@ pub trait Kind: Send + Sync + Sized + 'static {
     /// each step.
     fn weight(&self, state: &Self::State) -> usize;
 
+    /// Whether the state has something that only memory has: then it is not evicted.
+    fn is_pinned(&self, state: &Self::State) -> bool {
+        let _ = state;
+        false
+    }
+
     /// Whether the entity has come to its end, so that nothing will happen to it by itself and it is hardly asked for: such
     /// entities leave memory first.
     fn is_at_rest(&self, state: &Self::State) -> bool {
@@ -293,7 +302,8 @@ pub trait Host<K: Kind>: Send + Sync + 'static {
     /// after a crash the next owner carries it out again.
     fn carry_out(self: Arc<Self>, key: EntityKey, obligation: K::Obligation) -> BoxFuture<Option<K::Input>>;
 
-    /// Called on the shard's task when changes of this entity have become durable: wakes long polls. Must be quick.
+    /// Called on the shard's task when changes of this entity have become durable, or it has changed in what only memory
+    /// has: wakes long polls. Must be quick.
     fn committed(&self, key: &EntityKey);
 
     /// Called once each time a shard has stopped being served here, for whatever reason, when calls are refused already:

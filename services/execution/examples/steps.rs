@@ -76,7 +76,7 @@ impl Steps {
             identity: "1234@caller.example".to_owned(),
             ..StartWorkflowExecutionRequest::default()
         };
-        steps.say(Input::of_chain(Start { request, parent: None, signal: None }));
+        steps.say(Input::of_chain(Start { request, parent: None, signal: None, update: None }));
         steps
     }
 

@@ -20,6 +20,7 @@ use crate::held::owned;
 use crate::indexes::Relation;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
+use crate::updates::{AcceptedUpdate, CompletedUpdate};
 use crate::workflow::Workflow;
 use crate::workflow_task::{TaskKind, TaskStart, TransientStage, WorkflowTask, WrittenStage};
 
@@ -127,6 +128,15 @@ impl Run {
             Effect::Ends(pending) => self.end(pending),
             Effect::RequestsCancel => self.core.cancel_requested = true,
             Effect::Attaches(updated) => self.attach(&updated.attached_request_id, id),
+            Effect::AcceptsUpdate(accepted) => {
+                let id = accepted.protocol_instance_id.clone();
+                self.accepted_updates.insert(Arc::new(AcceptedUpdate { id, accepted_event_id: event.event_id }));
+            }
+            Effect::CompletesUpdate(completed) => {
+                let id = completed.meta.as_ref().map_or("", |meta| &meta.update_id).to_owned();
+                self.accepted_updates.remove(&id);
+                self.completed_updates.insert(Arc::new(CompletedUpdate { id, completed_event_id: event.event_id }));
+            }
             Effect::SetsSearchAttributes(upsert) => {
                 let changed = upsert.search_attributes.clone().unwrap_or_default().indexed_fields;
                 merge(Arc::make_mut(&mut self.search_attributes), changed);
@@ -151,6 +161,16 @@ impl Run {
             worker_version: started.worker_version.clone(),
         };
         self.change_task(|task| task.begin(id, start));
+    }
+
+    /// A worker has the task that is not written.
+    pub(crate) fn begin_task(&mut self, start: TaskStart) {
+        self.change_task(|task| task.begin(task.scheduled_event_id + 1, start));
+    }
+
+    /// Matching keeps the task durably.
+    pub(crate) fn keep_in_backlog(&mut self) {
+        self.change_task(WorkflowTask::backlog);
     }
 
     fn change_task(&mut self, change: impl FnOnce(&mut WorkflowTask)) {
@@ -325,9 +345,7 @@ impl Run {
             && queue.is_empty()
             && task.sticky_until().is_some()
         {
-            self.core.last_stamp += 1;
-            task.stamp = self.core.last_stamp;
-            task.kind = TaskKind::Written(WrittenStage::Offerable);
+            task.leave_sticky(&mut self.core.last_stamp);
         }
     }
 
@@ -335,6 +353,7 @@ impl Run {
     fn close(&mut self, event: &HistoryEvent, status: WorkflowExecutionStatus, next_run_id: &str) {
         self.core.status = status as i32;
         self.task = None;
+        self.volatile.admitted.clear();
         self.core.first_task_at = 0;
         next_run_id.clone_into(&mut self.core.next_run_id);
         self.core.owes_parent = self.start.parent_workflow_execution.is_some() && next_run_id.is_empty();
@@ -380,18 +399,17 @@ impl Run {
             Fact::OwesParent(owes) => self.core.owes_parent = *owes,
             Fact::StartRequestId(request_id) => self.core.start_request_id.clone_from(request_id),
             Fact::TransientScheduled(scheduled) => self.schedule_transient(scheduled),
-            Fact::TransientStarted(start) => {
-                self.change_task(|task| task.begin(task.scheduled_event_id + 1, start.clone()))
-            }
+            Fact::TransientStarted(start) => self.begin_task(start.clone()),
             Fact::TransientFailed(_) => {
                 let attempt = self.task.as_ref().map_or(0, |task| task.attempt);
                 self.lose_task(false);
                 self.core.task_failures = self.core.task_failures.max(attempt);
             }
             Fact::TransientDue(_) => self.change_task(WorkflowTask::end_backoff),
-            Fact::TaskBacklogged(_) => self.change_task(WorkflowTask::backlog),
+            Fact::TaskBacklogged(_) => self.keep_in_backlog(),
             Fact::SignalsKeptOut(_) => self.change_task(|task| task.keeps_signals_out = true),
             Fact::HeartbeatsSince(at) => self.change_task(|task| task.first_scheduled_at = *at),
+            Fact::TaskDispatched(stamp) => self.change_task(|task| task.stamp = *stamp),
         }
     }
 }

@@ -97,6 +97,9 @@ pub enum Fact {
     /// The workflow task goes on with a chain of task heartbeats, whose first one was scheduled then.
     #[prost(int64, tag = "28")]
     HeartbeatsSince(i64),
+    /// The workflow task was dispatched under this stamp before its events were written.
+    #[prost(int64, tag = "29")]
+    TaskDispatched(i64),
 }
 
 impl Fact {
@@ -232,7 +235,7 @@ impl BatchDraft {
 }
 
 /// The format of changes that this release writes; it reads no other.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// A change as the log holds it.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -254,7 +257,7 @@ struct StepRecord {
     /// How many events come before the fact.
     #[prost(uint32, tag = "1")]
     events: u32,
-    #[prost(oneof = "Fact", tags = "11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28")]
+    #[prost(oneof = "Fact", tags = "11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29")]
     fact: Option<Fact>,
 }
 

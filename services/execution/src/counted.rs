@@ -14,6 +14,7 @@ use prost::Message;
 use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
 use crate::shared_map::{Entry, SharedMap, Sum};
+use crate::updates::{AcceptedUpdate, CompletedUpdate};
 use crate::wake_up::activity_deadline;
 
 /// What the row needs for an entry beside the messages in it: ids, times, tags and lengths. More than it ever is.
@@ -135,6 +136,18 @@ impl RowBytes for AttachedRequest {
     }
 }
 
+impl RowBytes for AcceptedUpdate {
+    fn row_bytes(&self) -> usize {
+        self.encoded_len() + FRAME_BYTES
+    }
+}
+
+impl RowBytes for CompletedUpdate {
+    fn row_bytes(&self) -> usize {
+        self.encoded_len() + FRAME_BYTES
+    }
+}
+
 impl RowBytes for Child {
     fn row_bytes(&self) -> usize {
         let metadata = self.user_metadata.as_ref().map_or(0, Message::encoded_len);
@@ -183,6 +196,22 @@ impl Counted for AttachedRequest {
 
     fn key(&self) -> &str {
         &self.request_id
+    }
+}
+
+impl Counted for AcceptedUpdate {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Counted for CompletedUpdate {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.id
     }
 }
 
@@ -238,7 +267,8 @@ fn heap_of_fields(fields: &BTreeMap<String, Payload>, started_with: Option<&BTre
 impl Run {
     /// Bytes of the run on the heap, history included. Deterministic, as limits depend on it; costs no more for a large run.
     pub fn held_bytes(&self) -> usize {
-        self.core.heap_bytes() + self.task.heap_bytes() + self.batches.held_bytes() + self.state_held_bytes()
+        let volatile = self.task.heap_bytes() + self.volatile.heap_bytes();
+        self.core.heap_bytes() + volatile + self.batches.held_bytes() + self.state_held_bytes()
     }
 
     /// The same without its history and its core.
@@ -251,6 +281,8 @@ impl Run {
             + self.signals.held_bytes()
             + self.cancels.held_bytes()
             + self.attached.held_bytes()
+            + self.accepted_updates.held_bytes()
+            + self.completed_updates.held_bytes()
             + self.indexes.held_bytes()
     }
 
@@ -264,6 +296,8 @@ impl Run {
             + self.signals.bytes()
             + self.cancels.bytes()
             + self.attached.bytes()
+            + self.accepted_updates.bytes()
+            + self.completed_updates.bytes()
     }
 
     /// Counts what begins with the run or ends it, and is seldom touched in between.

@@ -14,6 +14,7 @@ mod signal;
 mod start;
 mod target;
 mod task;
+mod update;
 mod wake;
 
 use crate::draft::Draft;
@@ -51,6 +52,7 @@ pub fn decide(workflow: &Workflow, input: Input, env: &Env<'_>) -> Result<Transi
         Ask::Start(ask) => settle::<input::Start>(on, start::start(on, *ask)),
         Ask::Signal(ask) => settle::<input::Signal>(on, signal::signal(on, *ask)),
         Ask::RequestCancel(ask) => settle::<input::RequestCancel>(on, cancel::request_cancel(on, *ask)),
+        Ask::Update(ask) => settle::<input::Update>(on, update::update(on, *ask)),
         Ask::Terminate(ask) => settle::<input::Terminate>(on, cancel::terminate(on, *ask)),
         Ask::ResetSticky(_) => settle::<input::ResetSticky>(on, task::reset_sticky(on)),
         Ask::Read(_) => settle::<input::Read>(on, on.resolve().map(|run| Answer::Unchanged(run.clone()))),
@@ -80,7 +82,8 @@ pub fn decide(workflow: &Workflow, input: Input, env: &Env<'_>) -> Result<Transi
 fn settle<A: Asked>(on: Target<'_>, decided: Decision<'_, A::Reply>) -> Result<Transition, Rejection> {
     match decided? {
         Answer::Unchanged(reply) => {
-            Ok(Transition { changes: Vec::new(), next: on.workflow.clone(), reply: Ok(reply.into()) })
+            let next = on.workflow.clone();
+            Ok(Transition { changes: Vec::new(), is_volatile: false, next, reply: Ok(reply.into()) })
         }
         Answer::Changed(draft, reply) => Ok(finish(draft, |next| Ok(reply(next).into()))),
         Answer::Refused(draft, rejection) => Ok(finish(draft, |_| Err(rejection))),
@@ -103,7 +106,8 @@ fn close<R>(draft: Draft<'_>, reply: R) -> Transition
 where
     R: FnOnce(&Workflow) -> Result<crate::Reply, Rejection>,
 {
+    let is_volatile = draft.is_volatile;
     let (changes, next) = draft.close();
     let reply = reply(&next);
-    Transition { changes, next, reply }
+    Transition { changes, is_volatile, next, reply }
 }

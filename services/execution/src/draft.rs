@@ -21,7 +21,9 @@ use crate::events::{self, Effect, Meaning, Pending, Recording};
 use crate::held::owned;
 use crate::requests::{RequestKind, request_key};
 use crate::run::Run;
+use crate::transient::transient_events;
 use crate::workflow::Workflow;
+use crate::workflow_task::WorkflowTask;
 
 /// What an event carries beside its attributes.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,8 @@ pub(crate) struct Draft<'a> {
     pub(crate) next: Workflow,
     chain: Vec<ChainFact>,
     runs: Vec<RunChanges>,
+    /// Whether what only memory has was changed.
+    pub(crate) is_volatile: bool,
     drawn: u64,
 }
 
@@ -49,7 +53,15 @@ struct RunChanges {
 
 impl<'a> Draft<'a> {
     pub(crate) fn of(workflow: &'a Workflow, env: &'a Env<'a>) -> Self {
-        Self { env, before: workflow, next: workflow.clone(), chain: Vec::new(), runs: Vec::new(), drawn: 0 }
+        Self {
+            env,
+            before: workflow,
+            next: workflow.clone(),
+            chain: Vec::new(),
+            runs: Vec::new(),
+            is_volatile: false,
+            drawn: 0,
+        }
     }
 
     /// One of its runs. Only for runs known to be in memory.
@@ -78,6 +90,14 @@ impl<'a> Draft<'a> {
         let version = 0x4000 | high & 0x0fff;
         let variant = 0x8000 | low >> 48 & 0x3fff;
         format!("{a:08x}-{b:04x}-{version:04x}-{variant:04x}-{:012x}", low & 0xffff_ffff_ffff)
+    }
+
+    /// A stamp for a task that only memory has. Those that are stored count from 1; after a crash nothing must be taken for
+    /// what only memory had, so it is drawn.
+    pub(crate) fn speculative_stamp(&mut self) -> i64 {
+        self.drawn += 1;
+        let drawn = mixed(self.env.seed as u64 ^ mixed((self.env.seed >> 64) as u64 ^ self.drawn));
+        (drawn >> 2) as i64 | 1 << 62
     }
 
     /// Adds a fact about the chain.
@@ -193,6 +213,7 @@ impl<'a> RunDraft<'_, 'a> {
     /// Records an event with metadata: in the history, or, if it comes from outside while a worker has the workflow task, in
     /// the buffer. Its id, 0 if buffered.
     pub(crate) fn event_with(&mut self, attributes: Attributes, metadata: EventMetadata) -> i64 {
+        self.write_speculative();
         let Meaning { kind, recording, .. } = events::meaning(&attributes);
         let is_busy = self.task.as_ref().is_some_and(|task| task.is_started());
         let mut event = self.new_event(kind, attributes, metadata);
@@ -241,6 +262,26 @@ impl<'a> RunDraft<'_, 'a> {
         };
         self.draft.change_run(&self.run_id, |run| run.apply_fact(&fact));
         self.draft.touched(&self.run_id).steps.push(Step::Fact(fact));
+    }
+
+    /// Writes what there is of a speculative task: it is one like any other from now on. Everything that comes into the
+    /// history, or waits for the task to end, comes through here first.
+    pub(crate) fn write_speculative(&mut self) {
+        let Some(task) = self.task.clone().filter(WorkflowTask::is_speculative) else { return };
+        for event in transient_events(self) {
+            self.append(event);
+        }
+        // Matching and its worker know it under this name.
+        self.fact(Fact::TaskDispatched(task.stamp));
+        if task.is_backlogged() {
+            self.fact(Fact::TaskBacklogged(Empty {}));
+        }
+    }
+
+    /// Changes what only memory has of the run: no log, no row and no other owner will know.
+    pub(crate) fn change_volatile<T>(&mut self, change: impl FnOnce(&mut Run) -> T) -> T {
+        self.draft.is_volatile = true;
+        self.draft.change_run(&self.run_id, change)
     }
 
     /// Remembers that a request was carried out on this run.

@@ -70,6 +70,10 @@ pub(crate) enum Effect<'a> {
     RequestsCancel,
     /// A request is attached to the run.
     Attaches(&'a WorkflowExecutionOptionsUpdatedEventAttributes),
+    /// The workflow has accepted an update.
+    AcceptsUpdate(&'a WorkflowExecutionUpdateAcceptedEventAttributes),
+    /// The workflow has answered an update.
+    CompletesUpdate(&'a WorkflowExecutionUpdateCompletedEventAttributes),
     /// Search attributes change.
     SetsSearchAttributes(&'a UpsertWorkflowSearchAttributesEventAttributes),
     /// The memo changes.
@@ -179,11 +183,13 @@ catalogue! {
     RequestCancelExternalWorkflowExecutionFailed Buffered RequestCancelExternalWorkflowExecutionFailedEventAttributes(a) => Effect::Ends(Pending::Cancel(a.initiated_event_id));
     ExternalWorkflowExecutionCancelRequested Buffered ExternalWorkflowExecutionCancelRequestedEventAttributes(a) => Effect::Ends(Pending::Cancel(a.initiated_event_id));
 
+    // Updates.
+    WorkflowExecutionUpdateAccepted Direct WorkflowExecutionUpdateAcceptedEventAttributes(a) => Effect::AcceptsUpdate(a);
+    WorkflowExecutionUpdateCompleted Direct WorkflowExecutionUpdateCompletedEventAttributes(a) => Effect::CompletesUpdate(a);
+
     // Not written yet: serving one begins with saying here what it means.
     WorkflowExecutionUpdateAdmitted Buffered WorkflowExecutionUpdateAdmittedEventAttributes(_) => Effect::Unknown;
-    WorkflowExecutionUpdateAccepted Direct WorkflowExecutionUpdateAcceptedEventAttributes(_) => Effect::Unknown;
     WorkflowExecutionUpdateRejected Direct WorkflowExecutionUpdateRejectedEventAttributes(_) => Effect::Unknown;
-    WorkflowExecutionUpdateCompleted Direct WorkflowExecutionUpdateCompletedEventAttributes(_) => Effect::Unknown;
     WorkflowPropertiesModifiedExternally Buffered WorkflowPropertiesModifiedExternallyEventAttributes(_) => Effect::Unknown;
     ActivityPropertiesModifiedExternally Buffered ActivityPropertiesModifiedExternallyEventAttributes(_) => Effect::Unknown;
     WorkflowExecutionPaused Buffered WorkflowExecutionPausedEventAttributes(_) => Effect::Unknown;

@@ -10,6 +10,7 @@ use api::temporal::api::enums::v1::{
 };
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::history_event::Attributes;
+use api::temporal::api::update::v1 as update;
 use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
 };
@@ -78,6 +79,8 @@ asks! {
     Signal -> Signalled;
     /// Ask a run to cancel itself.
     RequestCancel -> Arc<Run>;
+    /// Ask a run to take an update.
+    Update -> Arc<Run>;
     /// End a run at once.
     Terminate -> Arc<Run>;
     /// Forget the sticky queue.
@@ -196,6 +199,8 @@ pub struct Start {
     pub parent: Option<Parent>,
     /// For signal-with-start: the signal that becomes the first event, or goes to the open run.
     pub signal: Option<Signal>,
+    /// For update-with-start: the update that the first workflow task carries, or that goes to the open run.
+    pub update: Option<Update>,
 }
 
 impl Start {
@@ -240,6 +245,22 @@ impl Signal {
     /// As what its request is remembered.
     pub(crate) fn kind(&self) -> RequestKind {
         if self.sender.is_some() { RequestKind::Sent } else { RequestKind::Signal }
+    }
+}
+
+/// Ask a run to take an update.
+#[derive(Clone, Debug, Default)]
+pub struct Update {
+    /// Only if the run belongs to the chain that began with this one; empty for any.
+    pub first_execution_run_id: String,
+    /// What is asked. Its meta has the caller's id for the update, by which repeated requests are recognised.
+    pub request: Arc<update::Request>,
+}
+
+impl Update {
+    /// The caller's id for it.
+    pub fn id(&self) -> &str {
+        self.request.meta.as_ref().map_or("", |meta| &meta.update_id)
     }
 }
 

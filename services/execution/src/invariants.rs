@@ -29,10 +29,11 @@ fn of_run(run: &Run) -> Result<(), String> {
     history_is_contiguous(run)?;
     indexes_follow(run)?;
     task_fits_history(run)?;
+    updates_are_apart(run)?;
     if !run.is_open() && (!run.activities.is_empty() || !run.timers.is_empty() || !run.buffered.is_empty()) {
         return Err("a closed run has something pending".to_owned());
     }
-    if run.task.as_ref().is_none_or(|task| !task.is_started()) && !run.buffered.is_empty() {
+    if run.task.as_ref().is_none_or(|task| !task.is_started() || task.is_speculative()) && !run.buffered.is_empty() {
         return Err("events are buffered although no worker has the workflow task".to_owned());
     }
     for activity in run.activities.values() {
@@ -41,6 +42,21 @@ fn of_run(run: &Run) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// An update is in one place, and one that waits has a task to wait for, or a time.
+fn updates_are_apart(run: &Run) -> Result<(), String> {
+    if let Some(id) = run.accepted_updates.keys().find(|id| run.completed_updates.contains_key(id)) {
+        return Err(format!("update {id} is completed and waits for that"));
+    }
+    let is_known = |id: &str| run.accepted_updates.contains_key(id) || run.completed_updates.contains_key(id);
+    if let Some(admitted) = run.volatile.admitted.iter().find(|admitted| is_known(&admitted.id)) {
+        return Err(format!("update {} is accepted and waits for that", admitted.id));
+    }
+    if run.volatile.admitted.is_empty() || run.task.is_some() || run.core.first_task_at != 0 {
+        return Ok(());
+    }
+    Err("updates wait for a workflow task that is not there".to_owned())
 }
 
 fn history_is_contiguous(run: &Run) -> Result<(), String> {
@@ -71,6 +87,13 @@ fn task_fits_history(run: &Run) -> Result<(), String> {
         return Err("a closed run has a workflow task".to_owned());
     }
     let written = task.scheduled_event_id < run.core.next_event_id;
+    if task.is_speculative() {
+        return if task.scheduled_event_id == run.core.next_event_id && task.attempt == 1 {
+            Ok(())
+        } else {
+            Err("a speculative task does not follow the history's end".to_owned())
+        };
+    }
     match (task.is_transient(), task.is_started()) {
         (false, _) if !written => Err("a first attempt is not in the history".to_owned()),
         (true, true) if task.scheduled_event_id != run.core.next_event_id => {

@@ -33,6 +33,7 @@ mod run;
 mod run_settings;
 mod shared_map;
 mod transient;
+mod updates;
 mod wake_up;
 mod workflow;
 mod workflow_task;
@@ -62,9 +63,15 @@ pub use row::{ChainRow, RunRow};
 pub use run::{Run, RunCore, TimeoutsOf};
 pub use shared_map::{Entry, SharedMap, Sum};
 pub use transient::transient_events;
+pub use updates::{
+    AcceptedUpdate, AdmittedUpdate, CompletedUpdate, EndedUpdate, UpdateEnd, UpdateState, Volatile, abandoned_failure,
+    update_messages,
+};
 pub use wake_up::{held_until, next_wake_up};
 pub use workflow::Workflow;
-pub use workflow_task::{TaskKind, TaskStart, TransientStage, WorkflowTask, WrittenStage, timeout_of_attempt};
+pub use workflow_task::{
+    SpeculativeStage, TaskKind, TaskStart, TransientStage, WorkflowTask, WrittenStage, timeout_of_attempt,
+};
 
 /// What a decision knows of the world. `now` need not be monotonic, since runs move between processes: event times are made so.
 #[derive(Clone, Debug)]

@@ -29,6 +29,12 @@ pub struct Limits {
     pub pending_max: usize,
     /// Signals received by a run.
     pub signals_max: i64,
+    /// Updates that are admitted or accepted and not answered.
+    pub updates_in_flight_max: usize,
+    /// Updates that a run takes in all.
+    pub updates_max: usize,
+    /// Bytes of updates that are admitted and not accepted.
+    pub updates_admitted_max_bytes: usize,
     /// Events that may wait for a workflow task to end.
     pub buffered_max: usize,
     /// Bytes of such events.
@@ -66,6 +72,9 @@ impl Default for Limits {
             closing_max_bytes: 4 * MIB,
             pending_max: 2000,
             signals_max: 10_000,
+            updates_in_flight_max: 10,
+            updates_max: 2000,
+            updates_admitted_max_bytes: 20 * MIB,
             buffered_max: 100,
             buffered_max_bytes: 2 * MIB,
             kept_failure_bytes: 4 * KIB,

@@ -9,6 +9,8 @@ use crate::{Activity, Change, Run, Workflow};
 pub struct Transition {
     /// The durable facts, in order; empty when nothing changed.
     pub changes: Vec<Change>,
+    /// Whether `next` differs in what only memory has.
+    pub is_volatile: bool,
     /// The state after them.
     pub next: Workflow,
     /// The answer. Beside a rejection changes were made and must be durable (a completion whose commands were bad).
@@ -117,6 +119,8 @@ pub struct TaskCompleted {
     pub new_task: bool,
     /// Activities started for the worker.
     pub eager_activities: Vec<Arc<Activity>>,
+    /// The last event that the worker is to go on from, if the task that it completed left no trace.
+    pub reset_to: Option<i64>,
 }
 
 /// The answer to a worker that reports on an activity.
@@ -153,6 +157,12 @@ pub enum Rejection {
     /// A limit of the run is reached: it takes no more signals. INVALID_ARGUMENT, since trying again does not help.
     #[error("{0}")]
     LimitExceeded(String),
+    /// The run's workflow tasks fail, or it has taken all that it can take: nothing changes by itself. FAILED_PRECONDITION.
+    #[error("{0}")]
+    NotReady(String),
+    /// So many are under way. RESOURCE_EXHAUSTED, with that limit as the cause.
+    #[error("{0}")]
+    TooManyInFlight(String),
     /// Not now; the same input may succeed in a moment. RESOURCE_EXHAUSTED, with the workflow's being busy as the cause.
     #[error("{0}")]
     NotYet(String),

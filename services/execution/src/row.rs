@@ -22,12 +22,13 @@ use crate::indexes::Indexes;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::requests::SeenRequest;
 use crate::run::{Run, RunCore};
+use crate::updates::{AcceptedUpdate, CompletedUpdate, Volatile};
 
 use self::task::TaskRow;
 
 /// The formats that this release writes; it reads no others.
 const CHAIN_FORMAT: u32 = 2;
-const RUN_FORMAT: u32 = 2;
+const RUN_FORMAT: u32 = 3;
 
 /// The chain's row.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -79,6 +80,10 @@ pub struct RunRow {
     attached: Vec<AttachedRequest>,
     #[prost(message, optional, tag = "14")]
     task: Option<TaskRow>,
+    #[prost(message, repeated, tag = "15")]
+    accepted_updates: Vec<AcceptedUpdate>,
+    #[prost(message, repeated, tag = "16")]
+    completed_updates: Vec<CompletedUpdate>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -182,7 +187,9 @@ impl RunRow {
             memo: (*run.memo).clone(),
             search_attributes: (*run.search_attributes).clone(),
             attached: run.attached.values().map(|attached| (**attached).clone()).collect(),
-            task: run.task.as_ref().map(TaskRow::of),
+            task: run.task.as_ref().and_then(TaskRow::of),
+            accepted_updates: run.accepted_updates.values().map(|update| (**update).clone()).collect(),
+            completed_updates: run.completed_updates.values().map(|update| (**update).clone()).collect(),
         }
     }
 
@@ -226,6 +233,9 @@ impl RunRow {
                 })
                 .collect(),
             attached: self.attached.into_iter().map(Arc::new).collect(),
+            accepted_updates: self.accepted_updates.into_iter().map(Arc::new).collect(),
+            completed_updates: self.completed_updates.into_iter().map(Arc::new).collect(),
+            volatile: Volatile::default(),
             buffered: self.buffered.into_iter().map(owned).map(Arc::new).collect(),
             memo,
             search_attributes,

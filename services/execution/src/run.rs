@@ -16,9 +16,11 @@ use crate::duration::from_wire;
 use crate::indexes::Indexes;
 use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::shared_map::{Entry, SharedMap};
+use crate::updates::{AcceptedUpdate, CompletedUpdate, Volatile};
 use crate::workflow_task::WorkflowTask;
 
-/// A run. Everything but `batches` is what its row stores, and the counts of bytes follow from it.
+/// A run. Everything but `batches`, `volatile` and a speculative task is what its row stores, and the counts of bytes follow
+/// from it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// Numbers and flags.
@@ -41,6 +43,12 @@ pub struct Run {
     pub cancels: SharedMap<Arc<ExternalCancel>>,
     /// Requests to start the workflow that have been attached to this run, by their id.
     pub attached: SharedMap<Arc<AttachedRequest>>,
+    /// Updates that the workflow has accepted and not answered, by their id.
+    pub accepted_updates: SharedMap<Arc<AcceptedUpdate>>,
+    /// Updates that it has answered, by their id.
+    pub completed_updates: SharedMap<Arc<CompletedUpdate>>,
+    /// What only memory has.
+    pub volatile: Volatile,
     /// Events that wait for the started workflow task to end, in the order in which they came; ids are not yet set.
     pub buffered: Vec<Arc<HistoryEvent>>,
     /// The memo as it stands.
@@ -174,6 +182,9 @@ impl Run {
             signals: SharedMap::default(),
             cancels: SharedMap::default(),
             attached: SharedMap::default(),
+            accepted_updates: SharedMap::default(),
+            completed_updates: SharedMap::default(),
+            volatile: Volatile::default(),
             buffered: Vec::new(),
             memo: Arc::default(),
             search_attributes: Arc::default(),
@@ -224,6 +235,16 @@ impl Run {
             kind: TaskQueueKind::Normal as i32,
             normal_name: String::new(),
         }
+    }
+
+    /// The queue that the next first attempt of the workflow task is offered on: the sticky one where there is one.
+    pub(crate) fn next_task_queue(&self) -> TaskQueue {
+        let name = &self.core.sticky_queue;
+        if name.is_empty() {
+            return self.normal_task_queue();
+        }
+        let normal_name = self.task_queue_name().to_owned();
+        TaskQueue { name: name.clone(), kind: TaskQueueKind::Sticky as i32, normal_name }
     }
 
     /// This run, as the API names it.

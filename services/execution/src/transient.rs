@@ -1,4 +1,4 @@
-//! The events of a transient attempt: shown before they are written, and written as they were shown.
+//! The events of a workflow task that is not written: shown before they are, and written as they were shown.
 
 use api::temporal::api::enums::v1::EventType;
 use api::temporal::api::history::v1::history_event::Attributes;
@@ -11,11 +11,11 @@ use crate::Run;
 use crate::duration::{to_wire, wire_time};
 use crate::workflow_task::{TaskStart, WorkflowTask};
 
-/// What the run's history would go on with if its transient attempt were written now: the scheduled event, and the started
-/// one once it has begun. Nothing without such an attempt, and after events that it has been overtaken by.
+/// What the run's history would go on with if its transient or speculative task were written now: the scheduled event, and the
+/// started one once it has begun. Nothing without such a task, and after events that it has been overtaken by.
 pub fn transient_events(run: &Run) -> Vec<HistoryEvent> {
     let next = run.core.next_event_id;
-    let task = run.task.as_ref().filter(|task| task.is_transient() && task.scheduled_event_id == next);
+    let task = run.task.as_ref().filter(|task| !task.is_written() && task.scheduled_event_id == next);
     let Some(task) = task else { return Vec::new() };
     let mut events = vec![scheduled(run, task)];
     events.extend(task.start().map(|start| started(task.scheduled_event_id, start)));
@@ -25,7 +25,7 @@ pub fn transient_events(run: &Run) -> Vec<HistoryEvent> {
 fn scheduled(run: &Run, task: &WorkflowTask) -> HistoryEvent {
     let timeout = std::time::Duration::from_nanos(u64::try_from(task.timeout_nanos).unwrap_or(0));
     let attributes = WorkflowTaskScheduledEventAttributes {
-        task_queue: Some(run.normal_task_queue()),
+        task_queue: Some(if task.is_speculative() { run.next_task_queue() } else { run.normal_task_queue() }),
         start_to_close_timeout: Some(to_wire(timeout)),
         attempt: task.attempt,
     };

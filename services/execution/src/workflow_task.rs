@@ -27,8 +27,7 @@ pub struct WorkflowTask {
     pub kind: TaskKind,
 }
 
-/// How a workflow task comes into the history, and where it stands. One that is only to carry updates, and leaves no trace
-/// when it does nothing else, would be a third kind.
+/// How a workflow task comes into the history, and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskKind {
     /// It is in the history from its scheduling on: every first attempt.
@@ -36,6 +35,26 @@ pub enum TaskKind {
     /// A later attempt: its scheduled and started events get the ids that follow the history's end, are shown to the
     /// worker, and are written only when the attempt completes.
     Transient(TransientStage),
+    /// It is there only to carry updates: its scheduled and started events get the ids that follow the history's end, and
+    /// are written as soon as anything else is (see `RunDraft::write_speculative`). When the worker rejects all, it leaves
+    /// no trace. Only memory has it.
+    Speculative(SpeculativeStage),
+}
+
+/// Where a speculative task stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SpeculativeStage {
+    /// It is to be offered on the sticky queue, and to wait for that worker until then.
+    Sticky {
+        /// The deadline.
+        until: i64,
+    },
+    /// It is to be offered on the normal queue.
+    Offerable,
+    /// Matching keeps it durably.
+    Backlogged,
+    /// A worker has it.
+    Started(TaskStart),
 }
 
 /// Where a task stands whose events are written.
@@ -104,16 +123,27 @@ impl WorkflowTask {
         TaskRef { scheduled_event_id: self.scheduled_event_id, attempt: self.attempt, stamp: self.stamp }
     }
 
-    /// Whether its events are not in the history yet.
+    /// Whether it is a later attempt, whose events are not in the history yet.
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, TaskKind::Transient(_))
+    }
+
+    /// Whether it is there only to carry updates.
+    pub fn is_speculative(&self) -> bool {
+        matches!(self.kind, TaskKind::Speculative(_))
+    }
+
+    /// Whether its events are in the history.
+    pub fn is_written(&self) -> bool {
+        matches!(self.kind, TaskKind::Written(_))
     }
 
     /// How it was started, if a worker has it.
     pub fn start(&self) -> Option<&TaskStart> {
         match &self.kind {
             TaskKind::Written(WrittenStage::Started { start, .. })
-            | TaskKind::Transient(TransientStage::Started(start)) => Some(start),
+            | TaskKind::Transient(TransientStage::Started(start))
+            | TaskKind::Speculative(SpeculativeStage::Started(start)) => Some(start),
             _ => None,
         }
     }
@@ -123,11 +153,13 @@ impl WorkflowTask {
         self.start().is_some()
     }
 
-    /// Its WorkflowTaskStarted event (for a transient task: the id that it would have), if a worker has it.
+    /// Its WorkflowTaskStarted event (of a task that is not written: the id that it would have), if a worker has it.
     pub fn started_event_id(&self) -> Option<i64> {
         match &self.kind {
             TaskKind::Written(WrittenStage::Started { started_event_id, .. }) => Some(*started_event_id),
-            TaskKind::Transient(TransientStage::Started(_)) => Some(self.scheduled_event_id + 1),
+            TaskKind::Transient(TransientStage::Started(_)) | TaskKind::Speculative(SpeculativeStage::Started(_)) => {
+                Some(self.scheduled_event_id + 1)
+            }
             _ => None,
         }
     }
@@ -135,7 +167,8 @@ impl WorkflowTask {
     /// Until when it waits for the sticky worker, if it does.
     pub fn sticky_until(&self) -> Option<Timestamp> {
         match self.kind {
-            TaskKind::Written(WrittenStage::Sticky { until }) => Some(Timestamp::from_nanos(until)),
+            TaskKind::Written(WrittenStage::Sticky { until })
+            | TaskKind::Speculative(SpeculativeStage::Sticky { until }) => Some(Timestamp::from_nanos(until)),
             _ => None,
         }
     }
@@ -152,7 +185,9 @@ impl WorkflowTask {
     pub fn is_backlogged(&self) -> bool {
         matches!(
             self.kind,
-            TaskKind::Written(WrittenStage::Backlogged) | TaskKind::Transient(TransientStage::Backlogged)
+            TaskKind::Written(WrittenStage::Backlogged)
+                | TaskKind::Transient(TransientStage::Backlogged)
+                | TaskKind::Speculative(SpeculativeStage::Backlogged)
         )
     }
 
@@ -162,6 +197,7 @@ impl WorkflowTask {
             self.kind,
             TaskKind::Written(WrittenStage::Sticky { .. } | WrittenStage::Offerable)
                 | TaskKind::Transient(TransientStage::Offerable)
+                | TaskKind::Speculative(SpeculativeStage::Sticky { .. } | SpeculativeStage::Offerable)
         )
     }
 
@@ -180,12 +216,26 @@ impl WorkflowTask {
         self.deadline().or(self.backoff_until()).or(self.sticky_until())
     }
 
-    /// A worker has it now. The id is that of the started event, and of no use for a transient task.
+    /// A worker has it now. The id is that of the started event, and of no use for a task that is not written.
     pub(crate) fn begin(&mut self, started_event_id: i64, start: TaskStart) {
         self.kind = match self.kind {
             TaskKind::Written(_) => TaskKind::Written(WrittenStage::Started { started_event_id, start }),
             TaskKind::Transient(_) => TaskKind::Transient(TransientStage::Started(start)),
+            TaskKind::Speculative(_) => TaskKind::Speculative(SpeculativeStage::Started(start)),
         };
+    }
+
+    /// It waits for no sticky worker any more: this is another dispatch.
+    pub(crate) fn leave_sticky(&mut self, last_stamp: &mut i64) {
+        if self.is_speculative() {
+            // Its stamp is its own: what only memory has does not move what is stored.
+            self.stamp += 1;
+            self.kind = TaskKind::Speculative(SpeculativeStage::Offerable);
+        } else {
+            *last_stamp += 1;
+            self.stamp = *last_stamp;
+            self.kind = TaskKind::Written(WrittenStage::Offerable);
+        }
     }
 
     /// Matching keeps it durably, if it is not sticky: sticky queues live in memory only.
@@ -193,6 +243,7 @@ impl WorkflowTask {
         match &mut self.kind {
             TaskKind::Written(stage @ WrittenStage::Offerable) => *stage = WrittenStage::Backlogged,
             TaskKind::Transient(stage @ TransientStage::Offerable) => *stage = TransientStage::Backlogged,
+            TaskKind::Speculative(stage @ SpeculativeStage::Offerable) => *stage = SpeculativeStage::Backlogged,
             _ => {}
         }
     }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use api::temporal::api::enums::v1::ResourceExhaustedScope;
 use api::temporal::api::errordetails::v1 as details;
+use api::temporal::api::errordetails::v1::multi_operation_execution_failure::OperationStatus;
+use api::temporal::api::failure::v1::MultiOperationExecutionAborted;
+use api::texts;
 use bytes::Bytes;
 use calls::{ResourceExhaustedCause, ServiceError};
 use prost::Message;
@@ -109,6 +112,11 @@ fn row(error: &ServiceError) -> (Code, Option<Any>) {
             let failure = details::ResourceExhaustedFailure { cause: *cause as i32, scope: scope(*cause) as i32 };
             (Code::ResourceExhausted, detail("ResourceExhaustedFailure", &failure))
         }
+        ServiceError::MultiOperation { operation, count, error } => {
+            let statuses = (0..*count).map(|at| if at == *operation { of_operation(error) } else { aborted() });
+            let failure = details::MultiOperationExecutionFailure { statuses: statuses.collect() };
+            (row(error).0, detail("MultiOperationExecutionFailure", &failure))
+        }
         ServiceError::PermissionDenied(reason) => {
             let failure = details::PermissionDeniedFailure { reason: cut(reason, 1000) };
             (Code::PermissionDenied, detail("PermissionDeniedFailure", &failure))
@@ -120,6 +128,22 @@ fn row(error: &ServiceError) -> (Code, Option<Any>) {
         ServiceError::Unimplemented(_) => (Code::Unimplemented, None),
         ServiceError::Internal(_) => (Code::Internal, None),
     }
+}
+
+/// The status of the operation that failed.
+fn of_operation(error: &ServiceError) -> OperationStatus {
+    let (code, detail) = row(error);
+    OperationStatus { code: code as i32, message: cut(&error.to_string(), 1000), details: detail.into_iter().collect() }
+}
+
+/// That of one without a fault of its own.
+fn aborted() -> OperationStatus {
+    let aborted = MultiOperationExecutionAborted::default();
+    let detail = Any {
+        type_url: "type.googleapis.com/temporal.api.failure.v1.MultiOperationExecutionAborted".to_owned(),
+        value: aborted.encode_to_vec(),
+    };
+    OperationStatus { code: Code::Aborted as i32, message: texts::OPERATION_ABORTED.to_owned(), details: vec![detail] }
 }
 
 /// The scope of the bound: everything that is not the whole server's business is the namespace's.
@@ -147,6 +171,7 @@ fn retry_after(error: &ServiceError) -> Option<Duration> {
     match error {
         ServiceError::ResourceExhausted { retry_after, .. } => *retry_after,
         ServiceError::NotOwner(_) => Some(MOVED_RETRY_AFTER),
+        ServiceError::MultiOperation { error, .. } => retry_after(error),
         _ => None,
     }
 }

@@ -20,9 +20,11 @@ pub(crate) enum Poll {
     NexusTask,
     /// GetWorkflowExecutionHistory that waits.
     History,
+    /// UpdateWorkflowExecution, PollWorkflowExecutionUpdate and ExecuteMultiOperation.
+    Update,
 }
 
-const POLLS: usize = 4;
+const POLLS: usize = 5;
 
 /// What a poll beyond the bound is to wait. Polls end with a task or after a minute, so of many some end each second.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(1);

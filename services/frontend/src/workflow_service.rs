@@ -4,6 +4,7 @@ mod activity;
 mod describe_namespace;
 mod describe_task_queue;
 mod describe_workflow_execution;
+mod execute_multi_operation;
 mod get_cluster_info;
 mod get_system_info;
 mod get_workflow_execution_history;
@@ -14,6 +15,7 @@ mod namespace_config;
 mod outgoing;
 mod poll_activity_task_queue;
 mod poll_nexus_task_queue;
+mod poll_workflow_execution_update;
 mod poll_workflow_task_queue;
 mod query_workflow;
 mod record_activity_task_heartbeat;
@@ -36,6 +38,7 @@ mod signal_workflow_execution;
 mod start_workflow_execution;
 mod terminate_workflow_execution;
 mod update_namespace;
+mod update_workflow_execution;
 
 use crate::methods::{Method, row};
 
@@ -54,6 +57,9 @@ pub(crate) fn methods() -> Vec<Method> {
         row!(StartWorkflowExecution, start_workflow_execution, Write),
         row!(SignalWorkflowExecution, signal_workflow_execution, Write),
         row!(SignalWithStartWorkflowExecution, signal_with_start_workflow_execution, Write),
+        row!(UpdateWorkflowExecution, update_workflow_execution, Write, waits),
+        row!(PollWorkflowExecutionUpdate, poll_workflow_execution_update, Read, waits),
+        row!(ExecuteMultiOperation, execute_multi_operation, Write, waits),
         row!(RequestCancelWorkflowExecution, request_cancel_workflow_execution, Write),
         row!(TerminateWorkflowExecution, terminate_workflow_execution, Write),
         row!(DescribeWorkflowExecution, describe_workflow_execution, Read),

@@ -17,6 +17,13 @@ pub(crate) fn rejected(rejection: Rejection) -> ServiceError {
         Rejection::InvalidArgument(message) => ServiceError::InvalidArgument(message),
         // Not RESOURCE_EXHAUSTED, which clients try again and again.
         Rejection::LimitExceeded(message) => ServiceError::InvalidArgument(message),
+        Rejection::NotReady(message) => ServiceError::WorkflowNotReady(message),
+        Rejection::TooManyInFlight(message) => ServiceError::ResourceExhausted {
+            cause: ResourceExhaustedCause::ConcurrentLimit,
+            message,
+            // It depends on a worker.
+            retry_after: None,
+        },
         Rejection::NotYet(message) => ServiceError::ResourceExhausted {
             cause: ResourceExhaustedCause::BusyWorkflow,
             message,

@@ -189,17 +189,18 @@ impl Kind for WorkflowKind {
             namespace_id: key.namespace.as_str(),
             workflow_id: &key.id,
         };
-        let decided = execution::decide(workflow, input, &env).map_err(Refusal::Rejected)?;
+        let mut decided = execution::decide(workflow, input, &env).map_err(Refusal::Rejected)?;
         let mut owed = OwedChanges::default();
-        if !decided.changes.is_empty() {
+        if decided.is_volatile || !decided.changes.is_empty() {
             let execution::OwedChanges { settled, fresh } = execution::owed_changes(workflow, &decided.next);
             owed = OwedChanges { settled, fresh };
-            *workflow = decided.next;
+            *workflow = std::mem::take(&mut decided.next);
             if cfg!(debug_assertions) {
                 check(key, workflow);
             }
         }
-        Ok(Transition { changes: decided.changes, reply: decided.reply, release: Release::Durable, owed })
+        let execution::Transition { changes, is_volatile, reply, .. } = decided;
+        Ok(Transition { changes, is_volatile, reply, release: Release::Durable, owed })
     }
 
     fn apply(
@@ -251,6 +252,10 @@ impl Kind for WorkflowKind {
 
     fn weight(&self, workflow: &Workflow) -> usize {
         workflow.held_bytes()
+    }
+
+    fn is_pinned(&self, workflow: &Workflow) -> bool {
+        workflow.current().is_some_and(|run| run.is_pinned())
     }
 
     /// No run is live, so nothing will happen by itself.

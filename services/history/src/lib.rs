@@ -18,6 +18,7 @@ mod queries;
 mod rpc;
 mod service;
 mod task_response;
+mod updates;
 mod watch;
 
 pub use kind::{WorkflowKind, WorkflowPart, chain_of_run, check_row};

@@ -21,6 +21,18 @@ pub(crate) fn to_signal(ctx: &CallContext, execution: WorkflowExecution, request
     to_request(ctx, execution, request_id, EventType::WorkflowExecutionSignaled)
 }
 
+/// To the event by which the workflow has accepted an update, or will.
+pub(crate) fn to_update(ctx: &CallContext, execution: WorkflowExecution) -> Link {
+    to_request(ctx, execution, "", EventType::WorkflowExecutionUpdateAccepted)
+}
+
+/// To the run that has rejected an update, which has no event of it.
+pub(crate) fn to_rejected_update(ctx: &CallContext, run: &Run) -> Link {
+    let WorkflowExecution { workflow_id, run_id } = run.execution();
+    let (namespace, reason) = (ctx.namespace.name.clone(), "Update rejected".to_owned());
+    Link { variant: Some(Variant::Workflow(Workflow { namespace, workflow_id, run_id, reason })) }
+}
+
 /// To a run as such.
 pub(crate) fn to_run(ctx: &CallContext, run: &Run) -> Link {
     let WorkflowExecution { workflow_id, run_id } = run.execution();

@@ -4,11 +4,13 @@ mod cancel_activity;
 mod complete_activity;
 mod complete_workflow_task;
 mod describe_workflow;
+mod execute_multi_operation;
 mod fail_activity;
 mod fail_workflow_task;
 mod get_history;
 mod get_history_reverse;
 mod heartbeat_activity;
+mod poll_update;
 mod query_workflow;
 mod record_activity_task_started;
 mod record_workflow_task_started;
@@ -18,6 +20,7 @@ mod signal_with_start;
 mod signal_workflow;
 mod start_workflow;
 mod terminate_workflow;
+mod update_workflow;
 
 use api::temporal::api::common::v1::{WorkerVersionStamp, WorkflowExecution};
 use api::temporal::api::workflowservice::v1 as wire;
@@ -67,6 +70,30 @@ impl History for HistoryService {
         request: wire::RequestCancelWorkflowExecutionRequest,
     ) -> ServiceResult<wire::RequestCancelWorkflowExecutionResponse> {
         request_cancel::request_cancel(self, ctx, request).await
+    }
+
+    async fn update_workflow(
+        &self,
+        ctx: &CallContext,
+        request: wire::UpdateWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::UpdateWorkflowExecutionResponse> {
+        update_workflow::update_workflow(self, ctx, request).await
+    }
+
+    async fn poll_update(
+        &self,
+        ctx: &CallContext,
+        request: wire::PollWorkflowExecutionUpdateRequest,
+    ) -> ServiceResult<wire::PollWorkflowExecutionUpdateResponse> {
+        poll_update::poll_update(self, ctx, request).await
+    }
+
+    async fn execute_multi_operation(
+        &self,
+        ctx: &CallContext,
+        request: wire::ExecuteMultiOperationRequest,
+    ) -> ServiceResult<wire::ExecuteMultiOperationResponse> {
+        execute_multi_operation::execute_multi_operation(self, ctx, request).await
     }
 
     async fn terminate_workflow(

@@ -207,6 +207,8 @@ fn limits_of(settings: &HistorySettings) -> Limits {
         state_max_bytes: settings.state_bytes,
         pending_max: settings.pending,
         signals_max: bytes(settings.signals),
+        updates_in_flight_max: settings.updates_in_flight,
+        updates_max: settings.updates,
         buffered_max: settings.buffered_events,
         buffered_max_bytes: settings.buffered_bytes,
         kept_failure_bytes: settings.activity_failure_bytes,

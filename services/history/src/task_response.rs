@@ -10,7 +10,7 @@ use api::texts;
 use calls::token::{ActivityTaskToken, HistoryPageToken, WorkflowTaskToken};
 use calls::{ServiceError, ServiceResult};
 use entities::EntityKey;
-use execution::{Activity, Run, WorkflowTask, transient_events, wire_time};
+use execution::{Activity, Run, WorkflowTask, transient_events, update_messages, wire_time};
 use ids::{TaskRef, Timestamp};
 use prost::Message;
 
@@ -64,6 +64,7 @@ pub(crate) async fn workflow_task(
         scheduled_time: wire_nanos(task.scheduled_at),
         started_time: wire_nanos(start.at),
         queries: service.queries.attach(&name, task.stamp),
+        messages: update_messages(run),
         ..about(run)
     })
 }

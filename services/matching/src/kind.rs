@@ -124,7 +124,7 @@ impl Kind for PartitionKind {
             Ok((changes, reply)) => {
                 let owed = |generation: Option<u64>| generation.map(DeliveryId).into_iter().collect();
                 let owed = OwedChanges::between(owed(before), owed(backlog.owed()));
-                Ok(Transition { changes, reply, release: Release::Durable, owed })
+                Ok(Transition { changes, is_volatile: false, reply, release: Release::Durable, owed })
             }
             Err(Rejected::Needs(pages, input)) => {
                 Err(Refusal::Needs(pages.into_iter().map(PartitionPart::Page).collect(), input))

@@ -41,6 +41,7 @@ pub(crate) fn retry(error: &ServiceError) -> Retry {
         | ServiceError::CancellationAlreadyRequested(_)
         | ServiceError::QueryFailed { .. }
         | ServiceError::WorkflowNotReady(_)
+        | ServiceError::MultiOperation { .. }
         | ServiceError::FailedPrecondition(_)
         | ServiceError::PermissionDenied(_) => Retry::Never,
     }

@@ -197,6 +197,8 @@ pub struct LongPollSettings {
     pub task_queue: Duration,
     /// A wait for new history events.
     pub history: Duration,
+    /// An update that has not come as far as its caller wants: the answer says how far it has come. Twenty seconds, as in the public server.
+    pub update: Duration,
     /// A query, when its caller names no deadline.
     pub query: Duration,
     /// The answer leaves this long before the caller's deadline.
@@ -210,6 +212,7 @@ impl Default for LongPollSettings {
         Self {
             task_queue: Duration::from_secs(60),
             history: Duration::from_secs(20),
+            update: Duration::from_secs(20),
             query: Duration::from_secs(10),
             margin: Duration::from_secs(1),
             shortest: Duration::from_secs(2),

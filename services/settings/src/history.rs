@@ -29,6 +29,10 @@ pub struct HistorySettings {
     pub pending: usize,
     /// Signals per run. Count.
     pub signals: usize,
+    /// Updates of a run that are admitted or accepted and not answered. Count.
+    pub updates_in_flight: usize,
+    /// Updates that a run takes in all. Count.
+    pub updates: usize,
     /// Events held back while a workflow task runs. Count.
     pub buffered_events: usize,
     /// Events held back while a workflow task runs. Bytes.
@@ -54,6 +58,8 @@ impl Default for HistorySettings {
             state_bytes: 10 * MIB,
             pending: 2000,
             signals: 10_000,
+            updates_in_flight: 10,
+            updates: 2000,
             buffered_events: 100,
             buffered_bytes: 2 * MIB,
             buffered_queries: 1,

@@ -42,6 +42,12 @@ pub struct History {
     /// Signals that a run takes.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub signals: u32,
+    /// Updates of a run that are waiting for it or for its answer.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub updates_in_flight: u32,
+    /// Updates that a run takes in all. Near it, continue-as-new is suggested.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub updates: u32,
     /// Events held back while a workflow task runs.
     #[schemars(range(min = 1, max = 100_000))]
     pub buffered_events: u32,
@@ -67,6 +73,8 @@ impl Default for History {
             state_bytes: settings.state_bytes.into(),
             pending: count(settings.pending),
             signals: count(settings.signals),
+            updates_in_flight: count(settings.updates_in_flight),
+            updates: count(settings.updates),
             buffered_events: count(settings.buffered_events),
             buffered_bytes: settings.buffered_bytes.into(),
             buffered_queries: count(settings.buffered_queries),
@@ -89,6 +97,8 @@ impl History {
             state_bytes: self.state_bytes.in_memory(),
             pending: self.pending as usize,
             signals: self.signals as usize,
+            updates_in_flight: self.updates_in_flight as usize,
+            updates: self.updates as usize,
             buffered_events: self.buffered_events as usize,
             buffered_bytes: self.buffered_bytes.in_memory(),
             buffered_queries: self.buffered_queries as usize,

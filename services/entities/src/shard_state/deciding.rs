@@ -1,6 +1,7 @@
 //! One step: an input meets its entity, its changes join the open group, and its answer waits for them.
 
-use ids::Timestamp;
+use std::sync::Arc;
+
 use storage::Seq;
 
 use super::ShardState;
@@ -93,7 +94,16 @@ impl ShardState {
             }
             return;
         };
-        let seq = self.record(id, consequences.next_wake_up);
+        if let Some(slot) = self.entities.get_mut(id) {
+            slot.next_wake_up = consequences.next_wake_up;
+            slot.is_pinned = consequences.is_pinned;
+        }
+        if self.encoded.is_empty() {
+            self.weigh(id, consequences.weight);
+            self.reconcile_obligations(id, consequences.owed, position);
+            return self.answer_volatile(id, position, reply, origin);
+        }
+        let seq = self.record(id);
         self.weigh(id, consequences.weight);
         let at_once = match (release, origin) {
             (Release::Lazy, origin) => (origin, Some(Ok(reply))),
@@ -111,12 +121,11 @@ impl ShardState {
     }
 
     /// Puts the encoded changes into the open group, and notes what they mean for checkpoints.
-    fn record(&mut self, id: SlotId, next_wake_up: Option<Timestamp>) -> Seq {
+    fn record(&mut self, id: SlotId) -> Seq {
         let now = self.moment.now;
         let Some(slot) = self.entities.get_mut(id) else { return self.writer.durable() };
         let seq = self.writer.add(id, &slot.key, &self.encoded, now, &mut self.seeds);
         slot.last_change = seq;
-        slot.next_wake_up = next_wake_up;
         slot.kind.counters.changes.increment(self.encoded.len() as u64);
         slot.keep_recent(seq, self.encoded.drain(..));
         self.checkpoints.mark_dirty(id, slot, seq, now);
@@ -124,14 +133,27 @@ impl ShardState {
     }
 
     fn answer_unchanged(&mut self, id: SlotId, position: Seq, outcome: Outcome, origin: Origin) {
-        let origin = match origin {
+        let origin = self.answer_read(position, outcome, origin);
+        self.after_step(id, origin, None, false);
+    }
+
+    /// The state has changed in what only memory has: callers that wait for the entity look again.
+    fn answer_volatile(&mut self, id: SlotId, position: Seq, reply: Opaque, origin: Origin) {
+        let origin = self.answer_read(position, Ok(reply), origin);
+        if let Some(slot) = self.entities.get(id) {
+            self.jobs.push(Job::Committed { kind: Arc::clone(&slot.kind), key: slot.key.clone() });
+        }
+        self.after_step(id, origin, None, true);
+    }
+
+    fn answer_read(&mut self, position: Seq, outcome: Outcome, origin: Origin) -> Origin {
+        match origin {
             Origin::Call(to) | Origin::Unshed(to, _) => {
                 self.hold_read(position, HeldReply { to, outcome });
                 Origin::Answered
             }
             other => other,
-        };
-        self.after_step(id, origin, None, false);
+        }
     }
 
     /// What the shard itself does after a step: sends what may leave at once, settles the obligation or the wake-up that

@@ -79,13 +79,14 @@ impl ShardState {
     /// Takes what was loaded for the live entity.
     fn take_up(&mut self, id: SlotId, entity: Box<dyn Entity>) {
         let Some(slot) = self.entities.get_mut(id) else { return };
-        let Consequences { owed, next_wake_up, weight } = match caught(|| entity.consequences(&slot.key)) {
+        let Consequences { owed, next_wake_up, weight, is_pinned } = match caught(|| entity.consequences(&slot.key)) {
             Ok(consequences) => consequences,
             Err(panic) => return self.suspect_corrupt(id, format!("panicked while being loaded: {panic}"), None),
         };
         slot.residence = Residence::Ready(entity);
         slot.loads_in_vain = 0;
         slot.next_wake_up = next_wake_up;
+        slot.is_pinned = is_pinned;
         slot.waking = false;
         let seq = slot.last_change;
         self.checkpoints.may_take(id, slot);

@@ -10,7 +10,7 @@ use storage::{ScanOrder, ScanRange, Store};
 
 use crate::ledger::{Input, Ledger};
 use crate::ring::Leader;
-use crate::tally::{self, Count, Listener, Tally};
+use crate::tally::{self, Count, HINTS, Listener, Tally};
 use crate::world::{DONE, Damaged, Handle, START, World, accounts, deposit, key, read};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -34,6 +34,10 @@ async fn count(shard: &ShardHandle, id: &str) -> Result<Count, CallError<()>> {
 
 async fn add(shard: &ShardHandle, id: &str, some: u64) {
     shard.call::<Tally>(tally(id), tally::Input::Add(some)).await.unwrap();
+}
+
+async fn hint(shard: &ShardHandle, id: &str, hint: u64) -> u64 {
+    shard.call::<Tally>(tally(id), tally::Input::Hint(hint)).await.unwrap().hint
 }
 
 #[tokio::test(start_paused = true)]
@@ -160,4 +164,32 @@ async fn a_set_of_shards_gives_each_kind_a_handle_of_its_own() {
         assert_eq!(seen, Ok(true));
     }
     shards.close().await;
+}
+
+/// What only memory has is answered, owed and kept in memory like all else, costs no append, and is gone after a crash.
+#[tokio::test(start_paused = true)]
+async fn what_only_memory_has_is_never_written() {
+    let (mut world, listener) = (World::new(), Arc::new(Listener::default()));
+    world.settings.memory_bytes = 1;
+    let shard = open(&world, &listener).await;
+    for id in ["a", "b", "c"] {
+        add(&shard, id, 1).await;
+    }
+    world.settle().await;
+    let last = shard.stats().last;
+    assert_eq!(hint(&shard, "a", 8).await, 8);
+    assert_eq!(hint(&shard, "b", 7).await, 7);
+    world.settle().await;
+    assert!(listener.heard.lock().unwrap().contains(&("b".to_owned(), HINTS + 7)));
+    assert_eq!((count(&shard, "a").await.unwrap().hint, count(&shard, "b").await.unwrap().hint), (8, 0));
+    assert_eq!(shard.stats().last, last);
+
+    shard.flush().await;
+    world.pass(Duration::from_secs(30)).await;
+    assert_eq!(shard.stats().loaded_entities, 1, "only what is pinned stays");
+    assert_eq!(count(&shard, "a").await.unwrap().hint, 8);
+    shard.abandon().await;
+    let next = open(&world, &listener).await;
+    let after = count(&next, "a").await.unwrap();
+    assert_eq!((after.number, after.reported, after.hint), (1, 1, 0));
 }

@@ -303,7 +303,7 @@ impl Kind for Ledger {
         }
         let changes = facts.into_iter().map(|fact| Change { fact: Some(fact) }).collect();
         let owed = OwedChanges::between(before, owed_by(state));
-        Ok(Transition { changes, reply, release, owed })
+        Ok(Transition { changes, is_volatile: false, reply, release, owed })
     }
 
     fn apply(

@@ -77,7 +77,13 @@ impl Kind for Drawer {
             }
             _ => vec![],
         };
-        Ok(Transition { changes, reply: state.looked_at, release: Release::Durable, owed: OwedChanges::default() })
+        Ok(Transition {
+            changes,
+            is_volatile: false,
+            reply: state.looked_at,
+            release: Release::Durable,
+            owed: OwedChanges::default(),
+        })
     }
 
     fn apply(

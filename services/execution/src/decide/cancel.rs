@@ -75,19 +75,22 @@ pub(super) fn terminate(on: Target<'_>, terminate: Terminate) -> Decision<'_, Ar
 /// Closes a run whatever its worker is doing: a started workflow task fails, and what was buffered enters the history
 /// before its end.
 pub(super) fn end_now(run: &mut RunDraft<'_, '_>, closing: Attributes, metadata: EventMetadata) {
-    if run.task.as_ref().is_some_and(|task| task.is_started()) {
-        task::fail_without_retry(run, TaskFailure::by_server());
+    match &run.task {
+        Some(task) if task.is_started() => task::fail_without_retry(run, TaskFailure::by_server()),
+        // No worker has seen it.
+        Some(task) if task.is_speculative() => run.change_volatile(|run| run.task = None),
+        _ => {}
     }
     run.flush_buffered();
     run.event_with(closing, metadata);
 }
 
-fn check_chain(run: &Run, first_run_id: &str, env: &Env<'_>) -> Result<(), Rejection> {
+pub(super) fn check_chain(run: &Run, first_run_id: &str, env: &Env<'_>) -> Result<(), Rejection> {
     if first_run_id.is_empty() || run.start.first_execution_run_id == first_run_id {
         return Ok(());
     }
     Err(Rejection::NotFound(format!(
-        "workflow {} has no open run in the chain that began with run {first_run_id}",
+        "workflow execution not found: {} has no open run in the chain that began with run {first_run_id}",
         env.workflow_id
     )))
 }

@@ -11,9 +11,10 @@ use api::temporal::api::command::v1::Command;
 use api::temporal::api::command::v1::command::Attributes;
 use api::temporal::api::common::v1::Priority;
 use api::temporal::api::enums::v1::{CommandType, WorkflowTaskFailedCause as Cause};
+use api::temporal::api::protocol::v1::Message;
 use api::temporal::api::taskqueue::v1::TaskQueue;
-use prost::Message;
 
+use super::update::Said;
 use crate::command_checks::{checked_elements, checked_name};
 use crate::draft::{EventMetadata, RunDraft};
 
@@ -47,12 +48,25 @@ pub(super) struct Commands<'d, 'a> {
     eager: Vec<i64>,
     /// Activities that were cancelled before they were started: scheduled event id, and that of the request.
     cancelled: Vec<(i64, i64)>,
+    /// Messages about updates that come to events, and have had no place among the commands yet.
+    pub(super) messages: Vec<(Message, Said)>,
+    /// The ids of messages that reject updates.
+    pub(super) rejections: Vec<String>,
 }
 
 impl<'d, 'a> Commands<'d, 'a> {
     pub(super) fn new(run: RunDraft<'d, 'a>, completed_event_id: i64, who: Requester) -> Self {
         let Requester { identity, namespace } = who;
-        Self { run, completed_event_id, identity, namespace, eager: Vec::new(), cancelled: Vec::new() }
+        Self {
+            run,
+            completed_event_id,
+            identity,
+            namespace,
+            eager: Vec::new(),
+            cancelled: Vec::new(),
+            messages: Vec::new(),
+            rejections: Vec::new(),
+        }
     }
 
     pub(super) fn carry_out(&mut self, command: Command) -> Carried {
@@ -85,9 +99,7 @@ impl<'d, 'a> Commands<'d, 'a> {
             Attributes::FailWorkflowExecutionCommandAttributes(a) => self.fail_workflow(a, metadata),
             Attributes::CancelWorkflowExecutionCommandAttributes(a) => self.cancel_workflow(a, metadata),
             Attributes::ContinueAsNewWorkflowExecutionCommandAttributes(a) => self.continue_as_new(a, metadata),
-            Attributes::ProtocolMessageCommandAttributes(_) => {
-                bad(Cause::BadUpdateWorkflowExecutionMessage, "workflow updates are not served".to_owned())
-            }
+            Attributes::ProtocolMessageCommandAttributes(a) => self.place_message(&a),
             Attributes::ScheduleNexusOperationCommandAttributes(_)
             | Attributes::RequestCancelNexusOperationCommandAttributes(_) => {
                 bad(Cause::FeatureDisabled, "Nexus operations are not served".to_owned())
@@ -96,8 +108,8 @@ impl<'d, 'a> Commands<'d, 'a> {
     }
 
     /// Refuses what exceeds the payload limit by ending the run: the same payload would come with every retry.
-    fn check_size(&self, cause: Cause, field: &str, message: Option<&impl Message>) -> Carried {
-        let size = message.map_or(0, Message::encoded_len);
+    pub(super) fn check_size(&self, cause: Cause, field: &str, message: Option<&impl prost::Message>) -> Carried {
+        let size = message.map_or(0, |message| message.encoded_len());
         let limit = self.run.env().limits.blob_bytes;
         if size <= limit {
             return Ok(());
@@ -106,7 +118,7 @@ impl<'d, 'a> Commands<'d, 'a> {
         Err(BadCommand { cause, message, terminates: true })
     }
 
-    fn check_id(&self, cause: Cause, field: &str, id: &str) -> Carried {
+    pub(super) fn check_id(&self, cause: Cause, field: &str, id: &str) -> Carried {
         let limit = self.run.env().limits.id_bytes;
         if id.is_empty() {
             return bad(cause, format!("{field} is not set"));

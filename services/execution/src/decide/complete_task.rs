@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::temporal::api::common::v1::WorkerVersionStamp;
 use api::temporal::api::enums::v1::{TimeoutType, WorkflowTaskFailedCause};
 use api::temporal::api::failure::v1::failure::FailureInfo;
 use api::temporal::api::failure::v1::{Failure, ServerFailureInfo};
@@ -15,12 +16,15 @@ use super::answer::{Answer, Decision};
 use super::command::{BadCommand, Commands, Requester};
 use super::target::Target;
 use super::task::{self, Taker, TaskFailure};
+use super::update::{self, Said};
 use crate::Env;
 use crate::change::{Empty, Fact, Sticky};
 use crate::draft::RunDraft;
 use crate::duration::{from_wire, nanos};
 use crate::input::CompleteWorkflowTask;
 use crate::reply::{Rejection, TaskCompleted};
+use crate::run::Run;
+use crate::updates::UpdateEnd;
 use crate::workflow_task::WorkflowTask;
 
 pub(super) fn complete(on: Target<'_>, complete: CompleteWorkflowTask) -> Decision<'_, TaskCompleted> {
@@ -29,6 +33,9 @@ pub(super) fn complete(on: Target<'_>, complete: CompleteWorkflowTask) -> Decisi
     super::command::check_sequence(&complete.request.commands).map_err(Rejection::InvalidArgument)?;
     if is_heartbeat(&complete) && heartbeats_too_long(task, on.env) {
         return Ok(time_out_heartbeats(on, run_id, task));
+    }
+    if leaves_no_trace(before, task, &complete) {
+        return Ok(drop_task(on, complete, before, task));
     }
     let identity = complete.request.identity.clone();
     let worker_version = complete.request.worker_version_stamp.clone();
@@ -47,6 +54,10 @@ pub(super) fn complete(on: Target<'_>, complete: CompleteWorkflowTask) -> Decisi
         }
         // A close was refused for events that the worker had not seen: the next task is to find none. Of what can come, only
         // signals come without end.
+        if bad.cause == WorkflowTaskFailedCause::BadUpdateWorkflowExecutionMessage {
+            let end = |run: &mut Run| run.volatile.end_carried(task.stamp, &UpdateEnd::TaskFailed);
+            run.change_volatile(end);
+        }
         if was_closing {
             run.fact(Fact::SignalsKeptOut(Empty {}));
         }
@@ -84,7 +95,7 @@ fn heartbeats_too_long(task: &WorkflowTask, env: &Env<'_>) -> bool {
 fn time_out_heartbeats<'a>(on: Target<'a>, run_id: &str, task: &WorkflowTask) -> Answer<'a, TaskCompleted> {
     let mut draft = on.draft();
     let mut run = draft.at(run_id);
-    task::write_transient(&mut run);
+    task::write_unwritten(&mut run);
     let failures = run.failures_with_this_task();
     task::write_time_out(&mut run, task, TimeoutType::StartToClose);
     task::reschedule(&mut run, failures, Duration::ZERO);
@@ -101,7 +112,7 @@ fn try_complete<'a>(
     let CompleteWorkflowTask { request, more_wanted, .. } = complete;
     let mut draft = on.draft();
     let mut run = draft.at(run_id);
-    task::write_transient(&mut run);
+    task::write_unwritten(&mut run);
     let completed_event_id =
         run.event(Attributes::WorkflowTaskCompletedEventAttributes(WorkflowTaskCompletedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
@@ -124,26 +135,30 @@ fn try_complete<'a>(
     set_sticky(&mut run, request.sticky_attributes.as_ref());
     let who = Requester { identity: request.identity.clone(), namespace: request.namespace.clone() };
     let mut commands = Commands::new(run, completed_event_id, who);
-    for command in request.commands {
-        commands.carry_out(command)?;
-    }
+    commands.take_messages(request.messages)?;
+    request.commands.into_iter().try_for_each(|command| commands.carry_out(command))?;
+    commands.take_other_messages()?;
     let consequences = commands.follow_through();
     let (mut run, eager) = (commands.run, consequences.eager);
 
     let mut new_task = false;
     if run.is_open() {
+        // A worker that only wants more time has not looked at them yet.
+        if !heartbeat {
+            end_unprocessed(&mut run, task.stamp);
+        }
         let has_new_events = run.flush_buffered() || consequences.cancelled;
         if has_new_events || request.force_create_new_workflow_task || more_wanted {
             task::schedule(&mut run);
             if heartbeat {
                 run.fact(Fact::HeartbeatsSince(task.first_scheduled_at));
             }
-            if request.return_new_workflow_task {
-                let request_id = run.uuid();
-                let (identity, worker_version) = (request.identity, request.worker_version_stamp);
-                task::take_task(&mut run, Taker { request_id, identity, worker_version });
-                new_task = true;
-            }
+        } else {
+            task::schedule_for_updates(&mut run);
+        }
+        new_task = run.task.is_some() && request.return_new_workflow_task;
+        if new_task {
+            take_inline(&mut run, request.identity, request.worker_version_stamp);
         }
     }
     let run_id = run_id.to_owned();
@@ -152,9 +167,66 @@ fn try_complete<'a>(
         Box::new(move |next| {
             let run = next.runs[&run_id].clone();
             let eager_activities = eager.iter().filter_map(|id| run.activities.get(id)).map(Arc::clone).collect();
-            TaskCompleted { run, new_task, eager_activities }
+            TaskCompleted { run, new_task, eager_activities, reset_to: None }
         }),
     ))
+}
+
+/// The worker that has just completed a task goes on with the next one.
+fn take_inline(run: &mut RunDraft<'_, '_>, identity: String, worker_version: Option<WorkerVersionStamp>) {
+    let request_id = run.uuid();
+    task::take_task(run, Taker { request_id, identity, worker_version });
+}
+
+/// A worker has to answer all that a task carries, or it would be carried again and again.
+fn end_unprocessed(run: &mut RunDraft<'_, '_>, stamp: i64) {
+    if run.volatile.carried_by(stamp).next().is_some() {
+        run.change_volatile(|run| run.volatile.end_carried(stamp, &UpdateEnd::unprocessed()));
+    }
+}
+
+/// Whether a task was there only for updates that come to nothing: the history does without it. Not if it shows the worker
+/// anything else that it will not be shown again.
+fn leaves_no_trace(run: &Run, task: &WorkflowTask, complete: &CompleteWorkflowTask) -> bool {
+    let request = &complete.request;
+    // The events between: completed.
+    let shows_no_more = task.scheduled_event_id == run.core.previous_started_event_id + 2;
+    task.is_speculative()
+        && shows_no_more
+        && !request.force_create_new_workflow_task
+        && !complete.more_wanted
+        && request.commands.is_empty()
+        && request.messages.iter().all(|message| matches!(update::said(message), Ok(Said::Rejects(_))))
+}
+
+/// Takes the worker's answers from a task that leaves no trace.
+fn drop_task<'a>(
+    on: Target<'a>,
+    complete: CompleteWorkflowTask,
+    before: &Run,
+    task: &WorkflowTask,
+) -> Answer<'a, TaskCompleted> {
+    let CompleteWorkflowTask { request, .. } = complete;
+    let run_id = before.core.run_id.clone();
+    let mut draft = on.draft();
+    let mut run = draft.at(&run_id);
+    run.change_volatile(|run| run.task = None);
+    set_sticky(&mut run, request.sticky_attributes.as_ref());
+    update::take_rejections(&mut run, request.messages);
+    end_unprocessed(&mut run, task.stamp);
+    task::schedule_for_updates(&mut run);
+    let new_task = run.task.is_some() && request.return_new_workflow_task;
+    if new_task {
+        take_inline(&mut run, request.identity, request.worker_version_stamp);
+    }
+    let reset_to = Some(before.core.previous_started_event_id);
+    Answer::Changed(
+        draft,
+        Box::new(move |next| {
+            let run = next.runs[&run_id].clone();
+            TaskCompleted { run, new_task, eager_activities: Vec::new(), reset_to }
+        }),
+    )
 }
 
 fn set_sticky(

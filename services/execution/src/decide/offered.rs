@@ -12,6 +12,11 @@ pub(super) fn workflow_task<'a>(on: Target<'a>, offered: &TaskOffered) -> Decisi
     let Some(task) = task else { return unchanged(()) };
     let fact = match offered.outcome {
         // Sticky queues live in memory only.
+        Offered::Persisted if task.sticky_until().is_none() && task.is_speculative() => {
+            let mut draft = on.draft();
+            draft.at(&run.core.run_id).change_volatile(|run| run.keep_in_backlog());
+            return changed(draft, ());
+        }
         Offered::Persisted if task.sticky_until().is_none() => Fact::TaskBacklogged(Empty {}),
         // No worker polls the sticky queue: the same task is offered on the normal one.
         Offered::Refused => Fact::Sticky(Sticky::default()),

@@ -3,6 +3,7 @@
 use api::temporal::api::common::v1::WorkflowExecution;
 use api::temporal::api::history::v1::WorkflowExecutionSignaledEventAttributes;
 use api::temporal::api::history::v1::history_event::Attributes;
+use api::texts;
 
 use super::answer::{Decision, changed, unchanged};
 use super::target::Target;
@@ -55,8 +56,7 @@ pub(super) fn take_signal(run: &mut RunDraft<'_, '_>, signal: Signal) -> Result<
         return Ok(());
     }
     if run.task.as_ref().is_some_and(|task| task.is_started() && task.keeps_signals_out) {
-        let message = "workflow operation can not be applied because workflow is closing";
-        return Err(Rejection::NotYet(message.to_owned()));
+        return Err(Rejection::NotYet(texts::WORKFLOW_IS_CLOSING.to_owned()));
     }
     let limit = run.env().limits.signals_max;
     let buffered = run.buffered.iter().filter(|event| effect_of(event) == Effect::Signals).count() as i64;

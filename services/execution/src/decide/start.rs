@@ -18,6 +18,7 @@ use super::close::NextRun;
 use super::signal::take_signal;
 use super::target::Target;
 use super::task::{self, Taker};
+use super::update;
 use crate::chain::{ChainMove, Current};
 use crate::change::Fact;
 use crate::command_checks::text_payloads;
@@ -49,6 +50,13 @@ pub(super) fn start(on: Target<'_>, start: Start) -> Decision<'_, Started> {
         return begin_chain(on, start);
     }
     if chain.current_status == Status::Running as i32 {
+        // An update that the run knows is asked again, whatever the policy says of a start.
+        if let Some(update) = &start.update
+            && let Some(run) = workflow.current()
+            && update::is_under_way(run, update.id())
+        {
+            return unchanged(Started { run: run.clone(), started: false, eager: false, signalled: false });
+        }
         return conflict(on, start);
     }
     match reuse_policy(&start) {
@@ -116,6 +124,9 @@ fn use_existing(on: Target<'_>, start: Start) -> Decision<'_, Started> {
     let mut draft = on.draft();
     let mut run = draft.at(&run_id);
     let signalled = start.signal.is_some();
+    if let Some(update) = start.update {
+        update::admit(&mut run, update)?;
+    }
     if let Some(signal) = start.signal {
         take_signal(&mut run, signal)?;
         // A signal-with-start ends a start delay; cron and retry backoffs stay.
@@ -160,7 +171,7 @@ fn already_started(chain: &Chain, env: &Env<'_>, policy: &str) -> Rejection {
 /// Begins a new chain with the run `run_id`.
 fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Decision<'_, Started> {
     let kind = start.kind();
-    let Start { mut request, parent, signal } = start;
+    let Start { mut request, parent, signal, update } = start;
     let metadata = EventMetadata {
         user_metadata: request.user_metadata.take(),
         links: std::mem::take(&mut request.links),
@@ -190,6 +201,9 @@ fn begin(mut draft: Draft<'_>, start: Start, run_id: String) -> Decision<'_, Sta
         debug_assert!(taken.is_ok());
     }
     task::wake_workflow(&mut run);
+    if let Some(update) = update {
+        update::admit(&mut run, update)?;
+    }
     if eager {
         let request_id = run.uuid();
         task::take_task(&mut run, Taker { request_id, identity, worker_version: None });

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::temporal::api::common::v1::WorkerVersionStamp;
-use api::temporal::api::enums::v1::{SuggestContinueAsNewReason, TaskQueueKind, TimeoutType, WorkflowTaskFailedCause};
+use api::temporal::api::enums::v1::{SuggestContinueAsNewReason, TimeoutType, WorkflowTaskFailedCause};
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::{
     WorkflowExecutionTerminatedEventAttributes, WorkflowTaskFailedEventAttributes,
     WorkflowTaskScheduledEventAttributes, WorkflowTaskStartedEventAttributes, WorkflowTaskTimedOutEventAttributes,
 };
-use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::texts;
 
 use super::answer::{Decision, changed, changed_run, unchanged};
@@ -25,7 +24,7 @@ use crate::input::{FailWorkflowTask, StartTask};
 use crate::reply::{Rejection, TaskTaken};
 use crate::run::Run;
 use crate::transient::transient_events;
-use crate::workflow_task::{TaskStart, WorkflowTask, delay_of_attempt, timeout_of_attempt};
+use crate::workflow_task::{SpeculativeStage, TaskKind, TaskStart, WorkflowTask, delay_of_attempt, timeout_of_attempt};
 
 /// Who ends things when the server does.
 pub(super) const SERVER_IDENTITY: &str = "history-service";
@@ -58,27 +57,53 @@ fn schedule_attempt(run: &mut RunDraft<'_, '_>, attempt: i32, backoff: Duration)
         run.fact(Fact::TransientScheduled(scheduled));
         return;
     }
-    let is_sticky = !run.core.sticky_queue.is_empty();
     let attributes = WorkflowTaskScheduledEventAttributes {
-        task_queue: Some(if is_sticky { sticky_task_queue(run) } else { run.normal_task_queue() }),
+        task_queue: Some(run.next_task_queue()),
         start_to_close_timeout: Some(to_wire(timeout)),
         attempt,
     };
     run.event(Attributes::WorkflowTaskScheduledEventAttributes(attributes));
 }
 
-fn sticky_task_queue(run: &Run) -> TaskQueue {
-    let normal_name = run.task_queue_name().to_owned();
-    TaskQueue { name: run.core.sticky_queue.clone(), kind: TaskQueueKind::Sticky as i32, normal_name }
+/// Has updates that wait looked at, if no task is there to carry them: by one that leaves no trace if they come to nothing.
+pub(super) fn schedule_for_updates(run: &mut RunDraft<'_, '_>) {
+    let is_wanted = run.is_open() && run.task.is_none() && run.core.first_task_at == 0;
+    if !is_wanted || run.volatile.admitted.is_empty() {
+        return;
+    }
+    if run.core.task_failures > 0 {
+        return schedule(run);
+    }
+    let at = run.now().nanos();
+    let stage = if run.core.sticky_queue.is_empty() {
+        SpeculativeStage::Offerable
+    } else {
+        SpeculativeStage::Sticky { until: at.saturating_add(run.core.sticky_timeout_nanos) }
+    };
+    let timeout = timeout_of_attempt(run.timeouts().task, 1, run.env().limits.workflow_task_backoff_max);
+    let task = WorkflowTask {
+        scheduled_event_id: run.core.next_event_id,
+        attempt: 1,
+        stamp: run.draft().speculative_stamp(),
+        scheduled_at: at,
+        first_scheduled_at: at,
+        timeout_nanos: nanos(timeout),
+        keeps_signals_out: false,
+        kind: TaskKind::Speculative(stage),
+    };
+    run.change_volatile(|run| run.task = Some(task));
 }
 
 /// Why and whether the worker should continue as new.
 fn hints(run: &Run, env: &Env<'_>) -> Vec<i32> {
     let size = run.core.history_bytes >= env.limits.history_hint_bytes;
     let count = run.last_event_id() >= env.limits.history_hint_events;
+    let updates = run.accepted_updates.len() + run.completed_updates.len() + run.volatile.admitted.len();
+    let updates = updates * 10 >= env.limits.updates_max * 9;
     let reasons = [
         (size, SuggestContinueAsNewReason::HistorySizeTooLarge),
         (count, SuggestContinueAsNewReason::TooManyHistoryEvents),
+        (updates, SuggestContinueAsNewReason::TooManyUpdates),
     ];
     reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason as i32).collect()
 }
@@ -112,7 +137,8 @@ pub(super) struct Taker {
 pub(super) fn take_task(run: &mut RunDraft<'_, '_>, taker: Taker) {
     let Taker { request_id, identity, worker_version } = taker;
     let next = run.core.next_event_id;
-    if run.task.as_ref().is_some_and(|task| task.is_transient() && task.scheduled_event_id != next) {
+    let is_overtaken = |task: &WorkflowTask| task.is_transient() && task.scheduled_event_id != next;
+    if run.task.as_ref().is_some_and(is_overtaken) {
         let attributes = WorkflowTaskScheduledEventAttributes {
             task_queue: Some(run.normal_task_queue()),
             start_to_close_timeout: Some(to_wire(run.timeouts().task)),
@@ -120,9 +146,12 @@ pub(super) fn take_task(run: &mut RunDraft<'_, '_>, taker: Taker) {
         };
         run.event(Attributes::WorkflowTaskScheduledEventAttributes(attributes));
     }
-    let Some(task) = &run.task else { return };
+    let Some(task) = run.task.clone() else { return };
+    if !run.volatile.admitted.is_empty() {
+        run.change_volatile(|run| run.volatile.carry(task.stamp));
+    }
     let reasons = hints(run, run.env());
-    if task.is_transient() {
+    if !task.is_written() {
         let start = TaskStart {
             // Its scheduled event, which is not written yet, is no later.
             at: run.now().nanos().max(task.scheduled_at),
@@ -132,7 +161,11 @@ pub(super) fn take_task(run: &mut RunDraft<'_, '_>, taker: Taker) {
             history_size_bytes: run.core.history_bytes,
             worker_version,
         };
-        run.fact(Fact::TransientStarted(start));
+        if task.is_speculative() {
+            run.change_volatile(|run| run.begin_task(start));
+        } else {
+            run.fact(Fact::TransientStarted(start));
+        }
     } else {
         let attributes = WorkflowTaskStartedEventAttributes {
             scheduled_event_id: task.scheduled_event_id,
@@ -156,9 +189,10 @@ pub(super) fn started_task(on: Target<'_>, id: TaskRef) -> Result<(&Arc<Run>, &W
     Ok((run, task.ok_or_else(gone)?))
 }
 
-/// Writes the events of a transient attempt, now that it counts, as the worker was shown them: the time of its started
+/// Writes the events of a task that is not written, now that it counts, as the worker was shown them: the time of its started
 /// event is what the workflow took for the time.
-pub(super) fn write_transient(run: &mut RunDraft<'_, '_>) {
+pub(super) fn write_unwritten(run: &mut RunDraft<'_, '_>) {
+    run.write_speculative();
     for event in transient_events(run) {
         run.append(event);
     }

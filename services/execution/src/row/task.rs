@@ -56,8 +56,8 @@ struct StartRow {
 }
 
 impl TaskRow {
-    /// For the table.
-    pub(super) fn of(task: &WorkflowTask) -> Self {
+    /// For the table; `None` for a task that only memory has.
+    pub(super) fn of(task: &WorkflowTask) -> Option<Self> {
         let stage = match task.kind.clone() {
             TaskKind::Written(WrittenStage::Sticky { until }) => StageRow::Sticky(until),
             TaskKind::Written(WrittenStage::Offerable) => StageRow::Offerable(Empty {}),
@@ -69,8 +69,9 @@ impl TaskRow {
             TaskKind::Transient(TransientStage::Offerable) => StageRow::TransientOfferable(Empty {}),
             TaskKind::Transient(TransientStage::Backlogged) => StageRow::TransientBacklogged(Empty {}),
             TaskKind::Transient(TransientStage::Started(start)) => StageRow::TransientStarted(start),
+            TaskKind::Speculative(_) => return None,
         };
-        Self {
+        Some(Self {
             scheduled_event_id: task.scheduled_event_id,
             attempt: task.attempt,
             stamp: task.stamp,
@@ -79,7 +80,7 @@ impl TaskRow {
             timeout_nanos: task.timeout_nanos,
             keeps_signals_out: task.keeps_signals_out,
             stage: Some(stage),
-        }
+        })
     }
 
     /// From the table.

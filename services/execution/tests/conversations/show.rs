@@ -1,7 +1,8 @@
 //! The state, in short: what is pending, what is owed, when to wake up.
 
 use execution::{
-    Activity, ActivityState, Obligation, Run, Workflow, activity_state, next_wake_up, obligation, obligations,
+    Activity, ActivityState, Obligation, Run, TaskKind, UpdateState, Workflow, activity_state, next_wake_up,
+    obligation, obligations,
 };
 
 use crate::world::since_start;
@@ -21,8 +22,12 @@ fn of_run(run: &Run) -> Vec<String> {
     let mut parts = vec![format!("{} is {:?}, {} events", run.core.run_id, run.status(), run.last_event_id())];
     if let Some(task) = &run.task {
         let state = if task.is_started() { "started" } else { "scheduled" };
-        let transient = if task.is_transient() { " transient" } else { "" };
-        let mut text = format!("{transient} task {} {state}, attempt {}", task.scheduled_event_id, task.attempt);
+        let kind = match &task.kind {
+            TaskKind::Written(_) => "",
+            TaskKind::Transient(_) => " transient",
+            TaskKind::Speculative(_) => " speculative",
+        };
+        let mut text = format!("{kind} task {} {state}, attempt {}", task.scheduled_event_id, task.attempt);
         if let Some(until) = task.sticky_until() {
             text += &format!(", sticky until {}", since_start(until.nanos()));
         }
@@ -59,6 +64,21 @@ fn of_run(run: &Run) -> Vec<String> {
         let buffered = if attached.event_id == 0 { " (buffered)" } else { "" };
         format!("request {} attached by event {}{buffered}", attached.request_id, attached.event_id)
     }));
+    let volatile = &run.volatile;
+    let ended = volatile.ended.iter().map(|ended| &ended.id);
+    let in_memory = volatile.admitted.iter().map(|admitted| &admitted.id).chain(ended).map(String::as_str);
+    for id in run.completed_updates.keys().chain(run.accepted_updates.keys()).chain(in_memory) {
+        let state = match run.update(id) {
+            None => "is unknown".to_owned(),
+            Some(UpdateState::Admitted) => "is admitted".to_owned(),
+            Some(UpdateState::Accepted) => "is accepted".to_owned(),
+            Some(UpdateState::Abandoned) => "is abandoned".to_owned(),
+            Some(UpdateState::Completed(event)) => format!("is completed by event {event}"),
+            Some(UpdateState::Rejected(failure)) => format!("is rejected: {}", failure.message),
+            Some(UpdateState::TaskFailed) => "has failed with its task".to_owned(),
+        };
+        parts.push(format!("update {id} {state}"));
+    }
     if !run.buffered.is_empty() {
         parts.push(format!("buffered: {}", run.buffered.len()));
     }

@@ -1,16 +1,21 @@
 //! What can be said to a workflow, line by line:
 //!
 //! ```text
-//! start | signal NAME | cancel | terminate | reset-sticky | read        by callers
+//! start | signal NAME | update ID | cancel | terminate | reset-sticky | read        by callers
 //! poll | complete + COMMAND + COMMAND | fail-task                       by workflow workers
+//! complete + accept ID + respond ID + reject ID                         the same, of updates
 //! take A | done A | failed A | canceled A | heartbeat A                 by activity workers, of activity A
 //! persisted | refused                                                        by matching, of the workflow task
 //! persisted-activity A                                                       by matching
 //! child-started C as=RUN | child-not-started C | child-closed C completed | child-released C | parent-notified
 //! signalled EVENT | not-signalled EVENT | cancel-asked EVENT | cancel-not-asked EVENT
-//! wait 5s | clock 5s | limits blob=100 | show                           the world
+//! wait 5s | clock 5s | limits blob=100 | crash | show                           the world
 //! ```
 
+use std::sync::Arc;
+
+use api::temporal::api::command::v1::command::Attributes as CommandAttributes;
+use api::temporal::api::command::v1::{Command, ProtocolMessageCommandAttributes};
 use api::temporal::api::common::v1::link::{BatchJob, Variant};
 use api::temporal::api::common::v1::{
     Link, Memo, MeteringMetadata, SearchAttributes, WorkerVersionStamp, WorkflowExecution, WorkflowType,
@@ -23,8 +28,11 @@ use api::temporal::api::enums::v1::{
 };
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::*;
+use api::temporal::api::protocol::v1::Message;
 use api::temporal::api::sdk::v1::WorkflowTaskCompletedMetadata;
 use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
+use api::temporal::api::update::v1::outcome::Value;
+use api::temporal::api::update::v1::{Acceptance, Input as UpdateInput, Meta, Outcome, Rejection, Request, Response};
 use api::temporal::api::workflow::v1::OnConflictOptions;
 use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
@@ -33,9 +41,10 @@ use execution::{
     ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, CancelActivity, ChildClosed, ChildReleased,
     ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested, ExternalSignalled, FailActivity,
     FailWorkflowTask, Heartbeat, Input, Offered, Parent, ParentNotified, Read, RequestCancel, ResetSticky, Signal,
-    Start, StartActivity, StartTask, StartWorkflowTask, TaskOffered, Terminate, WorkflowTaskOffered,
+    Start, StartActivity, StartTask, StartWorkflowTask, TaskOffered, Terminate, Update, WorkflowTaskOffered,
 };
 use ids::TaskRef;
+use prost::Message as _;
 
 use crate::commands::{command, failure};
 use crate::words::Words;
@@ -58,6 +67,10 @@ pub fn input<'a>(world: &World, words: &Words, commands: impl Iterator<Item = &'
                 ..RequestCancel::default()
             };
             Input::new(run_id, cancel)
+        }
+        "update" => {
+            let first_execution_run_id = words.get("first").map(|name| world.run_id(name)).unwrap_or_default();
+            Input::new(run_id, Update { first_execution_run_id, ..update(words, words.name()?) })
         }
         "terminate" => {
             let terminate = Terminate {
@@ -129,7 +142,8 @@ fn start(words: &Words) -> Result<Start, String> {
         root: execution("root/root-run"),
     });
     let signal = words.get("signal").map(|name| Signal { request_id: words.text("request"), ..signal(words, name) });
-    Ok(Start { request, parent, signal })
+    let update = words.get("update").map(|id| update(words, id));
+    Ok(Start { request, parent, signal, update })
 }
 
 fn link(job_id: &str) -> Link {
@@ -146,6 +160,63 @@ fn signal(words: &Words, name: &str) -> Signal {
         child_only: words.flag("child-only"),
         ..Signal::default()
     }
+}
+
+fn update(words: &Words, id: &str) -> Update {
+    let request = Request {
+        meta: Some(Meta { update_id: id.to_owned(), identity: "caller".to_owned() }),
+        input: Some(UpdateInput { name: words.text("name"), args: words.payloads("input"), ..UpdateInput::default() }),
+        ..Request::default()
+    };
+    Update { request: Arc::new(request), ..Update::default() }
+}
+
+/// A worker's answer to an update, and the command that gives it its place.
+fn answer_to_update(text: &str) -> Result<(Option<Message>, Option<Command>), String> {
+    let words = Words::read(text);
+    let of_type = |name: &str, value: Vec<u8>| {
+        Some(prost_types::Any { type_url: format!("type.googleapis.com/temporal.api.update.v1.{name}"), value })
+    };
+    let (id, kind, body) = match words.verb.as_str() {
+        "accept" => {
+            let id = words.name()?;
+            let acceptance = Acceptance {
+                accepted_request_message_id: format!("{id}/request"),
+                accepted_request_sequencing_event_id: words.number("after")?.unwrap_or_default(),
+                accepted_request: words.flag("whole").then(|| (*update(&words, id).request).clone()),
+            };
+            (id, "accept", of_type("Acceptance", acceptance.encode_to_vec()))
+        }
+        "reject" => {
+            let failure = Some(failure(&words)?);
+            (
+                words.name()?,
+                "reject",
+                of_type("Rejection", Rejection { failure, ..Rejection::default() }.encode_to_vec()),
+            )
+        }
+        "respond" => {
+            let value = match words.payloads("result") {
+                Some(result) => Value::Success(result),
+                None => Value::Failure(failure(&words)?),
+            };
+            let meta = Some(Meta { update_id: words.name()?.to_owned(), identity: "caller".to_owned() });
+            let response = Response { meta, outcome: Some(Outcome { value: Some(value) }) };
+            (words.name()?, "complete", of_type("Response", response.encode_to_vec()))
+        }
+        "place" => {
+            let attributes = ProtocolMessageCommandAttributes { message_id: words.name()?.to_owned() };
+            let attributes = Some(CommandAttributes::ProtocolMessageCommandAttributes(attributes));
+            return Ok((None, Some(Command { attributes, ..Command::default() })));
+        }
+        _ => return Ok((None, Some(command(text)?))),
+    };
+    let id = id.to_owned();
+    let message = Message { id: format!("{id}/{kind}"), protocol_instance_id: id, body, ..Message::default() };
+    let has_place = kind != "reject" && !words.flag("unplaced");
+    let attributes = ProtocolMessageCommandAttributes { message_id: message.id.clone() };
+    let attributes = Some(CommandAttributes::ProtocolMessageCommandAttributes(attributes));
+    Ok((Some(message), has_place.then_some(Command { attributes, ..Command::default() })))
 }
 
 /// `workflow/run`.
@@ -179,9 +250,12 @@ fn workflow_worker<'a>(world: &World, words: &Words, commands: impl Iterator<Ite
                 worker_task_queue: Some(TaskQueue { name: name.to_owned(), ..TaskQueue::default() }),
                 schedule_to_start_timeout: Some(prost_types::Duration { seconds: 5, nanos: 0 }),
             });
+            let said = commands.map(answer_to_update).collect::<Result<Vec<_>, _>>()?;
+            let (messages, commands): (Vec<_>, Vec<_>) = said.into_iter().unzip();
             let request = RespondWorkflowTaskCompletedRequest {
                 namespace: "default".to_owned(),
-                commands: commands.map(command).collect::<Result<_, _>>()?,
+                commands: commands.into_iter().flatten().collect(),
+                messages: messages.into_iter().flatten().collect(),
                 identity: worker,
                 sticky_attributes,
                 return_new_workflow_task: words.flag("return-new"),

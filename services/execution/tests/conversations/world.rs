@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::temporal::api::protocol::v1::message::SequencingId;
 use execution::{
     ActivityTaken, Change, Env, HeartbeatNoted, Input, Limits, Rejection, Reply, Run, Signalled, Started,
     TaskCompleted, TaskTaken, WakeUp, Workflow, decide, invariants, needs, next_wake_up,
@@ -67,6 +68,11 @@ impl World {
                 self.limit(&words)?;
                 Vec::new()
             }
+            // The process ends, and the workflow is loaded from what is durable.
+            "crash" => {
+                self.workflow = durable(&self.workflow);
+                Vec::new()
+            }
             "show" => show::everything(&self.workflow, &self.runs),
             _ => {
                 let input = speech::input(self, &words, parts)?;
@@ -85,6 +91,9 @@ impl World {
         set(&mut limits.request_ids_max, "requests")?;
         set(&mut limits.id_bytes, "ids")?;
         set(&mut limits.fairness_key_bytes, "fairness")?;
+        set(&mut limits.updates_in_flight_max, "updates-in-flight")?;
+        set(&mut limits.updates_max, "updates")?;
+        set(&mut limits.updates_admitted_max_bytes, "updates-bytes")?;
         set(&mut limits.state_max_bytes, "state")?;
         set(&mut limits.closing_max_bytes, "closing")?;
         let set = |limit: &mut i64, key: &str| words.number(key).map(|number| *limit = number.unwrap_or(*limit));
@@ -127,6 +136,7 @@ impl World {
             namespace_id: "namespace-id",
             workflow_id: "wf",
         };
+        let before = self.workflow.clone();
         let transition = match decide(&self.workflow, input, &env) {
             Ok(transition) => transition,
             Err(rejection) => return vec![format!("refused: {rejection:?}")],
@@ -136,8 +146,13 @@ impl World {
             self.folded.apply(&change).expect("a change applies");
         }
         self.workflow = transition.next;
+        let has_changed = self.workflow != before;
+        assert!(
+            !has_changed || transition.is_volatile || !transition.changes.is_empty(),
+            "a change that is not reported"
+        );
         self.workflow.absent.clear();
-        assert_eq!(self.folded, self.workflow, "the changes make something else");
+        assert_eq!(self.folded, durable(&self.workflow), "the changes make something else");
         invariants(&self.workflow).expect("the invariants hold");
         self.meet_runs();
         let mut lines = self.answer(&transition.reply);
@@ -175,8 +190,9 @@ impl World {
             Reply::TaskTaken(TaskTaken::Started(run)) => vec![self.take_task(run)],
             Reply::ActivityTaken(ActivityTaken::Started { activity, .. }) => vec![show::attempt(activity)],
             Reply::TaskTaken(TaskTaken::Stale) | Reply::ActivityTaken(ActivityTaken::Stale) => vec!["stale".to_owned()],
-            Reply::TaskCompleted(TaskCompleted { run, new_task, eager_activities }) => {
+            Reply::TaskCompleted(TaskCompleted { run, new_task, eager_activities, reset_to }) => {
                 let mut lines: Vec<_> = eager_activities.iter().map(|activity| show::attempt(activity)).collect();
+                lines.extend(reset_to.map(|event| format!("left no trace: go on from {event}")));
                 if *new_task {
                     lines.push(self.take_task(run));
                 }
@@ -191,10 +207,15 @@ impl World {
     fn take_task(&mut self, run: &Run) -> String {
         let Some(task) = &run.task else { return "no task".to_owned() };
         self.task = (run.core.run_id.clone(), task.id());
-        let transient = if task.is_transient() { ", not in the history" } else { "" };
+        let unwritten = if task.is_written() { "" } else { ", not in the history" };
+        let messages = execution::update_messages(run).into_iter().map(|message| {
+            let Some(SequencingId::EventId(event)) = message.sequencing_id else { panic!("a message has no place") };
+            format!(", carries {} after {event}", message.id)
+        });
+        let messages: String = messages.collect();
         let (scheduled, started, attempt) =
             (task.scheduled_event_id, task.started_event_id().unwrap_or(0), task.attempt);
-        format!("task {scheduled}, started as {started}, attempt {attempt}{transient}")
+        format!("task {scheduled}, started as {started}, attempt {attempt}{unwritten}{messages}")
     }
 
     /// The events that have not been shown, run by run in the order of their birth.
@@ -249,6 +270,12 @@ impl World {
         }
         named + rest
     }
+}
+
+/// What is left when memory is lost.
+fn durable(workflow: &Workflow) -> Workflow {
+    let runs = workflow.runs.values().map(|run| Arc::new(run.durable())).collect();
+    Workflow { runs, ..workflow.clone() }
 }
 
 fn next_uuid(text: &str) -> Option<(&str, &str, &str)> {

@@ -179,6 +179,8 @@ fn nothing_unheard(run: &Run) -> Result<(), String> {
                 | A::MarkerRecordedEventAttributes(_)
                 | A::UpsertWorkflowSearchAttributesEventAttributes(_)
                 | A::WorkflowPropertiesModifiedEventAttributes(_)
+                | A::WorkflowExecutionUpdateAcceptedEventAttributes(_)
+                | A::WorkflowExecutionUpdateCompletedEventAttributes(_)
                 | A::WorkflowExecutionOptionsUpdatedEventAttributes(_),
             ) => {}
             _ => return Err(format!("no task will bring event {} to a worker", event.event_id)),

@@ -43,6 +43,8 @@ enum Begun {
     },
     Signal,
     Cancel,
+    /// Workflow code answers it whenever it likes, or never.
+    Update,
 }
 
 impl Histories {
@@ -102,13 +104,15 @@ impl Histories {
             .chain(run.cancels.keys())
             .copied()
             .chain(timers)
+            .chain(run.accepted_updates.values().map(|update| update.accepted_event_id))
             .collect();
         if begun == pending { Ok(()) } else { Err(format!("begun: {begun:?}, pending: {pending:?} in {run:?}")) }
     }
 
     /// Everything that this run began has ended.
     pub fn all_has_ended(&self, run_id: &str) -> Result<(), String> {
-        let begun = self.runs.get(run_id).map(|history| history.begun.clone()).unwrap_or_default();
+        let mut begun = self.runs.get(run_id).map(|history| history.begun.clone()).unwrap_or_default();
+        begun.retain(|_, begun| *begun != Begun::Update);
         if begun.is_empty() { Ok(()) } else { Err(format!("never ended: {begun:?}")) }
     }
 }
@@ -162,6 +166,7 @@ impl History {
             }
             A::SignalExternalWorkflowExecutionInitiatedEventAttributes(_) => Some(Begun::Signal),
             A::RequestCancelExternalWorkflowExecutionInitiatedEventAttributes(_) => Some(Begun::Cancel),
+            A::WorkflowExecutionUpdateAcceptedEventAttributes(_) => Some(Begun::Update),
             _ => None,
         };
         if let A::ChildWorkflowExecutionStartedEventAttributes(started) = attributes {
@@ -210,6 +215,8 @@ impl History {
             A::TimerStartedEventAttributes(a) => {
                 ("timer", vec![(a.workflow_task_completed_event_id, "task completed")])
             }
+            A::WorkflowExecutionUpdateAcceptedEventAttributes(_) => ("accepted", vec![]),
+            A::WorkflowExecutionUpdateCompletedEventAttributes(a) => ("other", vec![(a.accepted_event_id, "accepted")]),
             A::TimerFiredEventAttributes(a) => ("other", vec![(a.started_event_id, "timer")]),
             A::TimerCanceledEventAttributes(a) => ("other", vec![(a.started_event_id, "timer")]),
             A::StartChildWorkflowExecutionInitiatedEventAttributes(a) => {
@@ -258,6 +265,7 @@ fn ended_by(attributes: &A) -> Option<i64> {
         A::ExternalWorkflowExecutionSignaledEventAttributes(a) => a.initiated_event_id,
         A::RequestCancelExternalWorkflowExecutionFailedEventAttributes(a) => a.initiated_event_id,
         A::ExternalWorkflowExecutionCancelRequestedEventAttributes(a) => a.initiated_event_id,
+        A::WorkflowExecutionUpdateCompletedEventAttributes(a) => a.accepted_event_id,
         _ => return None,
     })
 }

@@ -26,6 +26,7 @@ pub fn from_events_alone(run: &Run) -> Result<(), String> {
 }
 
 fn known_from_events(run: &Run) -> Run {
+    let run = &run.durable();
     let mut known = run.clone();
     known.batches.clear();
     let core = &run.core;

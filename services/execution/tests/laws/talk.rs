@@ -1,6 +1,10 @@
 //! What is said next, by looking at the state: answers to what is owed, work of workers, words of callers; now and then
 //! about the wrong run, the wrong event, the wrong attempt.
 
+use std::sync::Arc;
+
+use api::temporal::api::command::v1::command::Attributes as CommandAttributes;
+use api::temporal::api::command::v1::{Command, ProtocolMessageCommandAttributes};
 use api::temporal::api::common::v1::{WorkflowExecution, WorkflowType};
 use api::temporal::api::enums::v1::{
     CancelExternalWorkflowExecutionFailedCause, SignalExternalWorkflowExecutionFailedCause,
@@ -8,7 +12,10 @@ use api::temporal::api::enums::v1::{
 };
 use api::temporal::api::history::v1::history_event::Attributes;
 use api::temporal::api::history::v1::*;
+use api::temporal::api::protocol::v1::Message;
 use api::temporal::api::taskqueue::v1::{StickyExecutionAttributes, TaskQueue};
+use api::temporal::api::update::v1::outcome::Value;
+use api::temporal::api::update::v1::{Acceptance, Input as UpdateInput, Meta, Outcome, Rejection, Request, Response};
 use api::temporal::api::workflow::v1::OnConflictOptions;
 use api::temporal::api::workflowservice::v1::{
     RespondWorkflowTaskCompletedRequest, RespondWorkflowTaskFailedRequest, StartWorkflowExecutionRequest,
@@ -18,9 +25,11 @@ use execution::{
     ChildClosed, ChildReleased, ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested,
     ExternalSignalled, FailActivity, FailWorkflowTask, Heartbeat, Input, Obligation, Offered, Parent, ParentNotified,
     Read, RequestCancel, ResetSticky, Run, RunRef, Signal, Start, StartActivity, StartTask, StartWorkflowTask,
-    TaskOffer, TaskOffered, Terminate, WakeUp, Workflow, WorkflowTaskOffered, activity_state, obligation, obligations,
+    TaskOffer, TaskOffered, Terminate, Update, WakeUp, Workflow, WorkflowTaskOffered, activity_state, obligation,
+    obligations,
 };
 use ids::TaskRef;
+use prost::Message as _;
 
 use crate::commands::{commands, duration, failure, id, payloads, retry_policy, sound_duration};
 use crate::dice::Dice;
@@ -34,7 +43,8 @@ pub fn next(workflow: &Workflow, dice: &mut Dice) -> Option<Input> {
         7 => cancel(workflow, dice),
         8 if dice.percent(30) => terminate(workflow, dice),
         8 => Input::new(run_id(workflow, dice), ResetSticky),
-        9 => Input::new(run_id(workflow, dice), Read),
+        9 if dice.percent(30) => Input::new(run_id(workflow, dice), Read),
+        9 => Input::new(run_id(workflow, dice), update(dice)),
         10..46 => answer(workflow, dice)?,
         46..70 => workflow_worker(current?, dice)?,
         70..88 => activity_worker(current?, dice)?,
@@ -77,7 +87,7 @@ pub fn start(dice: &mut Dice, open: bool) -> Start {
         initiated_event_id: 5,
         root: parent(),
     });
-    Start { request, parent, signal: dice.maybe(25, signal) }
+    Start { request, parent, signal: dice.maybe(25, signal), update: dice.maybe(20, update) }
 }
 
 fn parent() -> WorkflowExecution {
@@ -97,6 +107,63 @@ fn signal(dice: &mut Dice) -> Signal {
         child_only: dice.percent(10),
         ..Signal::default()
     }
+}
+
+fn update(dice: &mut Dice) -> Update {
+    let meta = Some(Meta { update_id: format!("update-{}", dice.below(20)), identity: "caller".to_owned() });
+    let input = Some(UpdateInput { name: id(dice), args: dice.maybe(50, payloads), ..UpdateInput::default() });
+    let first_execution_run_id = if dice.percent(3) { "nowhere".to_owned() } else { String::new() };
+    Update { first_execution_run_id, request: Arc::new(Request { meta, input, ..Request::default() }) }
+}
+
+/// What a worker says of the updates that its task carries, and of those that it has accepted: mostly each once, and most with a
+/// place among the commands.
+fn answers_to_updates(dice: &mut Dice, run: &Run, commands: &mut Vec<Command>) -> Vec<Message> {
+    let any = |name: &str, value: Vec<u8>| {
+        Some(prost_types::Any { type_url: format!("type.googleapis.com/temporal.api.update.v1.{name}"), value })
+    };
+    let mut messages = Vec::new();
+    let mut say = |dice: &mut Dice, id: &str, verb: &str, body| {
+        let message =
+            Message { id: format!("{id}/{verb}"), protocol_instance_id: id.to_owned(), body, ..Message::default() };
+        if verb != "reject" && dice.percent(80) {
+            let place = ProtocolMessageCommandAttributes { message_id: message.id.clone() };
+            let attributes = Some(CommandAttributes::ProtocolMessageCommandAttributes(place));
+            let at = if dice.percent(50) { messages.len().min(commands.len()) } else { commands.len() };
+            let closing = commands.len().saturating_sub(1);
+            // Nothing follows a command that closes the run.
+            commands.insert(at.min(closing), Command { attributes, ..Command::default() });
+        }
+        messages.push(message);
+    };
+    let mut accepted: Vec<String> = run.accepted_updates.keys().map(str::to_owned).collect();
+    for carried in execution::update_messages(run) {
+        let id = carried.protocol_instance_id;
+        match dice.below(10) {
+            0..5 => {
+                let accepted_request = dice.maybe(30, |_| Request::default());
+                let acceptance = Acceptance { accepted_request, ..Acceptance::default() };
+                say(dice, &id, "accept", any("Acceptance", acceptance.encode_to_vec()));
+                accepted.push(id);
+            }
+            5..9 => {
+                let rejection = Rejection { failure: dice.maybe(90, failure), ..Rejection::default() };
+                say(dice, &id, "reject", any("Rejection", rejection.encode_to_vec()));
+            }
+            _ => {}
+        }
+    }
+    for id in accepted {
+        if dice.percent(40) {
+            let value = dice.maybe(90, payloads).map(Value::Success);
+            let response = Response { outcome: Some(Outcome { value }), ..Response::default() };
+            say(dice, &id, "complete", any("Response", response.encode_to_vec()));
+        }
+    }
+    if dice.percent(2) {
+        say(dice, "unknown", "accept", any("Acceptance", Acceptance::default().encode_to_vec()));
+    }
+    messages
 }
 
 fn run_id(workflow: &Workflow, dice: &mut Dice) -> String {
@@ -230,9 +297,12 @@ fn workflow_worker(run: &Run, dice: &mut Dice) -> Option<Input> {
         worker_task_queue: Some(TaskQueue { name: "sticky-1".to_owned(), ..TaskQueue::default() }),
         schedule_to_start_timeout: dice.maybe(90, duration),
     });
+    let mut commands = if run.volatile.admitted.is_empty() || dice.percent(40) { commands(dice, run) } else { vec![] };
+    let messages = answers_to_updates(dice, run, &mut commands);
     let request = RespondWorkflowTaskCompletedRequest {
         namespace: "default".to_owned(),
-        commands: commands(dice, run),
+        commands,
+        messages,
         identity: "worker-1".to_owned(),
         sticky_attributes,
         return_new_workflow_task: dice.percent(20),
@@ -295,8 +365,10 @@ fn child_closes(run: &Run, dice: &mut Dice) -> Option<Input> {
 
 /// The child that this event initiated closes.
 pub fn closed(run: &Run, initiated_event_id: i64, outcome: Attributes) -> Input {
-    let workflow_id = run.children[&initiated_event_id].initiated.workflow_id.clone();
-    let child = WorkflowExecution { workflow_id, run_id: child_run(initiated_event_id) };
+    let child = &run.children[&initiated_event_id];
+    // A start that was reported of another child gave it another run.
+    let run_id = if child.is_started() { child.run_id.clone() } else { child_run(initiated_event_id) };
+    let child = WorkflowExecution { workflow_id: child.initiated.workflow_id.clone(), run_id };
     Input::new(run.core.run_id.as_str(), ChildClosed { initiated_event_id, child, outcome })
 }
 
@@ -316,6 +388,7 @@ fn distorted(mut input: Input, dice: &mut Dice) -> Input {
         Ask::Signal(_) | Ask::Terminate(_) | Ask::ParentNotified(_) | Ask::Read(_) | Ask::ResetSticky(_) => {
             input.run = nowhere();
         }
+        Ask::Update(update) => update.first_execution_run_id = "nowhere".to_owned(),
         Ask::RequestCancel(cancel) => cancel.first_execution_run_id = "nowhere".to_owned(),
         Ask::StartWorkflowTask(_) | Ask::StartActivity(_) | Ask::CompleteWorkflowTask(_) | Ask::FailWorkflowTask(_)
             if which == 0 =>

@@ -1,6 +1,6 @@
 //! One workflow ID in memory, in its table and in its log; the clock; and the laws that are looked at after every step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use bytes::Bytes;
 use execution::{
     ActivitySelector, ActivityState, ActivityTaken, Ask, Chain, ChainRow, Change, CompleteActivity,
     CompleteWorkflowTask, Env, Input, Limits, Rejection, Reply, Run, RunRow, Started, TaskCompleted, TaskTaken,
-    Transition, WakeUp, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligation, obligations,
+    Transition, UpdateState, WakeUp, Workflow, activity_state, decide, invariants, needs, next_wake_up, obligation,
+    obligations,
 };
 use ids::{Timestamp, WallClock};
 use prost::Message;
@@ -46,6 +47,15 @@ pub const EXPECTED: &[&str] = &[
     "buffered",
     "persisted",
     "sticky",
+    "volatile",
+    "speculative task",
+    "speculative start",
+    "rejected update",
+    "no trace",
+    "NotReady",
+    "TooManyInFlight",
+    "WorkflowExecutionUpdateAccepted",
+    "WorkflowExecutionUpdateCompleted",
     "WorkflowExecutionStarted",
     "WorkflowExecutionCompleted",
     "WorkflowExecutionFailed",
@@ -98,6 +108,8 @@ pub struct World {
     /// Runs that have left memory, as their rows.
     table: BTreeMap<String, Vec<u8>>,
     histories: Histories,
+    /// Where updates stood that have been accepted, by run and id.
+    answers: BTreeMap<(String, String), UpdateState>,
     now: Timestamp,
     limits: Limits,
     decided: u128,
@@ -112,6 +124,8 @@ impl World {
             memo_bytes: 400,
             pending_max: 6,
             signals_max: 12,
+            updates_in_flight_max: 2,
+            updates_max: 8,
             buffered_max: 4,
             history_max_events: 150,
             history_hint_events: 40,
@@ -127,6 +141,7 @@ impl World {
             log: Vec::new(),
             table: BTreeMap::new(),
             histories: Histories::default(),
+            answers: BTreeMap::new(),
             now: Timestamp::from_millis(1_767_225_600_000),
             limits,
             decided: 0,
@@ -181,6 +196,8 @@ impl World {
             self.folded = fold(&self.log)?;
             self.live = self.folded.clone();
             self.histories = Histories::of(&self.folded)?;
+            // What was lost had not been acknowledged.
+            self.answers.clear();
         }
         let chain = ChainRow::decode(ChainRow::of(&self.live.chain).encode_to_vec().as_slice());
         let chain: Chain = chain.map_err(|error| error.to_string())?.into_chain()?;
@@ -238,9 +255,22 @@ impl World {
     /// What was decided becomes so, and every law is looked at.
     fn take(&mut self, transition: Transition) -> Result<(), String> {
         self.note_reply(&transition.reply);
+        self.updates_are_kept(&transition.next)?;
         if transition.changes.is_empty() {
-            if transition.next != self.live {
+            if transition.next != self.live && !transition.is_volatile {
                 return Err("without a change the state is another".to_owned());
+            }
+            if durable(&transition.next) != durable(&self.live) {
+                return Err("what is durable has changed without a change".to_owned());
+            }
+            invariants(&transition.next)?;
+            accounts::follow(&self.live, &transition.next)?;
+            accounts::balance(&transition.next)?;
+            if transition.is_volatile {
+                self.note("volatile");
+                self.live = transition.next;
+                self.live.absent.clear();
+                self.note_volatile();
             }
             return Ok(());
         }
@@ -269,6 +299,36 @@ impl World {
         accounts::balance(&self.live)
     }
 
+    /// An update that was accepted has one outcome, which stays; none that was accepted is lost.
+    fn updates_are_kept(&mut self, next: &Workflow) -> Result<(), String> {
+        for run in next.runs.values() {
+            let run_id = &run.core.run_id;
+            for ((of, id), before) in self.answers.iter().filter(|((of, _), _)| of == run_id) {
+                let now = run.update(id);
+                let may_change = *before == UpdateState::Accepted;
+                let is_kept =
+                    matches!(now, Some(UpdateState::Accepted | UpdateState::Completed(_) | UpdateState::Abandoned));
+                if !is_kept || (!may_change && now.as_ref() != Some(before)) {
+                    return Err(format!("update {id} of run {of} was {before:?}, and is {now:?}"));
+                }
+            }
+            for id in run.accepted_updates.keys().chain(run.completed_updates.keys()) {
+                self.answers.extend(run.update(id).map(|state| ((run_id.clone(), id.to_owned()), state)));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_volatile(&mut self) {
+        let run = self.live.current().cloned();
+        let task = run.as_ref().and_then(|run| run.task.as_ref());
+        let speculative = task.is_some_and(|task| task.is_speculative());
+        let started = task.is_some_and(|task| task.is_speculative() && task.is_started());
+        let rejected = run.as_ref().is_some_and(|run| !run.volatile.ended.is_empty());
+        let kinds = [("speculative task", speculative), ("speculative start", started), ("rejected update", rejected)];
+        kinds.iter().filter(|(_, holds)| *holds).for_each(|(kind, _)| self.note(kind));
+    }
+
     /// No input makes a row that the store would not take. The row is no larger than what is counted, and hardly smaller.
     fn fits(&self, run: &Run) -> Result<(), String> {
         let Limits { state_max_bytes, closing_max_bytes, .. } = self.limits;
@@ -277,7 +337,8 @@ impl World {
         let row = row.encoded_len() - row.core_bytes();
         let counted = run.state_bytes();
         let settings = run.attached.len() + run.memo.len() + run.search_attributes.len();
-        let entries = pending(run) + run.buffered.len() + settings + 2;
+        let updates = run.accepted_updates.len() + run.completed_updates.len();
+        let entries = pending(run) + run.buffered.len() + settings + updates + 2;
         if row <= counted + 8 && counted <= row + entries * 64 && counted <= most {
             return Ok(());
         }
@@ -291,7 +352,7 @@ impl World {
         }
         for (id, run) in &self.live.runs {
             let folded = self.folded.runs.get(id).ok_or_else(|| format!("the log knows no run {id}"))?;
-            if without_history(run) != without_history(folded) {
+            if without_history(&run.durable()) != without_history(folded) {
                 return Err(format!("run: {run:?}\nfrom the log: {folded:?}"));
             }
             let tail = folded.batches.values().skip(folded.batches.len() - run.batches.len());
@@ -421,9 +482,12 @@ impl World {
             Ok(Reply::TaskTaken(TaskTaken::Started(_))) => &[("task started", true)],
             Ok(Reply::ActivityTaken(ActivityTaken::Started { .. })) => &[("activity started", true)],
             Ok(Reply::TaskTaken(TaskTaken::Stale) | Reply::ActivityTaken(ActivityTaken::Stale)) => &[("stale", true)],
-            Ok(Reply::TaskCompleted(TaskCompleted { new_task, eager_activities, .. })) => {
-                &[("task completed", true), ("new task", *new_task), ("eager activity", !eager_activities.is_empty())]
-            }
+            Ok(Reply::TaskCompleted(TaskCompleted { new_task, eager_activities, reset_to, .. })) => &[
+                ("task completed", true),
+                ("new task", *new_task),
+                ("eager activity", !eager_activities.is_empty()),
+                ("no trace", reset_to.is_some()),
+            ],
             Ok(Reply::HeartbeatNoted(_)) => &[("heartbeat", true)],
             Err(rejection) => {
                 let outgrown = rejection.to_string().contains("state size exceeds limit");
@@ -441,6 +505,8 @@ impl World {
             Rejection::InvalidArgument(_) => "InvalidArgument",
             Rejection::LimitExceeded(_) => "LimitExceeded",
             Rejection::NotYet(_) => "NotYet",
+            Rejection::NotReady(_) => "NotReady",
+            Rejection::TooManyInFlight(_) => "TooManyInFlight",
         });
     }
 }
@@ -480,6 +546,12 @@ fn fold(log: &[Vec<Bytes>]) -> Result<Workflow, String> {
     Ok(workflow)
 }
 
+/// What is left when memory is lost.
+fn durable(workflow: &Workflow) -> Workflow {
+    let runs = workflow.runs.values().map(|run| Arc::new(run.durable())).collect();
+    Workflow { runs, absent: BTreeSet::new(), ..workflow.clone() }
+}
+
 fn without_history(run: &Run) -> Run {
     let mut run = run.clone();
     run.batches.clear();
@@ -490,7 +562,7 @@ fn without_history(run: &Run) -> Run {
 fn through_row(run: &Run) -> Result<Run, String> {
     let row = RunRow::decode(RunRow::of(run).encode_to_vec().as_slice());
     let reread = row.map_err(|error| format!("a row does not decode: {error}"))?.into_run()?;
-    if reread == without_history(run) {
+    if reread == without_history(&run.durable()) {
         return Ok(reread);
     }
     Err(format!("the row gives back {reread:?}\nof {run:?}"))

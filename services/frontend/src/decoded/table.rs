@@ -21,7 +21,13 @@ pub(super) struct Table {
     pub(super) messages: Vec<Message>,
     /// The number of each method's request.
     pub(super) requests: Vec<usize>,
+    /// The numbers of the messages that are decoded, later, from what a `google.protobuf.Any` holds.
+    pub(super) bodies: Vec<usize>,
 }
+
+/// What workers say of updates.
+const BODIES: &[&str] =
+    &[".temporal.api.update.v1.Acceptance", ".temporal.api.update.v1.Rejection", ".temporal.api.update.v1.Response"];
 
 /// A message's fields by their numbers on the wire.
 #[derive(Default)]
@@ -53,6 +59,8 @@ pub(super) enum Content {
     Text,
     /// A message, by its number in the table.
     Message(usize),
+    /// Text, copied, of which one of the bodies is decoded later.
+    Body,
     /// Numbers without tags of their own. Bytes for each byte on the wire.
     Packed(usize),
 }
@@ -74,7 +82,8 @@ impl Table {
         let requests =
             methods.map(|(service, method)| builder.number(layout.request(service, method).unwrap_or_default()));
         let requests = requests.collect();
-        Self { messages: builder.messages, requests }
+        let bodies = BODIES.iter().map(|name| builder.number(name)).collect();
+        Self { messages: builder.messages, requests, bodies }
     }
 }
 
@@ -120,6 +129,7 @@ impl Builder<'_> {
     fn content(&mut self, owner: &str, field: &FieldDescriptorProto) -> Content {
         match field.r#type() {
             Type::String => Content::Text,
+            Type::Bytes if owner == ".google.protobuf.Any" => Content::Body,
             // The well-known types copy their bytes.
             Type::Bytes if owner.starts_with(".google.protobuf.") => Content::Text,
             Type::Bytes => Content::Nothing,

@@ -107,6 +107,7 @@ impl Walk<'_> {
             Content::Nothing => Ok(()),
             Content::Text if length == 0 => Ok(()),
             Content::Text => self.take(length + ALLOCATION),
+            Content::Body => self.body(begin, length, depth),
             Content::Packed(each) => self.take(length.saturating_mul(each)),
             Content::Message(_) if depth == 0 => Err(Stop::Malformed),
             Content::Message(number) => {
@@ -114,6 +115,26 @@ impl Walk<'_> {
                 self.message(number, begin + length, depth - 1)
             }
         }
+    }
+
+    /// Counts what may be decoded later from the bytes of a message in a request: the most that it could be.
+    fn body(&mut self, begin: usize, length: usize, depth: u32) -> Result<(), Stop> {
+        self.take(length + ALLOCATION)?;
+        let (table, before, mut most) = (self.table, self.size, self.size);
+        for &number in &table.bodies {
+            self.size = before;
+            self.position = begin;
+            self.take(table.messages[number].bytes)?;
+            // What is no such message is malformed by itself, and not the request around it.
+            match self.message(number, begin + length, depth.saturating_sub(1)) {
+                Ok(()) | Err(Stop::Malformed) => {}
+                Err(stop) => return Err(stop),
+            }
+            most.bytes = most.bytes.max(self.size.bytes);
+            most.elements = most.elements.max(self.size.elements);
+        }
+        (self.size, self.position) = (most, begin + length);
+        Ok(())
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), Stop> {

@@ -103,3 +103,31 @@ fn arbitrary_bytes_end_the_walk_and_nothing_else() {
     bound(&[0x22; 4000]);
     bound(&[0x0b; 4000]);
 }
+
+#[test]
+fn what_is_decoded_later_from_within_a_message_is_counted_with_the_request() {
+    use api::temporal::api::common::v1::Payloads;
+    use api::temporal::api::protocol::v1::Message;
+    use api::temporal::api::update::v1::outcome::Value;
+    use api::temporal::api::update::v1::{Outcome, Response};
+    use api::temporal::api::workflowservice::v1::RespondWorkflowTaskCompletedRequest;
+    use prost::Message as _;
+
+    let table = Table::of([(crate::workflow_service::NAME, "RespondWorkflowTaskCompleted")].into_iter());
+    let bound = |value: Vec<u8>| {
+        let body = Some(prost_types::Any { type_url: String::new(), value });
+        let message = Message { body, ..Message::default() };
+        let request = RespondWorkflowTaskCompletedRequest { messages: vec![message; 2], ..Default::default() };
+        table.bound(0, &request.encode_to_vec(), NO_LIMITS).unwrap()
+    };
+    let answer = |count| {
+        let payloads = Payloads { payloads: vec![Payload::default(); count] };
+        let outcome = Some(Outcome { value: Some(Value::Success(payloads)) });
+        bound(Response { outcome, ..Response::default() }.encode_to_vec())
+    };
+    let (few, many) = (answer(1), answer(1001));
+    assert_eq!(many.elements - few.elements, 2000);
+    assert!(many.bytes - few.bytes >= 2000 * size_of::<Payload>());
+    // What is no such message costs its bytes, and hides nothing of what follows.
+    assert_eq!(bound(vec![0xff; 100]).elements, 2);
+}

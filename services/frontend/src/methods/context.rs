@@ -64,6 +64,8 @@ impl<Q: InNamespace + Sync> Context<Q> for Tenant {
 
 /// Something that begins within a namespace: a deprecated one only finishes what it has.
 pub(crate) struct NewWork {
+    /// The call.
+    pub(crate) call: Call,
     /// The namespace, resolved.
     pub(crate) ctx: CallContext,
 }
@@ -75,7 +77,7 @@ impl<Q: InNamespace + Sync> Context<Q> for NewWork {
 
     async fn of(frontend: &Frontend, call: Call, request: &Q) -> ServiceResult<Self> {
         let ctx = frontend.tenant_for_new_work(&call, request.namespace()).await?;
-        Ok(Self { ctx })
+        Ok(Self { call, ctx })
     }
 }
 

@@ -78,6 +78,8 @@ pub(super) fn shown_info(namespace: &Namespace, settings: &FrontendSettings) -> 
     NamespaceInfo {
         capabilities: Some(Capabilities {
             eager_workflow_start: true,
+            sync_update: true,
+            async_update: true,
             worker_poll_complete_on_shutdown: settings.namespaces.poll_completes_on_shutdown,
             ..Capabilities::default()
         }),

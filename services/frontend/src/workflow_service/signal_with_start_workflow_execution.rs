@@ -20,7 +20,7 @@ pub(crate) fn check(
 
 pub(crate) async fn serve(
     frontend: Frontend,
-    NewWork { ctx }: NewWork,
+    NewWork { ctx, .. }: NewWork,
     mut request: wire::SignalWithStartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::SignalWithStartWorkflowExecutionResponse> {
     if request.request_id.is_empty() {

@@ -33,7 +33,7 @@ pub(crate) fn check(request: &mut wire::StartWorkflowExecutionRequest, limits: &
 
 pub(crate) async fn serve(
     frontend: Frontend,
-    NewWork { ctx }: NewWork,
+    NewWork { ctx, .. }: NewWork,
     mut request: wire::StartWorkflowExecutionRequest,
 ) -> ServiceResult<wire::StartWorkflowExecutionResponse> {
     if request.request_id.is_empty() {

@@ -42,6 +42,9 @@ const SERVED: &[&str] = &[
     "ResetStickyTaskQueue",
     "ShutdownWorker",
     "DescribeTaskQueue",
+    "UpdateWorkflowExecution",
+    "PollWorkflowExecutionUpdate",
+    "ExecuteMultiOperation",
 ];
 
 /// Of OperatorService.
@@ -215,6 +218,9 @@ fn every_field_that_names_a_namespace_within_a_request_has_been_thought_about() 
         "temporal.api.command.v1.RequestCancelExternalWorkflowExecutionCommandAttributes.namespace",
         "temporal.api.command.v1.SignalExternalWorkflowExecutionCommandAttributes.namespace",
         "temporal.api.command.v1.StartChildWorkflowExecutionCommandAttributes.namespace",
+        // Operations are refused that name another than the request.
+        "temporal.api.workflowservice.v1.StartWorkflowExecutionRequest.namespace",
+        "temporal.api.workflowservice.v1.UpdateWorkflowExecutionRequest.namespace",
     ];
     // Text that is shown and never acted upon.
     let shown = [

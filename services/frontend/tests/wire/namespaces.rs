@@ -42,7 +42,7 @@ async fn a_registered_namespace_is_described_by_name_and_by_id_and_survives_a_re
     assert_eq!((info.name.as_str(), info.description.as_str(), info.state), ("orders", "all orders", 1));
     assert_eq!(info.limits.unwrap().blob_size_limit_error, 2 * 1024 * 1024);
     let can = info.capabilities.unwrap();
-    assert!(can.eager_workflow_start && !can.sync_update && !can.async_update && !can.worker_heartbeats);
+    assert!(can.eager_workflow_start && can.sync_update && can.async_update && !can.worker_heartbeats);
     assert_eq!(shown.config.clone().unwrap().workflow_execution_retention_ttl, DAY);
     let by_id = client.describe_namespace(describe("", &info.id)).await.unwrap().into_inner();
     assert_eq!(by_id, shown);

@@ -50,6 +50,7 @@ fn show_fact(fact: &Fact) -> Value {
             json!({"transient_task": scheduled.scheduled_event_id, "attempt": scheduled.attempt})
         }
         Fact::TransientStarted(start) => json!({"transient_task": "started", "by": start.identity}),
+        Fact::TaskDispatched(stamp) => json!({"task_dispatched": stamp}),
         Fact::TransientFailed(_) => json!({"transient_task": "failed"}),
         Fact::TransientDue(_) => json!({"transient_task": "due"}),
         Fact::TaskBacklogged(_) => json!("workflow_task_persisted_by_matching"),

@@ -29,6 +29,7 @@ pub(super) async fn start(service: &HistoryService, key: &EntityKey, run: &Run, 
             root: run.root(),
         }),
         signal: None,
+        update: None,
     };
     let message = MessageBody::Start(Box::new(start));
     let result = match service.send_to_peer(key, &child.initiated.workflow_id, RunRef::Chain, message).await {

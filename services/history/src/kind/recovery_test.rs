@@ -288,7 +288,7 @@ fn start(request: u64) -> Input {
         workflow_id_conflict_policy: WorkflowIdConflictPolicy::TerminateExisting as i32,
         ..Default::default()
     };
-    Input::of_chain(Start { request, parent: None, signal: None })
+    Input::of_chain(Start { request, parent: None, signal: None, update: None })
 }
 
 fn command(kind: CommandType, attributes: Attributes) -> Command {

@@ -154,7 +154,7 @@ impl StartRecord {
             initiated_event_id: parent.initiated_event_id,
             root: parent.root.unwrap_or_default(),
         });
-        Ok(Start { request: self.request.ok_or("a start without a request")?, parent, signal: None })
+        Ok(Start { request: self.request.ok_or("a start without a request")?, parent, signal: None, update: None })
     }
 }
 
@@ -352,6 +352,8 @@ enum RejectionKind {
     InvalidArgument = 4,
     LimitExceeded = 5,
     NotYet = 6,
+    NotReady = 7,
+    TooManyInFlight = 8,
 }
 
 impl RejectionRecord {
@@ -373,6 +375,8 @@ impl RejectionRecord {
             Rejection::InvalidArgument(message) => says(RejectionKind::InvalidArgument, message),
             Rejection::LimitExceeded(message) => says(RejectionKind::LimitExceeded, message),
             Rejection::NotYet(message) => says(RejectionKind::NotYet, message),
+            Rejection::NotReady(message) => says(RejectionKind::NotReady, message),
+            Rejection::TooManyInFlight(message) => says(RejectionKind::TooManyInFlight, message),
         }
     }
 
@@ -387,6 +391,8 @@ impl RejectionRecord {
             Ok(RejectionKind::InvalidArgument) => Rejection::InvalidArgument(message),
             Ok(RejectionKind::LimitExceeded) => Rejection::LimitExceeded(message),
             Ok(RejectionKind::NotYet) => Rejection::NotYet(message),
+            Ok(RejectionKind::NotReady) => Rejection::NotReady(message),
+            Ok(RejectionKind::TooManyInFlight) => Rejection::TooManyInFlight(message),
             Ok(RejectionKind::Unspecified) | Err(_) => return Err(format!("a rejection of kind {kind}")),
         })
     }

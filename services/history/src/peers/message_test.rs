@@ -51,7 +51,7 @@ fn start() -> impl Strategy<Value = Message> {
         },
     );
     (request, prop::option::of(parent)).prop_map(|(request, parent)| {
-        let body = MessageBody::Start(Box::new(Start { request, parent, signal: None }));
+        let body = MessageBody::Start(Box::new(Start { request, parent, signal: None, update: None }));
         Message { run: RunRef::Chain, body }
     })
 }

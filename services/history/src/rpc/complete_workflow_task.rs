@@ -26,10 +26,11 @@ pub(super) async fn complete_workflow_task(
     // Queries that came too late for this task are asked directly once it is complete.
     let complete = CompleteWorkflowTask { task: task_id(&token), request, more_wanted: false };
     let completed = service.call_unshed(&key, token.run_id, complete).await?;
-    let TaskCompleted { run, new_task, eager_activities } = completed;
+    let TaskCompleted { run, new_task, eager_activities, reset_to } = completed;
     carried.answer(results);
     // A worker that completes a task has run the workflow up to it, whether or not it keeps a cache.
     let workflow_task = if new_task { Some(workflow_task(service, &key, &run, Shipped::New).await?) } else { None };
     let activity_tasks = eager_activities.iter().map(|activity| activity_task(service, &key, &run, activity)).collect();
-    Ok(RespondWorkflowTaskCompletedResponse { workflow_task, activity_tasks, reset_history_event_id: 0 })
+    let reset_history_event_id = reset_to.unwrap_or(0);
+    Ok(RespondWorkflowTaskCompletedResponse { workflow_task, activity_tasks, reset_history_event_id })
 }

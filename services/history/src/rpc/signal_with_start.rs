@@ -56,7 +56,7 @@ pub(super) async fn signal_with_start(
         time_skipping_config: request.time_skipping_config,
         ..StartWorkflowExecutionRequest::default()
     };
-    let start = Start { request: start, parent: None, signal: Some(signal) };
+    let start = Start { request: start, parent: None, signal: Some(signal), update: None };
     let Started { run, started, .. } = service.call(&key, RunRef::Chain, start).await?;
     Ok(SignalWithStartWorkflowExecutionResponse {
         run_id: run.core.run_id.clone(),

@@ -16,7 +16,7 @@ pub(super) async fn start_workflow(
     let key = service.key(ctx, &request.workflow_id);
     request.request_id = service.request_id(request.request_id);
     let request_id = request.request_id.clone();
-    let start = Start { request, parent: None, signal: None };
+    let start = Start { request, parent: None, signal: None, update: None };
     let Started { run, started, eager, .. } = service.call(&key, RunRef::Chain, start).await?;
     let eager_workflow_task =
         if eager { Some(workflow_task(service, &key, &run, Shipped::Whole).await?) } else { None };

@@ -29,6 +29,12 @@ pub(crate) fn to_error(error: ServiceError) -> proto::Error {
             let retry_after = retry_after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
             proto::Error { cause: cause.into(), retry_after, ..reply(Kind::ResourceExhausted, message) }
         }
+        ServiceError::MultiOperation { operation, count, error } => {
+            let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let of_operation = Some(Box::new(to_error(*error)));
+            let error_reply = reply(Kind::MultiOperation, String::new());
+            proto::Error { operation: number(operation), operations: number(count), of_operation, ..error_reply }
+        }
         ServiceError::PermissionDenied(text) => reply(Kind::PermissionDenied, text),
         ServiceError::NotOwner(text) => reply(Kind::NotOwner, text),
         ServiceError::Unavailable(text) => reply(Kind::Unavailable, text),
@@ -63,6 +69,11 @@ pub(crate) fn from_error(error: proto::Error) -> ServiceError {
             cause: ResourceExhaustedCause::try_from(error.cause).unwrap_or(ResourceExhaustedCause::Unspecified),
             message: text,
             retry_after: error.retry_after.map(Duration::from_nanos),
+        },
+        Kind::MultiOperation => ServiceError::MultiOperation {
+            operation: error.operation as usize,
+            count: error.operations as usize,
+            error: Box::new(from_error(error.of_operation.map(|error| *error).unwrap_or_default())),
         },
         Kind::PermissionDenied => ServiceError::PermissionDenied(text),
         Kind::NotOwner => ServiceError::NotOwner(text),

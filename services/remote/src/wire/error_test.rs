@@ -19,7 +19,7 @@ fn errors() -> impl Strategy<Value = ServiceError> {
     })
 }
 
-const VARIANTS: usize = 17;
+const VARIANTS: usize = 18;
 
 fn variant(number: usize, text: String, id: String, failure: Option<Box<Failure>>) -> ServiceError {
     match number {
@@ -48,6 +48,11 @@ fn variant(number: usize, text: String, id: String, failure: Option<Box<Failure>
         13 => ServiceError::DeadlineExceeded(text),
         14 => ServiceError::DataLoss(text),
         15 => ServiceError::Unimplemented(text),
+        16 => ServiceError::MultiOperation {
+            operation: id.len(),
+            count: text.len(),
+            error: Box::new(ServiceError::NotFound(text)),
+        },
         _ => ServiceError::Internal(text),
     }
 }
@@ -71,7 +76,8 @@ fn number(error: &ServiceError) -> usize {
         ServiceError::DeadlineExceeded(_) => 13,
         ServiceError::DataLoss(_) => 14,
         ServiceError::Unimplemented(_) => 15,
-        ServiceError::Internal(_) => 16,
+        ServiceError::MultiOperation { .. } => 16,
+        ServiceError::Internal(_) => 17,
     }
 }
 
@@ -87,7 +93,7 @@ proptest! {
 fn every_variant_has_a_kind_of_its_own() {
     let kinds = (0..VARIANTS).map(|number| to_error(variant(number, String::new(), String::new(), None)).kind);
     let kinds: std::collections::BTreeSet<i32> = kinds.collect();
-    assert_eq!(kinds, (1..=17).collect());
+    assert_eq!(kinds, (1..=18).collect());
 }
 
 #[test]

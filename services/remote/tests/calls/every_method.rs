@@ -7,6 +7,7 @@ use api::temporal::api::common::v1::{Priority, WorkerVersionCapabilities, Workfl
 use api::temporal::api::failure::v1::Failure;
 use api::temporal::api::query::v1::WorkflowQuery;
 use api::temporal::api::taskqueue::v1::TaskQueue;
+use api::temporal::api::update::v1::UpdateRef;
 use api::temporal::api::workflowservice::v1 as wire;
 use calls::token::{ActivityTaskToken, QueryTaskToken, WorkflowTaskToken};
 use calls::{
@@ -133,6 +134,14 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
         request_cancel,
         RequestCancelWorkflowExecutionRequest { workflow_execution: execution(), request_id: request_id() }
     );
+    ask!(update_workflow, UpdateWorkflowExecutionRequest { first_execution_run_id: "r".to_owned() });
+    ask!(
+        poll_update,
+        PollWorkflowExecutionUpdateRequest {
+            update_ref: Some(UpdateRef { update_id: "u".to_owned(), ..Default::default() })
+        }
+    );
+    ask!(execute_multi_operation, ExecuteMultiOperationRequest { operations: vec![Default::default(); 2] });
     ask!(terminate_workflow, TerminateWorkflowExecutionRequest { workflow_execution: execution() });
     ask!(describe_workflow, DescribeWorkflowExecutionRequest { execution: execution() });
     for unwritten in [UnwrittenEvents::Shown, UnwrittenEvents::Hidden] {
@@ -228,7 +237,7 @@ async fn arguments_and_answers_of_every_method_survive_the_trip() {
 
     assert_eq!(process.fake.asked(), direct.asked());
     assert_complete(&direct.asked());
-    assert_eq!(direct.calls(), 13 + 8 + 4 + 3 + 8 + 3 + 3 + 3);
+    assert_eq!(direct.calls(), 13 + 3 + 8 + 4 + 3 + 8 + 3 + 3 + 3);
     assert!(cluster.local.asked().is_empty());
 }
 

@@ -87,6 +87,33 @@ impl History for Fake {
         self.answer("request_cancel", ctx, &request, answer).await
     }
 
+    async fn update_workflow(
+        &self,
+        ctx: &CallContext,
+        request: wire::UpdateWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::UpdateWorkflowExecutionResponse> {
+        let answer = wire::UpdateWorkflowExecutionResponse { stage: 3, ..Default::default() };
+        self.answer("update_workflow", ctx, &request, answer).await
+    }
+
+    async fn poll_update(
+        &self,
+        ctx: &CallContext,
+        request: wire::PollWorkflowExecutionUpdateRequest,
+    ) -> ServiceResult<wire::PollWorkflowExecutionUpdateResponse> {
+        let answer = wire::PollWorkflowExecutionUpdateResponse { stage: 2, ..Default::default() };
+        self.answer("poll_update", ctx, &request, answer).await
+    }
+
+    async fn execute_multi_operation(
+        &self,
+        ctx: &CallContext,
+        request: wire::ExecuteMultiOperationRequest,
+    ) -> ServiceResult<wire::ExecuteMultiOperationResponse> {
+        let answer = wire::ExecuteMultiOperationResponse { responses: vec![Default::default(); 2] };
+        self.answer("execute_multi_operation", ctx, &request, answer).await
+    }
+
     async fn terminate_workflow(
         &self,
         ctx: &CallContext,
