@@ -43,6 +43,9 @@ pub const UPDATE_TASK_FAILED: &str =
 /// Workflow tasks of the run fail again and again.
 pub const UPDATE_NOT_READY: &str = "Unable to perform workflow execution update due to Workflow Task in failed state.";
 
+/// A request that must be recognised when it comes again has no id.
+pub const REQUEST_ID_NOT_SET: &str = "RequestId is not set on request.";
+
 /// An update has no request, or one without meta.
 pub const UPDATE_META_NOT_SET: &str = "Update meta is not set on request.";
 

@@ -131,16 +131,19 @@ class RawWorker:
             schedule_to_start_timeout=duration(schedule_to_start_s),
         )
 
-    async def poll_workflow(self, sticky: bool = False, wait_s: float = 20) -> PollWorkflowTaskQueueResponse:
+    async def poll_workflow(
+        self, sticky: bool = False, wait_s: float = 20, queue: str | None = None
+    ) -> PollWorkflowTaskQueueResponse:
         """The next workflow task, or an empty response when there was none a second before `wait_s` is over."""
         if sticky:
-            queue = self.sticky().worker_task_queue
+            polled = self.sticky().worker_task_queue
         else:
-            queue = TaskQueue(name=self.stage.task_queue, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
+            name = queue or self.stage.task_queue
+            polled = TaskQueue(name=name, kind=TaskQueueKind.TASK_QUEUE_KIND_NORMAL)
         return await self.stage.service.poll_workflow_task_queue(
             PollWorkflowTaskQueueRequest(
                 namespace=self.stage.namespace,
-                task_queue=queue,
+                task_queue=polled,
                 identity=self.identity,
                 worker_instance_key=self.instance_key,
             ),

@@ -52,6 +52,10 @@ calls! {
             -> wire::TerminateWorkflowExecutionResponse,
             AtOnce, |terminate| of(&terminate.workflow_execution);
 
+        /// Goes on from an earlier point of a run as a new one, and ends the one that is open.
+        ResetWorkflow: reset_workflow(wire::ResetWorkflowExecutionRequest) -> wire::ResetWorkflowExecutionResponse,
+            AtOnce, |reset| of(&reset.workflow_execution), under request_id;
+
         /// Shows a run.
         DescribeWorkflow: describe_workflow(wire::DescribeWorkflowExecutionRequest)
             -> wire::DescribeWorkflowExecutionResponse,

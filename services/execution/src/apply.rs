@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::temporal::api::common::v1::Payload;
 use api::temporal::api::enums::v1::{TaskQueueKind, TimeoutType, WorkflowExecutionStatus};
@@ -14,13 +15,13 @@ use ids::Timestamp;
 
 use crate::change::{Batch, Change, Fact, RunChange, Step, TransientScheduled};
 use crate::counted::{RowBytes, buffered_held_bytes};
-use crate::duration::{from_wire, nanos};
+use crate::duration::{from_wire, nanos, to_wire, wire_time};
 use crate::events::{self, Effect, Pending, is_firing_of};
 use crate::held::owned;
 use crate::indexes::Relation;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
-use crate::updates::{AcceptedUpdate, CompletedUpdate};
+use crate::updates::{AcceptedUpdate, CompletedUpdate, ReappliedUpdate};
 use crate::workflow::Workflow;
 use crate::workflow_task::{TaskKind, TaskStart, TransientStage, WorkflowTask, WrittenStage};
 
@@ -50,7 +51,7 @@ impl Run {
                     let event = events.next().ok_or("a change has fewer events than it says")?;
                     self.apply_event(&event)?;
                 }
-                Step::Fact(fact) => self.apply_fact(fact),
+                Step::Fact(fact) => self.apply_fact(fact)?,
             }
         }
         if events.next().is_some() {
@@ -128,8 +129,14 @@ impl Run {
             Effect::Ends(pending) => self.end(pending),
             Effect::RequestsCancel => self.core.cancel_requested = true,
             Effect::Attaches(updated) => self.attach(&updated.attached_request_id, id),
+            Effect::AdmitsUpdate(admitted) => {
+                let meta = admitted.request.as_ref().and_then(|request| request.meta.as_ref());
+                let id = meta.map_or("", |meta| &meta.update_id).to_owned();
+                self.reapplied_updates.insert(Arc::new(ReappliedUpdate { id, admitted_event_id: event.event_id }));
+            }
             Effect::AcceptsUpdate(accepted) => {
                 let id = accepted.protocol_instance_id.clone();
+                self.reapplied_updates.remove(&id);
                 self.accepted_updates.insert(Arc::new(AcceptedUpdate { id, accepted_event_id: event.event_id }));
             }
             Effect::CompletesUpdate(completed) => {
@@ -297,8 +304,14 @@ impl Run {
 
     fn end(&mut self, pending: Pending<'_>) {
         match pending {
+            // Read again from the history, an end that was buffered comes after what the worker did meanwhile: by then the
+            // author's id may name another.
             Pending::Activity(id) => {
-                if let Some(activity) = self.activities.remove(&id) {
+                let activity = self.activities.remove(&id);
+                let names_it = |activity: &Arc<Activity>| {
+                    self.indexes.activities.get(activity.id()).is_some_and(|named| named.scheduled_event_id == id)
+                };
+                if let Some(activity) = activity.filter(names_it) {
                     self.indexes.activities.remove(activity.id());
                 }
             }
@@ -364,6 +377,7 @@ impl Run {
         self.signals.clear();
         self.cancels.clear();
         self.buffered.clear();
+        self.reapplied_updates.clear();
         self.children.retain(|child| !child.is_started() || child.must_be_released());
         self.indexes = self.index();
         self.count_settings();
@@ -371,7 +385,7 @@ impl Run {
     }
 
     /// Makes an internal fact so.
-    pub(crate) fn apply_fact(&mut self, fact: &Fact) {
+    pub(crate) fn apply_fact(&mut self, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::Activity(moved) => {
                 self.activities
@@ -410,7 +424,31 @@ impl Run {
             Fact::SignalsKeptOut(_) => self.change_task(|task| task.keeps_signals_out = true),
             Fact::HeartbeatsSince(at) => self.change_task(|task| task.first_scheduled_at = *at),
             Fact::TaskDispatched(stamp) => self.change_task(|task| task.stamp = *stamp),
+            Fact::Forked(row) => *self = (**row).clone().into_run()?,
+            Fact::ResetAt(at) => self.restart(*at),
+            Fact::ResetTo(run_id) => self.core.reset_run_id.clone_from(run_id),
+            Fact::UpdateRejected(id) => drop(self.reapplied_updates.remove(id)),
         }
+        Ok(())
+    }
+
+    /// Time counts from here, except that of timers: the timeouts of the run and of what it waits for begin again.
+    fn restart(&mut self, at: i64) {
+        self.core.reset_at = at;
+        self.core.started_at = at;
+        let start = Arc::make_mut(&mut self.start);
+        start.first_workflow_task_backoff = Some(to_wire(Duration::ZERO));
+        let timeout = from_wire(start.workflow_execution_timeout.as_ref());
+        start.workflow_execution_expiration_time =
+            timeout.map(|timeout| wire_time(Timestamp::from_nanos(at) + timeout));
+        let pending: Vec<i64> = self.activities.keys().copied().collect();
+        for scheduled_event_id in pending {
+            self.activities.change(&scheduled_event_id, |activity| {
+                activity.first_scheduled_at = at;
+                activity.progress.scheduled_at = at;
+            });
+        }
+        self.count_settings();
     }
 }
 

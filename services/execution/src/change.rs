@@ -9,6 +9,7 @@ use prost::Message;
 
 use crate::chain::ChainFact;
 use crate::pending::ActivityProgress;
+use crate::row::RunRow;
 use crate::workflow_task::TaskStart;
 
 /// One durable fact.
@@ -29,6 +30,13 @@ pub struct RunChange {
     pub steps: Vec<Step>,
     /// The events among the steps.
     pub batch: Option<Arc<Batch>>,
+}
+
+impl RunChange {
+    /// Whether the run begins as a copy of another, so that its first events are not among these.
+    pub fn forks(&self) -> bool {
+        matches!(self.steps.first(), Some(Step::Fact(Fact::Forked(_))))
+    }
 }
 
 /// A step of a transition.
@@ -100,6 +108,18 @@ pub enum Fact {
     /// The workflow task was dispatched under this stamp before its events were written.
     #[prost(int64, tag = "29")]
     TaskDispatched(i64),
+    /// The run begins as a copy of another, with this state. Comes first of all.
+    #[prost(message, tag = "30")]
+    Forked(Box<RunRow>),
+    /// A reset has made the run, then.
+    #[prost(int64, tag = "31")]
+    ResetAt(i64),
+    /// A reset of this run has made that one.
+    #[prost(string, tag = "32")]
+    ResetTo(String),
+    /// The workflow has rejected an update that the history has as admitted.
+    #[prost(string, tag = "33")]
+    UpdateRejected(String),
 }
 
 impl Fact {
@@ -214,6 +234,11 @@ pub(crate) struct BatchDraft {
     bytes: Vec<u8>,
 }
 
+/// What an event takes in a batch.
+pub(crate) fn event_bytes(event: &HistoryEvent) -> usize {
+    prost::encoding::message::encoded_len(EVENTS_TAG, event)
+}
+
 /// The tag of the events of a `temporal.api.history.v1.History`.
 const EVENTS_TAG: u32 = 1;
 
@@ -235,7 +260,7 @@ impl BatchDraft {
 }
 
 /// The format of changes that this release writes; it reads no other.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// A change as the log holds it.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -257,7 +282,10 @@ struct StepRecord {
     /// How many events come before the fact.
     #[prost(uint32, tag = "1")]
     events: u32,
-    #[prost(oneof = "Fact", tags = "11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29")]
+    #[prost(
+        oneof = "Fact",
+        tags = "11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33"
+    )]
     fact: Option<Fact>,
 }
 

@@ -14,7 +14,7 @@ use prost::Message;
 use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::run::Run;
 use crate::shared_map::{Entry, SharedMap, Sum};
-use crate::updates::{AcceptedUpdate, CompletedUpdate};
+use crate::updates::{AcceptedUpdate, CompletedUpdate, ReappliedUpdate};
 use crate::wake_up::activity_deadline;
 
 /// What the row needs for an entry beside the messages in it: ids, times, tags and lengths. More than it ever is.
@@ -142,6 +142,12 @@ impl RowBytes for AcceptedUpdate {
     }
 }
 
+impl RowBytes for ReappliedUpdate {
+    fn row_bytes(&self) -> usize {
+        self.encoded_len() + FRAME_BYTES
+    }
+}
+
 impl RowBytes for CompletedUpdate {
     fn row_bytes(&self) -> usize {
         self.encoded_len() + FRAME_BYTES
@@ -200,6 +206,14 @@ impl Counted for AttachedRequest {
 }
 
 impl Counted for AcceptedUpdate {
+    type Key = str;
+
+    fn key(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Counted for ReappliedUpdate {
     type Key = str;
 
     fn key(&self) -> &str {
@@ -281,6 +295,7 @@ impl Run {
             + self.signals.held_bytes()
             + self.cancels.held_bytes()
             + self.attached.held_bytes()
+            + self.reapplied_updates.held_bytes()
             + self.accepted_updates.held_bytes()
             + self.completed_updates.held_bytes()
             + self.indexes.held_bytes()
@@ -296,6 +311,7 @@ impl Run {
             + self.signals.bytes()
             + self.cancels.bytes()
             + self.attached.bytes()
+            + self.reapplied_updates.bytes()
             + self.accepted_updates.bytes()
             + self.completed_updates.bytes()
     }

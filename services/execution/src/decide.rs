@@ -10,6 +10,7 @@ mod complete_task;
 mod external;
 mod limits;
 mod offered;
+mod reset;
 mod signal;
 mod start;
 mod target;
@@ -54,6 +55,7 @@ pub fn decide(workflow: &Workflow, input: Input, env: &Env<'_>) -> Result<Transi
         Ask::RequestCancel(ask) => settle::<input::RequestCancel>(on, cancel::request_cancel(on, *ask)),
         Ask::Update(ask) => settle::<input::Update>(on, update::update(on, *ask)),
         Ask::Terminate(ask) => settle::<input::Terminate>(on, cancel::terminate(on, *ask)),
+        Ask::Reset(ask) => settle::<input::Reset>(on, reset::reset(on, *ask)),
         Ask::ResetSticky(_) => settle::<input::ResetSticky>(on, task::reset_sticky(on)),
         Ask::Read(_) => settle::<input::Read>(on, on.resolve().map(|run| Answer::Unchanged(run.clone()))),
         Ask::StartWorkflowTask(ask) => settle::<input::StartWorkflowTask>(on, task::start_task(on, ask.0)),

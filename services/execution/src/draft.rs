@@ -260,7 +260,8 @@ impl<'a> RunDraft<'_, 'a> {
             // Nothing else holds what a request brought.
             fact => fact,
         };
-        self.draft.change_run(&self.run_id, |run| run.apply_fact(&fact));
+        let applied = self.draft.change_run(&self.run_id, |run| run.apply_fact(&fact));
+        debug_assert_eq!(applied, Ok(()));
         self.draft.touched(&self.run_id).steps.push(Step::Fact(fact));
     }
 

@@ -70,6 +70,8 @@ pub(crate) enum Effect<'a> {
     RequestsCancel,
     /// A request is attached to the run.
     Attaches(&'a WorkflowExecutionOptionsUpdatedEventAttributes),
+    /// An update waits for the workflow, and the history says so.
+    AdmitsUpdate(&'a WorkflowExecutionUpdateAdmittedEventAttributes),
     /// The workflow has accepted an update.
     AcceptsUpdate(&'a WorkflowExecutionUpdateAcceptedEventAttributes),
     /// The workflow has answered an update.
@@ -184,11 +186,11 @@ catalogue! {
     ExternalWorkflowExecutionCancelRequested Buffered ExternalWorkflowExecutionCancelRequestedEventAttributes(a) => Effect::Ends(Pending::Cancel(a.initiated_event_id));
 
     // Updates.
+    WorkflowExecutionUpdateAdmitted Buffered WorkflowExecutionUpdateAdmittedEventAttributes(a) => Effect::AdmitsUpdate(a);
     WorkflowExecutionUpdateAccepted Direct WorkflowExecutionUpdateAcceptedEventAttributes(a) => Effect::AcceptsUpdate(a);
     WorkflowExecutionUpdateCompleted Direct WorkflowExecutionUpdateCompletedEventAttributes(a) => Effect::CompletesUpdate(a);
 
     // Not written yet: serving one begins with saying here what it means.
-    WorkflowExecutionUpdateAdmitted Buffered WorkflowExecutionUpdateAdmittedEventAttributes(_) => Effect::Unknown;
     WorkflowExecutionUpdateRejected Direct WorkflowExecutionUpdateRejectedEventAttributes(_) => Effect::Unknown;
     WorkflowPropertiesModifiedExternally Buffered WorkflowPropertiesModifiedExternallyEventAttributes(_) => Effect::Unknown;
     ActivityPropertiesModifiedExternally Buffered ActivityPropertiesModifiedExternallyEventAttributes(_) => Effect::Unknown;

@@ -8,7 +8,7 @@ use api::temporal::api::common::v1::Payload;
 use api::{Held, map_bytes, shared_bytes};
 
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
-use crate::run::{Run, RunCore};
+use crate::run::{Ancestor, Run, RunCore};
 use crate::shared_map::SharedMap;
 use crate::workflow::Workflow;
 use crate::workflow_task::{TaskStart, WorkflowTask};
@@ -80,9 +80,21 @@ impl Held for WorkflowTask {
 
 impl Held for RunCore {
     fn heap_bytes(&self) -> usize {
-        let texts =
-            [&self.run_id, &self.sticky_queue, &self.cancel_request_id, &self.next_run_id, &self.start_request_id];
-        texts.into_iter().map(Held::heap_bytes).sum()
+        let texts = [
+            &self.run_id,
+            &self.sticky_queue,
+            &self.cancel_request_id,
+            &self.next_run_id,
+            &self.start_request_id,
+            &self.reset_run_id,
+        ];
+        self.ancestors.heap_bytes() + texts.into_iter().map(Held::heap_bytes).sum::<usize>()
+    }
+}
+
+impl Held for Ancestor {
+    fn heap_bytes(&self) -> usize {
+        self.run_id.heap_bytes()
     }
 }
 

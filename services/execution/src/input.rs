@@ -17,7 +17,8 @@ use api::temporal::api::workflowservice::v1::{
 
 use crate::chain::Chain;
 use crate::refs::RunRef;
-use crate::reply::{ActivityTaken, HeartbeatNoted, Reply, Signalled, Started, TaskCompleted, TaskTaken};
+use crate::replay::{Replay, Successor};
+use crate::reply::{ActivityTaken, HeartbeatNoted, Reply, ResetDone, Signalled, Started, TaskCompleted, TaskTaken};
 use crate::requests::RequestKind;
 use crate::run::Run;
 
@@ -83,6 +84,8 @@ asks! {
     Update -> Arc<Run>;
     /// End a run at once.
     Terminate -> Arc<Run>;
+    /// Go on from an earlier point of a run, as a new one.
+    Reset -> ResetDone;
     /// Forget the sticky queue.
     ResetSticky -> ();
     /// Look at a run.
@@ -298,6 +301,36 @@ pub struct Terminate {
     pub links: Vec<Link>,
     /// Only if the target is a child of this workflow.
     pub parent: Option<WorkflowExecution>,
+}
+
+/// Go on from an earlier point of a run, as a new one, which becomes the current run. The one that is current ends.
+#[derive(Clone, Debug, Default)]
+pub struct Reset {
+    /// For dedupe; empty for none.
+    pub request_id: String,
+    /// Why.
+    pub reason: String,
+    /// What came after that point and is to come to the new run too.
+    pub reapply: Reapply,
+    /// The run's history as it was lately, with the point that is meant.
+    pub past: Replay,
+    /// The runs that it has continued as, in order; not looked at where nothing is to be applied again.
+    pub successors: Vec<Successor>,
+}
+
+/// What a reset applies again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reapply {
+    /// Signals.
+    pub signals: bool,
+    /// Updates that the workflow had accepted.
+    pub updates: bool,
+}
+
+impl Default for Reapply {
+    fn default() -> Self {
+        Self { signals: true, updates: true }
+    }
 }
 
 /// A poller is about to be given the workflow task.

@@ -30,6 +30,9 @@ fn of_run(run: &Run) -> Result<(), String> {
     indexes_follow(run)?;
     task_fits_history(run)?;
     updates_are_apart(run)?;
+    if !run.is_open() && !run.reapplied_updates.is_empty() {
+        return Err("updates wait for a closed run".to_owned());
+    }
     if !run.is_open() && (!run.activities.is_empty() || !run.timers.is_empty() || !run.buffered.is_empty()) {
         return Err("a closed run has something pending".to_owned());
     }
@@ -52,6 +55,9 @@ fn updates_are_apart(run: &Run) -> Result<(), String> {
     let is_known = |id: &str| run.accepted_updates.contains_key(id) || run.completed_updates.contains_key(id);
     if let Some(admitted) = run.volatile.admitted.iter().find(|admitted| is_known(&admitted.id)) {
         return Err(format!("update {} is accepted and waits for that", admitted.id));
+    }
+    if let Some(id) = run.reapplied_updates.keys().find(|id| is_known(id) || run.volatile.find(id).is_some()) {
+        return Err(format!("update {id} was admitted by an event and is known otherwise"));
     }
     if run.volatile.admitted.is_empty() || run.task.is_some() || run.core.first_task_at != 0 {
         return Ok(());

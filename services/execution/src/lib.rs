@@ -25,6 +25,7 @@ mod limits;
 mod obligations;
 mod pending;
 mod refs;
+mod replay;
 mod reply;
 mod requests;
 mod retry;
@@ -54,18 +55,20 @@ pub use pending::{
     activity_state,
 };
 pub use refs::RunRef;
+pub use replay::{Replay, Successor, check_reset_point};
 pub use reply::{
-    ActivityTaken, HeartbeatNoted, Rejection, Reply, Signalled, Started, TaskCompleted, TaskTaken, Transition,
+    ActivityTaken, HeartbeatNoted, Rejection, Reply, ResetDone, Signalled, Started, TaskCompleted, TaskTaken,
+    Transition,
 };
 pub use requests::{RequestKind, SeenRequest, SeenRequests};
 pub use retry::ResolvedRetry;
 pub use row::{ChainRow, RunRow};
-pub use run::{Run, RunCore, TimeoutsOf};
+pub use run::{Ancestor, Run, RunCore, TimeoutsOf};
 pub use shared_map::{Entry, SharedMap, Sum};
 pub use transient::transient_events;
 pub use updates::{
-    AcceptedUpdate, AdmittedUpdate, CompletedUpdate, EndedUpdate, UpdateEnd, UpdateState, Volatile, abandoned_failure,
-    update_messages,
+    AcceptedUpdate, AdmittedUpdate, CompletedUpdate, EndedUpdate, ReappliedUpdate, UpdateEnd, UpdateState, Volatile,
+    abandoned_failure, update_messages,
 };
 pub use wake_up::{held_until, next_wake_up};
 pub use workflow::Workflow;

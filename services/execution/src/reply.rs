@@ -55,6 +55,8 @@ replies! {
     Started(Started),
     /// To a signal.
     Signalled(Signalled),
+    /// To a reset.
+    ResetDone(ResetDone),
     /// The run.
     Run(Arc<Run>),
     /// To a start of the workflow task.
@@ -84,6 +86,13 @@ pub struct Started {
 #[derive(Clone, Debug)]
 pub struct Signalled {
     /// The run that the signal is in, now or since it was sent the first time.
+    pub run_id: String,
+}
+
+/// What a reset has made.
+#[derive(Clone, Debug)]
+pub struct ResetDone {
+    /// The new run, made now or when the request came the first time.
     pub run_id: String,
 }
 

@@ -158,6 +158,8 @@ pub enum RequestKind {
     Start,
     /// A caller signals it.
     Signal,
+    /// A caller resets one of its runs.
+    Reset,
     /// Its parent starts it.
     Child,
     /// Another workflow signals it.
@@ -169,6 +171,7 @@ impl RequestKind {
         match self {
             Self::Start => "start/",
             Self::Signal => "signal/",
+            Self::Reset => "reset/",
             Self::Child => "child/",
             Self::Sent => "sent/",
         }

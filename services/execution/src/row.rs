@@ -22,13 +22,13 @@ use crate::indexes::Indexes;
 use crate::pending::{Activity, ActivityProgress, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::requests::SeenRequest;
 use crate::run::{Run, RunCore};
-use crate::updates::{AcceptedUpdate, CompletedUpdate, Volatile};
+use crate::updates::{AcceptedUpdate, CompletedUpdate, ReappliedUpdate, Volatile};
 
 use self::task::TaskRow;
 
 /// The formats that this release writes; it reads no others.
 const CHAIN_FORMAT: u32 = 2;
-const RUN_FORMAT: u32 = 3;
+const RUN_FORMAT: u32 = 4;
 
 /// The chain's row.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -84,6 +84,8 @@ pub struct RunRow {
     accepted_updates: Vec<AcceptedUpdate>,
     #[prost(message, repeated, tag = "16")]
     completed_updates: Vec<CompletedUpdate>,
+    #[prost(message, repeated, tag = "17")]
+    reapplied_updates: Vec<ReappliedUpdate>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -190,6 +192,7 @@ impl RunRow {
             task: run.task.as_ref().and_then(TaskRow::of),
             accepted_updates: run.accepted_updates.values().map(|update| (**update).clone()).collect(),
             completed_updates: run.completed_updates.values().map(|update| (**update).clone()).collect(),
+            reapplied_updates: run.reapplied_updates.values().map(|update| (**update).clone()).collect(),
         }
     }
 
@@ -235,6 +238,7 @@ impl RunRow {
             attached: self.attached.into_iter().map(Arc::new).collect(),
             accepted_updates: self.accepted_updates.into_iter().map(Arc::new).collect(),
             completed_updates: self.completed_updates.into_iter().map(Arc::new).collect(),
+            reapplied_updates: self.reapplied_updates.into_iter().map(Arc::new).collect(),
             volatile: Volatile::default(),
             buffered: self.buffered.into_iter().map(owned).map(Arc::new).collect(),
             memo,

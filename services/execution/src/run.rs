@@ -16,7 +16,7 @@ use crate::duration::from_wire;
 use crate::indexes::Indexes;
 use crate::pending::{Activity, AttachedRequest, Child, ExternalCancel, ExternalSignal, Timer};
 use crate::shared_map::{Entry, SharedMap};
-use crate::updates::{AcceptedUpdate, CompletedUpdate, Volatile};
+use crate::updates::{AcceptedUpdate, CompletedUpdate, ReappliedUpdate, Volatile};
 use crate::workflow_task::WorkflowTask;
 
 /// A run. Everything but `batches`, `volatile` and a speculative task is what its row stores, and the counts of bytes follow
@@ -27,7 +27,7 @@ pub struct Run {
     pub core: RunCore,
     /// The workflow task, if one is scheduled or started.
     pub task: Option<WorkflowTask>,
-    /// What the first event says.
+    /// What the first event says; of a run that a reset has made, with times as they count from the reset.
     pub start: Arc<WorkflowExecutionStartedEventAttributes>,
     /// The closing event, once closed.
     pub closing: Option<Arc<HistoryEvent>>,
@@ -43,6 +43,8 @@ pub struct Run {
     pub cancels: SharedMap<Arc<ExternalCancel>>,
     /// Requests to start the workflow that have been attached to this run, by their id.
     pub attached: SharedMap<Arc<AttachedRequest>>,
+    /// Updates that wait for the workflow and are in the history, by their id.
+    pub reapplied_updates: SharedMap<Arc<ReappliedUpdate>>,
     /// Updates that the workflow has accepted and not answered, by their id.
     pub accepted_updates: SharedMap<Arc<AcceptedUpdate>>,
     /// Updates that it has answered, by their id.
@@ -150,6 +152,26 @@ pub struct RunCore {
     /// The deployment of that worker, as it said; empty for none.
     #[prost(string, tag = "21")]
     pub worker_deployment_name: String,
+    /// The newest run that a reset of this one has made; empty for none.
+    #[prost(string, tag = "22")]
+    pub reset_run_id: String,
+    /// When the reset was that made this run; 0 if none did.
+    #[prost(int64, tag = "23")]
+    pub reset_at: i64,
+    /// Runs that have the beginning of this one's history, in order; see [`Run::own_history_from`].
+    #[prost(message, repeated, tag = "24")]
+    pub ancestors: Vec<Ancestor>,
+}
+
+/// A run whose history another one goes on from, up to a point.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Ancestor {
+    /// The run.
+    #[prost(string, tag = "1")]
+    pub run_id: String,
+    /// The first event that is not shared: the first one of a stored batch.
+    #[prost(int64, tag = "2")]
+    pub end_event_id: i64,
 }
 
 /// The timeouts of a run, resolved.
@@ -182,6 +204,7 @@ impl Run {
             signals: SharedMap::default(),
             cancels: SharedMap::default(),
             attached: SharedMap::default(),
+            reapplied_updates: SharedMap::default(),
             accepted_updates: SharedMap::default(),
             completed_updates: SharedMap::default(),
             volatile: Volatile::default(),
@@ -307,6 +330,11 @@ impl Run {
         let signals = self.signals.values().map(|signal| (signal.initiated_event_id, signal.target()));
         let cancels = self.cancels.values().map(|cancel| (cancel.initiated_event_id, cancel.target()));
         starts.chain(signals).chain(cancels)
+    }
+
+    /// The first event that is stored under this run; those before are under its ancestors.
+    pub fn own_history_from(&self) -> i64 {
+        self.core.ancestors.last().map_or(1, |ancestor| ancestor.end_event_id)
     }
 
     /// The first event that is still in memory; `last + 1` when none is.

@@ -31,6 +31,17 @@ pub struct AcceptedUpdate {
     pub accepted_event_id: i64,
 }
 
+/// An update that waits for the workflow and is in the history: one that another run had accepted before a reset.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ReappliedUpdate {
+    /// The caller's id for it.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// Its WorkflowExecutionUpdateAdmitted event, which has the request.
+    #[prost(int64, tag = "2")]
+    pub admitted_event_id: i64,
+}
+
 /// An update that the workflow has answered.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CompletedUpdate {
@@ -98,6 +109,24 @@ pub enum UpdateState {
 }
 
 impl Run {
+    /// How many updates the run has taken.
+    pub(crate) fn update_count(&self) -> usize {
+        self.waiting_updates() + self.accepted_updates.len() + self.completed_updates.len()
+    }
+
+    /// How many of them the workflow has yet to accept or reject.
+    pub(crate) fn waiting_updates(&self) -> usize {
+        self.reapplied_updates.len() + self.volatile.admitted.len()
+    }
+
+    /// Whether it has taken an update that is under way or answered.
+    pub(crate) fn has_update(&self, id: &str) -> bool {
+        self.accepted_updates.contains_key(id)
+            || self.completed_updates.contains_key(id)
+            || self.reapplied_updates.contains_key(id)
+            || self.volatile.find(id).is_some()
+    }
+
     /// Where an update stands, by the caller's id; `None` for one that is not known (any more).
     pub fn update(&self, id: &str) -> Option<UpdateState> {
         if let Some(completed) = self.completed_updates.get(id) {
@@ -106,7 +135,7 @@ impl Run {
         if self.accepted_updates.contains_key(id) {
             return Some(if self.is_open() { UpdateState::Accepted } else { UpdateState::Abandoned });
         }
-        if self.volatile.find(id).is_some() {
+        if self.reapplied_updates.contains_key(id) || self.volatile.find(id).is_some() {
             return Some(UpdateState::Admitted);
         }
         let ended = self.volatile.ended.iter().rev().find(|ended| ended.id == id)?;
@@ -183,9 +212,13 @@ impl Volatile {
 
     /// Ends what waits under this id, if it does.
     pub(crate) fn end(&mut self, id: &str, end: UpdateEnd) {
-        if self.take(id).is_none() {
-            return;
+        if self.take(id).is_some() {
+            self.note_end(id, end);
         }
+    }
+
+    /// Notes how an update ended, for callers that have not looked yet.
+    pub(crate) fn note_end(&mut self, id: &str, end: UpdateEnd) {
         self.ended.push(Arc::new(EndedUpdate { id: id.to_owned(), end }));
         while self.ended.len() > 1 && (self.ended.len() > ENDED_MAX || self.ended_bytes() > ENDED_MAX_BYTES) {
             self.ended.remove(0);
@@ -227,6 +260,12 @@ fn server_failure(message: &str, kind: &str) -> Failure {
 }
 
 impl Held for AcceptedUpdate {
+    fn heap_bytes(&self) -> usize {
+        self.id.heap_bytes()
+    }
+}
+
+impl Held for ReappliedUpdate {
     fn heap_bytes(&self) -> usize {
         self.id.heap_bytes()
     }

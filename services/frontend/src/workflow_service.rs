@@ -23,6 +23,7 @@ mod record_activity_task_heartbeat_by_id;
 mod register_namespace;
 mod request_cancel_workflow_execution;
 mod reset_sticky_task_queue;
+mod reset_workflow_execution;
 mod respond_activity_task_canceled;
 mod respond_activity_task_canceled_by_id;
 mod respond_activity_task_completed;
@@ -62,6 +63,7 @@ pub(crate) fn methods() -> Vec<Method> {
         row!(ExecuteMultiOperation, execute_multi_operation, Write, waits),
         row!(RequestCancelWorkflowExecution, request_cancel_workflow_execution, Write),
         row!(TerminateWorkflowExecution, terminate_workflow_execution, Write),
+        row!(ResetWorkflowExecution, reset_workflow_execution, Write),
         row!(DescribeWorkflowExecution, describe_workflow_execution, Read),
         row!(GetWorkflowExecutionHistory, get_workflow_execution_history, Read, waits if |request| request.wait_new_event),
         row!(GetWorkflowExecutionHistoryReverse, get_workflow_execution_history_reverse, Read),

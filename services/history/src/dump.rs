@@ -127,6 +127,11 @@ fn show_run(workflow: &Resident<WorkflowKind>, run: &Run) -> Value {
     let attached = run.attached.values();
     value["attached_requests"] =
         attached.map(|attached| json!({"id": attached.request_id, "event_id": attached.event_id})).collect();
+    value["was_reset_to"] = json!(core.reset_run_id);
+    value["reset_at"] = json!(nanos(core.reset_at));
+    let ancestors = core.ancestors.iter();
+    value["shares_events"] = ancestors.map(|of| json!({"of": of.run_id, "before": of.end_event_id})).collect();
+    value["reapplied_updates"] = run.reapplied_updates.keys().map(str::to_owned).collect();
     value["buffered_events"] = run.buffered.iter().map(|event| event.event_type().as_str_name()).collect();
     value["memo_bytes"] = sizes(&run.memo);
     value["search_attribute_bytes"] = sizes(&run.search_attributes);

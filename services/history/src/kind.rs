@@ -146,13 +146,10 @@ impl Kind for WorkflowKind {
             Change::Run(change) => change,
         };
         let run = WorkflowPart::Run(change.run_id.clone());
-        match change.batch.as_ref().map(|batch| batch.first_event_id) {
-            None => vec![Touch::Changes(run)],
-            Some(first) => {
-                let run = if first == 1 { Touch::Begins(run) } else { Touch::Changes(run) };
-                vec![run, Touch::Begins(WorkflowPart::Batch(change.run_id.clone(), first))]
-            }
-        }
+        let first = change.batch.as_ref().map(|batch| batch.first_event_id);
+        let run = if first == Some(1) || change.forks() { Touch::Begins(run) } else { Touch::Changes(run) };
+        let batch = first.map(|first| Touch::Begins(WorkflowPart::Batch(change.run_id.clone(), first)));
+        [Some(run), batch].into_iter().flatten().collect()
     }
 
     fn leave_to_rows(&self, workflow: &mut Workflow, is_safe: &dyn Fn(&WorkflowPart) -> bool) {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use calls::{ServiceError, ServiceResult};
 use entities::EntityKey;
 use execution::Run;
-use storage::{ScanOrder, ScanRange, Table};
+use storage::{PartitionKey, ScanOrder, ScanRange, Table};
 
 use crate::errors::{corrupt, unreadable};
 use crate::kind::{decode_history, history_key, history_range, run_partition};
@@ -72,15 +72,16 @@ pub(crate) async fn read_forward(
     let end = end.min(run.core.next_event_id);
     let in_memory = run.first_event_in_memory();
     if next < end && next < in_memory {
-        let partition = run_partition(key, &run.core.run_id);
         if next > 1 {
-            next = enter_batch(table, &partition, next, end, &mut page).await?;
+            next = enter_batch(table, &Home::of(key, run, next), next, end, &mut page).await?;
         }
         let stored_end = in_memory.min(end);
         while next < stored_end && !page.is_full() {
-            let range = history_range(next, stored_end);
+            let home = Home::of(key, run, next);
+            let home_end = stored_end.min(home.end);
+            let range = history_range(next, home_end);
             let rows = page.rows_wanted();
-            let rows = table.scan(&partition, range, ScanOrder::Ascending, rows).await.map_err(unreadable)?;
+            let rows = table.scan(&home.partition, range, ScanOrder::Ascending, rows).await.map_err(unreadable)?;
             for row in rows.rows {
                 if page.is_full() {
                     break;
@@ -90,7 +91,7 @@ pub(crate) async fn read_forward(
                 page.add(events.into_iter().take_while(|event| event.event_id < end), share);
                 next = last + 1;
             }
-            if !rows.more && next < stored_end && !page.is_full() {
+            if !rows.more && next < home_end && !page.is_full() {
                 return Err(missing(run, next));
             }
         }
@@ -126,11 +127,11 @@ pub(crate) async fn read_backward(
         page.add(wanted, batch.bytes.len() / batch.count.max(1));
         next = page.events.last().map_or(next, |event| event.event_id - 1);
     }
-    let partition = run_partition(key, &run.core.run_id);
     while next >= 1 && !page.is_full() {
-        let range = history_range(1, next + 1);
+        let home = Home::of(key, run, next);
+        let range = history_range(home.from, next + 1);
         let rows = page.rows_wanted();
-        let rows = table.scan(&partition, range, ScanOrder::Descending, rows).await.map_err(unreadable)?;
+        let rows = table.scan(&home.partition, range, ScanOrder::Descending, rows).await.map_err(unreadable)?;
         for row in rows.rows {
             if page.is_full() {
                 break;
@@ -142,19 +143,52 @@ pub(crate) async fn read_backward(
             page.add(events.into_iter().rev().filter(|event| event.event_id <= next), share);
             next = page.events.last().map_or(next, |event| event.event_id - 1);
         }
-        if !rows.more && next >= 1 && !page.is_full() {
+        if !rows.more && next >= home.from && !page.is_full() {
             return Err(missing(run, next));
         }
     }
     Ok(page)
 }
 
+/// Where a stored event is: under the run itself, or under one that a reset has made it from.
+struct Home {
+    partition: PartitionKey,
+    /// The first event of the run that is there.
+    from: i64,
+    /// The first one that is not.
+    end: i64,
+}
+
+impl Home {
+    fn of(key: &EntityKey, run: &Run, event_id: i64) -> Self {
+        let mut from = 1;
+        for ancestor in &run.core.ancestors {
+            if event_id < ancestor.end_event_id {
+                return Self { partition: run_partition(key, &ancestor.run_id), from, end: ancestor.end_event_id };
+            }
+            from = ancestor.end_event_id;
+        }
+        Self { partition: run_partition(key, &run.core.run_id), from, end: i64::MAX }
+    }
+}
+
+/// The first event of the row that a stored event is in.
+pub(crate) async fn row_of(table: &dyn Table, key: &EntityKey, run: &Run, event_id: i64) -> ServiceResult<i64> {
+    let row = read_row(table, &Home::of(key, run, event_id), event_id).await?.ok_or_else(|| missing(run, event_id))?;
+    let (events, _) = decode_batch(row)?;
+    events.first().map(|event| event.event_id).ok_or_else(|| missing(run, event_id))
+}
+
+async fn read_row(table: &dyn Table, home: &Home, event_id: i64) -> ServiceResult<Option<Bytes>> {
+    let range = ScanRange { from: history_key(home.from), to: Some(history_key(event_id + 1)) };
+    let rows = table.scan(&home.partition, range, ScanOrder::Descending, 1).await.map_err(unreadable)?;
+    Ok(rows.rows.into_iter().next().map(|row| row.value))
+}
+
 /// Adds the rest of the stored batch that `from` lies in; the first event after that batch.
-async fn enter_batch(table: &dyn Table, partition: &Bytes, from: i64, end: i64, page: &mut Page) -> ServiceResult<i64> {
-    let range = ScanRange { from: history_key(1), to: Some(history_key(from + 1)) };
-    let rows = table.scan(partition, range, ScanOrder::Descending, 1).await.map_err(unreadable)?;
-    let Some(row) = rows.rows.into_iter().next() else { return Ok(from) };
-    let (events, share) = decode_batch(row.value)?;
+async fn enter_batch(table: &dyn Table, home: &Home, from: i64, end: i64, page: &mut Page) -> ServiceResult<i64> {
+    let Some(row) = read_row(table, home, from).await? else { return Ok(from) };
+    let (events, share) = decode_batch(row)?;
     let after = events.last().map_or(from, |event| event.event_id + 1);
     page.add(events.into_iter().filter(|event| event.event_id >= from && event.event_id < end), share);
     Ok(after.max(from))

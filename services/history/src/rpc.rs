@@ -16,6 +16,7 @@ mod record_activity_task_started;
 mod record_workflow_task_started;
 mod request_cancel;
 mod reset_sticky_task_queue;
+mod reset_workflow;
 mod signal_with_start;
 mod signal_workflow;
 mod start_workflow;
@@ -102,6 +103,14 @@ impl History for HistoryService {
         request: wire::TerminateWorkflowExecutionRequest,
     ) -> ServiceResult<wire::TerminateWorkflowExecutionResponse> {
         terminate_workflow::terminate_workflow(self, ctx, request).await
+    }
+
+    async fn reset_workflow(
+        &self,
+        ctx: &CallContext,
+        request: wire::ResetWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::ResetWorkflowExecutionResponse> {
+        reset_workflow::reset_workflow(self, ctx, request).await
     }
 
     async fn describe_workflow(

@@ -80,13 +80,8 @@ fn write_started(run: &mut RunDraft<'_, '_>, child: &Child, child_run_id: &str) 
 /// A child has closed. Its start may not have been heard of yet: then that is written first.
 pub(super) fn closed(on: Target<'_>, closed: ChildClosed) -> Decision<'_, ()> {
     let gone = || Rejection::NotFound("the parent does not wait for this child".to_owned());
-    let before = on.find_open().ok_or_else(gone)?;
+    let before = waits_for(on, &closed).ok_or_else(gone)?;
     let child = before.children.get(&closed.initiated_event_id).ok_or_else(gone)?;
-    let same = child.initiated.workflow_id == closed.child.workflow_id
-        && (!child.is_started() || child.run_id == closed.child.run_id);
-    if !same {
-        return Err(gone());
-    }
     let mut draft = on.draft();
     let mut run = draft.at(&before.core.run_id);
     if !child.is_started() {
@@ -97,6 +92,21 @@ pub(super) fn closed(on: Target<'_>, closed: ChildClosed) -> Decision<'_, ()> {
     run.event(attributes);
     task::wake_workflow(&mut run);
     changed(draft, ())
+}
+
+/// The run that waits for the child: the one that started it, or one that a reset of that has made.
+fn waits_for<'a>(on: Target<'a>, closed: &ChildClosed) -> Option<&'a Arc<Run>> {
+    let child_of = |run: &'a Run| {
+        let child = run.children.get(&closed.initiated_event_id)?;
+        (child.initiated.workflow_id == closed.child.workflow_id).then_some(child)
+    };
+    let named = on.find()?;
+    if named.is_open() {
+        let child = child_of(named)?;
+        return (!child.is_started() || child.run_id == closed.child.run_id).then_some(named);
+    }
+    let current = on.workflow.current().filter(|current| current.is_open() && current.core.reset_at != 0)?;
+    (child_of(current)?.run_id == closed.child.run_id).then_some(current)
 }
 
 /// The parent's view of the child's closing event.

@@ -42,6 +42,11 @@ pub(super) fn schedule(run: &mut RunDraft<'_, '_>) {
     schedule_attempt(run, attempt, Duration::ZERO);
 }
 
+/// Schedules a first attempt, whatever failed before.
+pub(super) fn schedule_first(run: &mut RunDraft<'_, '_>) {
+    schedule_attempt(run, 1, Duration::ZERO);
+}
+
 /// Only a transient attempt backs off.
 fn schedule_attempt(run: &mut RunDraft<'_, '_>, attempt: i32, backoff: Duration) {
     let timeout = timeout_of_attempt(run.timeouts().task, attempt, run.env().limits.workflow_task_backoff_max);
@@ -98,8 +103,7 @@ pub(super) fn schedule_for_updates(run: &mut RunDraft<'_, '_>) {
 fn hints(run: &Run, env: &Env<'_>) -> Vec<i32> {
     let size = run.core.history_bytes >= env.limits.history_hint_bytes;
     let count = run.last_event_id() >= env.limits.history_hint_events;
-    let updates = run.accepted_updates.len() + run.completed_updates.len() + run.volatile.admitted.len();
-    let updates = updates * 10 >= env.limits.updates_max * 9;
+    let updates = run.update_count() * 10 >= env.limits.updates_max * 9;
     let reasons = [
         (size, SuggestContinueAsNewReason::HistorySizeTooLarge),
         (count, SuggestContinueAsNewReason::TooManyHistoryEvents),

@@ -22,6 +22,7 @@ use super::cancel::check_chain;
 use super::command::{BadCommand, Carried, Commands};
 use super::target::Target;
 use super::task;
+use crate::change::Fact;
 use crate::draft::RunDraft;
 use crate::held::owned;
 use crate::input::Update;
@@ -46,7 +47,7 @@ pub(super) fn update(on: Target<'_>, update: Update) -> Decision<'_, Arc<Run>> {
 
 /// Whether the run knows the update, so that asking again changes nothing. One that was rejected may be asked again.
 pub(super) fn is_under_way(run: &Run, id: &str) -> bool {
-    run.accepted_updates.contains_key(id) || run.completed_updates.contains_key(id) || run.volatile.find(id).is_some()
+    run.has_update(id)
 }
 
 /// Lets an update wait for the next workflow task of an open run, and makes one if there is none.
@@ -72,7 +73,7 @@ pub(super) fn admit(run: &mut RunDraft<'_, '_>, update: Update) -> Result<(), Re
 fn check_limits(run: &RunDraft<'_, '_>, update: &Update) -> Result<(), Rejection> {
     let limits = run.env().limits;
     let most = limits.updates_in_flight_max;
-    if run.accepted_updates.len() + run.volatile.admitted.len() >= most {
+    if run.accepted_updates.len() + run.waiting_updates() >= most {
         return Err(Rejection::TooManyInFlight(format!(
             "limit on number of concurrent in-flight updates has been reached ({most})"
         )));
@@ -84,7 +85,7 @@ fn check_limits(run: &RunDraft<'_, '_>, update: &Update) -> Result<(), Rejection
         )));
     }
     let most = limits.updates_max;
-    if run.accepted_updates.len() + run.completed_updates.len() + run.volatile.admitted.len() >= most {
+    if run.update_count() >= most {
         return Err(Rejection::NotReady(texts::too_many_updates(most)));
     }
     Ok(())
@@ -129,6 +130,10 @@ fn reject(run: &mut RunDraft<'_, '_>, id: &str, rejected: Rejected) {
     let mut failure = rejected.failure.unwrap_or_default();
     crate::cut_failure(&mut failure);
     let end = UpdateEnd::Rejected(Arc::new(owned(failure)));
+    if run.reapplied_updates.contains_key(id) {
+        run.fact(Fact::UpdateRejected(id.to_owned()));
+        return run.change_volatile(|run| run.volatile.note_end(id, end));
+    }
     run.change_volatile(|run| run.volatile.end(id, end));
 }
 
@@ -185,12 +190,18 @@ impl Commands<'_, '_> {
             return bad_message(format!("update {id:?} has been accepted before"));
         }
         self.check_id(Cause::BadUpdateWorkflowExecutionMessage, "ProtocolInstanceId", id)?;
-        let admitted = self.run.change_volatile(|run| run.volatile.take(id));
-        // Memory may have been lost since the worker got it, and what it says of the request is as good.
-        let request = admitted.map(|admitted| (*admitted.request).clone()).or(acceptance.accepted_request);
-        if request.is_none() {
-            return bad_message(format!("update {id:?} is not known"));
-        }
+        let request = if self.run.reapplied_updates.contains_key(id) {
+            // The event that admitted it has the request.
+            None
+        } else {
+            let admitted = self.run.change_volatile(|run| run.volatile.take(id));
+            // Memory may have been lost since the worker got it, and what it says of the request is as good.
+            let request = admitted.map(|admitted| (*admitted.request).clone()).or(acceptance.accepted_request);
+            if request.is_none() {
+                return bad_message(format!("update {id:?} is not known"));
+            }
+            request
+        };
         let attributes = WorkflowExecutionUpdateAcceptedEventAttributes {
             protocol_instance_id: id.to_owned(),
             accepted_request_message_id: acceptance.accepted_request_message_id,

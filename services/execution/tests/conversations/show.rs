@@ -64,10 +64,19 @@ fn of_run(run: &Run) -> Vec<String> {
         let buffered = if attached.event_id == 0 { " (buffered)" } else { "" };
         format!("request {} attached by event {}{buffered}", attached.request_id, attached.event_id)
     }));
+    if !run.core.reset_run_id.is_empty() {
+        parts.push(format!("was reset to {}", run.core.reset_run_id));
+    }
+    let ancestors = run.core.ancestors.iter();
+    parts.extend(
+        ancestors.map(|before| format!("shares the events of {} before {}", before.run_id, before.end_event_id)),
+    );
     let volatile = &run.volatile;
     let ended = volatile.ended.iter().map(|ended| &ended.id);
     let in_memory = volatile.admitted.iter().map(|admitted| &admitted.id).chain(ended).map(String::as_str);
-    for id in run.completed_updates.keys().chain(run.accepted_updates.keys()).chain(in_memory) {
+    let in_history =
+        run.completed_updates.keys().chain(run.accepted_updates.keys()).chain(run.reapplied_updates.keys());
+    for id in in_history.chain(in_memory) {
         let state = match run.update(id) {
             None => "is unknown".to_owned(),
             Some(UpdateState::Admitted) => "is admitted".to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! start | signal NAME | update ID | cancel | terminate | reset-sticky | read        by callers
+//! reset EVENT | reset EVENT share=EVENT                       the same; the events before the second are in the table
 //! poll | complete + COMMAND + COMMAND | fail-task                       by workflow workers
 //! complete + accept ID + respond ID + reject ID                         the same, of updates
 //! take A | done A | failed A | canceled A | heartbeat A                 by activity workers, of activity A
@@ -40,8 +41,9 @@ use api::temporal::api::workflowservice::v1::{
 use execution::{
     ActivityFailure, ActivityOffered, ActivityResult, ActivitySelector, CancelActivity, ChildClosed, ChildReleased,
     ChildStarted, CompleteActivity, CompleteWorkflowTask, ExternalCancelRequested, ExternalSignalled, FailActivity,
-    FailWorkflowTask, Heartbeat, Input, Offered, Parent, ParentNotified, Read, RequestCancel, ResetSticky, Signal,
-    Start, StartActivity, StartTask, StartWorkflowTask, TaskOffered, Terminate, Update, WorkflowTaskOffered,
+    FailWorkflowTask, Heartbeat, Input, Offered, Parent, ParentNotified, Read, Reapply, Replay, RequestCancel, Reset,
+    ResetSticky, Run, Signal, Start, StartActivity, StartTask, StartWorkflowTask, Successor, TaskOffered, Terminate,
+    Update, WorkflowTaskOffered,
 };
 use ids::TaskRef;
 use prost::Message as _;
@@ -82,6 +84,7 @@ pub fn input<'a>(world: &World, words: &Words, commands: impl Iterator<Item = &'
             };
             Input::new(run_id, terminate)
         }
+        "reset" => reset(world, words)?,
         "reset-sticky" => Input::new(run_id, ResetSticky),
         "read" => Input::new(run_id, Read),
         "poll" | "persisted" | "refused" | "complete" | "fail-task" => workflow_worker(world, words, commands)?,
@@ -169,6 +172,38 @@ fn update(words: &Words, id: &str) -> Update {
         ..Request::default()
     };
     Update { request: Arc::new(request), ..Update::default() }
+}
+
+/// What is not read here, is read where it is decided.
+fn reset(world: &World, words: &Words) -> Result<Input, String> {
+    let base = world.run(words)?;
+    let finish = words.name()?.parse::<i64>().map_err(|_| "an event id is wanted".to_owned())?;
+    let mut past = Replay::new(finish, words.number("share")?.unwrap_or(1));
+    let mut successors = Vec::new();
+    if words.flag("read") || words.get("share").is_some() {
+        history(world, base).into_iter().try_for_each(|event| past.read(event))?;
+    }
+    let mut next = base.core.next_run_id.clone();
+    while let Some(run) = world.workflow.runs.get(&next) {
+        successors.push(Successor::of(run));
+        next.clone_from(&run.core.next_run_id);
+    }
+    let reapply = Reapply { signals: !words.flag("no-signals"), updates: !words.flag("no-updates") };
+    let (request_id, reason) = (words.text("request"), words.text("reason"));
+    let run_id = base.core.run_id.clone();
+    Ok(Input::new(run_id, Reset { request_id, reason, reapply, past, successors }))
+}
+
+/// The whole history of a run: what it shares with its ancestors is in memory with them.
+fn history(world: &World, run: &Run) -> Vec<HistoryEvent> {
+    let mut events = Vec::new();
+    for ancestor in &run.core.ancestors {
+        let next = events.len() as i64 + 1;
+        let of_ancestor = world.workflow.runs[&ancestor.run_id].batches.values().flat_map(|batch| batch.events());
+        events.extend(of_ancestor.filter(|event| (next..ancestor.end_event_id).contains(&event.event_id)));
+    }
+    events.extend(run.batches.values().flat_map(|batch| batch.events()));
+    events
 }
 
 /// A worker's answer to an update, and the command that gives it its place.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use api::temporal::api::protocol::v1::message::SequencingId;
 use execution::{
-    ActivityTaken, Change, Env, HeartbeatNoted, Input, Limits, Rejection, Reply, Run, Signalled, Started,
+    ActivityTaken, Change, Env, HeartbeatNoted, Input, Limits, Rejection, Reply, ResetDone, Run, Signalled, Started,
     TaskCompleted, TaskTaken, WakeUp, Workflow, decide, invariants, needs, next_wake_up,
 };
 use ids::{TaskRef, Timestamp, WallClock};
@@ -175,6 +175,7 @@ impl World {
         };
         match reply {
             Reply::Done(()) | Reply::Run(_) => Vec::new(),
+            Reply::ResetDone(ResetDone { run_id }) => vec![format!("reset to {run_id}")],
             // Scripts say of each new event in which run it is.
             Reply::Signalled(Signalled { run_id }) if self.workflow.chain.current_run_id == *run_id => Vec::new(),
             Reply::Signalled(Signalled { run_id }) => vec![format!("is in {run_id}")],

@@ -11,6 +11,8 @@ use api::temporal::api::history::v1::history_event::Attributes as A;
 use execution::{Run, Workflow};
 use ids::Timestamp;
 
+use crate::reset;
+
 /// Every run's history so far.
 #[derive(Default)]
 pub struct Histories {
@@ -52,8 +54,7 @@ impl Histories {
     pub fn of(workflow: &Workflow) -> Result<Self, String> {
         let mut histories = Self::default();
         for (id, run) in &workflow.runs {
-            let events = run.batches.values().flat_map(|batch| batch.events());
-            histories.add(id, events, Timestamp::MAX)?;
+            histories.add(id, reset::history(workflow, run).into_iter(), Timestamp::MAX)?;
             if let Some(history) = histories.runs.get_mut(id) {
                 history.settled = history.closed;
             }
@@ -80,7 +81,9 @@ impl Histories {
     pub fn agree_with(&mut self, run: &Run) -> Result<(), String> {
         let history = self.runs.entry(run.core.run_id.clone()).or_default();
         if history.closed {
-            if std::mem::replace(&mut history.settled, true) {
+            // Children of a run that a reset has ended live on.
+            let ended_by_reset = !run.core.reset_run_id.is_empty() || is_ended_by_reset(run);
+            if std::mem::replace(&mut history.settled, true) || ended_by_reset {
                 return Ok(());
             }
             let concerned = |id: &i64, begun: &Begun| match begun {
@@ -115,6 +118,10 @@ impl Histories {
         begun.retain(|_, begun| *begun != Begun::Update);
         if begun.is_empty() { Ok(()) } else { Err(format!("never ended: {begun:?}")) }
     }
+}
+
+fn is_ended_by_reset(run: &Run) -> bool {
+    matches!(run.closing_attributes(), Some(A::WorkflowExecutionTerminatedEventAttributes(a)) if a.identity == "history-resetter")
 }
 
 impl History {

@@ -11,6 +11,7 @@ mod bookkeeping;
 mod commands;
 mod dice;
 mod rebuild;
+mod reset;
 mod talk;
 mod world;
 

@@ -6,19 +6,28 @@
 
 use std::sync::Arc;
 
-use execution::{Change, Run, RunChange, RunCore, Step, TaskKind, Workflow, WorkflowTask, WrittenStage};
+use execution::{Batch, Change, Fact, Run, RunChange, RunCore, Step, TaskKind, Workflow, WorkflowTask, WrittenStage};
 
-/// Checks a run whose whole history is in memory. Nothing can be said while events wait for a worker: they have taken
+use crate::reset;
+
+/// Checks a run; `all` has every run, with all of its history that is its own. Nothing can be said while events wait for a worker: they have taken
 /// effect without being in the history.
-pub fn from_events_alone(run: &Run) -> Result<(), String> {
+pub fn from_events_alone(all: &Workflow, run: &Run) -> Result<(), String> {
     if !run.buffered.is_empty() {
         return Ok(());
     }
     let mut workflow = Workflow::default();
-    for batch in run.batches.values() {
+    let shared = reset::shared_history(all, run);
+    let shared = (!shared.is_empty()).then(|| Arc::new(Batch::new(shared)));
+    for batch in shared.iter().chain(run.batches.values()) {
         let steps = (0..batch.count).map(|_| Step::Event).collect();
         let run_id = run.core.run_id.clone();
         workflow.apply(&Change::Run(RunChange { run_id, steps, batch: Some(batch.clone()) }))?;
+    }
+    if run.core.reset_at != 0 {
+        // The history says no more of it than that there was one.
+        let steps = vec![Step::Fact(Fact::ResetAt(run.core.reset_at))];
+        workflow.apply(&Change::Run(RunChange { run_id: run.core.run_id.clone(), steps, batch: None }))?;
     }
     let rebuilt = known_from_events(&workflow.runs[&run.core.run_id]);
     let live = known_from_events(run);
@@ -48,15 +57,20 @@ fn known_from_events(run: &Run) -> Run {
         last_stamp: 0,
         owes_parent: false,
         transitions: 0,
+        reset_run_id: String::new(),
+        ancestors: Vec::new(),
         ..core.clone()
     };
     let scheduled = run.activities.values().map(|activity| {
         let mut activity = (**activity).clone();
+        activity.first_scheduled_at = 0;
         let cancel_requested_event_id = activity.progress.cancel_requested_event_id;
         activity.progress = execution::ActivityProgress { cancel_requested_event_id, ..Default::default() };
         Arc::new(activity)
     });
     known.activities = scheduled.collect();
+    // Rejecting one leaves no event.
+    known.reapplied_updates = Default::default();
     if !run.is_open() {
         known.children = Default::default();
     }

@@ -153,6 +153,13 @@ fn answers_to_updates(dice: &mut Dice, run: &Run, commands: &mut Vec<Command>) -
             _ => {}
         }
     }
+    for id in run.reapplied_updates.keys().map(str::to_owned) {
+        match dice.below(10) {
+            0..3 => say(dice, &id, "accept", any("Acceptance", Acceptance::default().encode_to_vec())),
+            3 => say(dice, &id, "reject", any("Rejection", Rejection::default().encode_to_vec())),
+            _ => {}
+        }
+    }
     for id in accepted {
         if dice.percent(40) {
             let value = dice.maybe(90, payloads).map(Value::Success);
@@ -388,6 +395,7 @@ fn distorted(mut input: Input, dice: &mut Dice) -> Input {
         Ask::Signal(_) | Ask::Terminate(_) | Ask::ParentNotified(_) | Ask::Read(_) | Ask::ResetSticky(_) => {
             input.run = nowhere();
         }
+        Ask::Reset(_) => input.run = nowhere(),
         Ask::Update(update) => update.first_execution_run_id = "nowhere".to_owned(),
         Ask::RequestCancel(cancel) => cancel.first_execution_run_id = "nowhere".to_owned(),
         Ask::StartWorkflowTask(_) | Ask::StartActivity(_) | Ask::CompleteWorkflowTask(_) | Ask::FailWorkflowTask(_)

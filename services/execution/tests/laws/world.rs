@@ -19,7 +19,7 @@ use prost::Message;
 
 use crate::bookkeeping::Histories;
 use crate::dice::Dice;
-use crate::{accounts, rebuild, talk};
+use crate::{accounts, rebuild, reset, talk};
 
 /// Kinds of inputs, answers and events that generated conversations must reach.
 pub const EXPECTED: &[&str] = &[
@@ -47,6 +47,9 @@ pub const EXPECTED: &[&str] = &[
     "buffered",
     "persisted",
     "sticky",
+    "reset",
+    "fork",
+    "NotYet",
     "volatile",
     "speculative task",
     "speculative start",
@@ -54,6 +57,7 @@ pub const EXPECTED: &[&str] = &[
     "no trace",
     "NotReady",
     "TooManyInFlight",
+    "WorkflowExecutionUpdateAdmitted",
     "WorkflowExecutionUpdateAccepted",
     "WorkflowExecutionUpdateCompleted",
     "WorkflowExecutionStarted",
@@ -155,7 +159,12 @@ impl World {
         let mut dice = Dice::new(saying);
         let open = self.live.current().is_some_and(|run| run.is_open());
         match dice.below(100) {
-            0..10 => self.move_clock(&mut dice),
+            0..=10 => self.move_clock(&mut dice),
+            11 => {
+                if let Some(input) = reset::reset(&self.folded, &mut dice) {
+                    self.say(input)?;
+                }
+            }
             12 if dice.percent(50) => self.crash(&mut dice)?,
             13..15 => self.evict(),
             15..70 if !open => {
@@ -288,6 +297,11 @@ impl World {
                 for event in events.clone() {
                     self.note(&event.event_type().as_str_name().replace("EVENT_TYPE_", ""));
                 }
+                if change.forks() {
+                    self.note("fork");
+                    let shared = reset::shared_history(&self.folded, &self.folded.runs[&change.run_id]);
+                    self.histories.add(&change.run_id, shared.into_iter(), Timestamp::MAX)?;
+                }
                 self.histories.add(&change.run_id, events, self.now)?;
                 let run = &self.live.runs[&change.run_id];
                 through_row(run)?;
@@ -337,7 +351,7 @@ impl World {
         let row = row.encoded_len() - row.core_bytes();
         let counted = run.state_bytes();
         let settings = run.attached.len() + run.memo.len() + run.search_attributes.len();
-        let updates = run.accepted_updates.len() + run.completed_updates.len();
+        let updates = run.accepted_updates.len() + run.completed_updates.len() + run.reapplied_updates.len();
         let entries = pending(run) + run.buffered.len() + settings + updates + 2;
         if row <= counted + 8 && counted <= row + entries * 64 && counted <= most {
             return Ok(());
@@ -409,7 +423,7 @@ impl World {
             self.histories.all_has_ended(&run.core.run_id)?;
         }
         for run in self.folded.runs.values() {
-            rebuild::from_events_alone(run)?;
+            rebuild::from_events_alone(&self.folded, run)?;
         }
         Ok(())
     }
@@ -488,6 +502,7 @@ impl World {
                 ("eager activity", !eager_activities.is_empty()),
                 ("no trace", reset_to.is_some()),
             ],
+            Ok(Reply::ResetDone(_)) => &[("reset", true)],
             Ok(Reply::HeartbeatNoted(_)) => &[("heartbeat", true)],
             Err(rejection) => {
                 let outgrown = rejection.to_string().contains("state size exceeds limit");

@@ -21,6 +21,7 @@ const SERVED: &[&str] = &[
     "SignalWithStartWorkflowExecution",
     "RequestCancelWorkflowExecution",
     "TerminateWorkflowExecution",
+    "ResetWorkflowExecution",
     "DescribeWorkflowExecution",
     "GetWorkflowExecutionHistory",
     "GetWorkflowExecutionHistoryReverse",

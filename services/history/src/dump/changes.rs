@@ -51,6 +51,10 @@ fn show_fact(fact: &Fact) -> Value {
         }
         Fact::TransientStarted(start) => json!({"transient_task": "started", "by": start.identity}),
         Fact::TaskDispatched(stamp) => json!({"task_dispatched": stamp}),
+        Fact::Forked(_) => json!("forked"),
+        Fact::ResetAt(at) => json!({"reset_at": at}),
+        Fact::ResetTo(run_id) => json!({"reset_to": run_id}),
+        Fact::UpdateRejected(id) => json!({"update_rejected": id}),
         Fact::TransientFailed(_) => json!({"transient_task": "failed"}),
         Fact::TransientDue(_) => json!({"transient_task": "due"}),
         Fact::TaskBacklogged(_) => json!("workflow_task_persisted_by_matching"),

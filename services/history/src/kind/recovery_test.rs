@@ -12,15 +12,16 @@ use api::temporal::api::command::v1::{
     RecordMarkerCommandAttributes,
 };
 use api::temporal::api::common::v1::WorkflowType;
-use api::temporal::api::enums::v1::{CommandType, WorkflowIdConflictPolicy};
+use api::temporal::api::enums::v1::{CommandType, EventType, WorkflowIdConflictPolicy};
 use api::temporal::api::history::v1::HistoryEvent;
+use api::temporal::api::history::v1::history_event::Attributes as HistoryAttributes;
 use api::temporal::api::taskqueue::v1::TaskQueue;
 use api::temporal::api::workflowservice::v1::{RespondWorkflowTaskCompletedRequest, StartWorkflowExecutionRequest};
 use bytes::Bytes;
 use entities::{EntityKey, Env, Kind, Refusal, Resident, RowAddress};
 use execution::{
-    Change, CompleteWorkflowTask, Input, Limits, Read, Run, RunRef, Signal, Start, StartTask, StartWorkflowTask,
-    Terminate,
+    Ancestor, Change, CompleteWorkflowTask, Input, Limits, Read, Reapply, Replay, Reset, Run, RunRef, Signal, Start,
+    StartTask, StartWorkflowTask, Terminate,
 };
 use ids::{Timestamp, WallClock};
 use storage::{PartitionWrite, Row, Seq, Version};
@@ -77,9 +78,10 @@ impl Table {
         self.read(out, |at| *at == wanted).remove(&wanted)
     }
 
-    fn history(&mut self, out: usize, partition: &Bytes) -> Vec<HistoryEvent> {
+    /// A run's events, row by row.
+    fn history(&mut self, out: usize, partition: &Bytes) -> Vec<Vec<HistoryEvent>> {
         let rows = self.read(out, |(at, key)| at == partition && key.starts_with(b"h"));
-        rows.into_values().flat_map(|row| decode_history(row.value).unwrap().events).collect()
+        rows.into_values().map(|row| decode_history(row.value).unwrap().events).collect()
     }
 
     /// A replica's disk is gone; another takes its place with what the others have.
@@ -146,7 +148,10 @@ impl Model {
                     }
                     for change in transition.changes {
                         if let Change::Run(run) = &change {
-                            let events = run.batch.iter().flat_map(|batch| batch.events());
+                            let events: Vec<_> = run.batch.iter().flat_map(|batch| batch.events()).collect();
+                            if run.forks() {
+                                self.truth.insert(run.run_id.clone(), self.shared(&events));
+                            }
                             self.truth.entry(run.run_id.clone()).or_default().extend(events);
                         }
                         self.log.push((self.seq, change));
@@ -163,12 +168,52 @@ impl Model {
         }
     }
 
+    /// What a run that a reset has made has of another, beside these events of its own.
+    fn shared(&self, own: &[HistoryEvent]) -> Vec<HistoryEvent> {
+        let base = own.iter().rev().find_map(|event| match &event.attributes {
+            Some(HistoryAttributes::WorkflowTaskFailedEventAttributes(failed)) if !failed.base_run_id.is_empty() => {
+                Some(&failed.base_run_id)
+            }
+            _ => None,
+        });
+        let before = |event: &&HistoryEvent| event.event_id < own[0].event_id;
+        self.truth[base.unwrap()].iter().take_while(before).cloned().collect()
+    }
+
+    /// A reset of any run to any of its workflow tasks. What is stored of the history is shared.
+    fn reset(&mut self) -> Option<Input> {
+        let at = self.roll(self.truth.len().max(1) as u64) as usize;
+        let run_id = self.truth.keys().nth(at)?.clone();
+        let truth = self.truth[&run_id].clone();
+        let is_start = |event: &&HistoryEvent| event.event_type() == EventType::WorkflowTaskStarted;
+        let starts: Vec<i64> = truth.iter().filter(is_start).map(|event| event.event_id).collect();
+        let finish = *starts.get(self.roll(starts.len().max(1) as u64) as usize)? + 1;
+        let run = self.run(&run_id);
+        let in_memory = run.first_event_in_memory();
+        let shared_end = if finish > in_memory {
+            Some(in_memory)
+        } else {
+            let own = self.read_history(&rows::run_partition(&self.key, &run_id));
+            let firsts = own.iter().map(|events| events[0].event_id);
+            firsts.filter(|first| *first < finish).chain(run.core.ancestors.iter().map(|of| of.end_event_id)).max()
+        }
+        .filter(|end| *end < finish);
+        let mut past = Replay::new(finish, shared_end.unwrap_or(1));
+        truth.into_iter().for_each(|event| past.read(event).unwrap());
+        let reapply = Reapply { signals: false, updates: false };
+        Some(Input::new(run_id, Reset { past, reapply, ..Reset::default() }))
+    }
+
     fn act(&mut self) {
         let current = self.workflow.state().chain.current_run_id.clone();
         let task = self.workflow.state().current().and_then(|run| run.task.clone());
         let input = match (self.roll(10), task) {
             (0, _) => Input::new(RunRef::Current, Terminate::default()),
             (1 | 2, _) => Input::new(RunRef::Current, Signal { name: "go".to_owned(), ..Signal::default() }),
+            (3, _) if self.roll(2) == 0 => match self.reset() {
+                Some(reset) => reset,
+                None => return,
+            },
             (3, _) => {
                 // A caller asks for an old run.
                 let run_id = self.truth.keys().next().cloned().unwrap_or_default();
@@ -254,6 +299,11 @@ impl Model {
         self.table.get(out, address)
     }
 
+    fn read_history(&mut self, partition: &Bytes) -> Vec<Vec<HistoryEvent>> {
+        let out = self.replica();
+        self.table.history(out, partition)
+    }
+
     /// A run as the state has it, or its row.
     fn run(&mut self, run_id: &str) -> Run {
         match self.workflow.state().runs.get(run_id) {
@@ -268,9 +318,14 @@ impl Model {
     fn check_histories(&mut self) {
         for (run_id, truth) in &self.truth.clone() {
             let run = self.run(run_id);
-            let out = self.replica();
-            let mut events = self.table.history(out, &rows::run_partition(&self.key, run_id));
-            events.retain(|event| event.event_id < run.first_event_in_memory());
+            let in_memory = run.first_event_in_memory();
+            let own = Ancestor { run_id: run_id.clone(), end_event_id: in_memory };
+            let mut events: Vec<HistoryEvent> = Vec::new();
+            for of in run.core.ancestors.iter().chain([&own]) {
+                let (from, end) = (events.len() as i64 + 1, of.end_event_id.min(in_memory));
+                let stored = self.read_history(&rows::run_partition(&self.key, &of.run_id)).concat();
+                events.extend(stored.into_iter().filter(|event| (from..end).contains(&event.event_id)));
+            }
             events.extend(run.batches.values().flat_map(|batch| batch.events()));
             assert_eq!(&events, truth, "the history of run {run_id}");
             assert!(run.batches.values().all(|batch| batch.first_event_id < run.core.next_event_id));
@@ -319,6 +374,7 @@ fn continue_as_new() -> Command {
 
 #[test]
 fn rows_and_log_give_back_state_and_history_whatever_a_checkpoint_managed_to_write_and_whichever_replica_is_lost() {
+    let mut shared = 0;
     for seed in 1..400 {
         let mut model = Model::new(seed);
         for _ in 0..80 {
@@ -344,5 +400,7 @@ fn rows_and_log_give_back_state_and_history_whatever_a_checkpoint_managed_to_wri
         }
         model.check_histories();
         assert!(model.truth.len() > 1, "seed {seed} has seen one run only");
+        shared += model.workflow.state().runs.values().filter(|run| !run.core.ancestors.is_empty()).count();
     }
+    assert!(shared > 20, "{shared} runs share events");
 }

@@ -27,14 +27,15 @@ pub(super) async fn describe_workflow(
     let execution = named(request.execution);
     let key = service.key(ctx, &execution.workflow_id);
     let run = service.read(&key, &execution.run_id).await?;
-    let first = read_forward(&*service.store.table, &key, &run, 1, 2, 1).await?;
+    let page = read_forward(&*service.store.table, &key, &run, 1, 2, 1).await?;
+    let first = page.events.first();
     Ok(DescribeWorkflowExecutionResponse {
-        execution_config: Some(config_of(&run, first.events.first())),
+        execution_config: Some(config_of(&run, first)),
         workflow_execution_info: Some(info_of(&run)),
         pending_activities: run.activities.values().map(|activity| describe_activity(&run, activity)).collect(),
         pending_children: run.children.values().filter(|_| run.is_open()).map(|child| describe_child(child)).collect(),
         pending_workflow_task: run.task.as_ref().map(describe_task),
-        workflow_extended_info: Some(extended_info_of(&run)),
+        workflow_extended_info: Some(extended_info_of(&run, first)),
         ..DescribeWorkflowExecutionResponse::default()
     })
 }
@@ -82,7 +83,7 @@ fn info_of(run: &Run) -> WorkflowExecutionInfo {
     }
 }
 
-fn extended_info_of(run: &Run) -> WorkflowExecutionExtendedInfo {
+fn extended_info_of(run: &Run, first: Option<&HistoryEvent>) -> WorkflowExecutionExtendedInfo {
     let timeouts = run.timeouts();
     let started_by = RequestIdInfo {
         event_type: EventType::WorkflowExecutionStarted as i32,
@@ -95,7 +96,9 @@ fn extended_info_of(run: &Run) -> WorkflowExecutionExtendedInfo {
         execution_expiration_time: timeouts.execution_deadline.map(wire_time),
         run_expiration_time: timeouts.run_deadline.map(wire_time),
         cancel_requested: run.core.cancel_requested,
-        original_start_time: wire_nanos(run.core.started_at),
+        last_reset_time: wire_nanos(run.core.reset_at),
+        original_start_time: first.and_then(|event| event.event_time),
+        reset_run_id: run.core.reset_run_id.clone(),
         request_id_infos: attached.chain(request_id.map(|id| (id.clone(), started_by))).collect(),
         ..WorkflowExecutionExtendedInfo::default()
     }

@@ -143,6 +143,7 @@ async fn every_history_method(history: &dyn History, deadline: Timestamp) -> Vec
     );
     ask!(execute_multi_operation, ExecuteMultiOperationRequest { operations: vec![Default::default(); 2] });
     ask!(terminate_workflow, TerminateWorkflowExecutionRequest { workflow_execution: execution() });
+    ask!(reset_workflow, ResetWorkflowExecutionRequest { workflow_execution: execution(), request_id: request_id() });
     ask!(describe_workflow, DescribeWorkflowExecutionRequest { execution: execution() });
     for unwritten in [UnwrittenEvents::Shown, UnwrittenEvents::Hidden] {
         ask!(
@@ -237,7 +238,7 @@ async fn arguments_and_answers_of_every_method_survive_the_trip() {
 
     assert_eq!(process.fake.asked(), direct.asked());
     assert_complete(&direct.asked());
-    assert_eq!(direct.calls(), 13 + 3 + 8 + 4 + 3 + 8 + 3 + 3 + 3);
+    assert_eq!(direct.calls(), 14 + 3 + 8 + 4 + 3 + 8 + 3 + 3 + 3);
     assert!(cluster.local.asked().is_empty());
 }
 

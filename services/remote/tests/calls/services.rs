@@ -123,6 +123,15 @@ impl History for Fake {
         self.answer("terminate_workflow", ctx, &request, answer).await
     }
 
+    async fn reset_workflow(
+        &self,
+        ctx: &CallContext,
+        request: wire::ResetWorkflowExecutionRequest,
+    ) -> ServiceResult<wire::ResetWorkflowExecutionResponse> {
+        let answer = wire::ResetWorkflowExecutionResponse { run_id: "new".to_owned() };
+        self.answer("reset_workflow", ctx, &request, answer).await
+    }
+
     async fn describe_workflow(
         &self,
         ctx: &CallContext,
